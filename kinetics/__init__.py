@@ -1,0 +1,1 @@
+"""The parts of the Kinetics downloader; `download.py` is the way in."""

@@ -1,0 +1,48 @@
+"""The failure tree.
+
+    KineticsError
+    ├── Fatal            the run cannot go on: bad annotations, disk full, cannot write, already running (exit 2)
+    └── ClipError        one clip could not be had; carries a Category and a reason
+        ├── Gone         YouTube's own word about this video
+        ├── MayWorkLater a fault of this attempt
+        └── StopEveryone a refusal or outage that concerns every clip: slow down, then ask with one
+
+Foreign exceptions become one of these at the seam that calls the foreign code.
+"""
+
+from __future__ import annotations
+
+from kinetics.records import Category
+
+
+class KineticsError(Exception):
+    """Everything this program raises on purpose."""
+
+
+class Fatal(KineticsError):
+    """The run cannot go on. The message says what happened, to which file, and what to do."""
+
+
+class ClipError(KineticsError):
+    """One clip could not be had."""
+
+    def __init__(self, category: Category, reason: str) -> None:
+        super().__init__(reason)
+        self.category = category
+        self.reason = reason
+
+
+class Gone(ClipError):
+    """YouTube said that this video, or this part of it, is not to be had."""
+
+
+class MayWorkLater(ClipError):
+    """This attempt failed; another one may not."""
+
+
+class StopEveryone(ClipError):
+    """YouTube or the line refuses everybody. `retry_after_s` is what the server asked for, if it did."""
+
+    def __init__(self, category: Category, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(category, reason)
+        self.retry_after_s = retry_after_s

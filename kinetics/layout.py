@@ -1,0 +1,121 @@
+"""Where everything lives, what is on disk, and the one way in which a file comes into being."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinetics.records import SPLIT_OF, Clip, Cut, Split, Subset
+
+UNLABELED = "_unlabeled"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one data set, `DIR/Kinetics<version>` and the tables beside it.
+
+    The split folders hold clips and nothing else, because torchvision, MMAction2, PyTorchVideo, SlowFast and Hugging
+    Face's videofolder take every folder below a split for a class and every file in it for a clip.
+    """
+
+    root: Path
+    version: str
+
+    @property
+    def folder(self) -> Path:
+        return self.root / f"Kinetics{self.version}"
+
+    def clip(self, clip: Clip) -> Path:
+        """The final path of a clip."""
+        return self.folder / self.relative(clip)
+
+    def relative(self, clip: Clip) -> str:
+        """`<split>/<label>/<id>_<start>_<end>.mp4`, as MMAction2 names them."""
+        return f"{clip.split}/{label_folder(clip.label)}/{clip_name(clip)}.mp4"
+
+    def whole(self, youtube_id: str) -> Path:
+        """The final path of a whole video (`--cut none`)."""
+        return self.folder / "whole" / f"{youtube_id}.mp4"
+
+    def target(self, clip: Clip, cut: Cut) -> Path:
+        """Where the result for a clip goes."""
+        return self.whole(clip.youtube_id) if cut == "none" else self.clip(clip)
+
+    def partial(self, split: Split) -> Path:
+        """Unfinished files of one split; one run at a time owns it."""
+        return self.folder / ".partial" / split
+
+    def lock(self, subset: Subset) -> Path:
+        return self.folder / ".partial" / f"{subset}.lock"
+
+    def errors_log(self, subset: Subset) -> Path:
+        return self.root / f"Kinetics{self.version}_{subset}_errors.log"
+
+    def stats(self, subset: Subset) -> Path:
+        return self.root / f"Kinetics{self.version}_{subset}_stats.csv"
+
+    def clips_on_disk(self, split: Split) -> set[str]:
+        """The relative paths of all clips of a split, in one walk: 650,000 single look-ups would take minutes."""
+        return {
+            f"{split}/{label.name}/{file.name}"
+            for label in _entries(self.folder / split)
+            if label.is_dir()
+            for file in _entries(label.path)
+            if file.name.endswith(".mp4")
+        }
+
+    def wholes_on_disk(self) -> set[str]:
+        """The ids whose whole video is there."""
+        return {file.name[:-4] for file in _entries(self.folder / "whole") if file.name.endswith(".mp4")}
+
+    def discard_partial(self, subset: Subset) -> None:
+        """Remove what an earlier run left unfinished. Only for the holder of the subset's lock."""
+        shutil.rmtree(self.partial(SPLIT_OF[subset]), ignore_errors=True)
+
+
+def label_folder(label: str) -> str:
+    """The folder of a label: spaces become underscores, since list files are split at spaces."""
+    return label.replace(" ", "_") if label else UNLABELED
+
+
+def clip_name(clip: Clip) -> str:
+    """`<id>_<start:06d>_<end:06d>`; a fractional time keeps its milliseconds, so that no two clips share a name."""
+    return f"{clip.youtube_id}_{_stamp(clip.time_start)}_{_stamp(clip.time_end)}"
+
+
+def _stamp(seconds: float) -> str:
+    return f"{int(seconds):06d}" if float(seconds).is_integer() else f"{seconds:010.3f}"
+
+
+def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+@contextmanager
+def whole_or_absent(final: Path, partial: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path; when the block ends well, move what was written there to its final name.
+
+    The temporary file lies on the same file system (in `partial`, else beside the final name) under a name that no
+    other process uses, and is gone afterwards whatever happened. It is synced before the move, so that a power cut
+    cannot leave an empty file under the final name either.
+    """
+    folder = partial or final.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{final.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        final.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""Plain frozen data that crosses processes: what is wanted, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+Subset = Literal["train", "validate", "test"]
+Cut = Literal["exact", "keyframe", "none"]
+Status = Literal["done", "failed", "postponed"]
+ClipKey = tuple[str, float, float]
+
+SPLIT_OF: dict[Subset, Split] = {"train": "train", "validate": "val", "test": "test"}
+SUBSET_OF: dict[Split, Subset] = {split: subset for subset, split in SPLIT_OF.items()}
+
+
+class Category(StrEnum):
+    """Why a clip is missing. The first group is YouTube's word that it is gone; the second may work later."""
+
+    UNAVAILABLE = "unavailable"
+    PRIVATE = "private"
+    TERMINATED = "terminated"
+    REMOVED = "removed"
+    COPYRIGHT = "copyright"
+    TERMS = "terms"
+    AGE_RESTRICTED = "age_restricted"
+    MEMBERS_ONLY = "members_only"
+    REGION_BLOCKED = "region_blocked"
+    LIVE = "live"
+    NOT_FOUND = "not_found"
+    PAST_END = "past_end"
+
+    THROTTLED = "throttled"
+    NETWORK = "network"
+    SERVER_ERROR = "server_error"
+    MEDIA_ERROR = "media_error"
+    ENGINE_ERROR = "engine_error"
+    TIMEOUT = "timeout"
+    LOST_WORKER = "lost_worker"
+
+    @property
+    def gone(self) -> bool:
+        """Whether asking again is unlikely to help."""
+        return self not in MAY_WORK_LATER
+
+
+MAY_WORK_LATER = frozenset(
+    {
+        Category.THROTTLED,
+        Category.NETWORK,
+        Category.SERVER_ERROR,
+        Category.MEDIA_ERROR,
+        Category.ENGINE_ERROR,
+        Category.TIMEOUT,
+        Category.LOST_WORKER,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One row of the annotations: a segment of a YouTube video, in seconds from its beginning."""
+
+    youtube_id: str
+    time_start: float
+    time_end: float
+    label: str
+    """As annotated, with spaces; empty where the subset has no labels."""
+    split: Split
+
+    @property
+    def key(self) -> ClipKey:
+        """What tells two clips apart: one video may have several segments, with different labels."""
+        return (self.youtube_id, self.time_start, self.time_end)
+
+    def __str__(self) -> str:
+        return f"{self.youtube_id} {self.time_start:g}-{self.time_end:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one attempt at one clip.
+
+    `postponed` means that YouTube or the line refused everybody: the clip goes back to the queue and has not failed.
+    Times are in seconds, sizes in bytes.
+    """
+
+    clip: Clip
+    status: Status
+    category: Category | None = None
+    reason: str = ""
+    engine: str = ""
+    itag: str = ""
+    """`134+140` where video and sound come from two formats."""
+    height: int | None = None
+    resolve_s: float | None = None
+    download_s: float | None = None
+    cut_s: float | None = None
+    bytes_received: int = 0
+    requests: int = 0
+    """Requests for media; the engines' own calls are not counted."""
+    clip_bytes: int | None = None
+    offset_s: float | None = None
+    """First frame's time minus time_start: negative where the clip starts early, at a keyframe."""
+    duration_s: float | None = None
+    host: str = ""
+    retry_after_s: float | None = None
+
+    def but(self, **changes: object) -> Outcome:
+        """The same outcome with some fields changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
