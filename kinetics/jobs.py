@@ -1,0 +1,126 @@
+"""What is done to one clip in a worker process: Clip -> Outcome. The only broad `except` about a clip is here."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinetics import media
+from kinetics.engines import Engine, Source, open_engines, resolve
+from kinetics.errors import ClipError, Fatal, MayWorkLater, StopEveryone
+from kinetics.layout import Layout, whole_or_absent
+from kinetics.records import Category, Clip, Cut, Outcome
+from kinetics.remote import Limit, Line, MediaRefused, RangeFile
+
+_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "file too large"}
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """The job of getting a clip from YouTube. `limit_rate` is in bytes a second, for all workers together."""
+
+    layout: Layout
+    cut: Cut
+    engines: tuple[str, ...]
+    max_height: int
+    cookies: Path | None = None
+    limit_rate: float | None = None
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What workers need from the start, so that it is imported once for all of them."""
+        return (__name__, self.engines[0].replace("-", "_"))
+
+    def open(self) -> Callable[[Clip, Callable[[], None]], Outcome]:
+        limit = Limit(self.layout.folder / ".partial" / "rate", self.limit_rate) if self.limit_rate else None
+        return _Downloader(self, open_engines(self.engines, self.cookies), Line(limit))
+
+
+class _Downloader:
+    """One worker's engines and connections, kept from clip to clip."""
+
+    def __init__(self, job: Download, engines: list[Engine], line: Line) -> None:
+        self._job = job
+        self._engines = engines
+        self._line = line
+
+    def __call__(self, clip: Clip, answered: Callable[[], None]) -> Outcome:
+        outcome = Outcome(clip, "failed", host=socket.gethostname())
+        line, began = self._line, time.monotonic()
+        carried, asked, busy_s = line.bytes_received, line.requests, line.busy_s
+        resolved_s = 0.0
+        try:
+            source = resolve(self._engines, clip.youtube_id, self._job.max_height)
+            resolved_s = time.monotonic() - began
+            outcome = outcome.but(engine=source.engine, itag=source.itag)
+            answered()
+            outcome = self._fetch(clip, source, outcome)
+        except Fatal:
+            raise
+        except StopEveryone as error:
+            outcome = outcome.but(
+                status="postponed", category=error.category, reason=error.reason, retry_after_s=error.retry_after_s
+            )
+        except ClipError as error:
+            outcome = outcome.but(category=error.category, reason=error.reason)
+        except OSError as error:
+            raise _cannot_write(error, self._job.layout.folder) from error
+        except Exception as error:  # noqa: BLE001 - one clip's surprise must not cost the others
+            reason = f"unexpected {type(error).__name__}: {error}"
+            outcome = outcome.but(category=Category.MEDIA_ERROR, reason=reason)
+        fetched_s = line.busy_s - busy_s
+        spent_s = time.monotonic() - began
+        return outcome.but(
+            resolve_s=resolved_s or spent_s,
+            download_s=fetched_s,
+            cut_s=max(0.0, spent_s - resolved_s - fetched_s) if resolved_s else 0.0,
+            bytes_received=line.bytes_received - carried,
+            requests=line.requests - asked,
+        )
+
+    def _fetch(self, clip: Clip, source: Source, outcome: Outcome) -> Outcome:
+        """Fetch from this source; where the media host refuses it, from the next engine's, if there is one."""
+        try:
+            return self._make(clip, source, outcome)
+        except MediaRefused as refused:
+            others = [engine for engine in self._engines if engine.name != source.engine]
+            if not others:
+                raise
+            try:
+                source = resolve(others, clip.youtube_id, self._job.max_height)
+            except MayWorkLater:
+                raise refused from None
+            return self._make(clip, source, outcome.but(engine=source.engine, itag=source.itag))
+
+    def _make(self, clip: Clip, source: Source, outcome: Outcome) -> Outcome:
+        cut, layout = self._job.cut, self._job.layout
+        inputs = [
+            media.Input(
+                RangeFile(self._line, one.url, one.headers, forget=cut == "none"), one.container, source.duration_s
+            )
+            for one in source.formats
+        ]
+        target = layout.target(clip, cut)
+        with whole_or_absent(target, layout.partial(clip.split)) as temporary:
+            if cut == "none":
+                made = media.copy_whole(inputs, temporary)
+            elif cut == "keyframe":
+                made = media.cut_keyframe(inputs, clip.time_start, clip.time_end, temporary)
+            else:
+                made = media.cut_exact(inputs, clip.time_start, clip.time_end, temporary)
+        return outcome.but(
+            status="done",
+            height=made.height,
+            clip_bytes=target.stat().st_size,
+            offset_s=None if cut == "none" else made.offset_s,
+            duration_s=made.duration_s,
+        )
+
+
+def _cannot_write(error: OSError, folder: Path) -> Fatal:
+    what = _NO_ROOM.get(error.errno or 0, error.strerror or str(error))
+    return Fatal(f"Cannot write to {folder}: {what}. What is there is whole; make room and run the same command again.")

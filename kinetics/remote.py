@@ -1,0 +1,331 @@
+"""A seekable file over HTTP ranges: only what is read is fetched, every answer is proven, a cut one is resumed."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import re
+import struct
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
+
+from kinetics.errors import ClipError, MayWorkLater, StopEveryone
+from kinetics.records import Category
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+MEDIA_DOMAINS = ("googlevideo.com", "youtube.com")
+"""A player reply, or a redirect, that names any other host is not followed."""
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 20.0
+TRIES = 3
+"""In a row without a single new byte."""
+BACK_OFF_S = 0.5
+REDIRECTS = 4
+CHUNK = 1 << 16
+READ_AHEAD = 1 << 16
+"""What a read that nobody foresaw fetches at least, in bytes; it doubles while such reads follow one another."""
+READ_AHEAD_LIMIT = 1 << 22
+KEPT_LIMIT = 1 << 28
+"""Bytes of one file that a section may make us hold: more is a header that lies."""
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_LINE_DOWN = (ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError)
+
+
+class MediaRefused(MayWorkLater):
+    """The media host refuses this address (403, 404, 410): another engine's may be accepted."""
+
+
+class Line:
+    """The connections of one worker process to the media hosts, kept alive across clips, and what they carried.
+
+    TLS is always verified. The proxy and the certificates come from the usual environment variables.
+    """
+
+    def __init__(self, limit: Limit | None = None) -> None:
+        self.bytes_received = 0
+        self.requests = 0
+        self.busy_s = 0.0
+        self._limit = limit
+        self._pools: dict[str | None, urllib3.PoolManager] = {}
+
+    def get(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Ask once, following redirects among the media hosts; the body is still to be read."""
+        for _ in range(REDIRECTS):
+            _check_host(url)
+            self.requests += 1
+            response = self._pool(url).request(
+                "GET",
+                url,
+                headers={**headers, "Accept-Encoding": "identity"},
+                preload_content=False,
+                redirect=False,
+                retries=False,
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+            )
+            target = response.get_redirect_location()
+            if not target:
+                return response
+            response.drain_conn()
+            url = urljoin(url, target)
+        raise MayWorkLater(Category.MEDIA_ERROR, f"redirected more than {REDIRECTS} times")
+
+    def body(self, response: urllib3.BaseHTTPResponse, length: int) -> Iterator[bytes]:
+        """The first `length` bytes of a reply, in pieces, at the pace that the limit allows."""
+        while length and (piece := response.read(min(CHUNK, length))):
+            length -= len(piece)
+            self.bytes_received += len(piece)
+            if self._limit:
+                self._limit.spend(len(piece))
+            yield piece
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        host = urlsplit(url).hostname or ""
+        proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get("https")
+        if proxy not in self._pools:
+            self._pools[proxy] = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+        return self._pools[proxy]
+
+
+class Limit:
+    """So many bytes a second for all workers together.
+
+    They share one number in a file, the moment until which the line is spoken for; a lock on the file orders them, and
+    goes with a worker that dies.
+    """
+
+    def __init__(self, path: Path, bytes_per_s: float) -> None:
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - open as long as the worker lives
+        self._bytes_per_s = bytes_per_s
+
+    def spend(self, count: int) -> None:
+        """Take `count` bytes' worth of time on the line, and wait until it begins."""
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            now = time.monotonic()
+            stored = os.pread(self._file.fileno(), 8, 0)
+            begins = max(now, struct.unpack("d", stored)[0] if len(stored) == 8 else now)
+            self._file.truncate(0)
+            self._file.write(struct.pack("d", begins + count / self._bytes_per_s))
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        time.sleep(max(0.0, begins - now))
+
+
+class RangeFile(io.RawIOBase):
+    """A file at a URL that is read like one on disk.
+
+    `prefetch` says what will be needed, so that one request brings it; a read of anything else costs a request of its
+    own. With `forget` set, what lies well behind the reader is dropped, for files that are read once from end to end.
+
+    Raises StopEveryone (429, no line), MediaRefused (403, 404, 410) and MayWorkLater (anything else).
+    """
+
+    def __init__(self, line: Line, url: str, headers: Mapping[str, str] | None = None, *, forget: bool = False) -> None:
+        super().__init__()
+        self._line = line
+        self._url = url
+        self._headers = dict(headers or {})
+        self._forget = forget
+        self._size: int | None = None
+        self._spans: list[tuple[int, bytes]] = []
+        self._position = 0
+        self._ahead = READ_AHEAD
+
+    @property
+    def size(self) -> int:
+        """Of the whole file, in bytes, as the server says."""
+        if self._size is None:
+            self.prefetch(0, READ_AHEAD)
+        assert self._size is not None
+        return self._size
+
+    def prefetch(self, start: int, stop: int) -> None:
+        """Have the bytes from `start` up to `stop` at hand, with one request for what is missing of them."""
+        if self._size is not None:
+            stop = min(stop, self._size)
+        while start < stop and (span := self._span(start)):
+            start = span[0] + len(span[1])
+        while start < stop and (span := self._span(stop - 1)):
+            stop = span[0]
+        if start < stop:
+            began = time.monotonic()
+            try:
+                self._keep(start, self._fetch(start, stop))
+            finally:
+                self._line.busy_s += time.monotonic() - began
+
+    def at_hand(self, position: int) -> bool:
+        """Whether the byte there can be read without a request."""
+        return self._span(position) is not None
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read what is at hand here, or fetch some; fewer bytes than asked for are no sign of the end."""
+        view = memoryview(buffer).cast("B")
+        if not len(view) or (self._size is not None and self._position >= self._size):
+            return 0
+        span = self._span(self._position)
+        if span is None:
+            span = self._read_on(len(view))
+        offset = self._position - span[0]
+        piece = span[1][offset : offset + len(view)]
+        view[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence)
+        self._position = max(0, offset + (self.size if base is None else base))
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def _read_on(self, wanted: int) -> tuple[int, bytes]:
+        start = self._position
+        follows = bool(start and self._span(start - 1))
+        self._ahead = min(self._ahead * 2, READ_AHEAD_LIMIT) if follows else READ_AHEAD
+        stop = start + max(wanted, self._ahead)
+        stop = min([stop, *(first for first, _ in self._spans if first > start)])
+        self.prefetch(start, stop)
+        return self._span(start) or (start, b"")
+
+    def _span(self, position: int) -> tuple[int, bytes] | None:
+        return next((span for span in self._spans if span[0] <= position < span[0] + len(span[1])), None)
+
+    def _keep(self, start: int, data: bytes) -> None:
+        if self._forget:
+            del self._spans[:-1]
+        elif sum(len(span[1]) for span in self._spans) + len(data) > KEPT_LIMIT:
+            raise MayWorkLater(Category.MEDIA_ERROR, f"the section would need more than {KEPT_LIMIT >> 20} MiB")
+        if data:
+            self._spans.append((start, data))
+
+    def _fetch(self, start: int, stop: int) -> bytes:
+        if stop - start > KEPT_LIMIT:
+            raise MayWorkLater(Category.MEDIA_ERROR, f"the section would need more than {KEPT_LIMIT >> 20} MiB")
+        data = bytearray()
+        tries = 0
+        while True:
+            held = len(data)
+            trouble = self._continue(data, start, stop)
+            if self._size is not None:
+                stop = min(stop, self._size)
+            if start + len(data) >= stop:
+                return bytes(data)
+            tries = 1 if len(data) > held else tries + 1
+            if tries >= TRIES:
+                raise trouble or MayWorkLater(Category.MEDIA_ERROR, f"the body is always cut at byte {start + held}")
+            time.sleep(BACK_OFF_S * 2 ** (tries - 1) if trouble else 0)
+
+    def _continue(self, data: bytearray, start: int, stop: int) -> MayWorkLater | None:
+        """Append what one request brings; return what was wrong where asking again may help."""
+        first = start + len(data)
+        headers = {**self._headers, "Range": f"bytes={first}-{stop - 1}"}
+        try:
+            response = self._line.get(self._url, headers)
+            try:
+                stop = self._proven(response, first, stop)
+                for piece in self._line.body(response, stop - first):
+                    data += piece
+            except ClipError as trouble:
+                response.close()
+                if isinstance(trouble, MayWorkLater) and trouble.category is Category.SERVER_ERROR:
+                    return trouble
+                raise
+            finally:
+                response.release_conn()
+        except _LINE_DOWN as error:
+            raise StopEveryone(Category.NETWORK, f"no line to YouTube's media host: {_root(error)}") from error
+        except SSLError as error:
+            if "CERTIFICATE" in str(error).upper():
+                raise StopEveryone(
+                    Category.NETWORK, f"the media host's certificate is not trusted (SSL_CERT_FILE?): {_root(error)}"
+                ) from error
+            return MayWorkLater(Category.MEDIA_ERROR, f"the connection broke: {_root(error)}")
+        except (HTTPError, OSError) as error:
+            return MayWorkLater(
+                Category.MEDIA_ERROR, f"the connection broke at byte {start + len(data)}: {_root(error)}"
+            )
+        return None
+
+    def _proven(self, response: urllib3.BaseHTTPResponse, first: int, stop: int) -> int:
+        """The end of what this reply brings, if it is what was asked for (RFC 9110, section 14.4)."""
+        if response.status != 206:
+            raise _refusal(response)
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if match is None:
+            raise MayWorkLater(Category.MEDIA_ERROR, "a partial reply that does not say which part it is")
+        begins, last, size = map(int, match.groups())
+        if begins != first or not first <= last < size or last >= stop:
+            raise MayWorkLater(Category.MEDIA_ERROR, f"asked for bytes {first}-{stop - 1}, was sent {match[0]!r}")
+        if self._size not in (None, size):
+            raise MayWorkLater(Category.MEDIA_ERROR, f"the file changed from {self._size} to {size} bytes on the way")
+        self._size = size
+        return last + 1
+
+
+def _refusal(response: urllib3.BaseHTTPResponse) -> ClipError:
+    status = response.status
+    if status == 429:
+        return StopEveryone(
+            Category.THROTTLED, "HTTP 429 from the media host", retry_after(response.headers.get("Retry-After"))
+        )
+    if status in (403, 404, 410):
+        return MediaRefused(Category.MEDIA_ERROR, f"HTTP {status} from the media host")
+    if status >= 500:
+        return MayWorkLater(Category.SERVER_ERROR, f"HTTP {status} from the media host")
+    if status == 200:
+        kind = response.headers.get("Content-Type", "no content type")
+        return MayWorkLater(Category.MEDIA_ERROR, f"asked for a range, was sent a whole document ({kind})")
+    return MayWorkLater(Category.MEDIA_ERROR, f"HTTP {status} from the media host")
+
+
+def retry_after(value: str | None) -> float | None:
+    """The seconds that a Retry-After header asks for, in either of its forms (RFC 9110, section 10.2.3)."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _check_host(url: str) -> None:
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    if parts.scheme != "https" or not any(host == domain or host.endswith(f".{domain}") for domain in MEDIA_DOMAINS):
+        raise MayWorkLater(Category.MEDIA_ERROR, f"refused to follow an address outside YouTube: {host or url[:80]}")
+
+
+def _root(error: BaseException) -> str:
+    """The innermost message: urllib3 wraps what the system said several times over."""
+    while error.__cause__ is not None or isinstance(getattr(error, "reason", None), BaseException):
+        error = error.__cause__ or error.reason  # type: ignore[attr-defined]
+    return str(error) or type(error).__name__

@@ -1,0 +1,503 @@
+"""The pace, driven by a fake clock: a run is a list of events, and hours of it take milliseconds."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kinetics.pace import ASKING, ENGINE_ERRORS, GaveUp, Pace, Pause, Settled
+from kinetics.records import Category, Clip, Outcome
+
+HOUR = 3600.0
+Answer = Callable[[Clip, float], Outcome]
+"""What YouTube makes of a player call for this clip at this time."""
+
+
+def clip(number: int) -> Clip:
+    return Clip(f"{number:011d}", 0.0, 10.0, "juggling balls", "train")
+
+
+def new_clips() -> Iterator[Clip]:
+    return map(clip, itertools.count())
+
+
+def done(wanted: Clip) -> Outcome:
+    return Outcome(wanted, "done")
+
+
+def failed(wanted: Clip, category: Category, reason: str = "") -> Outcome:
+    return Outcome(wanted, "failed", category, reason)
+
+
+def refused(
+    wanted: Clip, category: Category = Category.THROTTLED, reason: str = "", retry_after_s: float | None = None
+) -> Outcome:
+    return Outcome(wanted, "postponed", category, reason, retry_after_s=retry_after_s)
+
+
+@dataclass
+class Run:
+    """What happened, and when."""
+
+    sends: list[tuple[float, Clip]] = field(default_factory=list)
+    pauses: list[tuple[float, Pause]] = field(default_factory=list)
+    outcomes: list[tuple[float, Outcome]] = field(default_factory=list)
+    """The final ones."""
+    gave_up: GaveUp | None = None
+    now: float = 0.0
+    most_out: int = 0
+    most_asking: int = 0
+
+    @property
+    def pause_lengths(self) -> list[float]:
+        return [pause.seconds for _, pause in self.pauses]
+
+
+def simulate(
+    pace: Pace,
+    clips: Iterable[Clip],
+    answer: Answer,
+    *,
+    until: float = float("inf"),
+    ask_s: Callable[[], float] = lambda: 0.25,
+    work_s: Callable[[], float] = lambda: 4.0,
+) -> Run:
+    """Play a pool: hand out as the pace says, `ask_s` for the player call, `work_s` for the rest if it was good."""
+    run = Run()
+    new = iter(clips)
+    upcoming = next(new, None)
+    again: deque[Clip] = deque()
+    events: list[tuple[float, int, float, Outcome]] = []
+    order = itertools.count()
+    asking: dict[int, tuple[Clip, float]] = {}
+    while (upcoming or again or events) and run.now < until and not run.gave_up:
+        wait = pace.wait(run.now, len(events), len(asking)) if upcoming or again else None
+        if wait is None:
+            assert events, "nothing is out and nothing may go out: the run would stand still for ever"
+        if wait == 0.0:
+            if again and not (pace.wary and upcoming):
+                chosen = again.popleft()
+            else:
+                assert upcoming
+                chosen, upcoming = upcoming, next(new, None)
+            pace.sent(run.now)
+            run.sends.append((run.now, chosen))
+            ticket = next(order)
+            asking[ticket] = chosen, run.now
+            heapq.heappush(events, (run.now + ask_s(), ticket, run.now, done(chosen)))
+            run.most_out = max(run.most_out, len(events))
+            run.most_asking = max(run.most_asking, len(asking))
+            continue
+        if wait is not None and not (events and events[0][0] <= run.now + wait):
+            run.now += wait
+            continue
+        run.now, ticket, sent, outcome = heapq.heappop(events)
+        if ticket in asking:
+            outcome = answer(asking.pop(ticket)[0], run.now)
+            if outcome.status == "done":
+                heapq.heappush(events, (run.now + work_s(), ticket, sent, outcome))
+                continue
+        settled = pace.settle(outcome, sent=sent, now=run.now)
+        if settled.again:
+            again.append(outcome.clip)
+        elif not settled.gave_up:
+            run.outcomes.append((run.now, settled.outcome))
+        if settled.pause:
+            run.pauses.append((run.now, settled.pause))
+        run.gave_up = settled.gave_up
+    return run
+
+
+# --- one step at a time ---
+
+
+def test_the_first_clip_goes_at_once_and_alone_and_every_answer_lets_one_more_out() -> None:
+    pace = Pace(workers=4)
+    for allowed in (1, 2, 3, 4, 4):
+        assert pace.wait(0.0, out=allowed - 1, asking=0) == 0.0
+        assert pace.wait(0.0, out=allowed, asking=0) is None
+        pace.settle(done(clip(allowed)), sent=0.0, now=1.0)
+
+
+@pytest.mark.parametrize(
+    ("category", "widens"),
+    [
+        (Category.PRIVATE, True),
+        (Category.PAST_END, True),
+        (Category.MEDIA_ERROR, False),
+        (Category.SERVER_ERROR, False),
+        (Category.ENGINE_ERROR, False),
+        (Category.LOST_WORKER, False),
+        (Category.TIMEOUT, False),
+    ],
+)
+def test_only_youtubes_own_answers_let_more_out(category: Category, widens: bool) -> None:
+    pace = Pace(workers=4)
+    pace.settle(failed(clip(1), category), sent=0.0, now=1.0)
+    assert (pace.wait(1.0, out=1, asking=0) == 0.0) is widens
+
+
+def test_no_third_clip_goes_out_while_two_are_at_the_player_call() -> None:
+    pace = Pace(workers=16)
+    for number in range(16):
+        pace.settle(done(clip(number)), sent=0.0, now=1.0)
+    assert pace.wait(2.0, out=9, asking=ASKING - 1) == 0.0
+    assert pace.wait(2.0, out=9, asking=ASKING) is None
+
+
+def test_a_refusal_closes_the_door_then_one_clip_asks_and_its_answer_starts_slowly_again() -> None:
+    pace = Pace(workers=8)
+    for number in range(8):
+        pace.settle(done(clip(number)), sent=0.0, now=1.0)
+    settled = pace.settle(refused(clip(9), reason="Try again later."), sent=2.0, now=3.0)
+    assert settled.again
+    assert settled.outcome.status == "postponed"
+    assert settled.pause == Pause(Category.THROTTLED, "Try again later.", 10.0)
+    assert pace.wait(3.0, out=4, asking=0) == 10.0
+    assert pace.wait(12.5, out=0, asking=0) == 0.5
+    assert pace.wait(13.0, out=4, asking=0) == 0.0
+    pace.sent(13.0)
+    assert pace.wait(13.0, out=5, asking=1) is None
+    assert pace.wait(900.0, out=1, asking=0) is None
+    pace.settle(done(clip(10)), sent=13.0, now=14.0)
+    assert pace.wait(14.0, out=1, asking=0) == 0.0
+    assert pace.wait(14.0, out=2, asking=0) is None
+
+
+def test_what_was_sent_before_the_door_closed_neither_lengthens_the_pause_nor_opens_the_door() -> None:
+    pace = Pace(workers=8)
+    pace.settle(done(clip(0)), sent=0.0, now=1.0)
+    pace.settle(refused(clip(1)), sent=1.0, now=2.0)
+    late = pace.settle(refused(clip(2)), sent=1.5, now=5.0)
+    assert (late.again, late.pause) == (True, None)
+    pace.settle(done(clip(3)), sent=1.0, now=6.0)
+    assert pace.wait(6.0, out=0, asking=0) == 6.0
+    pace.sent(12.0)
+    pace.settle(done(clip(4)), sent=1.0, now=13.0)
+    assert pace.wait(13.0, out=1, asking=0) is None
+
+
+def test_a_probe_that_ends_without_an_answer_is_followed_by_one_other() -> None:
+    pace = Pace(workers=8)
+    pace.settle(refused(clip(1)), sent=0.0, now=1.0)
+    pace.sent(11.0)
+    pace.settle(failed(clip(2), Category.LOST_WORKER), sent=11.0, now=12.0)
+    assert pace.wait(12.0, out=0, asking=0) == 0.0
+    pace.sent(12.0)
+    assert pace.wait(12.0, out=1, asking=0) is None
+
+
+@pytest.mark.parametrize(
+    ("category", "lengths"),
+    [
+        (Category.THROTTLED, [10, 40, 160, 640, 2560, 3600, 3600]),
+        (Category.NETWORK, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]),
+    ],
+)
+def test_pauses_grow_while_probes_are_refused(category: Category, lengths: list[float]) -> None:
+    run = simulate(Pace(16), new_clips(), lambda wanted, now: refused(wanted, category))
+    assert run.pause_lengths[: len(lengths)] == lengths
+
+
+def test_after_an_answer_network_pauses_are_short_again() -> None:
+    def outage(wanted: Clip, now: float) -> Outcome:
+        return refused(wanted, Category.NETWORK) if 100 <= now % 1000 < 130 else done(wanted)
+
+    run = simulate(Pace(4), new_clips(), outage, until=4000)
+    firsts = [next(pause.seconds for at, pause in run.pauses if at > 1000 * n) for n in range(4)]
+    assert firsts == [2.0] * 4
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(300.0, 301.0), (5.0, 10.0), (90_000.0, 6 * HOUR), (-1.0, 10.0)])
+def test_what_the_server_asks_for_is_the_least_pause_up_to_six_hours(asked: float, waits: float) -> None:
+    settled = Pace(4).settle(refused(clip(1), retry_after_s=asked), sent=0.0, now=1.0)
+    assert settled.pause
+    assert settled.pause.seconds == waits
+
+
+def test_a_long_retry_after_is_not_taken_for_the_length_of_later_bans() -> None:
+    pace = Pace(4)
+    pace.settle(refused(clip(1), retry_after_s=6 * HOUR), sent=0.0, now=1.0)
+    pace.settle(done(clip(2)), sent=6 * HOUR + 1, now=6 * HOUR + 2)
+    run = simulate(pace, new_clips(), lambda wanted, now: refused(wanted), until=10 * HOUR)
+    assert max(run.pause_lengths) <= HOUR
+
+
+@pytest.mark.parametrize(("category", "hours"), [(Category.THROTTLED, 24), (Category.NETWORK, 2)])
+def test_refused_for_too_long_ends_the_run_with_nothing_failed(category: Category, hours: int) -> None:
+    run = simulate(Pace(16), new_clips(), lambda wanted, now: refused(wanted, category, "Sorry."))
+    assert run.gave_up == GaveUp(category, "Sorry.")
+    assert hours * HOUR <= run.now <= (hours + 1) * HOUR
+    assert not run.outcomes
+
+
+def test_a_refusal_shows_that_the_line_is_up_so_two_blips_hours_apart_are_no_outage() -> None:
+    def answer(wanted: Clip, now: float) -> Outcome:
+        if now < 1 or 3 * HOUR < now < 4.5 * HOUR:
+            return refused(wanted, Category.NETWORK)
+        return refused(wanted) if now < 6 * HOUR else done(wanted)
+
+    run = simulate(Pace(4), map(clip, range(9)), answer)
+    assert {pause.category for _, pause in run.pauses} == {Category.NETWORK, Category.THROTTLED}
+    assert len(run.outcomes) == 9
+
+
+def test_one_answer_in_a_day_of_refusals_is_enough_to_go_on() -> None:
+    def hardly_ever(wanted: Clip, now: float) -> Outcome:
+        return done(wanted) if now % (20 * HOUR) < HOUR else refused(wanted)
+
+    assert simulate(Pace(4), new_clips(), hardly_ever, until=100 * HOUR).gave_up is None
+
+
+def test_engines_that_understand_nothing_end_the_run_after_25_clips() -> None:
+    def broken(wanted: Clip, now: float) -> Outcome:
+        return failed(wanted, Category.ENGINE_ERROR, "No video formats found!")
+
+    run = simulate(Pace(16), new_clips(), broken)
+    assert run.gave_up == GaveUp(Category.ENGINE_ERROR, "No video formats found!")
+    assert len(run.sends) == ENGINE_ERRORS
+
+
+@pytest.mark.parametrize("now_and_then", [done, lambda wanted: failed(wanted, Category.REMOVED)])
+def test_engine_errors_between_answers_do_not_end_the_run(now_and_then: Callable[[Clip], Outcome]) -> None:
+    def mostly_broken(wanted: Clip, now: float) -> Outcome:
+        every = int(wanted.youtube_id) % ENGINE_ERRORS == 0
+        return now_and_then(wanted) if every else failed(wanted, Category.ENGINE_ERROR)
+
+    run = simulate(Pace(1), map(clip, range(200)), mostly_broken)
+    assert run.gave_up is None
+    assert len(run.outcomes) == 200
+
+
+def test_failures_that_are_no_answer_do_not_hide_that_the_engines_understand_nothing() -> None:
+    def broken(wanted: Clip, now: float) -> Outcome:
+        odd = int(wanted.youtube_id) % 2
+        return failed(wanted, Category.MEDIA_ERROR if odd else Category.ENGINE_ERROR)
+
+    assert simulate(Pace(4), map(clip, range(200)), broken).gave_up
+
+
+# --- a clip that alone is refused ---
+
+
+@pytest.mark.parametrize("category", [Category.THROTTLED, Category.NETWORK])
+def test_a_clip_that_alone_is_refused_fails_at_its_third_refusal_and_holds_nobody_up_for_it(category: Category) -> None:
+    sick = clip(20)
+
+    def answer(wanted: Clip, now: float) -> Outcome:
+        return refused(wanted, category, "Sign in.") if wanted == sick else done(wanted)
+
+    run = simulate(Pace(4), map(clip, range(60)), answer)
+    verdicts = {outcome.clip: outcome for _, outcome in run.outcomes}
+    assert len(run.outcomes) == len(verdicts) == 60
+    assert verdicts.pop(sick) == failed(sick, category, "Sign in.")
+    assert {outcome.status for outcome in verdicts.values()} == {"done"}
+    assert sum(wanted == sick for _, wanted in run.sends) == 3
+    assert len(run.pauses) == 2
+
+
+def test_while_everybody_is_refused_no_clip_fails_however_often_it_asks() -> None:
+    run = simulate(
+        Pace(4), map(clip, range(3)), lambda wanted, now: done(wanted) if now > 10 * HOUR else refused(wanted)
+    )
+    assert len(run.sends) > 10
+    assert [outcome.status for _, outcome in run.outcomes] == ["done"] * 3
+
+
+def test_where_youtube_lets_through_a_call_now_and_then_the_unlucky_clips_do_not_fail() -> None:
+    last = [-HOUR]
+
+    def one_call_in_ten_seconds(wanted: Clip, now: float) -> Outcome:
+        if now < last[0] + 10:
+            return refused(wanted)
+        last[0] = now
+        return done(wanted)
+
+    run = simulate(Pace(4), new_clips(), one_call_in_ten_seconds, until=4 * HOUR)
+    assert len(run.pauses) > 100
+    assert {outcome.status for _, outcome in run.outcomes} == {"done"}
+
+
+def test_refused_clips_leave_nothing_behind_once_they_are_settled() -> None:
+    def answer(wanted: Clip, now: float) -> Outcome:
+        return refused(wanted) if now % 97 < 30 or int(wanted.youtube_id) % 50 == 7 else done(wanted)
+
+    pace = Pace(4)
+    run = simulate(pace, map(clip, range(500)), answer)
+    assert {outcome.status for _, outcome in run.outcomes} == {"done", "failed"}
+    assert not pace._suspects
+
+
+# --- the rate ---
+
+
+def test_per_hour_spaces_the_clips_evenly_and_the_first_goes_at_once() -> None:
+    run = simulate(Pace(16, per_hour=600), map(clip, range(50)), lambda wanted, now: done(wanted))
+    times = [at for at, _ in run.sends]
+    assert times[0] == 0.0
+    assert all(later - earlier >= 6.0 - 1e-9 for earlier, later in itertools.pairwise(times))
+    assert sum(at < HOUR / 60 for at in times) == 10
+
+
+def test_per_hour_lets_no_burst_follow_a_lull() -> None:
+    pace = Pace(4, per_hour=3600)
+    pace.sent(0.0)
+    pace.settle(done(clip(1)), sent=0.0, now=500.0)
+    assert pace.wait(500.0, out=0, asking=0) == 0.0
+    pace.sent(500.0)
+    assert pace.wait(500.0, out=0, asking=0) == 1.0
+
+
+# --- a throttle: so many calls in a window, then a ban that further calls extend ---
+
+
+@dataclass
+class Throttle:
+    calls: int
+    window_s: float
+    ban_s: float
+    banned_until: float = -1.0
+    met_closed: list[int] = field(default_factory=list)
+    """Calls that met the closed door, for each ban."""
+    counted: deque[float] = field(default_factory=deque)
+
+    def __call__(self, wanted: Clip, now: float) -> Outcome:
+        while self.counted and self.counted[0] <= now - self.window_s:
+            self.counted.popleft()
+        if now >= self.banned_until and len(self.counted) < self.calls:
+            self.counted.append(now)
+            return done(wanted)
+        if now >= self.banned_until:
+            self.met_closed.append(0)
+        self.met_closed[-1] += 1
+        self.banned_until = now + self.ban_s
+        return refused(wanted)
+
+
+@pytest.mark.parametrize("ban_s", [5.0, 60.0, 900.0, 3600.0])
+def test_bans_are_learnt_so_that_few_calls_meet_the_closed_door_and_most_of_what_is_allowed_is_had(
+    ban_s: float,
+) -> None:
+    throttle = Throttle(calls=300, window_s=HOUR, ban_s=ban_s)
+    days = 3
+    run = simulate(Pace(16), new_clips(), throttle, until=days * 24 * HOUR)
+    assert {outcome.status for _, outcome in run.outcomes} == {"done"}
+    assert len(run.outcomes) >= 0.8 * 300 * 24 * days
+    learnt = throttle.met_closed[5:]
+    assert max(learnt) <= 3
+    assert sum(learnt) / len(learnt) < 2.25
+
+
+@pytest.mark.parametrize(("before_s", "after_s"), [(3600.0, 600.0), (600.0, 3600.0)])
+def test_the_pace_is_found_again_when_bans_change(before_s: float, after_s: float) -> None:
+    throttle = Throttle(calls=300, window_s=600.0, ban_s=before_s)
+    change, end = 36 * HOUR, 96 * HOUR
+
+    def answer(wanted: Clip, now: float) -> Outcome:
+        throttle.ban_s = before_s if now < change else after_s
+        return throttle(wanted, now)
+
+    run = simulate(Pace(16), new_clips(), answer, until=end)
+    last_day = sum(at > end - 24 * HOUR for at, _ in run.outcomes)
+    assert last_day >= 0.75 * 300 * 24 * HOUR / (after_s + 100.0)
+
+
+def test_a_run_that_starts_during_a_ban_asks_with_one_clip_at_a_time() -> None:
+    throttle = Throttle(calls=300, window_s=HOUR, ban_s=100.0, banned_until=50.0, met_closed=[0])
+    run = simulate(Pace(16), map(clip, range(100)), throttle)
+    assert len(run.outcomes) == 100
+    assert throttle.met_closed == [len(run.pauses)]
+
+
+# --- whatever happens ---
+
+KINDS: dict[str, Callable[[Clip], Outcome]] = {
+    "done": done,
+    "gone": lambda wanted: failed(wanted, Category.PRIVATE),
+    "broken": lambda wanted: failed(wanted, Category.MEDIA_ERROR),
+    "lost": lambda wanted: failed(wanted, Category.LOST_WORKER),
+    "misread": lambda wanted: failed(wanted, Category.ENGINE_ERROR),
+    "throttled": refused,
+    "later": lambda wanted: refused(wanted, retry_after_s=77.0),
+    "offline": lambda wanted: refused(wanted, Category.NETWORK),
+}
+SECONDS = st.floats(0.0, 90.0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    workers=st.integers(1, 20),
+    per_hour=st.none() | st.floats(60.0, 1e6),
+    script=st.lists(st.sampled_from(sorted(KINDS)), max_size=60),
+    afterwards=st.sampled_from(sorted(KINDS)),
+    times=st.lists(SECONDS, min_size=1, max_size=20),
+)
+def test_whatever_youtube_answers_the_rules_hold_and_the_run_ends(
+    workers: int, per_hour: float | None, script: list[str], afterwards: str, times: list[float]
+) -> None:
+    kinds = itertools.chain(script, itertools.repeat(afterwards))
+    seconds = itertools.cycle(times)
+    run = simulate(
+        Pace(workers, per_hour),
+        map(clip, range(40)),
+        lambda wanted, now: KINDS[next(kinds)](wanted),
+        ask_s=lambda: next(seconds),
+        work_s=lambda: next(seconds),
+    )
+    assert run.most_out <= workers
+    assert run.most_asking <= ASKING
+    assert run.gave_up or len(run.outcomes) == len({outcome.clip for _, outcome in run.outcomes}) == 40
+    assert run.now < 48 * HOUR
+    assert all(0 < length <= 6 * HOUR for length in run.pause_lengths)
+    for at, pause in run.pauses:
+        assert not any(at < sent < at + pause.seconds for sent, _ in run.sends)
+    if per_hour:
+        times_sent = [at for at, _ in run.sends]
+        assert all(b - a >= HOUR / per_hour - 1e-6 for a, b in itertools.pairwise(times_sent))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    workers=st.integers(1, 20),
+    script=st.lists(st.sampled_from(["done", "gone", "lost", "throttled", "offline"]), min_size=5, max_size=60),
+    times=st.lists(SECONDS, min_size=1, max_size=20),
+)
+def test_whatever_youtube_answers_one_clip_alone_goes_out_after_a_pause_until_one_is_answered(
+    workers: int, script: list[str], times: list[float]
+) -> None:
+    kinds = itertools.chain(script, itertools.repeat("done"))
+    seconds = itertools.cycle(times)
+
+    class Watched(Pace):
+        door = "open"
+
+        def sent(self, now: float) -> None:
+            assert self.door != "probed", "a second clip went out before the probe came back"
+            if self.door == "closed":
+                self.door, self.probed_at = "probed", now
+            super().sent(now)
+
+        def settle(self, outcome: Outcome, *, sent: float, now: float) -> Settled:
+            settled = super().settle(outcome, sent=sent, now=now)
+            if self.door == "probed" and sent >= self.probed_at:
+                answered = outcome.status == "done" or (outcome.category is not None and outcome.category.gone)
+                self.door = "open" if answered else "closed"
+            if settled.pause:
+                self.door = "closed"
+            return settled
+
+    run = simulate(
+        Watched(workers),
+        map(clip, range(40)),
+        lambda wanted, now: KINDS[next(kinds)](wanted),
+        ask_s=lambda: next(seconds),
+        work_s=lambda: next(seconds),
+    )
+    assert len(run.outcomes) == 40

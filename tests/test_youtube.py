@@ -1,0 +1,390 @@
+"""The loopback YouTube tells the truth: its files, its replies, its faults and its log are what they claim to be."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from textwrap import dedent
+
+import av
+import numpy as np
+import pytest
+import urllib3
+
+from tests.youtube.boxes import boxes, elements, segment_index
+from tests.youtube.picture import read_counter, upright
+from tests.youtube.replies import MEDIA_HOST
+from tests.youtube.server import LoopbackYouTube
+from tests.youtube.videos import MediaFile, Video
+from tests.youtube.world import FAILURES, PLAYER_FAULTS, MediaFault, PlayerFault, Row, Scenario, Throttle, World
+
+USUAL = Video(duration_s=20)
+VARIANTS = {
+    "usual": Video(duration_s=6),
+    "no edit list": Video(duration_s=6, edit_list=False),
+    "no B-frames": Video(duration_s=6, bframes=0),
+    "variable frame rate": Video(duration_s=6, vfr=True),
+    "29.97": Video(duration_s=6, fps=Fraction(30_000, 1001)),
+    "rotated": Video(duration_s=6, rotation=90),
+    "upright": Video(duration_s=6, width=360, height=640),
+    "small": Video(duration_s=6, width=426, height=240),
+    "silent": Video(duration_s=6, sound=False),
+    "vp9": Video(duration_s=6, codec="vp9"),
+}
+ID = "-_loopback0"
+PLAYER_URL = "https://www.youtube.com/youtubei/v1/player"
+
+
+@pytest.fixture
+def youtube() -> Iterator[LoopbackYouTube]:
+    with LoopbackYouTube(World({ID: Scenario(USUAL, ("dash", "progressive"))})) as running:
+        yield running
+
+
+@pytest.fixture
+def http(youtube: LoopbackYouTube) -> urllib3.ProxyManager:
+    return urllib3.ProxyManager(youtube.proxy_url, ca_certs=str(youtube.certificates), retries=False, timeout=5)
+
+
+def media_url(itag: int, video_id: str = ID) -> str:
+    return f"https://{MEDIA_HOST}/videoplayback?id={video_id}&itag={itag}"
+
+
+def call_player(http: urllib3.ProxyManager, video_id: str = ID, client: str = "VISIONOS") -> urllib3.BaseHTTPResponse:
+    return http.request("POST", PLAYER_URL, json={"context": {"client": {"clientName": client}}, "videoId": video_id})
+
+
+# -- the files --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_frame_says_its_own_number_and_is_shown_when_the_recipe_says(name: str) -> None:
+    video = VARIANTS[name]
+    for file in (file for file in video.files.values() if file.has_picture):
+        shown = list(pictures(file))
+        assert [number for number, _, _ in shown] == list(range(len(video.frame_times)))
+        assert [time for _, time, _ in shown] == pytest.approx([float(time) for time in video.frame_times], abs=0.002)
+        assert [number for number, _, keyframe in shown if keyframe] == video.keyframes
+
+
+def pictures(file: MediaFile) -> Iterator[tuple[int, float, bool]]:
+    """Each frame's number, its time from the first one, and whether it is a keyframe."""
+    with av.open(str(file.path)) as media:
+        first = None
+        for frame in media.decode(video=0):
+            assert frame.time is not None
+            first = frame.time if first is None else first
+            number = read_counter(upright(frame.to_ndarray(format="gray"), frame.rotation))
+            yield number, frame.time - first, bool(frame.key_frame)
+
+
+def test_the_counter_survives_a_coarse_re_encode_at_half_the_size(tmp_path: Path) -> None:
+    source = VARIANTS["no B-frames"].progressive.path
+    coarse = tmp_path / "coarse.mp4"
+    with av.open(str(source)) as given, av.open(str(coarse), "w") as out:
+        stream = out.add_stream("libx264", rate=30, options={"crf": "38", "preset": "ultrafast"})
+        stream.width, stream.height = 320, 180
+        for frame in given.decode(video=0):
+            out.mux(stream.encode(frame.reformat(320, 180)))
+        out.mux(stream.encode(None))
+    with av.open(str(coarse)) as media:
+        numbers = [read_counter(frame.to_ndarray(format="rgb24")) for frame in media.decode(video=0)]
+    assert numbers == list(range(180))
+
+
+def test_a_picture_without_a_counter_is_refused_instead_of_misread() -> None:
+    with pytest.raises(ValueError, match="no frame counter"):
+        read_counter(np.full((360, 640), 128, dtype=np.uint8))
+
+
+def test_dash_files_are_init_then_index_then_fragments_that_start_with_keyframes() -> None:
+    for video, file, (shortest, longest) in (
+        (USUAL, USUAL.dash_video, (4.5, 5.5)),
+        (USUAL, USUAL.dash_audio, (9.6, 9.9)),
+        (VARIANTS["no edit list"], VARIANTS["no edit list"].dash_video, (4.5, 5.5)),
+    ):
+        data = file.path.read_bytes()
+        names, fragments = [box.name for box in boxes(data)], segment_index(data)
+        assert names == ["ftyp", "moov", "sidx"] + ["moof", "mdat"] * len(fragments)
+        assert file.init_range == (0, boxes(data)[1].end - 1)
+        assert file.index_range == (boxes(data)[2].start, boxes(data)[2].end - 1)
+        assert [fragment.start for fragment in fragments] == [box.start for box in boxes(data) if box.name == "moof"]
+        assert fragments[-1].start + fragments[-1].size == len(data)
+        assert all(fragment.starts_with_keyframe for fragment in fragments)
+        assert all(shortest <= fragment.duration_s <= longest for fragment in fragments[:-1])
+        assert sum(fragment.duration_s for fragment in fragments) == pytest.approx(video.duration_s, abs=0.05)
+
+
+def test_without_an_edit_list_the_index_and_the_picture_begin_at_1024() -> None:
+    file = VARIANTS["no edit list"].dash_video
+    with av.open(str(file.path)) as media:
+        assert media.streams.video[0].start_time == 1024
+    assert segment_index(file.path.read_bytes())[0].time_s == pytest.approx(1024 / 15360)
+
+
+def test_some_fragments_hold_a_second_keyframe() -> None:
+    fragments = len(segment_index(USUAL.dash_video.path.read_bytes()))
+    assert fragments < len(USUAL.keyframes) < 2 * fragments
+
+
+def test_the_progressive_file_has_its_header_in_front_and_both_streams() -> None:
+    names = [box.name for box in boxes(USUAL.progressive.path.read_bytes())]
+    assert names.index("moov") < names.index("mdat")
+    with av.open(str(USUAL.progressive.path)) as media:
+        assert [stream.type for stream in media.streams] == ["video", "audio"]
+
+
+def test_webm_files_have_their_cues_in_front_of_the_clusters() -> None:
+    for file in VARIANTS["vp9"].files.values():
+        assert file.index_range is not None
+        names = [element.name for element in elements(file.path.read_bytes())]
+        assert names.index("1c53bb6b") < names.index("1f43b675")
+
+
+# -- the network ------------------------------------------------------------------------------------------------------
+
+
+def test_a_range_is_answered_with_206_and_exactly_those_bytes(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager
+) -> None:
+    content = USUAL.dash_video.path.read_bytes()
+    first = random.Random(0).randrange(len(content) - 1000)
+    part = http.request("GET", media_url(134), headers={"Range": f"bytes={first}-{first + 999}"})
+    assert (part.status, part.data) == (206, content[first : first + 1000])
+    assert part.headers["Content-Range"] == f"bytes {first}-{first + 999}/{len(content)}"
+    assert http.request("GET", media_url(134) + "&range=5-9").data == content[5:10]
+    assert http.request("GET", media_url(134), headers={"Range": f"bytes={len(content) - 7}-"}).data == content[-7:]
+    assert http.request("GET", media_url(134)).data == content
+    assert http.request("HEAD", media_url(134)).headers["Content-Length"] == str(len(content))
+    assert http.request("GET", media_url(134), headers={"Range": f"bytes={len(content)}-"}).status == 416
+    assert [(request.range, request.bytes_sent) for request in youtube.requests][:2] == [
+        ((first, first + 999), 1000),
+        ((5, 9), 5),
+    ]
+
+
+def test_a_format_that_is_listed_but_not_meant_to_be_chosen_is_404(http: urllib3.ProxyManager) -> None:
+    formats = json.loads(call_player(http).data)["streamingData"]["adaptiveFormats"]
+    assert {133, 134, 137, 140} <= {entry["itag"] for entry in formats}
+    assert http.request("GET", next(entry["url"] for entry in formats if entry["itag"] == 137)).status == 404
+
+
+def test_any_other_host_is_refused_and_recorded(youtube: LoopbackYouTube, http: urllib3.ProxyManager) -> None:
+    for url in ("https://example.org/", "http://www.youtube.com/", "https://evilgooglevideo.com/videoplayback"):
+        try:
+            assert http.request("GET", url).status == 403
+        except urllib3.exceptions.ProxyError as error:
+            assert "403" in str(error)
+    assert [(request.kind, request.host) for request in youtube.requests] == [
+        ("refused", "example.org"),
+        ("refused", "www.youtube.com"),
+        ("refused", "evilgooglevideo.com"),
+    ]
+
+
+def test_with_the_line_down_nothing_answers(youtube: LoopbackYouTube, http: urllib3.ProxyManager) -> None:
+    assert call_player(http).status == 200
+    youtube.world.line_down = True
+    for _ in range(2):  # once on the connection that is open, once on a new one
+        with pytest.raises(urllib3.exceptions.HTTPError):
+            call_player(http)
+    youtube.world.line_down = False
+    assert call_player(http).status == 200
+
+
+RESOLVE = {
+    "pytubefix": """
+        from pytubefix import YouTube
+        def resolve(video_id):
+            video = YouTube("https://www.youtube.com/watch?v=" + video_id)
+            try:
+                return [[str(stream.itag), stream.url] for stream in video.streams], ""
+            except Exception as error:
+                return [], f"{error} {video._vid_info}"
+    """,
+    "yt-dlp": """
+        import yt_dlp
+        skip = ["webpage", "js", "configs", "initial_data"]
+        youtube = {"player_client": ["visionos", "android"], "player_skip": skip}
+        options = {"quiet": True, "no_warnings": True, "compat_opts": ["no-certifi"], "noprogress": True,
+                   "extractor_args": {"youtube": youtube}}
+        client = yt_dlp.YoutubeDL(options)
+        def resolve(video_id):
+            try:
+                info = client.extract_info("https://www.youtube.com/watch?v=" + video_id, download=False)
+                return [[found["format_id"], found["url"]] for found in info["formats"]], ""
+            except yt_dlp.utils.DownloadError as error:
+                return [], str(error)
+    """,
+    "pytube": """
+        from pytube import YouTube
+        def resolve(video_id):
+            streams = YouTube("https://www.youtube.com/watch?v=" + video_id).streams
+            return [[str(stream.itag), stream.url] for stream in streams], ""
+    """,
+}
+
+
+def resolve(youtube: LoopbackYouTube, engine: str, *video_ids: str) -> list[tuple[dict[str, str], str]]:
+    """What an unmodified client in a process of its own makes of the videos: their URLs by itag, or its complaint."""
+    script = dedent(RESOLVE[engine]) + "import json, sys\nprint(json.dumps([resolve(name) for name in sys.argv[1:]]))"
+    command = [sys.executable, "-c", script, *video_ids]
+    ran = subprocess.run(command, env=youtube.env, capture_output=True, text=True, timeout=60, check=True)
+    return [(dict(streams), complaint) for streams, complaint in json.loads(ran.stdout.splitlines()[-1])]
+
+
+@pytest.mark.parametrize("engine", RESOLVE)
+def test_unmodified_clients_resolve_a_video(youtube: LoopbackYouTube, http: urllib3.ProxyManager, engine: str) -> None:
+    [(urls, _)] = resolve(youtube, engine, ID)
+    for itag, file in USUAL.files.items():
+        assert int(http.request("HEAD", urls[str(itag)]).headers["Content-Length"]) == file.size
+    assert {request.host for request in youtube.requests} <= {"www.youtube.com", "youtube.com", MEDIA_HOST}
+
+
+@pytest.mark.parametrize("engine", ["pytubefix", "yt-dlp"])
+def test_unmodified_clients_hear_each_failure_in_youtubes_words(youtube: LoopbackYouTube, engine: str) -> None:
+    untold = {"live"} if engine == "pytubefix" else {"live", "private, as a message"}  # yt-dlp drops `messages`
+    told = {f"-failure{number:03}": name for number, name in enumerate(FAILURES) if name not in untold}
+    youtube.world.scenarios |= {video_id: Scenario(failure=FAILURES[name]) for video_id, name in told.items()}
+    heard = resolve(youtube, engine, *told)
+    for name, (streams, complaint) in zip(told.values(), heard, strict=True):
+        assert not streams
+        assert FAILURES[name].words.rstrip(".") in complaint
+
+
+# -- faults -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cut_body_is_logged_with_the_bytes_that_were_sent_and_strikes_as_often_as_told(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager
+) -> None:
+    youtube.world.scenarios[ID] = Scenario(USUAL, media_faults=(MediaFault("cut", at=5000, times=1, itag=134),))
+    assert http.request("GET", media_url(134), headers={"Range": "bytes=0-4999"}).status == 206
+    with pytest.raises(urllib3.exceptions.ProtocolError, match="4000 bytes read, 5000 more expected"):
+        http.request("GET", media_url(134), headers={"Range": "bytes=1000-9999"})
+    assert len(http.request("GET", media_url(134), headers={"Range": "bytes=1000-9999"}).data) == 9000
+    assert [request.bytes_sent for request in youtube.requests] == [5000, 4000, 9000]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (MediaFault("status", 503, times=1), 503),
+        (MediaFault("html"), 200),
+        (MediaFault("empty"), 200),
+        (MediaFault("whole_file"), 200),
+        (MediaFault("wrong_range"), 206),
+    ],
+)
+def test_faults_take_the_place_of_a_reply(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager, fault: MediaFault, status: int
+) -> None:
+    youtube.world.scenarios[ID] = Scenario(USUAL, media_faults=(fault,))
+    reply = http.request("GET", media_url(134), headers={"Range": "bytes=10-19"})
+    assert reply.status == status
+    assert reply.headers.get("Content-Range", "").startswith("bytes 10-19/") is False
+
+
+def test_a_passing_fault_of_the_player_passes(youtube: LoopbackYouTube, http: urllib3.ProxyManager) -> None:
+    later = PlayerFault("failure", failure=FAILURES["later"], times=1)
+    youtube.world.scenarios[ID] = Scenario(USUAL, player_faults=(PlayerFault("status", 503, times=2), later))
+    replies = [call_player(http) for _ in range(4)]
+    assert [reply.status for reply in replies] == [503, 503, 200, 200]
+    assert ["streamingData" in json.loads(reply.data) for reply in replies[2:]] == [False, True]
+
+
+@pytest.mark.parametrize("name", [name for name in PLAYER_FAULTS if name not in ("stalled", "SABR only")])
+def test_no_player_fault_gives_the_right_video(youtube: LoopbackYouTube, http: urllib3.ProxyManager, name: str) -> None:
+    youtube.world.scenarios[ID] = Scenario(USUAL, player_faults=(PLAYER_FAULTS[name],))
+    try:
+        reply = call_player(http)
+        body = json.loads(reply.data)
+    except (ValueError, urllib3.exceptions.HTTPError):
+        return
+    assert reply.status >= 400 or body["videoDetails"]["videoId"] != ID or "streamingData" not in body
+
+
+def test_the_throttle_closes_for_everybody_counts_only_player_calls_and_opens_again(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager
+) -> None:
+    youtube.world.throttle, now = Throttle(after=2, for_s=5, retry_after="1"), [0.0]
+    youtube.world.clock = lambda: now[0]
+    calls = [call_player(http, client=client) for client in ("WEB", "VISIONOS", "WEB", "ANDROID", "VISIONOS", "WEB")]
+    assert [reply.status for reply in calls] == [200, 200, 200, 200, 429, 429]
+    assert calls[-1].headers["Retry-After"] == "1"
+    assert sum(request.throttled for request in youtube.requests) == 2
+    now[0] = 5.1
+    assert [call_player(http).status for _ in range(5)] == [200] * 5
+
+
+def test_a_throttle_can_be_extended_by_knocking_and_come_again() -> None:
+    now = [0.0]
+    world = World(throttle=Throttle(after=1, for_s=5, extend=True, again=True), clock=lambda: now[0])
+    closed = []
+    for now[0] in (0, 1, 5, 9, 13, 20, 21):
+        closed.append(world.throttled(visitor=False) is not None)
+    assert closed == [False, True, True, True, True, False, True]
+
+
+# -- the archives and the wrapper -------------------------------------------------------------------------------------
+
+
+def test_the_archive_has_the_official_layout(youtube: LoopbackYouTube, http: urllib3.ProxyManager) -> None:
+    row = Row("massaging person's head", ID, 1, 11)
+    youtube.world.annotate("700-2020", "validate", [row])
+    youtube.world.annotate("700-2020", "test", [row])
+    url = "https://storage.googleapis.com/deepmind-media/Datasets/kinetics700_2020.tar.gz"
+    with tarfile.open(fileobj=io.BytesIO(http.request("GET", url).data)) as tar:
+        members = {member.name: tar.extractfile(member).read().decode() for member in tar}  # type: ignore[union-attr]
+    stem, subsets = "kinetics700_2020", ("train", "validate", "test")
+    assert set(members) == {f"{stem}/{subset}.{kind}" for subset in subsets for kind in ("csv", "json")}
+    header, _ = csv.reader(members[f"{stem}/test.csv"].splitlines())
+    assert header == [
+        "youtube_id",
+        "time_start",
+        "time_end",
+        "split",
+    ]
+    assert list(csv.reader(members[f"{stem}/validate.csv"].splitlines())) == [
+        ["label", "youtube_id", "time_start", "time_end", "split"],
+        ["massaging person's head", ID, "1", "11", "validate"],
+    ]
+    assert json.loads(members[f"{stem}/validate.json"])[ID]["annotations"]["segment"] == [1.0, 11.0]
+    assert http.request("GET", url.replace("700_2020", "600")).status == 404
+    youtube.world.archive_faults["700-2020"] = "missing"
+    assert http.request("GET", url).status == 404
+
+
+def test_the_wrapper_runs_a_command_passes_its_exit_code_on_and_writes_the_log(tmp_path: Path) -> None:
+    log, rows = tmp_path / "log.jsonl", tmp_path / "rows.csv"
+    rows.write_text(f"label,youtube_id,time_start,time_end,split\nabseiling,{ID},5,15,val\n")
+    script = (
+        "import os, sys, urllib.request\n"
+        f"body = urllib.request.urlopen({media_url(134)!r}).read()\n"
+        f"sys.exit(7 if len(body) == {USUAL.dash_video.size} else 1)"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "tests.youtube",
+        "--annotations",
+        str(rows),
+        "--log",
+        str(log),
+        "--",
+        sys.executable,
+        "-c",
+    ]
+    ran = subprocess.run([*command, script], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 7, ran.stderr
+    assert ran.stderr.startswith("Loopback YouTube on http://127.0.0.1:")
+    [line] = log.read_text().splitlines()
+    assert (json.loads(line)["kind"], json.loads(line)["bytes_sent"]) == ("media", USUAL.dash_video.size)

@@ -1,0 +1,93 @@
+"""Run a command against the loopback YouTube: `python -m tests.youtube [options] -- COMMAND...`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.youtube.samples import read_rows, sample_world, scenarios_of
+from tests.youtube.server import LoopbackYouTube
+from tests.youtube.world import Shape, Throttle, World
+
+VERSIONS = ("400", "600", "700", "700-2020")
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the command's exit code; 128 + the signal's number where a signal ended it."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not options.command:
+        parser.error("name a command after --")
+    try:
+        world = _world(options)
+    except (OSError, KeyError, ValueError) as error:
+        parser.error(f"cannot read {options.annotations} as annotations: {error!r}")
+    gone = sum(scenario.failure is not None for scenario in world.scenarios.values())
+    with LoopbackYouTube(world, options.log) as youtube:
+        archives = ", ".join(world.annotations)
+        print(
+            f"Loopback YouTube on {youtube.proxy_url}: {len(world.scenarios)} videos, {gone} of them gone; "
+            f"annotations of Kinetics {archives}. Nothing leaves this machine.",
+            file=sys.stderr,
+            flush=True,
+        )
+        return _run(options.command, youtube.env)
+
+
+def _run(command: list[str], env: dict[str, str]) -> int:
+    with subprocess.Popen(command, env=env) as process:
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        while True:
+            try:
+                code = process.wait()
+            except KeyboardInterrupt:  # the command has it too, and says when it is done
+                continue
+            return 128 - code if code < 0 else code
+
+
+def _world(options: argparse.Namespace) -> World:
+    if options.annotations is None:
+        world = sample_world()
+    else:
+        rows = read_rows(options.annotations)
+        shapes: list[tuple[Shape, ...]] = [(options.formats,)] if options.formats else [("dash",), ("progressive",)]
+        world = World(scenarios_of((row for _, row in rows), shapes, options.gone_share))
+        for version in VERSIONS:
+            for subset, row in rows:
+                world.annotate(version, subset, [row])
+    world.latency_s, world.bandwidth_bit_s = options.latency / 1000, options.bandwidth and options.bandwidth * 1e6
+    if options.throttle_after is not None:
+        world.throttle = Throttle(
+            options.throttle_after, options.throttle_for, options.throttle_kind, options.retry_after
+        )
+    return world
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.youtube",
+        usage="%(prog)s [options] -- COMMAND...",
+        description="Run a command against a small YouTube on this machine. Without --annotations it has some dozen "
+        "short videos, listed in the archive of Kinetics-400, and some of them are gone.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--annotations", type=Path, metavar="FILE", help="have a video for each row of this CSV, in every version")
+    add("--formats", choices=("dash", "progressive", "webm"), help="in this form only; else dash and progressive")
+    add("--gone-share", type=float, default=0.0, metavar="SHARE", help="of the videos of --annotations, 0 to 1")
+    add("--latency", type=float, default=0.0, metavar="MS", help="before each reply, and for each new connection")
+    add("--bandwidth", type=float, metavar="MBIT", help="Mbit/s of each connection")
+    add("--throttle-after", type=int, metavar="N", help="refuse everybody after that many player calls")
+    add("--throttle-for", type=float, default=5.0, metavar="S", help="for that many seconds")
+    add("--throttle-kind", choices=("429", "bot", "later"), default="429", help="in these words")
+    add("--retry-after", metavar="VALUE", help="the header that a 429 brings")
+    add("--log", type=Path, metavar="FILE", help="append each request as a line of JSON")
+    add("command", nargs="*", help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,94 @@
+"""googlevideo.com: ranges of media files, and what goes wrong with them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.youtube.pages import CONSENT_PAGE
+from tests.youtube.videos import MediaFile
+from tests.youtube.world import MediaFault
+
+if TYPE_CHECKING:
+    from tests.youtube.visit import Visit
+
+RANGE = re.compile(r"(?:bytes=)?(\d+)-(\d*)")
+DRIP_BIT_S = 160.0
+
+
+class Span(NamedTuple):
+    """The bytes first..last of a file."""
+
+    file: MediaFile
+    first: int
+    last: int
+
+    def read(self, first: int, last: int) -> bytes:
+        with open(self.file.path, "rb") as content:
+            content.seek(first)
+            return content.read(last - first + 1)
+
+
+def serve_media(visit: Visit) -> None:
+    """Answer one request for `/videoplayback?id=..&itag=..`, by a `Range:` header or a `range=` in the query."""
+    video_id, itag = visit.query.get("id", ""), int(visit.query.get("itag", 0))
+    visit.note(kind="media", video_id=video_id, itag=itag)
+    file = visit.world.scenario(video_id).file(itag)
+    if file is None or "xtags" in visit.query:
+        visit.reply(404, b"", "text/plain")
+        return
+    in_header = RANGE.fullmatch(visit.headers.get("Range", ""))
+    span = Span(file, 0, file.size - 1)
+    if asked := in_header or RANGE.fullmatch(visit.query.get("range", "")):
+        first, last = int(asked[1]), int(asked[2]) if asked[2] else None
+        visit.note(range=(first, last))
+        span = Span(file, first, span.last if last is None else min(last, span.last))
+    if span.first > span.last:
+        visit.begin(416, "text/plain", 0, {"Content-Range": f"bytes */{file.size}"})
+    elif fault := visit.world.media_fault(video_id, itag, span.first, span.last):
+        _answer_badly(visit, span, fault)
+    else:
+        _begin(visit, span, partial=in_header is not None)
+        visit.send(span.read(span.first, span.last))
+
+
+def _begin(visit: Visit, span: Span, partial: bool, moved: int = 0) -> None:
+    headers = {"Accept-Ranges": "bytes"}
+    if partial:
+        headers["Content-Range"] = f"bytes {span.first + moved}-{span.last + moved}/{span.file.size}"
+    mime_type = span.file.mime_type.partition(";")[0]
+    visit.begin(206 if partial else 200, mime_type, span.last - span.first + 1, headers)
+
+
+def _answer_badly(visit: Visit, span: Span, fault: MediaFault) -> None:
+    match fault.kind:
+        case "status":
+            visit.reply(fault.status, b"", "text/plain", retry_after=fault.retry_after)
+        case "html":
+            visit.reply(200, CONSENT_PAGE, "text/html")
+        case "empty":
+            visit.reply(200, b"", "video/mp4")
+        case "whole_file":
+            whole = Span(span.file, 0, span.file.size - 1)
+            _begin(visit, whole, partial=False)
+            visit.send(whole.read(whole.first, whole.last))
+        case "wrong_range":
+            _begin(visit, span, partial=True, moved=1000)
+            visit.send(span.read(span.first, span.last))
+        case _:
+            _stop_inside(visit, span, fault)
+
+
+def _stop_inside(visit: Visit, span: Span, fault: MediaFault) -> None:
+    assert fault.at is not None
+    _begin(visit, span, partial="Range" in visit.headers)
+    visit.send(span.read(span.first, fault.at - 1))
+    match fault.kind:
+        case "cut":
+            visit.cut()
+        case "reset":
+            visit.cut(with_reset=True)
+        case "stall":
+            visit.stall()
+        case "drip":
+            visit.send(span.read(fault.at, span.last), bit_s=DRIP_BIT_S)

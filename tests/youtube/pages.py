@@ -1,0 +1,50 @@
+"""The few pages that clients read beside the player endpoint."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.youtube import replies
+
+if TYPE_CHECKING:
+    from tests.youtube.visit import Visit
+
+CONSENT_PAGE = b"<!DOCTYPE html><html><title>Before you continue to YouTube</title><body>Accept all</body></html>"
+MANIFEST = """\
+#EXTM3U
+#EXT-X-STREAM-INF:BANDWIDTH=900000,CODECS="avc1.4d401e,mp4a.40.2",RESOLUTION=640x360,FRAME-RATE=30
+https://manifest.googlevideo.com/api/manifest/hls_playlist/itag/93/index.m3u8
+"""
+SCRIPT_PATH = "/s/player/0b0c0d0e/player_ias.vflset/en_US/base.js"
+SCRIPT = """\
+var Tr={rv:function(a){a.reverse()},
+sp:function(a,b){a.splice(0,b)},
+sw:function(a,b){var c=a[0];a[0]=a[b%a.length];a[b%a.length]=c}};
+Sg=function(a){a=a.split("");Tr.sp(a,2);Tr.rv(a,1);Tr.sw(a,3);return a.join("")};
+c&&d.set(b,encodeURIComponent(Sg(decodeURIComponent(c))));
+var Nt=[Nf];
+a.C&&(b=a.get("n"))&&(b=Nt[0](b),a.set("n",b));
+Nf=function(a){var b=a.split(""),c=[4,b,function(d){d.reverse()}];try{c[2](c[1])}catch(d){return a}return b.join("")};
+"""
+"""The least that pytube takes for a player's script; the addresses are signed already, so that it runs none of it."""
+
+
+def serve_watch_page(visit: Visit) -> None:
+    """What pytube reads first: a page with the player's reply in it and a link to the player's script."""
+    video_id = visit.query.get("v", "")
+    visit.note(kind="page", video_id=video_id)
+    body = replies.player(video_id, visit.world.scenario(video_id), "WEB")
+    script = f"var ytInitialPlayerResponse = {json.dumps(body)};var ytInitialData = {{}};"
+    page = f'<html><script src="{SCRIPT_PATH}"></script><script>{script}</script></html>'
+    visit.reply(200, page.encode(), "text/html; charset=utf-8")
+
+
+def serve_manifest(visit: Visit) -> None:
+    """The master list of a live stream; the list that it names is not there."""
+    visit.reply(200, MANIFEST.encode(), "application/vnd.apple.mpegurl")
+
+
+def serve_script(visit: Visit) -> None:
+    visit.note(kind="page")
+    visit.reply(200, SCRIPT.encode(), "text/javascript")

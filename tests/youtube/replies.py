@@ -1,0 +1,183 @@
+"""The replies of youtubei/v1/player, in the shape in which the clients read them."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.youtube.videos import MediaFile
+from tests.youtube.world import Failure, Scenario
+
+Json = dict[str, Any]
+
+MANIFEST_HOST, MANIFEST_PATH = "manifest.googlevideo.com", "/api/manifest/hls_variant/index.m3u8"
+MEDIA_HOST = "r1---sn-x.googlevideo.com"
+VISITOR_DATA = "CgtMb29wYmFja1lUQQ%3D%3D"
+LAST_MODIFIED = "1700000000000000"
+DECOYS = (
+    # itag, mimeType, width, height, bitrate: formats that a video also has, whose files are not there
+    (137, 'video/mp4; codecs="avc1.640028"', 1920, 1080, 4_200_000),
+    (248, 'video/webm; codecs="vp9"', 1920, 1080, 2_600_000),
+    (136, 'video/mp4; codecs="avc1.4d401f"', 1280, 720, 1_500_000),
+    (135, 'video/mp4; codecs="avc1.4d401e"', 854, 480, 900_000),
+    (243, 'video/webm; codecs="vp9"', 640, 360, 300_000),
+    (396, 'video/mp4; codecs="av01.0.01M.08"', 640, 360, 300_000),
+    (133, 'video/mp4; codecs="avc1.4d4015"', 426, 240, 240_000),
+    (160, 'video/mp4; codecs="avc1.4d400c"', 256, 144, 110_000),
+)
+SOUND_DECOYS = (
+    (139, 'audio/mp4; codecs="mp4a.40.5"', 49_000),
+    (249, 'audio/webm; codecs="opus"', 50_000),
+    (250, 'audio/webm; codecs="opus"', 66_000),
+    (251, 'audio/webm; codecs="opus"', 130_000),
+)
+
+
+def player(video_id: str, scenario: Scenario, client: str) -> Json:
+    """What the player says about a video to a client that asks for its formats."""
+    if scenario.failure is not None:
+        return failure(video_id, scenario.failure)
+    assert scenario.video is not None
+    files, duration_s = scenario.files(client), scenario.video.duration_s
+    adaptive = [_adaptive(video_id, file) for file in files if file.shape != "progressive"]
+    adaptive += _decoys(video_id, duration_s, beside=adaptive)
+    if scenario.dubbed:
+        adaptive = [track for entry in adaptive for track in _dubbed(entry)]
+    streaming = {"expiresInSeconds": "21540", "adaptiveFormats": adaptive}
+    if progressive := [_progressive(video_id, file) for file in files if file.shape == "progressive"]:
+        streaming["formats"] = progressive
+    return _body(video_id, {"status": "OK", "playableInEmbed": True}, duration_s) | {"streamingData": streaming}
+
+
+def visitor(video_id: str) -> Json:
+    """What the WEB client gets: visitorData, and no formats without a PO token."""
+    return _body(video_id, {"status": "OK", "playableInEmbed": True}, 0)
+
+
+def failure(video_id: str, said: Failure) -> Json:
+    """A reply that says no."""
+    status: Json = {"status": said.status}
+    if said.reason:
+        status["reason"] = said.reason
+        renderer: Json = {"reason": {"simpleText": said.reason}}
+        if said.subreason:
+            renderer["subreason"] = {"simpleText": said.subreason}
+        status["errorScreen"] = {"playerErrorMessageRenderer": renderer}
+    if said.messages:
+        status["messages"] = list(said.messages)
+    body = _body(video_id, status, 0)
+    if said.is_live:
+        body["videoDetails"] |= {"isLive": True, "isLiveContent": True}
+        formats = [_common(video_id, 134, 'video/mp4; codecs="avc1.4d401e"', 500_000) | _size(640, 360)]
+        live = [entry | {"targetDurationSec": 5} for entry in formats]
+        body["streamingData"] = {"hlsManifestUrl": f"https://{MANIFEST_HOST}{MANIFEST_PATH}", "adaptiveFormats": live}
+    return body
+
+
+def sabr_only(body: Json) -> Json:
+    """The same reply with formats that name no address, for clients that must stream by YouTube's own protocol."""
+    streaming = body["streamingData"]
+    bare = [{key: value for key, value in entry.items() if key != "url"} for entry in streaming["adaptiveFormats"]]
+    address = f"https://{MEDIA_HOST}/videoplayback?sabr=1"
+    return body | {"streamingData": {"serverAbrStreamingUrl": address, "adaptiveFormats": bare}}
+
+
+def _body(video_id: str, playability: Json, duration_s: float) -> Json:
+    return {
+        "responseContext": {"visitorData": VISITOR_DATA},
+        "playabilityStatus": playability,
+        "videoDetails": {
+            "videoId": video_id,
+            "title": f"Loopback video {video_id}",
+            "lengthSeconds": str(round(duration_s)),
+            "channelId": "UCloopbackloopbackloopba",
+            "shortDescription": "",
+            "isLiveContent": False,
+        },
+        "playerConfig": {
+            "mediaCommonConfig": {"mediaUstreamerRequestConfig": {"videoPlaybackUstreamerConfig": "bG9vcGJhY2s="}}
+        },
+    }
+
+
+def _adaptive(video_id: str, file: MediaFile) -> Json:
+    assert file.init_range is not None
+    assert file.index_range is not None
+    entry = _common(video_id, file.itag, file.mime_type, round(file.size * 8 / file.video.duration_s))
+    entry |= {
+        "initRange": {"start": str(file.init_range[0]), "end": str(file.init_range[1])},
+        "indexRange": {"start": str(file.index_range[0]), "end": str(file.index_range[1])},
+        "contentLength": str(file.size),
+        "approxDurationMs": str(round(file.video.duration_s * 1000)),
+    }
+    return entry | (_picture(file) if file.has_picture else _sound(file.video.sample_rate))
+
+
+def _progressive(video_id: str, file: MediaFile) -> Json:
+    entry = _common(video_id, file.itag, file.mime_type, round(file.size * 8 / file.video.duration_s))
+    return entry | _sound(44_100) | _picture(file) | {"approxDurationMs": str(round(file.video.duration_s * 1000))}
+
+
+def _picture(file: MediaFile) -> Json:
+    return _size(file.video.width, file.video.height) | {"fps": round(file.video.fps)}
+
+
+def _size(width: int, height: int) -> Json:
+    lines = min(width, height)
+    quality = {144: "tiny", 240: "small", 360: "medium", 480: "large"}.get(lines, f"hd{lines}")
+    return {"width": width, "height": height, "fps": 30, "quality": quality, "qualityLabel": f"{lines}p"}
+
+
+def _sound(sample_rate: int, quality: str = "MEDIUM") -> Json:
+    quality = f"AUDIO_QUALITY_{quality}"
+    return {"quality": "tiny", "audioQuality": quality, "audioSampleRate": str(sample_rate), "audioChannels": 2}
+
+
+def _decoys(video_id: str, duration_s: float, beside: list[Json]) -> list[Json]:
+    """Formats whose files are not there: the further ones that a video with the given formats would have."""
+    itags, kinds = {entry["itag"] for entry in beside}, {_kind(entry["mimeType"]) for entry in beside}
+    if "video/mp4" in kinds:  # whatever has H.264 has VP9 too, but not the other way round
+        kinds |= {kind.replace("mp4", "webm") for kind in kinds}
+    pictures = [
+        _common(video_id, itag, mime_type, bitrate) | _size(width, height)
+        for itag, mime_type, width, height, bitrate in DECOYS
+    ]
+    sounds = [
+        _common(video_id, itag, mime_type, bitrate) | _sound(48_000, "LOW") for itag, mime_type, bitrate in SOUND_DECOYS
+    ]
+    return [
+        entry
+        | {
+            "initRange": {"start": "0", "end": "740"},
+            "indexRange": {"start": "741", "end": "1500"},
+            "contentLength": str(round(entry["bitrate"] * duration_s / 8)),
+            "approxDurationMs": str(round(duration_s * 1000)),
+        }
+        for entry in [*pictures, *sounds]
+        if entry["itag"] not in itags and _kind(entry["mimeType"]) in kinds
+    ]
+
+
+def _kind(mime_type: str) -> str:
+    return mime_type.partition(";")[0]
+
+
+def _dubbed(entry: Json) -> list[Json]:
+    if "audioQuality" not in entry:
+        return [entry]
+    german = {"displayName": "German", "id": "de.3", "audioIsDefault": False}
+    english = {"displayName": "English original", "id": "en.4", "audioIsDefault": True}
+    return [entry | {"audioTrack": german, "url": f"{entry['url']}&xtags=lang%3Dde"}, entry | {"audioTrack": english}]
+
+
+def _common(video_id: str, itag: int, mime_type: str, bitrate: int) -> Json:
+    query = {"expire": "4102444800", "id": video_id, "itag": itag, "source": "youtube", "ratebypass": "yes"}
+    return {
+        "itag": itag,
+        "url": f"https://{MEDIA_HOST}/videoplayback?{urlencode(query | {'sig': 'AOq0QJ8wRQIhAL'})}",
+        "mimeType": mime_type,
+        "bitrate": bitrate,
+        "averageBitrate": bitrate,
+        "lastModified": LAST_MODIFIED,
+        "projectionType": "RECTANGULAR",
+    }

@@ -1,0 +1,383 @@
+"""What exists in the loopback YouTube, and what goes wrong there: plain data, and the counters that scripts need."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+from kinetics.records import Category
+from tests.youtube.videos import MediaFile, Video
+
+Shape = Literal["dash", "progressive", "webm"]
+Subset = Literal["train", "validate", "test"]
+ArchiveFault = Literal["missing", "damaged", "cut"]
+
+
+class Row(NamedTuple):
+    """One line of an annotation file; times in whole seconds."""
+
+    label: str
+    youtube_id: str
+    time_start: int
+    time_end: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A player reply that says no, in YouTube's own words, and the category that the program should find for it."""
+
+    category: Category
+    status: str
+    reason: str = ""
+    subreason: str = ""
+    messages: tuple[str, ...] = ()
+    is_live: bool = False
+
+    @property
+    def words(self) -> str:
+        """The part of the reply that tells why."""
+        if self.reason == "Video unavailable":
+            return self.subreason or self.reason
+        return self.reason or self.messages[0]
+
+
+@dataclass(frozen=True)
+class PlayerFault:
+    """A player call that is not answered as the protocol says.
+
+    `times` is how many calls it spoils, None for every one; only calls for a video's formats count.
+    """
+
+    kind: Literal[
+        "status", "html", "empty", "cut_json", "cut_body", "other_video", "no_streams", "sabr_only", "stall", "failure"
+    ]
+    status: int = 200
+    retry_after: str | None = None
+    failure: Failure | None = None
+    """What the kind `failure` says: a failure that passes."""
+    times: int | None = None
+
+
+@dataclass(frozen=True)
+class MediaFault:
+    """Something wrong with requests for a video's media.
+
+    `cut`, `reset`, `stall` and `drip` strike at byte `at` of the file, or else after `after` bytes of the reply, and
+    only replies that get so far; the other kinds take the place of the reply. The first `skip` requests are spared,
+    then `times` are struck (None: all of them). `itag` narrows the fault to one file.
+    """
+
+    kind: Literal["status", "cut", "reset", "stall", "drip", "html", "empty", "whole_file", "wrong_range"]
+    status: int = 403
+    retry_after: str | None = None
+    at: int | None = None
+    after: int = 0
+    times: int | None = None
+    skip: int = 0
+    itag: int | None = None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One video id: its files and what is said about it; either a `video` or a `failure`.
+
+    `clients` names other shapes for some clients (`{"ANDROID": ("progressive",)}`); `renditions` are further sizes of
+    the same video. A dubbed video has a second sound track, in another language, whose file is not there.
+    """
+
+    video: Video | None = None
+    shapes: tuple[Shape, ...] = ("dash",)
+    clients: Mapping[str, tuple[Shape, ...]] = field(default_factory=dict)
+    renditions: tuple[Video, ...] = ()
+    dubbed: bool = False
+    failure: Failure | None = None
+    player_faults: tuple[PlayerFault, ...] = ()
+    media_faults: tuple[MediaFault, ...] = ()
+
+    @property
+    def videos(self) -> tuple[Video, ...]:
+        """The video in all its sizes."""
+        return (self.video, *self.renditions) if self.video else ()
+
+    def files(self, client: str) -> list[MediaFile]:
+        """What this client is offered; the sound is the same for every size."""
+        shapes = self.clients.get(client, self.shapes)
+        offered: dict[int, MediaFile] = {}
+        for video in self.videos:
+            for itag, file in video.files.items():
+                if file.shape in shapes:
+                    offered.setdefault(itag, file)
+        return list(offered.values())
+
+    def file(self, itag: int) -> MediaFile | None:
+        """The file behind an itag, whichever client was told of it."""
+        return next((video.files[itag] for video in self.videos if itag in video.files), None)
+
+
+@dataclass(frozen=True)
+class Throttle:
+    """After that many player calls the door closes for `for_s` seconds, then opens for good (`again`: counts anew).
+
+    With `extend` each knock on the closed door keeps it closed for another `for_s`.
+    """
+
+    after: int = 20
+    for_s: float = 5.0
+    kind: Literal["429", "bot", "later"] = "429"
+    retry_after: str | None = None
+    extend: bool = False
+    again: bool = False
+
+
+class World:
+    """Everything that the server looks up. Change the public attributes at any time, also while it serves.
+
+    `clock` gives the seconds by which the throttle's door opens.
+    """
+
+    def __init__(
+        self,
+        scenarios: Mapping[str, Scenario] | None = None,
+        throttle: Throttle | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
+        self.scenarios: dict[str, Scenario] = dict(scenarios or {})
+        self.annotations: dict[str, dict[Subset, list[Row]]] = {}
+        self.archive_faults: dict[str, ArchiveFault] = {}
+        self.line_down = False
+        self.latency_s = 0.0
+        self.bandwidth_bit_s: float | None = None
+        """Of each connection."""
+        self._lock = threading.Lock()
+        self._seen: Counter[tuple[str, str, int]] = Counter()
+        self.throttle = throttle
+
+    @property
+    def throttle(self) -> Throttle | None:
+        """Setting it opens the door and begins the count."""
+        return self._throttle
+
+    @throttle.setter
+    def throttle(self, throttle: Throttle | None) -> None:
+        with self._lock:
+            self._throttle, self._player_calls, self._closed_until = throttle, 0, -math.inf
+
+    def annotate(self, version: str, subset: Subset, rows: Iterable[Row]) -> None:
+        """Put rows into the official archive of a version (`400`, `600`, `700` or `700-2020`)."""
+        self.annotations.setdefault(version, {}).setdefault(subset, []).extend(rows)
+
+    def prepare(self) -> None:
+        """Make the files of all videos now, so that no client waits for them; scenarios added later make their own."""
+        for video in {video for scenario in self.scenarios.values() for video in scenario.videos}:
+            _ = video.files
+
+    def scenario(self, video_id: str) -> Scenario:
+        """What is known of an id; an unknown one does not exist."""
+        return self.scenarios.get(video_id, Scenario(failure=FAILURES["unavailable"]))
+
+    def throttled(self, visitor: bool) -> Throttle | None:
+        """The throttle, where its door is closed for this call.
+
+        A call for visitorData does not count, and only "429" refuses it.
+        """
+        with self._lock:
+            throttle, now = self._throttle, self.clock()
+            if throttle is None or (visitor and throttle.kind != "429"):
+                return None
+            if now < self._closed_until:
+                if throttle.extend:
+                    self._closed_until = now + throttle.for_s
+                return throttle
+            if visitor:
+                return None
+            self._player_calls += 1
+            if self._player_calls <= throttle.after:
+                return None
+            self._closed_until = now + throttle.for_s
+            self._player_calls = 0 if throttle.again else -sys.maxsize
+            return throttle
+
+    def player_fault(self, video_id: str) -> PlayerFault | None:
+        """The fault that spoils this call, if one does."""
+        for number, fault in enumerate(self.scenario(video_id).player_faults):
+            if self._strikes((video_id, "player", number), fault.times):
+                return fault
+        return None
+
+    def media_fault(self, video_id: str, itag: int, first: int, last: int) -> MediaFault | None:
+        """The fault that spoils this request for the bytes first..last, if one does; its `at` is then set."""
+        for number, fault in enumerate(self.scenario(video_id).media_faults):
+            if fault.itag not in (None, itag):
+                continue
+            at = first + fault.after if fault.at is None else fault.at
+            if fault.kind in STRIKES_INSIDE and not first <= at <= last:
+                continue
+            if self._strikes((video_id, "media", number), fault.times, fault.skip):
+                return replace(fault, at=at)
+        return None
+
+    def _strikes(self, key: tuple[str, str, int], times: int | None, skip: int = 0) -> bool:
+        with self._lock:
+            self._seen[key] += 1
+            return skip < self._seen[key] and (times is None or self._seen[key] <= skip + times)
+
+
+STRIKES_INSIDE = frozenset({"cut", "reset", "stall", "drip"})
+
+FAILURES: dict[str, Failure] = {
+    "private": Failure(
+        Category.PRIVATE,
+        "LOGIN_REQUIRED",
+        "Private video",
+        subreason="Sign in if you've been granted access to this video",
+    ),
+    "private, as a message": Failure(
+        Category.PRIVATE,
+        "LOGIN_REQUIRED",
+        messages=("This is a private video. Please sign in to verify that you may see it.",),
+    ),
+    "private, as an error": Failure(Category.PRIVATE, "ERROR", "This video is private"),
+    "age": Failure(
+        Category.AGE_RESTRICTED,
+        "LOGIN_REQUIRED",
+        "Sign in to confirm your age",
+        subreason="This video may be inappropriate for some users.",
+    ),
+    "age check": Failure(
+        Category.AGE_RESTRICTED, "AGE_CHECK_REQUIRED", "This video may be inappropriate for some users."
+    ),
+    "age, account": Failure(
+        Category.AGE_RESTRICTED,
+        "UNPLAYABLE",
+        "Sorry, something is wrong. This video may be inappropriate for some users. "
+        "Sign in to your primary account to confirm your age.",
+    ),
+    "content warning": Failure(
+        Category.AGE_RESTRICTED,
+        "CONTENT_CHECK_REQUIRED",
+        "Content Warning",
+        subreason="The following content has been identified by the YouTube community as inappropriate or offensive "
+        "to some audiences.",
+    ),
+    "members": Failure(
+        Category.MEMBERS_ONLY,
+        "UNPLAYABLE",
+        "Join this channel to get access to members-only content like this video, and other exclusive perks.",
+    ),
+    "members, level": Failure(
+        Category.MEMBERS_ONLY,
+        "UNPLAYABLE",
+        "This video is available to this channel's members on level: Gold (or any higher level). Join this channel to "
+        "get access to members-only content and other exclusive perks.",
+    ),
+    "region": Failure(
+        Category.REGION_BLOCKED,
+        "UNPLAYABLE",
+        "Video unavailable",
+        subreason="The uploader has not made this video available in your country",
+    ),
+    "region, as a reason": Failure(
+        Category.REGION_BLOCKED, "UNPLAYABLE", "The uploader has not made this video available in your country"
+    ),
+    "region, by an owner": Failure(
+        Category.REGION_BLOCKED,
+        "UNPLAYABLE",
+        "Video unavailable",
+        subreason="This video contains content from SME, who has blocked it in your country on copyright grounds",
+    ),
+    "copyright": Failure(
+        Category.COPYRIGHT,
+        "ERROR",
+        "Video unavailable",
+        subreason="This video is no longer available due to a copyright claim by Example Records",
+    ),
+    "copyright, blocked": Failure(
+        Category.COPYRIGHT,
+        "UNPLAYABLE",
+        "Video unavailable",
+        subreason="This video contains content from UMG, who has blocked it on copyright grounds",
+    ),
+    "terms": Failure(
+        Category.TERMS, "ERROR", "This video has been removed for violating YouTube's Community Guidelines"
+    ),
+    "terms, of service": Failure(
+        Category.TERMS,
+        "ERROR",
+        "Video unavailable",
+        subreason="This video has been removed for violating YouTube’s Terms of Service",  # noqa: RUF001
+    ),
+    "terminated": Failure(
+        Category.TERMINATED,
+        "ERROR",
+        "Video unavailable",
+        subreason="This video is no longer available because the YouTube account associated with this video has been "
+        "terminated.",
+    ),
+    "terminated, as a reason": Failure(
+        Category.TERMINATED,
+        "ERROR",
+        "This video is no longer available because the YouTube account associated with this video has been terminated.",
+    ),
+    "account closed": Failure(
+        Category.TERMINATED,
+        "ERROR",
+        "Video unavailable",
+        subreason="This video is no longer available because the uploader has closed their YouTube account.",
+    ),
+    "removed": Failure(Category.REMOVED, "ERROR", "This video has been removed by the uploader"),
+    "removed, as a subreason": Failure(
+        Category.REMOVED, "ERROR", "Video unavailable", subreason="This video has been removed by the user"
+    ),
+    "live": Failure(Category.LIVE, "OK", is_live=True),
+    "premiere": Failure(Category.LIVE, "LIVE_STREAM_OFFLINE", "Premieres in 3 hours"),
+    "upcoming live event": Failure(Category.LIVE, "LIVE_STREAM_OFFLINE", "This live event will begin in 2 days."),
+    "recording unavailable": Failure(Category.LIVE, "UNPLAYABLE", "This live stream recording is not available."),
+    "unavailable": Failure(Category.UNAVAILABLE, "ERROR", "Video unavailable"),
+    "unavailable, this video": Failure(Category.UNAVAILABLE, "ERROR", "This video is unavailable"),
+    "no longer available": Failure(
+        Category.UNAVAILABLE, "ERROR", "Video unavailable", subreason="This video is no longer available."
+    ),
+    "does not exist": Failure(
+        Category.UNAVAILABLE, "ERROR", "Video unavailable", subreason="This video does not exist."
+    ),
+    "bot": Failure(
+        Category.THROTTLED,
+        "LOGIN_REQUIRED",
+        "Sign in to confirm you’re not a bot",  # noqa: RUF001
+        subreason="This helps protect our community. Learn more",
+    ),
+    "bot, straight apostrophe": Failure(Category.THROTTLED, "LOGIN_REQUIRED", "Sign in to confirm you're not a bot"),
+    "later": Failure(Category.THROTTLED, "UNPLAYABLE", "This content isn't available, try again later."),
+    "later, as a subreason": Failure(
+        Category.THROTTLED,
+        "ERROR",
+        "Video unavailable",
+        subreason="This content isn’t available, try again later.",  # noqa: RUF001
+    ),
+}
+"""Every kind of no that YouTube's player says, by a name for tests."""
+
+PLAYER_FAULTS: dict[str, PlayerFault] = {
+    "429": PlayerFault("status", 429),
+    "429 with Retry-After": PlayerFault("status", 429, retry_after="2"),
+    "403": PlayerFault("status", 403),
+    "404": PlayerFault("status", 404),
+    "500": PlayerFault("status", 500),
+    "503": PlayerFault("status", 503),
+    "html": PlayerFault("html"),
+    "cut JSON": PlayerFault("cut_json"),
+    "cut body": PlayerFault("cut_body"),
+    "empty reply": PlayerFault("empty"),
+    "another video's reply": PlayerFault("other_video"),
+    "no streams": PlayerFault("no_streams"),
+    "SABR only": PlayerFault("sabr_only"),
+    "stalled": PlayerFault("stall"),
+}
+"""Every way in which a player call itself goes wrong; none of them says anything about the video."""
