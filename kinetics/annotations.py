@@ -204,10 +204,7 @@ def _too_large(name: str) -> Fatal:
 
 
 def _is_archive(path: Path, data: bytes) -> bool:
-    kind = path.suffix.lower()
-    if kind in {".csv", ".txt", ".json"}:
-        return False
-    return kind in {".tar", ".gz", ".tgz"} or tarfile.is_tarfile(io.BytesIO(data))
+    return path.suffix.lower() in {".tar", ".gz", ".tgz"} or tarfile.is_tarfile(io.BytesIO(data))
 
 
 def _unpack(path: Path, data: bytes, wanted: Sequence[Subset]) -> dict[Subset | None, _File]:
@@ -276,7 +273,6 @@ def _read_csv(file: _File) -> tuple[pd.DataFrame, list[str]]:
             header=None,
             names=range(len(header) + 1),
             usecols=[*columns.values(), len(header)],
-            index_col=False,
             dtype=object,  # text as it stands: an id may look like a number, a label like NA
             na_filter=False,
             skip_blank_lines=False,  # so that row numbers are line numbers

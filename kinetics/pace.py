@@ -96,14 +96,17 @@ class Pace:
         self._not_before = now + self._spacing
         self._probing = self._closed
 
-    def settle(self, outcome: Outcome, *, sent: float, now: float) -> Settled:
-        """Take in what became of a clip that went out at `sent`, and say what follows."""
+    def settle(self, outcome: Outcome, *, sent: float, now: float, last: bool = False) -> Settled:
+        """Take in what became of a clip that went out at `sent`, and say what follows.
+
+        `last`: there is no other clip to do, so nothing can show whether all are refused or only this one.
+        """
         before_closing = sent <= self._closed_at  # it says nothing about the door as it is now
         probe = self._closed and not before_closing
         if probe:
             self._probing = False
         if outcome.status == "postponed":
-            return Settled(outcome, again=True) if before_closing else self._refused(outcome, now)
+            return Settled(outcome, again=True) if before_closing else self._refused(outcome, now, last)
         self._suspects.pop(outcome.clip, None)
         if outcome.status == "done" or (outcome.category and outcome.category.gone):
             self._engine_errors = 0
@@ -123,8 +126,8 @@ class Pace:
         self._throttle.answered()
         self._network.answered()
 
-    def _refused(self, outcome: Outcome, now: float) -> Settled:
-        if self._alone(outcome.clip):
+    def _refused(self, outcome: Outcome, now: float, last: bool) -> Settled:
+        if self._alone(outcome.clip, last and outcome.category is not Category.NETWORK):
             del self._suspects[outcome.clip]
             return Settled(outcome.but(status="failed"))
         if outcome.category is Category.NETWORK:
@@ -142,11 +145,11 @@ class Pace:
         self._answers_in_a_row = 0
         return Settled(outcome, again=True, pause=Pause(category, outcome.reason, seconds))
 
-    def _alone(self, clip: Clip) -> bool:
-        """Whether the refusals are about this clip, not about everybody."""
+    def _alone(self, clip: Clip, last: bool) -> bool:
+        """Whether the refusals are about this clip, not about everybody; of the last one that is assumed."""
         times, answers_before = self._suspects.get(clip, (0, self._answers))
         self._suspects[clip] = times + 1, answers_before
-        return times + 1 >= REFUSALS and self._answers > answers_before
+        return times + 1 >= REFUSALS and (last or self._answers > answers_before)
 
 
 @dataclass

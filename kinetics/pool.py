@@ -17,7 +17,7 @@ import time
 import types
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -47,7 +47,6 @@ _processes: ForkServerContext | SpawnContext = (
     if "forkserver" in multiprocessing.get_all_start_methods()
     else multiprocessing.get_context("spawn")
 )
-_processes.set_forkserver_preload(["kinetics.jobs"])
 
 Worker = Callable[[Clip, Callable[[], None]], Outcome]
 """Does one clip. Its second argument is to be called once YouTube has answered the player call, if it does."""
@@ -55,6 +54,10 @@ Worker = Callable[[Clip, Callable[[], None]], Outcome]
 
 class Job(Protocol):
     """What is done to every clip. Pickled to the workers, so of a module that they can import, not of `__main__`."""
+
+    @property
+    def modules(self) -> Sequence[str]:
+        """What every worker needs: imported once, before the first one starts, where the system can fork."""
 
     def open(self) -> Worker:
         """Called once in each worker process: opens engines and connections."""
@@ -85,7 +88,8 @@ def run(
                 return
             reports = crew.reports(patience)
             for outcome, sent in reports:
-                settled = pace.settle(outcome, sent=sent, now=time.monotonic())
+                last = not queue and not crew.out
+                settled = pace.settle(outcome, sent=sent, now=time.monotonic(), last=last)
                 if settled.again:
                     queue.again(outcome.clip)
                 yield settled.outcome
@@ -182,6 +186,7 @@ class _Crew:
     """The worker processes: started one by one as they are needed, and replaced when they are lost."""
 
     def __init__(self, job: Job, workers: int, timeout_s: float) -> None:
+        _processes.set_forkserver_preload([*job.modules])
         self._job = job
         self._workers = workers
         self._timeout_s = timeout_s
@@ -300,11 +305,22 @@ class _Crew:
 
     def dismiss(self) -> None:
         """End all workers, whatever they are doing."""
-        for hand in self._hands:
-            hand.kill()
-        for hand in self._hands.copy():
-            self._bury(hand)
-        self._pipes.close()
+        with _ctrl_c_waits():
+            for hand in self._hands:
+                hand.kill()
+            for hand in self._hands.copy():
+                self._bury(hand)
+            self._pipes.close()
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Put a KeyboardInterrupt off until the block ends. What is started meanwhile never sees Ctrl-C at all."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -312,8 +328,7 @@ def _bare_start() -> Iterator[None]:
     """Let a process start without inheriting what is this process's own affair.
 
     - Its script: it would be run again in every worker, importing pandas and all. So `__main__` is blank meanwhile.
-    - Ctrl-C: it is for the parent to decide. Blocked here, it stays blocked in the fork server and the workers, from
-      their first moment on, and here it waits until the new worker is on the list.
+    - Ctrl-C: it is for the parent to decide, and a half-started worker would answer it with a traceback.
     - Warnings: a killed resource tracker is replaced with one that would tear the progress bar.
 
     The search path, though, is inherited by workers but not by the fork server, whose preloads need it.
@@ -321,19 +336,18 @@ def _bare_start() -> Iterator[None]:
     script, search_path = sys.modules["__main__"], os.environ.get("PYTHONPATH")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        resource_tracker.ensure_running()  # it unblocks the signal, so it has to come first
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            sys.modules["__main__"] = types.ModuleType("__main__")
-            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-            yield
-        finally:
-            sys.modules["__main__"] = script
-            if search_path is None:
-                del os.environ["PYTHONPATH"]
-            else:
-                os.environ["PYTHONPATH"] = search_path
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        resource_tracker.ensure_running()  # it lets Ctrl-C through again, so it has to come first
+        with _ctrl_c_waits():
+            try:
+                sys.modules["__main__"] = types.ModuleType("__main__")
+                os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+                yield
+            finally:
+                sys.modules["__main__"] = script
+                if search_path is None:
+                    del os.environ["PYTHONPATH"]
+                else:
+                    os.environ["PYTHONPATH"] = search_path
 
 
 def _serve(pipe: Connection, timeout_s: float) -> None:

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import random
 import re
 import tarfile
 import threading
@@ -203,6 +204,12 @@ def test_minus_zero_is_zero(given_file: GivenFile) -> None:
 def test_bytes_that_are_no_utf_8_do_not_stop_the_file(given_file: GivenFile) -> None:
     content = HEADER.encode() + f"caf\u00e9,{ONE},0,10,val\n".encode("latin-1") + f"a\0b,{TWO},0,10,val\n".encode()
     assert [clip.label for clip in load("400", "validate", given_file(content)).clips()] == ["caf\ufffd", "a\ufffdb"]
+
+
+def test_bytes_that_are_no_utf_8_do_not_stop_a_json(given_file: GivenFile) -> None:
+    content = json.dumps([{"id": ONE, "start": 0, "end": 10, "label": "caf?"}]).encode().replace(b"?", b"\xe9")
+    (clip,) = clips(load("400", "validate", given_file(content, "validate.json")))
+    assert clip.label == "caf\ufffd"
 
 
 @pytest.mark.parametrize(
@@ -481,6 +488,7 @@ CHOICES = {
     "the official name": ({"validate.csv": "yes", "k400_val.csv": "no", "test.csv": "no"}, "validate"),
     "the official name over CSV": ({"validate.json": "yes", "k400_val.csv": "no"}, "validate"),
     "CSV over JSON": ({"validate.csv": "yes", "validate.json": "no"}, "validate"),
+    "the official name in another case": ({"VALIDATE.CSV": "yes", "k400_val.csv": "no"}, "validate"),
     "a word of the name": ({"kinetics700_val.csv": "yes", "kinetics700_train.csv": "no"}, "validate"),
     "a word, further on": ({"anet_val_quoted_is_cc.csv": "yes", "classes.json": "no"}, "validate"),
     "another case": ({"K400-Train.CSV": "yes", "contest.csv": "no"}, "train"),
@@ -488,7 +496,8 @@ CHOICES = {
     "test": ({"holdout_test.csv": "yes", "latest.csv": "no", "train_test.csv": "no"}, "test"),
     "one level down": ({"kinetics400/validate.csv": "yes", "kinetics400/test.csv": "no"}, "validate"),
     "above over below": ({"k400_val.csv": "yes", "kinetics400/validate.csv": "no"}, "validate"),
-    "no AppleDouble": ({"validate.csv": "yes", "._validate.csv": "no", ".old/validate.csv": "no"}, "validate"),
+    "no AppleDouble": ({"k400_val.csv": "yes", "._k400_val.csv": "no"}, "validate"),
+    "no hidden folder": ({"k/k400_val.csv": "yes", ".k/k400_val.csv": "no"}, "validate"),
     "no other kinds": ({"k400_val.csv": "yes", "validate.txt": "no", "validate.md": "no"}, "validate"),
 }
 
@@ -605,6 +614,14 @@ def test_a_hostile_archive_member_is_passed_over(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_archives_are_as_safe_before_python_had_the_data_filter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    path = as_archive({"../validate.csv": labelled("hostile"), "kinetics400/validate.csv": OFFICIAL}, tmp_path)
+    assert clips(load("400", "validate", path)) == [JAVELIN, SAXOPHONE]
+
+
 def test_an_absolute_member_writes_nothing(tmp_path: Path) -> None:
     outside = tmp_path / "outside" / "validate.csv"
     path = as_archive({str(outside): OFFICIAL}, tmp_path)
@@ -658,6 +675,25 @@ def test_an_unusable_file_is_a_clear_error_that_names_it(
         load("400", "validate", path)
     assert str(path) in str(error.value)
     assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
+def test_an_archive_damaged_anywhere_is_a_clear_error(given_file: GivenFile, mode: str) -> None:
+    noise = "".join(f"{number * 7919 % 10007}," for number in range(50_000))  # compresses, but not to nothing
+    good = packed({"validate.csv": OFFICIAL + noise, "test.csv": noise}, mode)
+    for at in range(0, len(good) - 64, len(good) // 40):
+        damaged = good[:at] + random.Random(at).randbytes(64) + good[at + 64 :]
+        with pytest.raises(Fatal, match="damaged"):
+            load("400", "validate", given_file(damaged, "kinetics400.tar.gz"))
+
+
+def test_an_archive_with_a_nul_in_a_name_is_a_clear_error(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "k.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("validate.csv")
+        member.pax_headers = {"path": "vali\0date.csv"}
+        tar.addfile(member)
+    with pytest.raises(Fatal, match=r"damaged|no CSV"):
+        load("400", "validate", tmp_path / "k.tar")
 
 
 def test_a_checksum_behind_the_last_member_is_checked(given_file: GivenFile) -> None:
@@ -1033,6 +1069,11 @@ def test_a_reply_that_stays_spoilt_is_an_error_after_four_tries(script: Script, 
         fetch(server.url, tmp_path / "k.tar.gz")
     assert len(server.asked) == 4
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_announced_as_a_gzipped_tar_is_kept_as_it_is(script: Script, tmp_path: Path) -> None:
+    fetch(script(Reply(GOOD, headers={"Content-Encoding": "gzip"})).url, tmp_path / "k.tar.gz")
+    assert (tmp_path / "k.tar.gz").read_bytes() == GOOD
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 410])

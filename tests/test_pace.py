@@ -484,8 +484,8 @@ def test_whatever_youtube_answers_one_clip_alone_goes_out_after_a_pause_until_on
                 self.door, self.probed_at = "probed", now
             super().sent(now)
 
-        def settle(self, outcome: Outcome, *, sent: float, now: float) -> Settled:
-            settled = super().settle(outcome, sent=sent, now=now)
+        def settle(self, outcome: Outcome, *, sent: float, now: float, last: bool = False) -> Settled:
+            settled = super().settle(outcome, sent=sent, now=now, last=last)
             if self.door == "probed" and sent >= self.probed_at:
                 answered = outcome.status == "done" or (outcome.category is not None and outcome.category.gone)
                 self.door = "open" if answered else "closed"
@@ -501,3 +501,13 @@ def test_whatever_youtube_answers_one_clip_alone_goes_out_after_a_pause_until_on
         work_s=lambda: next(seconds),
     )
     assert len(run.outcomes) == 40
+
+
+@pytest.mark.parametrize(("category", "again"), [(Category.THROTTLED, False), (Category.NETWORK, True)])
+def test_the_last_clip_is_not_waited_for_all_day_but_a_line_is(category: Category, again: bool) -> None:
+    pace, now = Pace(4), 0.0
+    for _ in range(3):
+        settled = pace.settle(refused(clip(1), category), sent=now, now=now + 1, last=True)
+        now += 1 + (settled.pause.seconds if settled.pause else 0.0)
+    assert settled.again is again
+    assert settled.outcome.status == ("postponed" if again else "failed")

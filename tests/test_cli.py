@@ -1,0 +1,523 @@
+"""The whole program, run as a user runs it, against the loopback YouTube: files, tables, exit codes, words."""
+
+from __future__ import annotations
+
+import csv
+import os
+import pty
+import random
+import re
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import pytest
+
+from kinetics.layout import label_folder
+from kinetics.records import Category
+from tests.youtube.log import Request
+from tests.youtube.picture import read_counter
+from tests.youtube.samples import scenarios_of, template
+from tests.youtube.server import LoopbackYouTube
+from tests.youtube.world import FAILURES, MediaFault, PlayerFault, Row, Scenario, Throttle, World
+
+ROOT = Path(__file__).parent.parent
+GONE = {name: failure for name, failure in FAILURES.items() if failure.category.gone}
+ROWS = (
+    Row("javelin throw", "--07WQ2iBlw", 1, 11),
+    Row("javelin throw", "---QUuC4vJs", 45, 55),
+    Row("flipping pancake", "-two_parts1", 0, 10),
+    Row("tai chi", "-two_parts1", 7, 17),
+    Row("massaging person's head", "_Head-00001", 33, 43),
+    Row("throwing ball (not baseball or American football)", "n0t_basebal", 49, 59),
+    Row("tai chi", "short_clip1", 4, 8),
+    Row("tai chi", "past_the-en", 15, 25),
+)
+"""Odd ids and labels, two segments of one video, a short clip, and one that the end of its 20 s video cuts short."""
+
+
+@dataclass
+class Run:
+    """A run of the command that has ended."""
+
+    code: int
+    out: str
+    err: str
+    requests: list[Request]
+
+    def kinds(self) -> Counter[str]:
+        return Counter(request.kind for request in self.requests)
+
+
+@dataclass
+class Bench:
+    """A folder, a list of rows, and a YouTube that has videos for them."""
+
+    folder: Path
+    rows: Sequence[Row] = ROWS
+    scenarios: dict[str, Scenario] = field(default_factory=dict)
+    world: World = field(init=False)
+
+    def __post_init__(self) -> None:
+        videos = scenarios_of(row for row in self.rows if row.youtube_id not in self.scenarios)
+        self.world = World(videos | self.scenarios | past_the_end())
+        self.write_csv(self.rows)
+
+    @property
+    def csv(self) -> Path:
+        return self.folder / "rows.csv"
+
+    def write_csv(self, rows: Iterable[Row]) -> None:
+        self.csv.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.csv, "w", newline="") as file:
+            csv.writer(file).writerows([("label", "youtube_id", "time_start", "time_end"), *rows])
+
+    def command(self, *more: str) -> list[str]:
+        return [
+            *(sys.executable, str(ROOT / "download.py"), "-v", "700", "-s", "validate", "-o", str(self.folder)),
+            *("--annotations", str(self.csv), "-w", "4", *more),
+        ]
+
+    def run(self, *more: str, env: dict[str, str] | None = None, timeout: float = 120) -> Run:
+        with LoopbackYouTube(self.world) as youtube:
+            ended = subprocess.run(
+                self.command(*more),
+                env=youtube.env | (env or {}),
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+            return Run(ended.returncode, ended.stdout, ended.stderr, list(youtube.requests))
+
+    def start(self, youtube: LoopbackYouTube, *more: str) -> subprocess.Popen[str]:
+        """Start the command as the leader of a process group of its own."""
+        return subprocess.Popen(
+            self.command(*more),
+            env=youtube.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def path(self, row: Row) -> Path:
+        name = f"{row.youtube_id}_{row.time_start:06d}_{row.time_end:06d}.mp4"
+        return self.folder / "Kinetics700" / "val" / label_folder(row.label) / name
+
+    def files(self) -> list[Path]:
+        """Every file in the split folders, and every unfinished one."""
+        folders = [self.folder / "Kinetics700" / name for name in ("train", "val", "test", "whole", ".partial")]
+        found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+        return sorted(path for path in found if path.suffix != ".lock")
+
+    def errors(self) -> dict[str, tuple[str, str]]:
+        """Category and reason of each id in the error log."""
+        log = self.folder / "Kinetics700_validate_errors.log"
+        lines = [line.split("\t") for line in log.read_text().splitlines()] if log.exists() else []
+        assert all(len(line) == 6 for line in lines)
+        return {line[0]: (line[3], line[4]) for line in lines}
+
+    def attempts(self) -> list[dict[str, str]]:
+        with open(self.folder / "Kinetics700_validate_stats.csv", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def assert_complete(self) -> None:
+        """Every clip is there, plays, and nothing else lies about."""
+        assert self.files() == sorted(self.path(row) for row in self.rows)
+        for row in self.rows:
+            assert frames(self.path(row)) == self.expected(row), row
+
+    def expected(self, row: Row) -> list[int]:
+        """The numbers of the frames that the section has."""
+        video = self.world.scenarios[row.youtube_id].video
+        assert video
+        return list(range(video.frame_at(row.time_start), min(video.frame_at(row.time_end), len(video.frame_times))))
+
+
+def past_the_end() -> dict[str, Scenario]:
+    return {"past_the-en": Scenario(template(20), ("progressive",))}
+
+
+def many_rows(count: int) -> list[Row]:
+    """Short clips, for what is about their number rather than their length."""
+    return [Row("tai chi", f"many-{number:06d}", number % 9, number % 9 + 3) for number in range(count)]
+
+
+def frames(path: Path) -> list[int]:
+    with av.open(str(path)) as container:
+        return [read_counter(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> Callable[..., Bench]:
+    return lambda *args, **kwargs: Bench(tmp_path, *args, **kwargs)
+
+
+class TestMainJob:
+    def test_every_clip_lands_at_its_path_begins_at_the_very_frame_and_has_sound(self, bench: Bench) -> None:
+        run = bench.run()
+        assert (run.code, bench.errors()) == (0, {})
+        bench.assert_complete()
+        for row in ROWS:
+            with av.open(str(bench.path(row))) as container:
+                seconds = len(bench.expected(row)) / 30
+                for stream in (container.streams.video[0], container.streams.audio[0]):
+                    assert stream.duration and stream.time_base
+                    assert float(stream.duration * stream.time_base) == pytest.approx(seconds, abs=0.05)
+
+    def test_a_second_run_asks_nobody_and_rewrites_nothing(self, bench: Bench) -> None:
+        bench.run()
+        before = {path: path.stat().st_mtime_ns for path in bench.files()}
+        again = bench.run()
+        assert (again.code, again.requests) == (0, [])
+        assert "nothing to do" in again.out
+        assert {path: path.stat().st_mtime_ns for path in bench.files()} == before
+
+    def test_a_clip_costs_at_most_4_requests_progressive_and_6_in_dash(self, bench: Bench) -> None:
+        run = bench.run()
+        spent = Counter(request.video_id for request in run.requests if request.kind in ("player", "media"))
+        wanted = Counter(row.youtube_id for row in ROWS)
+        for video_id, clips in wanted.items():
+            shape = bench.world.scenarios[video_id].shapes[0]
+            assert spent[video_id] <= (4 if shape == "progressive" else 6) * clips, (video_id, shape)
+
+    def test_the_official_archive_is_fetched_once_and_each_subset_has_its_own_tables(self, tmp_path: Path) -> None:
+        rows = {"train": ROWS[:1], "validate": ROWS[1:3], "test": ROWS[3:5]}
+        world = World(scenarios_of(ROWS))
+        for subset, part in rows.items():
+            world.annotate("600", subset, part)  # type: ignore[arg-type]
+        command = [sys.executable, str(ROOT / "download.py"), "-v", "600", "-s", "all", "-o", str(tmp_path)]
+        with LoopbackYouTube(world) as youtube:
+            for _ in range(2):
+                assert subprocess.run(command, env=youtube.env, check=False).returncode == 0
+            assert [request.kind for request in youtube.requests].count("archive") == 1
+        for split, count in (("train", 1), ("val", 2), ("test", 2)):
+            assert len(list((tmp_path / "Kinetics600" / split).rglob("*.mp4"))) == count
+        for subset, part in rows.items():
+            table = (tmp_path / f"Kinetics600_{subset}_stats.csv").read_text()
+            assert table.count("\n") == 1 + len(part)
+
+    def test_keyframe_cuts_begin_where_the_table_says(self, bench: Bench) -> None:
+        assert bench.run("--cut", "keyframe").code == 0
+        offsets = {(row["youtube_id"], row["time_start"]): float(row["offset_s"]) for row in bench.attempts()}
+        for row in ROWS:
+            shown = frames(bench.path(row))
+            offset_s = (shown[0] - bench.expected(row)[0]) / 30
+            assert offset_s <= 0
+            assert offsets[row.youtube_id, str(row.time_start)] == pytest.approx(offset_s, abs=0.002)
+            last = bench.expected(row)[-1]
+            assert [number for number in shown if number <= last] == list(range(shown[0], last + 1))
+
+    def test_cut_none_keeps_each_whole_video_once(self, bench: Bench) -> None:
+        assert bench.run("--cut", "none").code == 0
+        ids = {row.youtube_id for row in ROWS}
+        assert bench.files() == sorted(bench.folder / "Kinetics700" / "whole" / f"{one}.mp4" for one in ids)
+        for one in ids:
+            video = bench.world.scenarios[one].video
+            assert video
+            assert frames(bench.folder / "Kinetics700" / "whole" / f"{one}.mp4") == list(range(len(video.frame_times)))
+
+    @pytest.mark.parametrize("engine", ["yt-dlp", "pytube"])
+    def test_every_engine_gets_the_clips_and_the_table_names_it(self, bench: Bench, engine: str) -> None:
+        assert bench.run("--engine", engine).code == 0
+        bench.assert_complete()
+        assert {row["engine"] for row in bench.attempts()} == {engine}
+
+
+class TestFailures:
+    def test_each_of_youtubes_answers_lands_in_its_category_with_its_words(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        ids = {f"gone-{number:06d}": failure for number, failure in enumerate(GONE.values())}
+        rows = [Row("tai chi", one, 0, 10) for one in ids]
+        bench = make_bench(rows, {one: Scenario(failure=failure) for one, failure in ids.items()})
+        run = bench.run()
+        errors = bench.errors()
+        assert run.code == 0, "what YouTube calls gone is nothing that a re-run could fetch"
+        assert {one: category for one, (category, _) in errors.items()} == {
+            one: failure.category for one, failure in ids.items()
+        }
+        for one, failure in ids.items():
+            if not failure.is_live:
+                assert errors[one][1] in (failure.subreason, failure.reason, *failure.messages)
+        assert bench.files() == []
+
+    def test_what_may_work_later_makes_exit_code_1_and_a_re_run_gets_it(self, make_bench: Callable[..., Bench]) -> None:
+        rows = [Row("tai chi", "busy-server", 3, 13), Row("tai chi", "refused-me1", 3, 13), *ROWS[:1]]
+        faults = {
+            "busy-server": Scenario(template(20), player_faults=(PlayerFault("status", 503, times=1),)),
+            "refused-me1": Scenario(template(20), media_faults=(MediaFault("status", 403, times=2),)),
+        }
+        bench = make_bench(rows, faults)
+        first = bench.run()
+        assert (first.code, bench.errors().keys()) == (1, {"busy-server", "refused-me1"})
+        assert bench.errors()["busy-server"][0] == Category.SERVER_ERROR
+        assert bench.errors()["refused-me1"][0] == Category.MEDIA_ERROR
+        assert "to go on: python" in first.out
+        second = bench.run()
+        assert (second.code, bench.errors()) == (0, {})
+        bench.assert_complete()
+
+    def test_a_clip_past_the_end_of_its_video_is_gone(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench([Row("tai chi", "past_the-en", 20, 30)])
+        assert bench.run().code == 0
+        assert bench.errors()["past_the-en"][0] == Category.PAST_END
+
+    def test_the_next_run_tries_the_untried_first_then_what_may_work_then_what_was_gone(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        gone = Row("tai chi", "was-gone-01", 0, 10)
+        busy = Row("tai chi", "was-busy-01", 0, 10)
+        faults = {
+            gone.youtube_id: Scenario(failure=FAILURES["private"]),
+            busy.youtube_id: Scenario(template(20), player_faults=(PlayerFault("status", 503, times=1),)),
+        }
+        bench = make_bench([gone, busy], faults)
+        bench.run()
+        bench.world.scenarios |= scenarios_of(ROWS[:1])
+        bench.write_csv([gone, busy, ROWS[0]])
+        narrow = bench.run("--retry", "none", "--dry-run")
+        assert "1 to do" in narrow.out
+        assert "2 left out by --retry none" in narrow.out
+        run = bench.run("-w", "1")
+        assert "1 never tried, 1 failed before but may work now, 1 gone before; 3 to do" in run.out
+        players = [request.video_id for request in run.requests if request.kind == "player"]
+        assert players == [ROWS[0].youtube_id, busy.youtube_id, gone.youtube_id]
+        assert run.code == 0
+
+    def test_the_second_engine_is_asked_when_the_first_fails_but_not_after_an_answer(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        rows = [Row("tai chi", "no-json-001", 0, 10), Row("tai chi", "private-001", 0, 10)]
+        faults = {
+            "no-json-001": Scenario(template(20), player_faults=(PlayerFault("html", times=1),)),
+            "private-001": Scenario(failure=FAILURES["private"]),
+        }
+        bench = make_bench(rows, faults)
+        run = bench.run()
+        calls = Counter(request.video_id for request in run.requests if request.kind == "player")
+        assert calls == {"no-json-001": 2, "private-001": 1}
+        assert {row["youtube_id"]: row["engine"] for row in bench.attempts()}["no-json-001"] == "yt-dlp"
+
+
+class TestPace:
+    @pytest.mark.parametrize("kind", ["429", "bot", "later"])
+    def test_too_many_pauses_everybody_and_no_clip_is_lost_or_called_gone(
+        self, make_bench: Callable[..., Bench], kind: str
+    ) -> None:
+        bench = make_bench(many_rows(16))
+        bench.world.throttle = Throttle(after=8, for_s=5.0, kind=kind)  # type: ignore[arg-type]
+        run = bench.run("-w", "8", "--cut", "keyframe")
+        assert (run.code, bench.errors()) == (0, {})
+        assert len(bench.files()) == 16
+        pauses = len(re.findall(r"everybody waits until \d\d:\d\d:\d\d, then one clip asks", run.err))
+        knocks = sum(request.throttled for request in run.requests)
+        assert pauses >= 1
+        assert knocks <= 3 * pauses
+        assert "postponed" in {row["status"] for row in bench.attempts()}
+
+    def test_an_outage_marks_nothing_failed(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(many_rows(12))
+        bench.world.line_down = True
+        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube) as process:
+            assert process.stdout
+            for line in process.stdout:
+                if "The line is down" in line:
+                    bench.world.line_down = False
+                    break
+            rest = process.stdout.read()
+        assert (process.returncode, bench.errors()) == (0, {}), rest
+        assert len(bench.files()) == 12
+
+
+class TestCrashes:
+    def test_workers_killed_at_random_cost_one_try_each_and_a_re_run_completes(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        bench = make_bench(many_rows(24))
+        chance, killed = random.Random(1), 0
+        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube) as process:
+            while process.poll() is None and killed < 6:
+                time.sleep(0.7)
+                if workers := descendants(process.pid):
+                    kill(chance.choice(workers))
+                    killed += 1
+            process.communicate(timeout=90)
+        assert process.returncode in (0, 1)
+        assert {category for category, _ in bench.errors().values()} <= {Category.LOST_WORKER}
+        assert len(bench.errors()) <= killed
+        assert bench.run().code == 0
+        bench.assert_complete()
+
+    def test_everything_killed_at_random_leaves_whole_clips_only(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(many_rows(24))
+        chance = random.Random(2)
+        for _ in range(6):
+            with LoopbackYouTube(bench.world) as youtube, bench.start(youtube) as process:
+                time.sleep(chance.uniform(0.8, 3.0))
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+            for path in bench.files():
+                if ".partial" not in path.parts:
+                    assert len(frames(path)) == 90
+        assert bench.run().code == 0
+        bench.assert_complete()
+        assert bench.errors() == {}
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_ends_the_run_with_130_and_leaves_nothing_half_done(
+        self, make_bench: Callable[..., Bench], number: signal.Signals
+    ) -> None:
+        bench = make_bench(many_rows(24))
+        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube) as process:
+            while not bench.files():
+                time.sleep(0.05)
+            (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
+            out, _ = process.communicate(timeout=5)
+        assert process.returncode == 130
+        assert "Traceback" not in out
+        assert "to go on: python" in out
+        assert all(".partial" not in path.parts for path in bench.files())
+        assert bench.run().code == 0
+        bench.assert_complete()
+
+    def test_ctrl_c_during_the_start_gives_130_without_a_traceback(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(many_rows(4))
+        with LoopbackYouTube(bench.world) as youtube:
+            for delay in (0.15, 0.3, 0.5, 0.7, 0.9):
+                with bench.start(youtube) as process:
+                    time.sleep(delay)
+                    os.killpg(process.pid, signal.SIGINT)
+                    out, _ = process.communicate(timeout=5)
+                assert process.returncode in (0, 130), (delay, out)
+                assert "Traceback" not in out, (delay, out)
+
+    def test_a_second_run_on_the_same_subset_refuses_in_one_line(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(many_rows(24))
+        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube) as first:
+            while not bench.files():
+                time.sleep(0.05)
+            second = subprocess.run(bench.command(), env=youtube.env, capture_output=True, text=True, check=False)
+            os.killpg(first.pid, signal.SIGKILL)
+            first.communicate()
+        assert second.returncode == 2
+        assert second.stderr.count("\n") == 1
+        assert "another run is already working on Kinetics700 validate" in second.stderr
+
+
+class TestFace:
+    def test_a_dry_run_says_what_would_be_done_and_writes_nothing(self, bench: Bench) -> None:
+        run = bench.run("--dry-run")
+        assert (run.code, run.requests) == (0, [])
+        assert f"{len(ROWS)} clips wanted, 0 on disk" in run.out
+        assert str(bench.folder / "Kinetics700") in run.out
+        assert list(bench.folder.iterdir()) == [bench.csv]
+
+    def test_a_log_file_gets_lines_and_no_carriage_returns(self, bench: Bench) -> None:
+        run = bench.run()
+        assert "\r" not in run.err
+        assert re.search(rf"{len(ROWS)}/{len(ROWS)} .* {len(ROWS)} done, 0 gone, 0 failed, [\d.]+ MB/s", run.err)
+
+    def test_a_terminal_gets_one_bar_that_nothing_tears(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench([*many_rows(4), Row("tai chi", "is-private1", 0, 10)])
+        bench.world.scenarios["is-private1"] = Scenario(failure=FAILURES["private"])
+        shown = bytearray()
+        with LoopbackYouTube(bench.world) as youtube:
+            ours, theirs = pty.openpty()
+            termios.tcsetwinsize(theirs, (40, 140))
+
+            def listen() -> None:
+                try:
+                    while piece := os.read(ours, 4096):
+                        shown.extend(piece)
+                except OSError:
+                    pass  # how a closed terminal looks from this side
+
+            listener = threading.Thread(target=listen)
+            listener.start()
+            with subprocess.Popen(bench.command(), env=youtube.env, stdout=theirs, stderr=theirs) as process:
+                os.close(theirs)
+            listener.join()
+            os.close(ours)
+        text = shown.decode()
+        bars = [line for line in re.split(r"[\r\n]+", text) if "clip/s" in line or "s/clip" in line]
+        assert process.returncode == 0
+        assert all(line.startswith("Kinetics700 validate:") for line in bars)
+        assert "5/5" in bars[-1]
+        assert "4 done, 1 gone, 0 failed" in bars[-1]
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--annotations", "nowhere.csv"], "nowhere.csv"),
+            (["-o", "rows.csv/inside"], "cannot write"),
+            (["--engine", "curl"], "pytubefix, yt-dlp, pytube"),
+            (["-w", "0"], "above zero"),
+            (["--rate", "often"], "above zero"),
+            (["--limit-rate", "fast"], "500K"),
+            (["--proxy", "socks5://here"], "HTTP proxy"),
+            (["--cookies", "nowhere.txt"], "cannot read the cookies"),
+            (["--cookies", "rows.csv", "--engine", "pytubefix"], "only yt-dlp can send cookies"),
+        ],
+    )
+    def test_bad_usage_is_one_clear_message_and_exit_code_2(
+        self, bench: Bench, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(bench.folder)
+        run = bench.run(*arguments)
+        assert (run.code, run.requests) == (2, [])
+        assert words in run.err
+        assert "Traceback" not in run.err
+
+    def test_cookies_are_sent_and_the_users_file_stays_as_it_is(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(ROWS[:2])
+        cookies = bench.folder / "cookies.txt"
+        text = "# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t4102444800\tMY_COOKIE\tvalue\n"
+        cookies.write_text(text)
+        run = bench.run("--cookies", str(cookies))
+        assert run.code == 0
+        assert all("MY_COOKIE" in request.cookies for request in run.requests if request.kind == "player")
+        assert cookies.read_text() == text
+
+    def test_the_proxy_option_is_used_by_engines_and_media(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(ROWS[:1])
+        with LoopbackYouTube(bench.world) as youtube:
+            env = {name: value for name, value in youtube.env.items() if "proxy" not in name.lower()}
+            command = bench.command("--proxy", youtube.proxy_url)
+            assert subprocess.run(command, env=env, check=False).returncode == 0
+            assert {request.kind for request in youtube.requests} == {"visitor", "player", "media"}
+
+    def test_hosts_that_are_not_youtubes_are_never_asked(self, bench: Bench) -> None:
+        assert "refused" not in bench.run().kinds()
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below one, as the system lists them."""
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
+    found, fresh = [], [pid]
+    while fresh:
+        fresh = [child for child, parent in parents.items() if parent in fresh]
+        found += fresh
+    return found
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
