@@ -129,7 +129,7 @@ def make_parser() -> argparse.ArgumentParser:
         "-v", "--version", choices=("400", "600", "700", "700-2020"), default="700", help="(default: 700)"
     )
     what.add_argument(
-        "-s", "--subset", choices=("train", "test", "validate", "all"), default="train", help="(default: train)"
+        "-s", "--subset", choices=("train", "test", "validate", "all"), default="train", help="subset (default: train)"
     )
     what.add_argument(
         "--annotations",
