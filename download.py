@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error.filename or args.output}: {error.strerror or error}", file=sys.stderr)
         return FATAL
     except KeyboardInterrupt:
-        print(f"interrupted; to go on: {_this_command()}", file=sys.stderr)
+        print("interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -350,6 +350,7 @@ class _Lines:
 @contextmanager
 def _progress(args: argparse.Namespace, plan: Plan) -> Iterator[_Progress]:
     terminal = sys.stderr.isatty()
+    tqdm.monitor_interval = 0  # its thread would take signals, and `refresh` does its work
     with tqdm(
         total=plan.todo,
         desc=f"Kinetics{args.version} {args.subset}",
@@ -358,7 +359,7 @@ def _progress(args: argparse.Namespace, plan: Plan) -> Iterator[_Progress]:
         file=sys.stderr if terminal else _Lines(),
         dynamic_ncols=terminal,
         mininterval=0.1 if terminal else QUIET_S,
-        miniters=None if terminal else 1,
+        miniters=1,
         disable=not plan.todo,
     ) as bar:
         yield _Progress(bar)
@@ -368,8 +369,9 @@ def _explained(pause: Pause) -> str:
     now = datetime.now()
     until = now + timedelta(seconds=pause.seconds)
     form = "%H:%M:%S" if until.date() == now.date() else "%d %b %H:%M:%S"
-    who = "The line is down" if pause.category is Category.NETWORK else "YouTube asks for a pause"
-    return f"{now:%H:%M:%S} {who}: {one_line(pause.reason)} -- everybody waits until {until:{form}}, then one clip asks"
+    reason = one_line(pause.reason)
+    said = reason if pause.category is Category.NETWORK else f"YouTube says: {reason}"
+    return f"{now:%H:%M:%S} {said} -- everybody waits until {until:{form}}, then one clip asks"
 
 
 def _summary(args: argparse.Namespace, plan: Plan, tally: Counter[Category | None], ledgers: Iterable[Ledger]) -> str:

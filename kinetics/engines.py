@@ -11,20 +11,20 @@ import importlib
 import io
 import json
 import logging
+import math
 import os
 import re
 import socket
 import urllib.error
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol
 
-from kinetics.errors import ClipError, Gone, MayWorkLater, StopEveryone
+from kinetics.errors import ClipError, Fatal, Gone, KineticsError, MayWorkLater, StopEveryone, retry_after
 from kinetics.records import Category
-from kinetics.remote import retry_after
 
 TIMEOUT_S = 20.0
 """For each wait on a socket in an engine: some of them set none of their own."""
@@ -44,7 +44,8 @@ class Format:
     height: int | None = None
     """The shorter side, which is what YouTube's 360p means for an upright video too."""
     bitrate: float = 0.0
-    dubbed: bool = False
+    original: bool = True
+    """Not dubbed, not evened out in loudness (DRC), not upscaled."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -91,12 +92,13 @@ def resolve(engines: Sequence[Engine], video_id: str, max_height: int) -> Source
 def choose(formats: Iterable[Format], max_height: int) -> tuple[Format, ...]:
     """The best media of at most `max_height` lines (the smallest where none is that small).
 
-    With sound before without, H.264 in mp4 before anything else, then the tallest; among equals video and sound apart,
-    which cost fewer bytes than both in one. Sound is AAC where there is any, in the original language.
+    With sound before without, H.264 in mp4 before anything else, as uploaded before altered, then the tallest; among
+    equals video and sound apart, which cost fewer bytes than both in one. Sound is in the original language, and AAC
+    where there is any. Raises MayWorkLater where there is no picture.
     """
     formats = [one for one in formats if one.url]
     sounds = [one for one in formats if one.audio_codec and not one.video_codec]
-    sound = max(sounds, key=lambda one: (not one.dubbed, one.audio_codec.startswith("mp4a"), one.bitrate), default=None)
+    sound = max(sounds, key=lambda one: (one.original, one.audio_codec.startswith("mp4a"), one.bitrate), default=None)
     videos = [one for one in formats if one.video_codec]
     if not videos:
         raise MayWorkLater(Category.ENGINE_ERROR, "no downloadable stream in YouTube's reply")
@@ -106,7 +108,8 @@ def choose(formats: Iterable[Format], max_height: int) -> tuple[Format, ...]:
         fits = height <= max_height
         h264 = one.container == "mp4" and one.video_codec.startswith("avc1")
         apart = not one.audio_codec
-        return fits, bool(one.audio_codec or sound), h264, height if fits else -height, apart, -one.bitrate
+        tall = height if fits else -height
+        return fits, bool(one.audio_codec or sound), h264, one.original, tall, apart, -one.bitrate
 
     best = max(videos, key=worth)
     return (best,) if best.audio_codec or sound is None else (best, sound)
@@ -115,12 +118,11 @@ def choose(formats: Iterable[Format], max_height: int) -> tuple[Format, ...]:
 def open_engines(names: Sequence[str], cookies: Path | None = None) -> list[Engine]:
     """The engines of these names, each imported when first asked. Call it once in a process.
 
-    Proxy and certificates are taken from the environment by all of them.
+    Proxy and certificates are taken from the environment by all of them. Raises Fatal if the cookies cannot be read.
     """
     socket.setdefaulttimeout(TIMEOUT_S)
-    for module in ("pytubefix", "pytube"):
+    for module in ("pytubefix", "pytube"):  # they log what they also raise, which would tear the progress bar
         logging.getLogger(module).addHandler(logging.NullHandler())
-        logging.getLogger(module).propagate = False
     makers: dict[str, Callable[[], Engine]] = {
         "pytubefix": lambda: Pytube("pytubefix"),
         "pytube": lambda: Pytube("pytube"),
@@ -149,15 +151,14 @@ class Pytube:
                 video._visitor_data = self._visitor or self._ask_visitor(module, video_id)
             reply = video.vid_info
             _check_reply(reply, video_id)
-            return [_from_stream(stream) for stream in video.streams if not getattr(stream, "is_sabr", False)], _number(
-                reply.get("videoDetails", {}).get("lengthSeconds")
-            )
+            streams = [stream for stream in video.streams if not getattr(stream, "is_sabr", False)]
+            duration_s = _number(_at(reply, "videoDetails").get("lengthSeconds"))
+            return [_from_stream(stream) for stream in streams], duration_s
 
     def _ask_visitor(self, module: ModuleType, video_id: str) -> str:
         """pytubefix would do this itself, but pass over a refusal and knock again."""
         reply = importlib.import_module(f"{module.__name__}.innertube").InnerTube("WEB").player(video_id)
-        status = reply.get("playabilityStatus", {})
-        refusal = sort_reason(status.get("status", ""), _texts(status))
+        refusal = _verdict(_at(reply, "playabilityStatus"))
         if isinstance(refusal, StopEveryone):
             raise refusal
         self._visitor = str(reply["responseContext"]["visitorData"])
@@ -165,37 +166,36 @@ class Pytube:
 
 
 class YtDlp:
-    """yt-dlp, one object for all videos of a process. It asks as the visionOS client, without any page; where that
-    brings no streams, as the Android one.
+    """yt-dlp, one object for all videos of a process.
 
-    With the cookies of a login it asks as yt-dlp itself thinks best, because only its web clients can carry one.
-    """
+    It asks as the visionOS client, without any page; where that brings no streams,"""
 
     name = "yt-dlp"
 
     def __init__(self, cookies: Path | None = None) -> None:
-        self._cookies = cookies
+        self._jar = _read_cookies(cookies) if cookies else None
         self._log = _Messages()
         self._client: Any = None
-        self._ask_as: tuple[tuple[str, ...], ...] = (("visionos",), ("android",))
+        self._logged_in = False
 
     def formats(self, video_id: str) -> tuple[list[Format], float | None]:
-        failure: ClipError | None = None
         with _engine_errors(self.name):
             self._client = self._client or self._open()
-            for clients in self._ask_as:
-                try:
-                    return self._ask(video_id, clients)
-                except MayWorkLater as error:
-                    if error.category is not Category.ENGINE_ERROR:
-                        raise
-                    failure = failure or error
-        raise failure or MayWorkLater(Category.ENGINE_ERROR, "no client to ask as")
+            if self._logged_in:
+                return self._ask(video_id)
+            try:
+                return self._ask(video_id, "visionos")
+            except MayWorkLater as error:
+                if error.category is not Category.ENGINE_ERROR:
+                    raise
+                with suppress(MayWorkLater):
+                    return self._ask(video_id, "android")
+                raise
 
-    def _ask(self, video_id: str, clients: Sequence[str]) -> tuple[list[Format], float | None]:
-        if clients:
+    def _ask(self, video_id: str, client: str = "") -> tuple[list[Format], float | None]:
+        if client:
             skip = ["webpage", "js", "configs", "initial_data"]
-            self._client.params["extractor_args"] = {"youtube": {"player_client": [*clients], "player_skip": skip}}
+            self._client.params["extractor_args"] = {"youtube": {"player_client": [client], "player_skip": skip}}
         self._log.texts.clear()
         try:
             info = self._client.extract_info(
@@ -205,7 +205,8 @@ class YtDlp:
             raise self._sorted(error) from error
         if info.get("live_status") in ("is_live", "is_upcoming", "post_live"):
             raise Gone(Category.LIVE, "This is a live stream or a premiere")
-        formats = [_from_info(one) for one in info.get("formats", ()) if one.get("protocol", "https") == "https"]
+        offered = [one for one in info.get("formats", ()) if one.get("protocol", "https") == "https"]
+        formats = [_from_info(one) for one in offered if not one.get("has_drm")]
         if not any(one.video_codec for one in formats):
             raise MayWorkLater(Category.ENGINE_ERROR, "no downloadable stream in YouTube's reply")
         return formats, _number(info.get("duration"))
@@ -222,12 +223,14 @@ class YtDlp:
         }
         if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
             options["compat_opts"] = {"no-certifi"}
-        if self._cookies:  # as a stream, because yt-dlp would write a file of cookies back
-            options["cookiefile"] = io.StringIO(self._cookies.read_text("utf-8"))
-        client = importlib.import_module("yt_dlp").YoutubeDL(options)
-        names = {cookie.name for cookie in client.cookiejar}
-        if "LOGIN_INFO" in names and any(name.endswith("SAPISID") for name in names):
-            self._ask_as = ((),)
+        if self._jar is not None:  # as a stream, because yt-dlp would write a file of cookies back
+            options["cookiefile"] = io.StringIO(self._jar)
+        try:
+            client = importlib.import_module("yt_dlp").YoutubeDL(options)
+            names = {cookie.name for cookie in client.cookiejar}
+        except importlib.import_module("yt_dlp.utils").YoutubeDLError as error:
+            raise Fatal(f"yt-dlp cannot be set up: {_plain(str(error))}") from error
+        self._logged_in = "LOGIN_INFO" in names and any(name.endswith("SAPISID") for name in names)
         return client
 
     def _sorted(self, error: Exception) -> ClipError:
@@ -244,6 +247,21 @@ class YtDlp:
             if re.search(r"caused by \w*(Transport|Proxy|SSL|CertificateVerify)Error", text):
                 return _from_line(_plain(text), stalled="Read timed out" in text)
         return found
+
+
+_COOKIE = re.compile(r"[^\t]+\t(TRUE|FALSE)\t[^\t]*\t(TRUE|FALSE)\t[\d.]*\t[^\t]*\t[^\t]*")
+
+
+def _read_cookies(path: Path) -> str:
+    """The cookies of a cookies.txt, without the lines that yt-dlp would print a warning about, secrets and all."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Fatal(f"cannot read the cookies in {path}: {error}") from error
+    cookies = [line for line in lines if _COOKIE.fullmatch(line)]
+    if not cookies:
+        raise Fatal(f"{path} holds no cookies in Netscape's format: export them anew, as cookies.txt")
+    return "\n".join(["# Netscape HTTP Cookie File", *cookies, ""])
 
 
 class _Messages:
@@ -277,6 +295,7 @@ def _plain(message: str) -> str:
 
 STOP_WORDS = (
     "not a bot",
+    "captcha",
     "try again later",
     "rate-limited by youtube",
     "too many requests",
@@ -285,19 +304,27 @@ STOP_WORDS = (
 )
 """YouTube refuses everybody at this address for a while; taken at its word, some of it sounds like a dead video."""
 
+CLIENT_WORDS = re.compile(
+    r"on other websites|on this (app|device|website)|latest version of youtube|page needs to be reloaded"
+    r"|video is restricted|video is not available\W*$"
+)
+"""YouTube refuses a client or a network, though "Video unavailable" may stand above it: the video lives."""
+
 GONE_WORDS: tuple[tuple[Category, str], ...] = (
     (Category.PRIVATE, r"private video|video is private"),
     (Category.AGE_RESTRICTED, r"confirm your age|inappropriate for some users|content warning|age.restricted"),
-    (Category.MEMBERS_ONLY, r"members.only|join this channel"),
-    (Category.REGION_BLOCKED, r"made this video available in your country|blocked it in your country"),
-    (Category.COPYRIGHT, r"copyright claim|on copyright grounds|copyright infringement"),
+    (Category.MEMBERS_ONLY, r"members.only|join this channel|premium members|requires (payment|purchase)"),
+    (Category.REGION_BLOCKED, r"available in your (country|region|location)|blocked it in your country"),
+    (Category.COPYRIGHT, r"copyright claim|on copyright grounds"),
     (Category.TERMS, r"violating youtube's|community guidelines|terms of service"),
     (Category.TERMINATED, r"account.{0,60}(terminated|closed)|closed their.{0,20}account"),
+    (Category.COPYRIGHT, r"copyright infringement"),
     (Category.REMOVED, r"removed by the (uploader|user)"),
     (Category.LIVE, r"live ?stream|live event|premiere|recording is not available"),
     (
         Category.UNAVAILABLE,
-        r"video unavailable|no longer available|does not exist|video is (unavailable|not available)",
+        r"video unavailable|no longer (available|exists)|does not exist|isn't available any ?more"
+        r"|video (is unavailable|has been (removed|deleted))",
     ),
 )
 """YouTube's verdicts on a video, the most telling first: the general ones often stand beside them."""
@@ -313,6 +340,9 @@ def sort_reason(status: str, texts: Sequence[str]) -> ClipError:
     for text, low in folded:
         if any(words in low for words in STOP_WORDS):
             return StopEveryone(Category.THROTTLED, text)
+    for text, low in folded:
+        if CLIENT_WORDS.search(low):
+            return MayWorkLater(Category.ENGINE_ERROR, text)
     for category, pattern in GONE_WORDS:
         for text, low in folded:
             if re.search(pattern, low):
@@ -325,12 +355,11 @@ def sort_reason(status: str, texts: Sequence[str]) -> ClipError:
     return MayWorkLater(Category.ENGINE_ERROR, words)
 
 
-def _check_reply(reply: Any, video_id: str) -> None:
+def _check_reply(reply: object, video_id: str) -> None:
     """Raise what a player reply says, if it is not the media of that video."""
-    status = reply.get("playabilityStatus", {})
-    details = reply.get("videoDetails", {})
+    status, details = _at(reply, "playabilityStatus"), _at(reply, "videoDetails")
     if status.get("status") != "OK":
-        raise sort_reason(status.get("status", ""), _texts(status))
+        raise _verdict(status)
     if details.get("videoId") != video_id:
         raise StopEveryone(
             Category.THROTTLED,
@@ -339,22 +368,48 @@ def _check_reply(reply: Any, video_id: str) -> None:
         )
     if details.get("isLive") or details.get("isUpcoming"):
         raise Gone(Category.LIVE, "This is a live stream or a premiere")
-    if "streamingData" not in reply:
+    if not _at(reply, "streamingData"):
         raise MayWorkLater(Category.ENGINE_ERROR, "no streams in YouTube's reply")
 
 
-def _texts(status: Mapping[str, Any]) -> list[str]:
+def _verdict(status: Mapping[str, object]) -> ClipError:
+    """What a playabilityStatus other than OK means."""
+    return sort_reason(_text(status.get("status")), _texts(status))
+
+
+def _texts(status: Mapping[str, object]) -> list[str]:
     """All that a playabilityStatus says in words, the most particular first."""
-    screen = status.get("errorScreen", {}).get("playerErrorMessageRenderer", {})
-    found = [screen.get("subreason"), status.get("reason"), *status.get("messages", ()), screen.get("reason")]
+    screen = _at(status, "errorScreen", "playerErrorMessageRenderer")
+    overlay = _at(status, "errorScreen", "playerInterstitialRenderer", "content", "interstitialViewModel")
+    messages = status.get("messages")
+    found = [
+        "YouTube asks for a captcha" if "playerCaptchaViewModel" in _at(status, "errorScreen") else "",
+        screen.get("subreason"),
+        overlay.get("description"),
+        status.get("reason"),
+        *(messages if isinstance(messages, list) else ()),
+        screen.get("reason"),
+        overlay.get("title"),
+    ]
     return [text for text in map(_text, found) if text]
 
 
-def _text(node: Any) -> str:
-    """YouTube writes a text as a string, as `simpleText`, or as `runs`."""
-    if isinstance(node, Mapping):
-        return str(node.get("simpleText") or "".join(str(run.get("text", "")) for run in node.get("runs", ())))
-    return str(node or "")
+def _at(node: object, *path: str) -> dict[str, Any]:
+    """The object at that place in a reply; an empty one where there is none, or something else."""
+    for name in path:
+        node = node.get(name) if isinstance(node, dict) else None
+    return node if isinstance(node, dict) else {}
+
+
+def _text(node: object) -> str:
+    """YouTube writes a text as a string, as `simpleText`, as `content`, or in `runs`."""
+    if isinstance(node, str):
+        return node
+    if isinstance(node, list):
+        return "".join(map(_text, node))
+    if isinstance(node, dict):
+        return next(filter(None, (_text(node.get(name)) for name in ("simpleText", "content", "text", "runs"))), "")
+    return ""
 
 
 @contextmanager
@@ -362,7 +417,7 @@ def _engine_errors(name: str) -> Iterator[None]:
     """No foreign exception gets past here."""
     try:
         yield
-    except ClipError:
+    except KineticsError:
         raise
     except urllib.error.HTTPError as error:
         with error:
@@ -371,7 +426,7 @@ def _engine_errors(name: str) -> Iterator[None]:
         raise _from_line(str(error.reason), stalled=False) from error
     except TimeoutError as error:
         raise _from_line(f"no answer within {TIMEOUT_S:g} s", stalled=True) from error
-    except (ConnectionError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise MayWorkLater(Category.SERVER_ERROR, f"YouTube broke the connection: {_said(error)}") from error
     except json.JSONDecodeError as error:
         raise MayWorkLater(Category.ENGINE_ERROR, f"YouTube's reply is no JSON ({error})") from error
@@ -399,40 +454,48 @@ def _from_line(words: str, stalled: bool) -> ClipError:
 
 
 def _number(value: object) -> float | None:
+    """A size or a length, if it is one."""
     try:
-        return float(value) or None  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
         return None
+    return number if 0 < number < math.inf else None
+
+
+def _lines(width: object, height: object) -> int | None:
+    sides = [side for side in map(_number, (width, height)) if side]
+    return int(min(sides)) if sides else None
 
 
 def _from_stream(stream: Any) -> Format:
     """A format from pytube's or pytubefix's Stream."""
-    sides = [side for side in (getattr(stream, "width", None), getattr(stream, "height", None)) if side]
-    lines = re.match(r"\d+", str(stream.resolution or ""))
+    named = re.match(r"\d+", str(stream.resolution or ""))
+    dubbed = getattr(stream, "includes_multiple_audio_tracks", False) and not stream.is_default_audio_track
     return Format(
         itag=str(stream.itag),
-        url=stream.url,
+        url=stream.url if isinstance(stream.url, str) else "",
         container="webm" if stream.subtype == "webm" else "mp4",
         video_codec=(stream.video_codec or "") if stream.includes_video_track else "",
         audio_codec=(stream.audio_codec or "") if stream.includes_audio_track else "",
-        height=min(sides) if sides else int(lines[0]) if lines else None,
-        bitrate=float(stream.bitrate or 0),
-        dubbed=bool(getattr(stream, "includes_multiple_audio_tracks", False)) and not stream.is_default_audio_track,
+        height=_lines(getattr(stream, "width", None), getattr(stream, "height", None))
+        or (int(named[0]) if named else None),
+        bitrate=_number(stream.bitrate) or 0.0,
+        original=not dubbed and not getattr(stream, "is_drc", False),
     )
 
 
 def _from_info(info: Mapping[str, Any]) -> Format:
-    """A format from yt-dlp's description."""
-    codecs = [info.get(name) or "" for name in ("vcodec", "acodec")]
-    sides = [side for side in (info.get("width"), info.get("height")) if side]
+    """A format from yt-dlp's description, whose format_id is an itag and, for an altered one, what was done to it."""
+    video_codec, audio_codec = (str(info.get(name) or "none") for name in ("vcodec", "acodec"))
+    itag, _, altered = str(info.get("format_id", "")).partition("-")
     return Format(
-        itag=str(info.get("format_id", "")).split("-")[0],
-        url=info.get("url", ""),
+        itag=itag,
+        url=info.get("url") or "",
         container="webm" if info.get("ext") in ("webm", "weba") else "mp4",
-        video_codec="" if codecs[0] == "none" else codecs[0],
-        audio_codec="" if codecs[1] == "none" else codecs[1],
-        height=min(sides) if sides else None,
-        bitrate=float(info.get("tbr") or 0),
-        dubbed=(info.get("language_preference") or 0) < 0,
+        video_codec=video_codec.removeprefix("none"),
+        audio_codec=audio_codec.removeprefix("none"),
+        height=_lines(info.get("width"), info.get("height")),
+        bitrate=_number(info.get("tbr")) or 0.0,
+        original=not altered and (info.get("language_preference") or 0) >= 0,
         headers=info.get("http_headers") or {},
     )

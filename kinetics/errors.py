@@ -12,6 +12,9 @@ Foreign exceptions become one of these at the seam that calls the foreign code.
 
 from __future__ import annotations
 
+import time
+from email.utils import parsedate_to_datetime
+
 from kinetics.records import Category
 
 
@@ -46,3 +49,15 @@ class StopEveryone(ClipError):
     def __init__(self, category: Category, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(category, reason)
         self.retry_after_s = retry_after_s
+
+
+def retry_after(value: str | None) -> float | None:
+    """The seconds that a Retry-After header asks for, in either of its forms (RFC 9110, section 10.2.3)."""
+    if not value:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None

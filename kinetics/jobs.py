@@ -49,37 +49,36 @@ class _Downloader:
         self._line = line
 
     def __call__(self, clip: Clip, answered: Callable[[], None]) -> Outcome:
+        """Get one clip. Raises Fatal where nothing can be written."""
         outcome = Outcome(clip, "failed", host=socket.gethostname())
         line, began = self._line, time.monotonic()
-        carried, asked, busy_s = line.bytes_received, line.requests, line.busy_s
-        resolved_s = 0.0
+        bytes_before, requests_before, busy_before_s = line.bytes_received, line.requests, line.busy_s
         try:
             source = resolve(self._engines, clip.youtube_id, self._job.max_height)
-            resolved_s = time.monotonic() - began
-            outcome = outcome.but(engine=source.engine, itag=source.itag)
+            outcome = outcome.but(engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - began)
             answered()
             outcome = self._fetch(clip, source, outcome)
-        except Fatal:
-            raise
         except StopEveryone as error:
             outcome = outcome.but(
                 status="postponed", category=error.category, reason=error.reason, retry_after_s=error.retry_after_s
             )
         except ClipError as error:
             outcome = outcome.but(category=error.category, reason=error.reason)
+        except Fatal:
+            raise
         except OSError as error:
             raise _cannot_write(error, self._job.layout.folder) from error
         except Exception as error:  # noqa: BLE001 - one clip's surprise must not cost the others
             reason = f"unexpected {type(error).__name__}: {error}"
             outcome = outcome.but(category=Category.MEDIA_ERROR, reason=reason)
-        fetched_s = line.busy_s - busy_s
-        spent_s = time.monotonic() - began
+        spent_s, download_s = time.monotonic() - began, line.busy_s - busy_before_s
+        if outcome.resolve_s is None:
+            return outcome.but(resolve_s=spent_s)
         return outcome.but(
-            resolve_s=resolved_s or spent_s,
-            download_s=fetched_s,
-            cut_s=max(0.0, spent_s - resolved_s - fetched_s) if resolved_s else 0.0,
-            bytes_received=line.bytes_received - carried,
-            requests=line.requests - asked,
+            download_s=download_s,
+            cut_s=max(0.0, spent_s - outcome.resolve_s - download_s),
+            bytes_received=line.bytes_received - bytes_before,
+            requests=line.requests - requests_before,
         )
 
     def _fetch(self, clip: Clip, source: Source, outcome: Outcome) -> Outcome:
@@ -100,7 +99,10 @@ class _Downloader:
         cut, layout = self._job.cut, self._job.layout
         inputs = [
             media.Input(
-                RangeFile(self._line, one.url, one.headers, forget=cut == "none"), one.container, source.duration_s
+                RangeFile(self._line, one.url, one.headers, forget=cut == "none"),
+                one.container,
+                source.duration_s,
+                progressive=bool(one.video_codec and one.audio_codec),
             )
             for one in source.formats
         ]
@@ -122,5 +124,8 @@ class _Downloader:
 
 
 def _cannot_write(error: OSError, folder: Path) -> Fatal:
-    what = _NO_ROOM.get(error.errno or 0, error.strerror or str(error))
-    return Fatal(f"Cannot write to {folder}: {what}. What is there is whole; make room and run the same command again.")
+    if error.errno in _NO_ROOM:
+        what = f"{_NO_ROOM[error.errno]}. Make room, or choose another folder"
+    else:
+        what = f"{error.strerror or error}. Mend that, or choose another folder"
+    return Fatal(f"Cannot write to {folder}: {what}, and run the command again. What is there already is whole.")

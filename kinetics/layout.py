@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from kinetics.records import SPLIT_OF, Clip, Cut, Split, Subset
@@ -32,11 +33,7 @@ class Layout:
 
     def clip(self, clip: Clip) -> Path:
         """The final path of a clip."""
-        return self.folder / self.relative(clip)
-
-    def relative(self, clip: Clip) -> str:
-        """`<split>/<label>/<id>_<start>_<end>.mp4`, as MMAction2 names them."""
-        return f"{clip.split}/{label_folder(clip.label)}/{clip_name(clip)}.mp4"
+        return self.folder / relative_path(clip.youtube_id, clip.time_start, clip.time_end, clip.label, clip.split)
 
     def whole(self, youtube_id: str) -> Path:
         """The final path of a whole video (`--cut none`)."""
@@ -64,7 +61,6 @@ class Layout:
         return {
             f"{split}/{label.name}/{file.name}"
             for label in _entries(self.folder / split)
-            if label.is_dir()
             for file in _entries(label.path)
             if file.name.endswith(".mp4")
         }
@@ -78,17 +74,20 @@ class Layout:
         shutil.rmtree(self.partial(SPLIT_OF[subset]), ignore_errors=True)
 
 
+def relative_path(youtube_id: str, time_start: float, time_end: float, label: str, split: Split) -> str:
+    """`<split>/<label>/<id>_<start>_<end>.mp4`, as MMAction2 names them, for the fields of a Clip."""
+    return f"{split}/{label_folder(label)}/{youtube_id}_{_stamp(time_start)}_{_stamp(time_end)}.mp4"
+
+
+@lru_cache(maxsize=1024)  # there are some hundred labels, and a path is made for each of 650,000 clips
 def label_folder(label: str) -> str:
     """The folder of a label: spaces become underscores, since list files are split at spaces."""
     return label.replace(" ", "_") if label else UNLABELED
 
 
-def clip_name(clip: Clip) -> str:
-    """`<id>_<start:06d>_<end:06d>`; a fractional time keeps its milliseconds, so that no two clips share a name."""
-    return f"{clip.youtube_id}_{_stamp(clip.time_start)}_{_stamp(clip.time_end)}"
-
-
+@lru_cache(maxsize=4096)
 def _stamp(seconds: float) -> str:
+    """Six digits; a fractional time keeps its milliseconds, so that no two clips share a name."""
     return f"{int(seconds):06d}" if float(seconds).is_integer() else f"{seconds:010.3f}"
 
 

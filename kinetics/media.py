@@ -12,7 +12,7 @@ import math
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from heapq import merge
@@ -30,6 +30,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from kinetics.errors import ClipError, Gone, MayWorkLater
+from kinetics.mp4 import Index, fragment_index
 from kinetics.records import Category
 from kinetics.remote import RangeFile
 
@@ -42,10 +43,10 @@ SHORT_BY_S = 1.0
 """A section may end that much early: annotations are in whole seconds, and headers round."""
 KEYFRAME_SHARE = 0.25
 """How much of a fragment its keyframe takes at most, as a guess at where a part of a fragment ends."""
-BOXES_LIMIT = 64
-HEADER_LIMIT = 1 << 26
-INDEX_LIMIT = 1 << 20
-
+REORDER_S = Fraction(1, 2)
+"""Pictures are stored in another order than they are shown in, but no further apart than this."""
+LEAD_OUT_S = Fraction(3, 20)
+"""A copy may need to be read that far beyond its end, to take along what is shown before one of its pictures."""
 _WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOENT}
 
 
@@ -57,6 +58,14 @@ class Input:
     container: Literal["mp4", "webm"]
     duration_s: float | None = None
     """What the player said; it only helps to guess how long the header is."""
+    progressive: bool = False
+    """Both in one, so with a header that lists every sample, where a fragmented file's lists fragments."""
+
+    @property
+    def header_guess(self) -> int:
+        """So many bytes hold the header of most of YouTube's files; another request brings the rest of the others."""
+        fixed, a_second = (1 << 14, 1100) if self.progressive else (1 << 12, 4)
+        return fixed + math.ceil(a_second * (self.duration_s or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +103,7 @@ def copy_whole(inputs: Sequence[Input], out: Path) -> Cut:
         containers = [stack.enter_context(_demuxer(view, item)) for view, item in zip(views, inputs, strict=True)]
         target = stack.enter_context(_muxer(out))
         copies = [_copy_streams(container, target) for container in containers]
-        for packet in merge(*copies, key=_decode_time):
-            target.mux(packet)
+        _mux(target, merge(*copies, key=_decode_time))
         expected_s = max(_length(container) for container in containers)
     result = probe(out, 0.0)
     if result.duration_s < expected_s - SHORT_BY_S:
@@ -104,13 +112,19 @@ def copy_whole(inputs: Sequence[Input], out: Path) -> Cut:
 
 
 def probe(path: Path, offset_s: float) -> Cut:
-    """Open a finished file, decode its first frame, and describe it. Raises MayWorkLater if it does not play."""
+    """Open a finished file, decode its first frame, and describe it.
+
+    Raises MayWorkLater if it does not play, or is shorter than its header says.
+    """
     with _translated(), av.open(str(path), "r", format="mov") as container:
         if not container.streams.video:
             raise MayWorkLater(Category.MEDIA_ERROR, "the result has no picture")
         video = container.streams.video[0]
         if next(container.decode(video), None) is None or not video.duration or not video.time_base:
             raise MayWorkLater(Category.MEDIA_ERROR, "the result does not play")
+        streams = (*container.streams.video, *container.streams.audio)
+        if max(entry.pos + entry.size for stream in streams for entry in stream.index_entries) > path.stat().st_size:
+            raise MayWorkLater(Category.MEDIA_ERROR, "the result is cut off")
         return Cut(
             offset_s=offset_s,
             duration_s=float(video.duration * video.time_base),
@@ -121,29 +135,46 @@ def probe(path: Path, offset_s: float) -> Cut:
 
 
 def _cut(inputs: Sequence[Input], start_s: float, end_s: float, out: Path, *, exact: bool) -> Cut:
-    wanted_s = Fraction(start_s), Fraction(end_s)
+    wanted_s = _decimal(start_s), _decimal(end_s)
     with ExitStack() as stack:
-        section = _find(stack, inputs[0], wanted_s)
-        video = section.video
-        if video is None:
-            raise MayWorkLater(Category.MEDIA_ERROR, "the media has no picture")
+        section, pictures, sounds = _pictures(stack, inputs[0], wanted_s, exact=exact, with_sound=len(inputs) == 1)
+        target = stack.enter_context(_muxer(out))
+        make = _reencoded if exact else _copied
+        first_s, last_s, picture = make(target, pictures, section)
         sound = section
         if len(inputs) > 1:
             sound = _find(stack, inputs[1], wanted_s, section.zero_s)
-        pictures, sounds = section.packets(with_sound=sound is section)
-        target = stack.enter_context(_muxer(out))
-        make = _reencoded if exact else _copied
-        first_s, last_s, picture = make(target, video, pictures, section)
-        if sound is not section:
-            _, sounds = sound.packets(with_sound=True)
+            _, sounds = sound.packets(sound.stop_s, with_sound=True)
         tone = _sound(target, sound, sounds, first_s) if sound.audio else []
         if last_s < min(section.stop_s, section.total_s + section.zero_s) - Fraction(SHORT_BY_S):
             raise MayWorkLater(
                 Category.MEDIA_ERROR, f"the media breaks off at {float(last_s - section.zero_s):.1f} s of the video"
             )
-        for packet in merge(picture, tone, key=_decode_time):
-            target.mux(packet)
+        _mux(target, merge(picture, tone, key=_decode_time))
     return probe(out, float(first_s - section.start_s))
+
+
+def _pictures(
+    stack: ExitStack, item: Input, wanted_s: tuple[Fraction, Fraction], *, exact: bool, with_sound: bool
+) -> tuple[_Section, list[Packet[Any]], list[Packet[Any]]]:
+    """Find a section, and its pictures from the last keyframe at or before its start; and its sound.
+
+    A copy takes along what is shown before one of its pictures though stored behind the end. Where the keyframe that
+    is stored before the start is shown after it, as in an open group of pictures, an earlier one is looked for.
+    """
+    start_s, stop_s = wanted_s
+    lead_out_s = Fraction(0) if exact else LEAD_OUT_S
+    for lead_in_s in (Fraction(0), min(start_s, REORDER_S)):
+        section = _find(stack, item, (start_s - lead_in_s, stop_s + lead_out_s), frugal=not lead_in_s)
+        if section.video is None:
+            raise MayWorkLater(Category.MEDIA_ERROR, "the media has no picture")
+        pictures, sounds = section.packets(section.stop_s, with_sound=with_sound)
+        section.start_s += lead_in_s
+        section.stop_s -= lead_out_s
+        pictures = _decodable(pictures, section)
+        if pictures and _shown(pictures[0]) <= section.start_s:
+            break
+    return section, pictures, sounds
 
 
 @dataclass(slots=True)
@@ -168,19 +199,19 @@ class _Section:
     def audio(self) -> AudioStream | None:
         return next(iter(self.container.streams.audio), None)
 
-    def packets(self, *, with_sound: bool) -> tuple[list[Packet[Any]], list[Packet[Any]]]:
-        """The section's packets, in decoding order: of the picture, and of the sound."""
+    def packets(self, stop_s: Fraction, *, with_sound: bool) -> tuple[list[Packet[Any]], list[Packet[Any]]]:
+        """What is stored up to a time, in decoding order: of the picture, and of the sound."""
         audio = self.audio if with_sound else None
         streams = [stream for stream in (self.video, audio) if stream]
         found: dict[int, list[Packet[Any]]] = {stream.index: [] for stream in streams}
         running = set(found)
         for packet in self.container.demux(*streams):
             index = packet.stream.index
-            if packet.dts is None or index not in running:
+            if packet.dts is None or packet.pts is None or index not in running:
                 continue
-            if _decode_time(packet) < self.stop_s:
+            if _decode_time(packet) < stop_s:
                 found[index].append(packet)
-            if _decode_time(packet) + (packet.duration or 0) * packet.time_base >= self.stop_s:
+            if _decode_time(packet) + (packet.duration or 0) * packet.time_base >= stop_s:
                 packet.stream.discard = Discard.all  # what follows would be read for nothing
                 running.discard(index)
                 if not running:
@@ -190,19 +221,24 @@ class _Section:
 
 
 def _find(
-    stack: ExitStack, item: Input, wanted_s: tuple[Fraction, Fraction], zero_s: Fraction | None = None
+    stack: ExitStack,
+    item: Input,
+    wanted_s: tuple[Fraction, Fraction],
+    zero_s: Fraction | None = None,
+    *,
+    frugal: bool = True,
 ) -> _Section:
     """Open a file at a section, with as few requests as it takes. `zero_s` is the video's, for a file of sound."""
     if item.container == "mp4":
         with _translated():
-            index = _index(item)
+            index = fragment_index(item.file, item.header_guess)
         if index:
             return _find_fragments(stack, item, index, wanted_s, zero_s)
-    return _find_samples(stack, item, wanted_s, zero_s)
+    return _find_samples(stack, item, wanted_s, zero_s, frugal=frugal)
 
 
 def _find_fragments(
-    stack: ExitStack, item: Input, index: _Index, wanted_s: tuple[Fraction, Fraction], zero_s: Fraction | None
+    stack: ExitStack, item: Input, index: Index, wanted_s: tuple[Fraction, Fraction], zero_s: Fraction | None
 ) -> _Section:
     """A fragmented file (DASH): its header and the fragments that the section touches look like a file of their own."""
     sound = zero_s is not None
@@ -211,7 +247,7 @@ def _find_fragments(
     section_s = (zero_s + wanted_s[0], zero_s + wanted_s[1])
     total_s = last.time_s + last.duration_s - zero_s
     if not sound:
-        _refuse_past_end(wanted_s[0], total_s)
+        _refuse_past_end(item, wanted_s[0], total_s)
     needed = [
         fragment
         for fragment in index.fragments
@@ -227,7 +263,7 @@ def _find_fragments(
 
 
 def _find_samples(
-    stack: ExitStack, item: Input, wanted_s: tuple[Fraction, Fraction], zero_s: Fraction | None
+    stack: ExitStack, item: Input, wanted_s: tuple[Fraction, Fraction], zero_s: Fraction | None, *, frugal: bool
 ) -> _Section:
     """A progressive file, or a webm: the demuxer's own index tells where in the file the section lies.
 
@@ -239,13 +275,13 @@ def _find_samples(
         total_s = _length(container)
         if zero_s is None:
             zero_s = (main.start_time or 0) * _tick(main)
-            _refuse_past_end(wanted_s[0], total_s)
+            _refuse_past_end(item, wanted_s[0], total_s)
         section_s = (zero_s + wanted_s[0], zero_s + wanted_s[1])
         decoded, shown = _keyframe_before(main, section_s[0])
         streams = [*container.streams.video[:1], *container.streams.audio[:1]]
         spans = [_sample_span(stream, decoded * _tick(main), section_s[1]) for stream in streams]
     item.file.prefetch(min(first for first, _ in spans), max(stop for _, stop in spans))
-    container = stack.enter_context(_demuxer(stack.enter_context(_guarded(_View(item.file))), item, frugal=True))
+    container = stack.enter_context(_demuxer(stack.enter_context(_guarded(_View(item.file))), item, frugal=frugal))
     container.seek(shown, stream=_main_stream(container))
     return _Section(container, zero_s, *section_s, total_s)
 
@@ -294,17 +330,42 @@ def _sample_span(stream: Stream, start_s: Fraction, stop_s: Fraction) -> tuple[i
     return inside[0].pos, stop
 
 
-def _refuse_past_end(start_s: Fraction, total_s: Fraction) -> None:
+def _refuse_past_end(item: Input, start_s: Fraction, total_s: Fraction) -> None:
+    """Only where the player and the file agree on it: a damaged header does not make a video too short."""
     if start_s >= total_s:
+        if total_s <= 0 or (item.duration_s and start_s < item.duration_s - SHORT_BY_S):
+            raise MayWorkLater(Category.MEDIA_ERROR, f"the file claims to be only {float(total_s):.1f} s long")
         raise Gone(
             Category.PAST_END, f"the video is {float(total_s):.1f} s long, the clip starts at {float(start_s):g} s"
         )
 
 
+def _decodable(packets: list[Packet[Any]], section: _Section) -> list[Packet[Any]]:
+    """The packets from the last keyframe at or before the section's start; a fragment may have begun at an earlier one.
+
+    Those shown before that keyframe, though stored behind it, are left out: what they are made from is not here.
+    """
+    keyframes = [place for place, packet in enumerate(packets) if packet.is_keyframe]
+    before = [place for place in keyframes if _shown(packets[place]) <= section.start_s]
+    if not keyframes:
+        return []
+    first = before[-1] if before else keyframes[0]
+    return [packet for packet in packets[first:] if _shown(packet) >= _shown(packets[first])]
+
+
+def _without_gap(packets: list[Packet[Any]], stop_s: Fraction) -> list[Packet[Any]]:
+    """The packets shown before `stop_s`, those that these are made from, and all that are shown before one of them."""
+    last = max((place for place, packet in enumerate(packets) if _shown(packet) < stop_s), default=-1)
+    latest_s = max(map(_shown, packets[: last + 1]), default=stop_s)
+    return packets[: last + 1] + [packet for packet in packets[last + 1 :] if _shown(packet) < latest_s]
+
+
 def _reencoded(
-    target: OutputContainer, video: VideoStream, packets: Iterable[Packet[Any]], section: _Section
+    target: OutputContainer, packets: list[Packet[Any]], section: _Section
 ) -> tuple[Fraction, Fraction, list[Packet[Any]]]:
     """Decode from the keyframe on, encode the frames inside the section: its first time, its end, and its packets."""
+    video = section.video
+    assert video is not None
     tick = _tick(video)
     frames = _frames(video, packets)
     wanted = (frame for frame in frames if frame.pts is not None and section.start_s <= frame.pts * tick)
@@ -349,23 +410,15 @@ def _encoder(target: OutputContainer, video: VideoStream, first: VideoFrame) -> 
 
 
 def _copied(
-    target: OutputContainer, video: VideoStream, packets: Iterable[Packet[Any]], section: _Section
+    target: OutputContainer, packets: list[Packet[Any]], section: _Section
 ) -> tuple[Fraction, Fraction, list[Packet[Any]]]:
-    """The packets from the keyframe on, as they are, with the keyframe at time 0."""
-    tick = _tick(video)
-    kept: list[Packet[Any]] = []
-    for packet in packets:
-        if not kept and not packet.is_keyframe:
-            continue
-        if kept and packet.pts is not None and kept[0].pts is not None and packet.pts < kept[0].pts:
-            continue  # shown before the keyframe, made from frames that are not here
-        kept.append(packet)
-    if not kept or kept[0].pts is None:
+    """The packets as they are, with the keyframe in front at time 0."""
+    video, kept = section.video, _without_gap(packets, section.stop_s)
+    if not kept or video is None:
         raise _nothing(section)
-    origin = kept[0].pts
-    ends = max(packet.pts for packet in kept if packet.pts is not None)
-    _rebase(kept, origin, target.add_stream_from_template(video))
-    return origin * tick, ends * tick + _frame_time(video), kept
+    first_s, last_s = _shown(kept[0]), max(map(_shown, kept))
+    _rebase(kept, kept[0].pts or 0, target.add_stream_from_template(video))
+    return first_s, last_s + _frame_time(video), kept
 
 
 def _sound(
@@ -419,7 +472,7 @@ def _copy_streams(container: InputContainer, target: OutputContainer) -> Iterato
 
     def packets() -> Iterator[Packet[Any]]:
         for packet in container.demux(*streams):
-            if packet.dts is not None:
+            if packet.dts is not None and packet.stream.index in places:
                 packet.stream = places[packet.stream.index]
                 yield packet
 
@@ -428,6 +481,15 @@ def _copy_streams(container: InputContainer, target: OutputContainer) -> Iterato
 
 def _decode_time(packet: Packet[Any]) -> Fraction:
     return (packet.dts or 0) * packet.time_base
+
+
+def _decimal(seconds: float) -> Fraction:
+    """The number that was written down: a float lies beside it, perhaps on the other side of a frame."""
+    return Fraction(seconds).limit_denominator(1_000_000)
+
+
+def _shown(packet: Packet[Any]) -> Fraction:
+    return (packet.pts or 0) * packet.time_base
 
 
 def _frame_time(video: VideoStream) -> Fraction:
@@ -519,15 +581,24 @@ def _guarded(view: _View) -> Iterator[_View]:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """FFmpeg's errors end here: a full disk stays an OSError, everything else is the media's fault."""
+    """FFmpeg's errors end here, about what was read; about what is written, in `_written`."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise MayWorkLater(Category.MEDIA_ERROR, f"the media cannot be read: {error.strerror}") from error
+    except (ValueError, ArithmeticError, struct.error) as error:  # PyAV and ours, over numbers that a header claims
+        raise MayWorkLater(Category.MEDIA_ERROR, f"the media makes no sense: {error}") from error
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """A full disk stays an OSError; that FFmpeg does not want to write something is the media's fault."""
     try:
         yield
     except av.error.FFmpegError as error:
         if error.errno in _WRITE_FAULTS:
             raise OSError(error.errno, error.strerror) from error
-        raise MayWorkLater(Category.MEDIA_ERROR, f"the media cannot be read: {error.strerror}") from error
-    except (ValueError, ArithmeticError, struct.error) as error:  # PyAV and ours, over numbers that a header claims
-        raise MayWorkLater(Category.MEDIA_ERROR, f"the media makes no sense: {error}") from error
+        raise MayWorkLater(Category.MEDIA_ERROR, f"the media does not fit into mp4: {error.strerror}") from error
 
 
 @contextmanager
@@ -543,107 +614,27 @@ def _demuxer(view: _View, item: Input, *, frugal: bool = False) -> Iterator[Inpu
     with av.open(view, "r", format=form, options=options, buffer_size=1 << 14) as container:
         view.at_hand_only = False
         for stream in (*container.streams.video, *container.streams.audio):
+            if stream.codec_context is None:  # whatever PyAV's types say
+                raise MayWorkLater(Category.MEDIA_ERROR, f"the {stream.type} is of an unknown kind")
             stream.codec_context.thread_count = 1
         yield container
 
 
 @contextmanager
 def _muxer(path: Path) -> Iterator[OutputContainer]:
-    with _translated(), av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with _written():
+        container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+    try:
         yield container
+    except BaseException:
+        with suppress(av.error.FFmpegError):
+            container.close()
+        raise
+    with _written():
+        container.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Fragment:
-    """One entry of a fragment index; times in seconds, sizes and offsets in bytes."""
-
-    time_s: Fraction
-    duration_s: Fraction
-    offset: int
-    size: int
-
-    def part(self, until_s: Fraction, keyframe_share: float) -> int:
-        """About how many bytes hold what is shown before `until_s`; a keyframe at the front weighs more."""
-        share = float((until_s - self.time_s) / self.duration_s) if self.duration_s else 1.0
-        if share >= 1.0:
-            return self.size
-        return min(self.size, math.ceil(self.size * (share + keyframe_share * (1.0 - share))) + 4096)
-
-
-@dataclass(frozen=True, slots=True)
-class _Index:
-    """A fragmented file's initialisation segment, and its fragments."""
-
-    init: bytes
-    init_stop: int
-    fragments: tuple[_Fragment, ...]
-
-
-def _index(item: Input) -> _Index | None:
-    """Fetch a file's header, whichever shape it has, and read its fragment index if it has one in front."""
-    file = item.file
-    file.prefetch(0, 4096 + math.ceil(4 * (item.duration_s or 0)))
-    moov: tuple[int, int] | None = None
-    for kind, start, stop in _boxes(file):
-        if kind == b"sidx" and moov and stop - start <= INDEX_LIMIT:
-            fragments = _fragments(_read(file, start, stop), stop)
-            if fragments:
-                return _Index(_read(file, 0, moov[1]), stop, fragments)
-        if kind == b"moov":
-            moov = start, stop
-            if stop - start > HEADER_LIMIT:
-                raise MayWorkLater(Category.MEDIA_ERROR, f"the header claims {stop - start:,} bytes")
-            file.prefetch(start, stop + 16)
-        if kind in (b"moof", b"mdat") and moov:
-            break
-    if moov is None:
-        raise MayWorkLater(Category.MEDIA_ERROR, "this is no mp4 file: it has no moov box")
-    return None
-
-
-def _boxes(file: RangeFile) -> Iterator[tuple[bytes, int, int]]:
-    """The top-level boxes of an mp4 file (ISO/IEC 14496-12, 4.2): kind, first byte, end."""
-    place = 0
-    for _ in range(BOXES_LIMIT):
-        if place + 8 > file.size:
-            return
-        size, kind = struct.unpack(">I4s", _read(file, place, place + 8))
-        if size == 1:
-            (size,) = struct.unpack(">Q", _read(file, place + 8, place + 16))
-        stop = file.size if size == 0 else place + size
-        if stop < place + 8 or stop > file.size:
-            raise MayWorkLater(Category.MEDIA_ERROR, "this is no mp4 file, or it is cut off")
-        yield kind, place, stop
-        place = stop
-
-
-def _fragments(box: bytes, anchor: int) -> tuple[_Fragment, ...]:
-    """Read a sidx box (ISO/IEC 14496-12, 8.16.3); empty if it indexes other indices rather than fragments."""
-    version = box[8]
-    (scale,) = struct.unpack_from(">I", box, 16)
-    time, offset = struct.unpack_from(">QQ" if version else ">II", box, 20)
-    entries = 40 if version else 32
-    (count,) = struct.unpack_from(">H", box, entries - 2)
-    if not scale or len(box) < entries + 12 * count:
-        raise MayWorkLater(Category.MEDIA_ERROR, "the fragment index makes no sense")
-    place = anchor + offset
-    found = []
-    for number in range(count):
-        size, duration, _ = struct.unpack_from(">III", box, entries + 12 * number)
-        if size >> 31:
-            return ()
-        found.append(_Fragment(Fraction(time, scale), Fraction(duration, scale), place, size))
-        time, place = time + duration, place + size
-    return tuple(found)
-
-
-def _read(file: RangeFile, start: int, stop: int) -> bytes:
-    file.prefetch(start, stop)
-    file.seek(start)
-    data = b""
-    while len(data) < stop - start:
-        piece = file.read(stop - start - len(data))
-        if not piece:
-            raise MayWorkLater(Category.MEDIA_ERROR, "the header is cut off")
-        data += piece
-    return data
+def _mux(target: OutputContainer, packets: Iterable[Packet[Any]]) -> None:
+    for packet in packets:
+        with _written():
+            target.mux(packet)

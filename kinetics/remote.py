@@ -10,7 +10,6 @@ import struct
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
@@ -19,13 +18,14 @@ import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    LocationValueError,
     NameResolutionError,
     NewConnectionError,
     ProxyError,
     SSLError,
 )
 
-from kinetics.errors import ClipError, MayWorkLater, StopEveryone
+from kinetics.errors import ClipError, MayWorkLater, StopEveryone, retry_after
 from kinetics.records import Category
 
 if TYPE_CHECKING:
@@ -42,11 +42,15 @@ REDIRECTS = 4
 CHUNK = 1 << 16
 READ_AHEAD = 1 << 16
 """What a read that nobody foresaw fetches at least, in bytes; it doubles while such reads follow one another."""
+READ_AHEAD_WHOLE = 1 << 20
+"""The same for a file that is read from end to end."""
 READ_AHEAD_LIMIT = 1 << 22
 KEPT_LIMIT = 1 << 28
 """Bytes of one file that a section may make us hold: more is a header that lies."""
+QUEUE_LIMIT_S = 600.0
+"""No line is spoken for that far ahead: such a number is what an earlier run left, or the clock was set back."""
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 _LINE_DOWN = (ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError)
 
 
@@ -68,9 +72,13 @@ class Line:
         self._pools: dict[str | None, urllib3.PoolManager] = {}
 
     def get(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        """Ask once, following redirects among the media hosts; the body is still to be read."""
+        """Ask once, following redirects among the media hosts; the body is still to be read.
+
+        Raises MayWorkLater for an address that is not followed, and urllib3's errors.
+        """
+        target = url
         for _ in range(REDIRECTS):
-            _check_host(url)
+            url = _media_address(url, target)
             self.requests += 1
             response = self._pool(url).request(
                 "GET",
@@ -81,16 +89,16 @@ class Line:
                 retries=False,
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
             )
-            target = response.get_redirect_location()
-            if not target:
+            location = response.get_redirect_location()
+            if not location:
                 return response
-            response.drain_conn()
-            url = urljoin(url, target)
+            response.close()
+            target = location
         raise MayWorkLater(Category.MEDIA_ERROR, f"redirected more than {REDIRECTS} times")
 
     def body(self, response: urllib3.BaseHTTPResponse, length: int) -> Iterator[bytes]:
         """The first `length` bytes of a reply, in pieces, at the pace that the limit allows."""
-        while length and (piece := response.read(min(CHUNK, length))):
+        while length and (piece := response.read1(min(CHUNK, length))):  # read() would lose what came before a cut
             length -= len(piece)
             self.bytes_received += len(piece)
             if self._limit:
@@ -113,28 +121,28 @@ class Limit:
     """
 
     def __init__(self, path: Path, bytes_per_s: float) -> None:
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - open as long as the worker lives
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT)  # open as long as the worker lives
         self._bytes_per_s = bytes_per_s
 
     def spend(self, count: int) -> None:
         """Take `count` bytes' worth of time on the line, and wait until it begins."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
-            now = time.monotonic()
-            stored = os.pread(self._file.fileno(), 8, 0)
-            begins = max(now, struct.unpack("d", stored)[0] if len(stored) == 8 else now)
-            self._file.truncate(0)
-            self._file.write(struct.pack("d", begins + count / self._bytes_per_s))
+            now = time.time()
+            (taken_until,) = struct.unpack("d", os.pread(self._file, 8, 0).ljust(8, b"\0"))
+            begins = taken_until if now <= taken_until <= now + QUEUE_LIMIT_S else now
+            os.pwrite(self._file, struct.pack("d", begins + count / self._bytes_per_s), 0)
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
-        time.sleep(max(0.0, begins - now))
+        time.sleep(begins - now)
 
 
 class RangeFile(io.RawIOBase):
     """A file at a URL that is read like one on disk.
 
     `prefetch` says what will be needed, so that one request brings it; a read of anything else costs a request of its
-    own. With `forget` set, what lies well behind the reader is dropped, for files that are read once from end to end.
+    own. No byte is fetched twice, unless `forget` is set: then what lies well behind the reader is dropped, for files
+    that are read once from end to end.
 
     Raises StopEveryone (429, no line), MediaRefused (403, 404, 410) and MayWorkLater (anything else).
     """
@@ -145,33 +153,32 @@ class RangeFile(io.RawIOBase):
         self._url = url
         self._headers = dict(headers or {})
         self._forget = forget
+        self._least = READ_AHEAD_WHOLE if forget else READ_AHEAD
         self._size: int | None = None
         self._spans: list[tuple[int, bytes]] = []
         self._position = 0
-        self._ahead = READ_AHEAD
+        self._ahead = self._least
 
     @property
     def size(self) -> int:
         """Of the whole file, in bytes, as the server says."""
         if self._size is None:
-            self.prefetch(0, READ_AHEAD)
+            self.prefetch(0, self._least)
         assert self._size is not None
         return self._size
 
     def prefetch(self, start: int, stop: int) -> None:
-        """Have the bytes from `start` up to `stop` at hand, with one request for what is missing of them."""
-        if self._size is not None:
-            stop = min(stop, self._size)
-        while start < stop and (span := self._span(start)):
-            start = span[0] + len(span[1])
-        while start < stop and (span := self._span(stop - 1)):
-            stop = span[0]
-        if start < stop:
-            began = time.monotonic()
-            try:
-                self._keep(start, self._fetch(start, stop))
-            finally:
-                self._line.busy_s += time.monotonic() - began
+        """Have the bytes from `start` up to `stop` at hand, with one request for each gap in what is there already."""
+        began = time.monotonic()
+        try:
+            while start < (stop if self._size is None else min(stop, self._size)):
+                span = self._span(start)
+                if span is None:
+                    following = min((first for first, _ in self._spans if first > start), default=stop)
+                    span = self._keep(start, self._fetch(start, min(stop, following)))
+                start = span[0] + len(span[1])
+        finally:
+            self._line.busy_s += time.monotonic() - began
 
     def at_hand(self, position: int) -> bool:
         """Whether the byte there can be read without a request."""
@@ -207,8 +214,8 @@ class RangeFile(io.RawIOBase):
 
     def _read_on(self, wanted: int) -> tuple[int, bytes]:
         start = self._position
-        follows = bool(start and self._span(start - 1))
-        self._ahead = min(self._ahead * 2, READ_AHEAD_LIMIT) if follows else READ_AHEAD
+        follows = start > 0 and self.at_hand(start - 1)
+        self._ahead = min(self._ahead * 2, READ_AHEAD_LIMIT) if follows else self._least
         stop = start + max(wanted, self._ahead)
         stop = min([stop, *(first for first, _ in self._spans if first > start)])
         self.prefetch(start, stop)
@@ -217,61 +224,49 @@ class RangeFile(io.RawIOBase):
     def _span(self, position: int) -> tuple[int, bytes] | None:
         return next((span for span in self._spans if span[0] <= position < span[0] + len(span[1])), None)
 
-    def _keep(self, start: int, data: bytes) -> None:
+    def _keep(self, start: int, data: bytes) -> tuple[int, bytes]:
         if self._forget:
             del self._spans[:-1]
-        elif sum(len(span[1]) for span in self._spans) + len(data) > KEPT_LIMIT:
-            raise MayWorkLater(Category.MEDIA_ERROR, f"the section would need more than {KEPT_LIMIT >> 20} MiB")
-        if data:
-            self._spans.append((start, data))
+        self._spans.append((start, data))
+        return self._spans[-1]
 
     def _fetch(self, start: int, stop: int) -> bytes:
-        if stop - start > KEPT_LIMIT:
+        """The bytes from `start` up to `stop` or the end of the file, at least one."""
+        held = 0 if self._forget else sum(len(data) for _, data in self._spans)
+        if held + stop - start > KEPT_LIMIT:
             raise MayWorkLater(Category.MEDIA_ERROR, f"the section would need more than {KEPT_LIMIT >> 20} MiB")
         data = bytearray()
         tries = 0
         while True:
             held = len(data)
             trouble = self._continue(data, start, stop)
-            if self._size is not None:
-                stop = min(stop, self._size)
-            if start + len(data) >= stop:
+            if self._size is not None and start + len(data) >= min(stop, self._size):
                 return bytes(data)
             tries = 1 if len(data) > held else tries + 1
             if tries >= TRIES:
-                raise trouble or MayWorkLater(Category.MEDIA_ERROR, f"the body is always cut at byte {start + held}")
-            time.sleep(BACK_OFF_S * 2 ** (tries - 1) if trouble else 0)
+                raise trouble
+            time.sleep(BACK_OFF_S * 2 ** (tries - 1))
 
-    def _continue(self, data: bytearray, start: int, stop: int) -> MayWorkLater | None:
-        """Append what one request brings; return what was wrong where asking again may help."""
+    def _continue(self, data: bytearray, start: int, stop: int) -> ClipError:
+        """Append what one request brings; return what to say if asking again does not help."""
         first = start + len(data)
-        headers = {**self._headers, "Range": f"bytes={first}-{stop - 1}"}
         try:
-            response = self._line.get(self._url, headers)
-            try:
-                stop = self._proven(response, first, stop)
-                for piece in self._line.body(response, stop - first):
-                    data += piece
-            except ClipError as trouble:
-                response.close()
-                if isinstance(trouble, MayWorkLater) and trouble.category is Category.SERVER_ERROR:
-                    return trouble
-                raise
-            finally:
-                response.release_conn()
-        except _LINE_DOWN as error:
-            raise StopEveryone(Category.NETWORK, f"no line to YouTube's media host: {_root(error)}") from error
-        except SSLError as error:
-            if "CERTIFICATE" in str(error).upper():
-                raise StopEveryone(
-                    Category.NETWORK, f"the media host's certificate is not trusted (SSL_CERT_FILE?): {_root(error)}"
-                ) from error
-            return MayWorkLater(Category.MEDIA_ERROR, f"the connection broke: {_root(error)}")
+            response = self._line.get(self._url, {**self._headers, "Range": f"bytes={first}-{stop - 1}"})
         except (HTTPError, OSError) as error:
-            return MayWorkLater(
-                Category.MEDIA_ERROR, f"the connection broke at byte {start + len(data)}: {_root(error)}"
-            )
-        return None
+            return _no_reply(error)
+        try:
+            if response.status >= 500:
+                return MayWorkLater(Category.SERVER_ERROR, f"HTTP {response.status} from the media host")
+            stop = self._proven(response, first, stop)
+            for piece in self._line.body(response, stop - first):
+                data += piece
+        except (HTTPError, OSError) as error:
+            cause = _root(error)
+        else:
+            cause = "the reply ended there"
+        finally:
+            response.close()  # of no effect on a connection whose reply was read to its end: that one is kept
+        return MayWorkLater(Category.MEDIA_ERROR, f"the connection broke at byte {start + len(data)}: {cause}")
 
     def _proven(self, response: urllib3.BaseHTTPResponse, first: int, stop: int) -> int:
         """The end of what this reply brings, if it is what was asked for (RFC 9110, section 14.4)."""
@@ -289,6 +284,33 @@ class RangeFile(io.RawIOBase):
         return last + 1
 
 
+def _media_address(base: str, target: str) -> str:
+    """Where a player reply or a redirect leads to, if that is one of YouTube's hosts."""
+    try:
+        url = urljoin(base, target)
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    if parts.scheme != "https" or not any(host == domain or host.endswith(f".{domain}") for domain in MEDIA_DOMAINS):
+        raise MayWorkLater(Category.MEDIA_ERROR, f"refused to follow an address outside YouTube: {host or target[:80]}")
+    return url
+
+
+def _no_reply(error: HTTPError | OSError) -> ClipError:
+    """Why no reply came, where asking again may help; raised where it will not."""
+    cause = _root(error)
+    if isinstance(error, LocationValueError):
+        raise MayWorkLater(Category.MEDIA_ERROR, f"the media's address makes no sense: {cause}") from error
+    if isinstance(error, _LINE_DOWN):
+        raise StopEveryone(Category.NETWORK, f"no line to YouTube's media host: {cause}") from error
+    if isinstance(error, SSLError) and "CERTIFICATE" in str(error).upper():
+        raise StopEveryone(
+            Category.NETWORK, f"the media host's certificate is not trusted (SSL_CERT_FILE?): {cause}"
+        ) from error
+    return StopEveryone(Category.NETWORK, f"no answer from YouTube's media host: {cause}")
+
+
 def _refusal(response: urllib3.BaseHTTPResponse) -> ClipError:
     status = response.status
     if status == 429:
@@ -297,31 +319,10 @@ def _refusal(response: urllib3.BaseHTTPResponse) -> ClipError:
         )
     if status in (403, 404, 410):
         return MediaRefused(Category.MEDIA_ERROR, f"HTTP {status} from the media host")
-    if status >= 500:
-        return MayWorkLater(Category.SERVER_ERROR, f"HTTP {status} from the media host")
     if status == 200:
         kind = response.headers.get("Content-Type", "no content type")
         return MayWorkLater(Category.MEDIA_ERROR, f"asked for a range, was sent a whole document ({kind})")
     return MayWorkLater(Category.MEDIA_ERROR, f"HTTP {status} from the media host")
-
-
-def retry_after(value: str | None) -> float | None:
-    """The seconds that a Retry-After header asks for, in either of its forms (RFC 9110, section 10.2.3)."""
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
-
-
-def _check_host(url: str) -> None:
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    if parts.scheme != "https" or not any(host == domain or host.endswith(f".{domain}") for domain in MEDIA_DOMAINS):
-        raise MayWorkLater(Category.MEDIA_ERROR, f"refused to follow an address outside YouTube: {host or url[:80]}")
 
 
 def _root(error: BaseException) -> str:

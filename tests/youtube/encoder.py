@@ -77,7 +77,7 @@ def _x264_options(video: Video) -> dict[str, str]:
     fixed = "keyint=infinite:scenecut=0:b-adapt=0:rc-lookahead=0:sync-lookahead=0:mbtree=0"
     return {
         "preset": "ultrafast",
-        "crf": "26",
+        "crf": str(video.crf),
         "forced-idr": "1",
         "x264-params": f"{fixed}:bframes={video.bframes}",
     }

@@ -70,7 +70,8 @@ class Video:
     `rotation` is the display rotation in degrees, counter-clockwise; width and height are those of the stored picture.
     Without an `edit_list` the picture of a video with B-frames starts at pts 1024, as some of YouTube's do, else at 0.
     With `vfr` the gaps between frames vary from one to three frame times. `moving=False` makes a still picture but for
-    the counter, which encodes in half the time.
+    the counter, which encodes in half the time. `crf` sets the picture's bitrate:
+    22 gives about 430 kbit/s, and 560 with the sound, amid those of YouTube's 134 and 18.
     """
 
     duration_s: float = 60
@@ -88,6 +89,7 @@ class Video:
     vfr: bool = False
     rotation: int = 0
     moving: bool = True
+    crf: int = 22
     seed: int = 0
 
     @property

@@ -1,0 +1,124 @@
+"""What a run will try, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kinetics.annotations import Annotations
+from kinetics.layout import Layout
+from kinetics.ledger import Ledger
+from kinetics.plan import Plan, Retry, Tier, make_plan
+from kinetics.records import SUBSET_OF, Category, Clip, Cut, Outcome, Split
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path, "700")
+
+
+def clip(number: int, split: Split = "train", start: float = 0.0) -> Clip:
+    return Clip(f"-_video{number:04}", start, start + 10, "playing harmonica", split)
+
+
+def put(layout: Layout, *clips: Clip, cut: Cut = "exact") -> None:
+    for each in clips:
+        layout.target(each, cut).parent.mkdir(parents=True, exist_ok=True)
+        layout.target(each, cut).touch()
+
+
+def failed(layout: Layout, failures: dict[Clip, Category]) -> None:
+    for wanted, category in failures.items():
+        with Ledger(layout, SUBSET_OF[wanted.split]) as ledger:
+            ledger.record(Outcome(wanted, "failed", category, "so it is"))
+
+
+def plan(
+    layout: Layout, clips: Sequence[Clip], *, cut: Cut = "exact", retry: Retry = "all"
+) -> tuple[Plan, dict[Split, Ledger]]:
+    rows = [(one.youtube_id, one.time_start, one.time_end, one.label, one.split) for one in clips]
+    frame = pd.DataFrame(rows, columns=["youtube_id", "time_start", "time_end", "label", "split"])
+    ledgers = {one.split: Ledger(layout, SUBSET_OF[one.split]) for one in clips}
+    return make_plan(Annotations(frame, ()), layout, ledgers, cut, retry), ledgers
+
+
+GONE, MAY_WORK, DONE, NEW = clip(1), clip(2), clip(3), clip(4)
+ALL = [GONE, MAY_WORK, DONE, NEW]
+
+
+@pytest.fixture
+def later(layout: Layout) -> Layout:
+    """A folder in which one clip was gone, one may work, one is there and one was never tried."""
+    failed(layout, {GONE: Category.PRIVATE, MAY_WORK: Category.TIMEOUT})
+    put(layout, DONE)
+    return layout
+
+
+@pytest.mark.parametrize(
+    ("retry", "tried", "left_out"),
+    [("all", [NEW, MAY_WORK, GONE], 0), ("transient", [NEW, MAY_WORK], 0), ("none", [NEW], 1)],
+)
+def test_never_tried_then_may_work_then_gone_as_far_as_retry_allows(
+    later: Layout, retry: Retry, tried: list[Clip], left_out: int
+) -> None:
+    made, _ = plan(later, ALL, retry=retry)
+    assert list(made.clips()) == tried
+    assert made.todo == len(tried)
+    assert made.may_work_left_out == left_out
+    assert (made.wanted, [made.count(tier) for tier in Tier]) == (4, [1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("category", Category)
+def test_each_category_is_tried_in_its_turn(layout: Layout, category: Category) -> None:
+    failed(layout, {clip(1): category})
+    made, _ = plan(layout, [clip(1)])
+    assert made.count(Tier.WAS_GONE if category.gone else Tier.MAY_WORK) == 1
+
+
+def test_within_a_tier_the_order_is_that_of_the_annotations(layout: Layout) -> None:
+    clips = [clip(number) for number in (5, 3, 9, 1)]
+    made, _ = plan(layout, clips)
+    assert list(made.clips()) == clips
+
+
+def test_what_is_on_disk_is_done_whatever_the_log_says_and_is_forgotten(later: Layout) -> None:
+    put(later, GONE)
+    made, ledgers = plan(later, ALL)
+    assert list(made.clips()) == [NEW, MAY_WORK]
+    with ledgers["train"]:
+        pass
+    assert [line.split("\t")[0] for line in later.errors_log("train").read_text().splitlines()] == [MAY_WORK.youtube_id]
+
+
+def test_another_segment_or_label_or_split_on_disk_is_another_clip(layout: Layout) -> None:
+    put(layout, clip(1, start=20.0), clip(1, "val"), clip(1, start=0.5))
+    made, _ = plan(layout, [clip(1)])
+    assert list(made.clips()) == [clip(1)]
+
+
+def test_whole_videos_count_once_however_many_segments_they_have(layout: Layout) -> None:
+    put(layout, clip(1), cut="none")
+    put(layout, clip(2))
+    clips = [clip(1), clip(1, start=20.0), clip(2), clip(2, start=20.0), clip(3, "val"), clip(3, start=5.0)]
+    made, _ = plan(layout, clips, cut="none")
+    assert (made.wanted, made.count(Tier.ON_DISK), made.todo) == (3, 1, 2)
+    assert [one.youtube_id for one in made.clips()] == ["-_video0002", "-_video0003"]
+
+
+def test_each_subset_has_its_own_ledger(layout: Layout) -> None:
+    train, val = clip(1), clip(1, "val")
+    failed(layout, {train: Category.PRIVATE, val: Category.TIMEOUT})
+    made, ledgers = plan(layout, [train, val, clip(2), clip(2, "val")])
+    assert list(made.clips()) == [clip(2), clip(2, "val"), val, train]
+    put(layout, train)
+    made, ledgers = plan(layout, [train, val])
+    assert (ledgers["train"].category(train.key), ledgers["val"].category(val.key)) == (None, Category.TIMEOUT)
+
+
+def test_nothing_wanted_is_a_plan_too(layout: Layout) -> None:
+    made, _ = plan(layout, [clip(1)])
+    empty = make_plan(Annotations(made.frame.iloc[:0], ()), layout, {}, "exact", "all")
+    assert (empty.wanted, empty.todo, list(empty.clips())) == (0, 0, [])
