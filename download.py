@@ -70,9 +70,9 @@ def download(args: argparse.Namespace) -> int:
     """Load clips, leave out what is on disk, try the rest; returns the exit code."""
     layout = Layout(args.output.expanduser().absolute(), args.version)
     subsets: list[Subset] = list(SPLIT_OF) if args.subset == "all" else [args.subset]
-    job = Download(
-        layout, args.cut, _with_cookies(args.engine, args.cookies), args.max_height, args.cookies, args.limit_rate
-    )
+    engines = _with_cookies(args.engine, args.cookies)
+    rate_file = layout.partial(SPLIT_OF[subsets[0]]) / "rate"
+    job = Download(layout, args.cut, engines, args.max_height, args.cookies, args.limit_rate, rate_file)
     annotations = _load(args)
     with ExitStack() as stack:
         if not args.dry_run:

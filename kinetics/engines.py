@@ -168,7 +168,9 @@ class Pytube:
 class YtDlp:
     """yt-dlp, one object for all videos of a process.
 
-    It asks as the visionOS client, without any page; where that brings no streams,"""
+    It asks as the visionOS client, without any page; where that brings no streams, as the Android one. With the cookies
+    of a login it asks as yt-dlp itself thinks best, because only its web clients can carry one.
+    """
 
     name = "yt-dlp"
 

@@ -21,7 +21,10 @@ _NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is u
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """The job of getting a clip from YouTube. `limit_rate` is in bytes a second, for all workers together."""
+    """The job of getting a clip from YouTube.
+
+    `limit_rate` is in bytes a second, for all workers together; they keep to it by way of `rate_file`.
+    """
 
     layout: Layout
     cut: Cut
@@ -29,6 +32,7 @@ class Download:
     max_height: int
     cookies: Path | None = None
     limit_rate: float | None = None
+    rate_file: Path | None = None
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -36,7 +40,7 @@ class Download:
         return (__name__, self.engines[0].replace("-", "_"))
 
     def open(self) -> Callable[[Clip, Callable[[], None]], Outcome]:
-        limit = Limit(self.layout.folder / ".partial" / "rate", self.limit_rate) if self.limit_rate else None
+        limit = Limit(self.rate_file, self.limit_rate) if self.rate_file and self.limit_rate else None
         return _Downloader(self, open_engines(self.engines, self.cookies), Line(limit))
 
 

@@ -121,6 +121,7 @@ class Limit:
     """
 
     def __init__(self, path: Path, bytes_per_s: float) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT)  # open as long as the worker lives
         self._bytes_per_s = bytes_per_s
 

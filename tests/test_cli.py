@@ -232,6 +232,13 @@ class TestMainJob:
             assert video
             assert frames(bench.folder / "Kinetics700" / "whole" / f"{one}.mp4") == list(range(len(video.frame_times)))
 
+    def test_a_limited_rate_gets_the_same_clips_and_leaves_nothing_behind(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        bench = make_bench(ROWS[:3])
+        assert bench.run("--limit-rate", "2M", "--cut", "keyframe").code == 0
+        assert bench.files() == sorted(bench.path(row) for row in bench.rows)
+
     @pytest.mark.parametrize("engine", ["yt-dlp", "pytube"])
     def test_every_engine_gets_the_clips_and_the_table_names_it(self, bench: Bench, engine: str) -> None:
         assert bench.run("--engine", engine).code == 0
