@@ -146,7 +146,8 @@ def _cut(inputs: Sequence[Input], start_s: float, end_s: float, out: Path, *, ex
             sound = _find(stack, inputs[1], wanted_s, section.zero_s)
             _, sounds = sound.packets(sound.stop_s, with_sound=True)
         tone = _sound(target, sound, sounds, first_s) if sound.audio else []
-        if last_s < min(section.stop_s, section.total_s + section.zero_s) - Fraction(SHORT_BY_S):
+        promised_s = max(section.total_s, _decimal((inputs[0].duration_s or 0) - 2 * SHORT_BY_S))
+        if last_s < min(section.stop_s, section.zero_s + promised_s) - Fraction(SHORT_BY_S):
             raise MayWorkLater(
                 Category.MEDIA_ERROR, f"the media breaks off at {float(last_s - section.zero_s):.1f} s of the video"
             )
@@ -232,8 +233,10 @@ def _find(
     if item.container == "mp4":
         with _translated():
             index = fragment_index(item.file, item.header_guess)
-        if index:
+        if index and index.fragments:
             return _find_fragments(stack, item, index, wanted_s, zero_s)
+        if index:
+            return _find_by_reading(stack, item, wanted_s, zero_s)
     return _find_samples(stack, item, wanted_s, zero_s, frugal=frugal)
 
 
@@ -284,6 +287,19 @@ def _find_samples(
     container = stack.enter_context(_demuxer(stack.enter_context(_guarded(_View(item.file))), item, frugal=frugal))
     container.seek(shown, stream=_main_stream(container))
     return _Section(container, zero_s, *section_s, total_s)
+
+
+def _find_by_reading(
+    stack: ExitStack, item: Input, wanted_s: tuple[Fraction, Fraction], zero_s: Fraction | None
+) -> _Section:
+    """A fragmented file that does not say where its fragments are: read it from the front, as YouTube's never are."""
+    container = stack.enter_context(_demuxer(stack.enter_context(_guarded(_View(item.file))), item))
+    main = _main_stream(container)
+    total_s = max(_length(container), _decimal(item.duration_s or 0))
+    if zero_s is None:
+        zero_s = (main.start_time or 0) * _tick(main)
+        _refuse_past_end(item, wanted_s[0], total_s)
+    return _Section(container, zero_s, zero_s + wanted_s[0], zero_s + wanted_s[1], total_s)
 
 
 def _main_stream(container: InputContainer) -> Stream:

@@ -14,6 +14,8 @@ from kinetics.remote import RangeFile
 
 WORTH_LEAVING = 1 << 14
 """A fragment's tail of fewer bytes is fetched too: a wrong guess would cost a request of its own."""
+WHOLE_SHARE = 0.95
+"""An index that ends before that part of the file is one of many, each of some fragments."""
 BOXES_LIMIT = 64
 HEADER_LIMIT = 1 << 26
 INDEX_LIMIT = 1 << 20
@@ -37,7 +39,7 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A fragmented file's initialisation segment, and its fragments."""
+    """A fragmented file's initialisation segment, and its fragments; none where the file does not list them all."""
 
     init: bytes
     init_stop: int
@@ -45,20 +47,22 @@ class Index:
 
 
 def fragment_index(file: RangeFile, header_guess: int) -> Index | None:
-    """Fetch a file's header, whichever shape it has, and read its fragment index if it has one in front."""
+    """Fetch a file's header, whichever shape it has, and read its fragment index; None for a file without fragments."""
     file.prefetch(0, header_guess)
     moov: tuple[int, int] | None = None
     for kind, start, stop in _boxes(file):
         if kind == b"sidx" and moov and stop - start <= INDEX_LIMIT:
             fragments = _fragments(_read(file, start, stop), stop)
-            if fragments:
+            if fragments and fragments[-1].offset + fragments[-1].size >= WHOLE_SHARE * file.size:
                 return Index(_read(file, 0, moov[1]), stop, fragments)
         if kind == b"moov":
             moov = start, stop
             if stop - start > HEADER_LIMIT:
                 raise MayWorkLater(Category.MEDIA_ERROR, f"the header claims {stop - start:,} bytes")
             file.prefetch(start, stop + 16)
-        if kind in (b"moof", b"mdat") and moov:
+        if kind == b"moof" and moov:
+            return Index(_read(file, 0, moov[1]), start, ())
+        if kind == b"mdat" and moov:
             break
     if moov is None:
         raise MayWorkLater(Category.MEDIA_ERROR, "this is no mp4 file: it has no moov box")
