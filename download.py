@@ -38,6 +38,8 @@ from kinetics.records import SPLIT_OF, Category, Outcome, Subset
 
 DONE, MAY_WORK, FATAL, INTERRUPTED = 0, 1, 2, 130
 UPGRADE = "pip install --upgrade pytubefix yt-dlp"
+BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}"
+"""Short enough for 80 columns: the counts matter more than the bar."""
 QUIET_S = 30.0
 """Between two lines of progress where there is no terminal."""
 
@@ -353,8 +355,8 @@ def _progress(args: argparse.Namespace, plan: Plan) -> Iterator[_Progress]:
     tqdm.monitor_interval = 0  # its thread would take signals, and `refresh` does its work
     with tqdm(
         total=plan.todo,
-        desc=f"Kinetics{args.version} {args.subset}",
-        unit="clip",
+        desc=f"{args.version} {args.subset}",
+        bar_format=BAR,
         smoothing=0,  # pauses belong to the speed: an estimate without them would promise too much
         file=sys.stderr if terminal else _Lines(),
         dynamic_ncols=terminal,

@@ -587,7 +587,7 @@ def hostile_member(name: str, **changes: Any) -> Callable[[tarfile.TarFile], Non
 
 HOSTILE = {
     "above": hostile_member("../validate.csv"),
-    "far above": hostile_member("kinetics400/../../../../tmp/validate.csv"),
+    "far above": hostile_member("kinetics400/../../../../var/validate.csv"),
     "symbolic link": hostile_member("validate.csv", type=tarfile.SYMTYPE, linkname="/etc/passwd", size=0),
     "hard link": hostile_member("validate.csv", type=tarfile.LNKTYPE, linkname="kinetics400/other.csv", size=0),
     "character device": hostile_member("validate.csv", type=tarfile.CHRTYPE, devmajor=1, devminor=5, size=0),
