@@ -64,8 +64,8 @@ class Input:
     @property
     def header_guess(self) -> int:
         """So many bytes hold the header of most of YouTube's files; another request brings the rest of the others."""
-        fixed, a_second = (1 << 14, 1100) if self.progressive else (1 << 12, 4)
-        return fixed + math.ceil(a_second * (self.duration_s or 0))
+        a_second = 1100 if self.progressive else 4
+        return (1 << 12) + math.ceil(a_second * (self.duration_s or 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ Status = Literal["done", "failed", "postponed"]
 ClipKey = tuple[str, float, float]
 
 SPLIT_OF: dict[Subset, Split] = {"train": "train", "validate": "val", "test": "test"}
-SUBSET_OF: dict[Split, Subset] = {split: subset for subset, split in SPLIT_OF.items()}
 
 
 class Category(StrEnum):

@@ -12,7 +12,9 @@ from kinetics.annotations import Annotations
 from kinetics.layout import Layout
 from kinetics.ledger import Ledger
 from kinetics.plan import Plan, Retry, Tier, make_plan
-from kinetics.records import SUBSET_OF, Category, Clip, Cut, Outcome, Split
+from kinetics.records import SPLIT_OF, Category, Clip, Cut, Outcome, Split
+
+SUBSET_OF = {split: subset for subset, split in SPLIT_OF.items()}
 
 
 @pytest.fixture
