@@ -2,170 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import pty
-import random
 import re
-import signal
 import subprocess
 import sys
 import termios
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import pytest
 
-from kinetics.layout import label_folder
 from kinetics.records import Category
-from tests.youtube.log import Request
-from tests.youtube.picture import read_counter
+from tests.bench import ROOT, ROWS, Bench, frames, many_rows
 from tests.youtube.samples import scenarios_of, template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, MediaFault, PlayerFault, Row, Scenario, Throttle, World
 
-ROOT = Path(__file__).parent.parent
 GONE = {name: failure for name, failure in FAILURES.items() if failure.category.gone}
-ROWS = (
-    Row("javelin throw", "--07WQ2iBlw", 1, 11),
-    Row("javelin throw", "---QUuC4vJs", 45, 55),
-    Row("flipping pancake", "-two_parts1", 0, 10),
-    Row("tai chi", "-two_parts1", 7, 17),
-    Row("massaging person's head", "_Head-00001", 33, 43),
-    Row("throwing ball (not baseball or American football)", "n0t_basebal", 49, 59),
-    Row("tai chi", "short_clip1", 4, 8),
-    Row("tai chi", "past_the-en", 15, 25),
-)
-"""Odd ids and labels, two segments of one video, a short clip, and one that the end of its 20 s video cuts short."""
-
-
-@dataclass
-class Run:
-    """A run of the command that has ended."""
-
-    code: int
-    out: str
-    err: str
-    requests: list[Request]
-
-    def kinds(self) -> Counter[str]:
-        return Counter(request.kind for request in self.requests)
-
-
-@dataclass
-class Bench:
-    """A folder, a list of rows, and a YouTube that has videos for them."""
-
-    folder: Path
-    rows: Sequence[Row] = ROWS
-    scenarios: dict[str, Scenario] = field(default_factory=dict)
-    world: World = field(init=False)
-
-    def __post_init__(self) -> None:
-        videos = scenarios_of(row for row in self.rows if row.youtube_id not in self.scenarios)
-        self.world = World(videos | self.scenarios | past_the_end())
-        self.write_csv(self.rows)
-
-    @property
-    def csv(self) -> Path:
-        return self.folder / "rows.csv"
-
-    def write_csv(self, rows: Iterable[Row]) -> None:
-        self.csv.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.csv, "w", newline="") as file:
-            csv.writer(file).writerows([("label", "youtube_id", "time_start", "time_end"), *rows])
-
-    def command(self, *more: str) -> list[str]:
-        return [
-            *(sys.executable, str(ROOT / "download.py"), "-v", "700", "-s", "validate", "-o", str(self.folder)),
-            *("--annotations", str(self.csv), "-w", "4", *more),
-        ]
-
-    def run(self, *more: str, env: dict[str, str] | None = None, timeout: float = 120) -> Run:
-        with LoopbackYouTube(self.world) as youtube:
-            ended = subprocess.run(
-                self.command(*more),
-                env=youtube.env | (env or {}),
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-            )
-            return Run(ended.returncode, ended.stdout, ended.stderr, list(youtube.requests))
-
-    def start(self, youtube: LoopbackYouTube, *more: str) -> subprocess.Popen[str]:
-        """Start the command as the leader of a process group of its own."""
-        return subprocess.Popen(
-            self.command(*more),
-            env=youtube.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def path(self, row: Row) -> Path:
-        name = f"{row.youtube_id}_{row.time_start:06d}_{row.time_end:06d}.mp4"
-        return self.folder / "Kinetics700" / "val" / label_folder(row.label) / name
-
-    def files(self) -> list[Path]:
-        """Every file in the split folders, and every unfinished one."""
-        folders = [self.folder / "Kinetics700" / name for name in ("train", "val", "test", "whole", ".partial")]
-        found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-        return sorted(path for path in found if path.suffix != ".lock")
-
-    def errors(self) -> dict[str, tuple[str, str]]:
-        """Category and reason of each id in the error log."""
-        log = self.folder / "Kinetics700_validate_errors.log"
-        lines = [line.split("\t") for line in log.read_text().splitlines()] if log.exists() else []
-        assert all(len(line) == 6 for line in lines)
-        return {line[0]: (line[3], line[4]) for line in lines}
-
-    def attempts(self) -> list[dict[str, str]]:
-        with open(self.folder / "Kinetics700_validate_stats.csv", newline="") as file:
-            return list(csv.DictReader(file))
-
-    def assert_complete(self) -> None:
-        """Every clip is there, plays, and nothing else lies about."""
-        assert self.files() == sorted(self.path(row) for row in self.rows)
-        for row in self.rows:
-            assert frames(self.path(row)) == self.expected(row), row
-
-    def expected(self, row: Row) -> list[int]:
-        """The numbers of the frames that the section has."""
-        video = self.world.scenarios[row.youtube_id].video
-        assert video
-        return list(range(video.frame_at(row.time_start), min(video.frame_at(row.time_end), len(video.frame_times))))
-
-
-def past_the_end() -> dict[str, Scenario]:
-    return {"past_the-en": Scenario(template(20), ("progressive",))}
-
-
-def many_rows(count: int) -> list[Row]:
-    """Short clips, for what is about their number rather than their length."""
-    return [Row("tai chi", f"many-{number:06d}", number % 9, number % 9 + 3) for number in range(count)]
-
-
-def frames(path: Path) -> list[int]:
-    with av.open(str(path)) as container:
-        return [read_counter(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
-
-
-@pytest.fixture
-def make_bench(tmp_path: Path) -> Callable[..., Bench]:
-    return lambda *args, **kwargs: Bench(tmp_path, *args, **kwargs)
 
 
 class TestMainJob:
@@ -354,81 +211,6 @@ class TestPace:
         assert len(bench.files()) == 12
 
 
-class TestCrashes:
-    def test_workers_killed_at_random_cost_one_try_each_and_a_re_run_completes(
-        self, make_bench: Callable[..., Bench]
-    ) -> None:
-        bench = make_bench(many_rows(24))
-        chance, killed = random.Random(1), 0
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube) as process:
-            while process.poll() is None and killed < 6:
-                time.sleep(0.7)
-                if workers := descendants(process.pid):
-                    kill(chance.choice(workers))
-                    killed += 1
-            process.communicate(timeout=90)
-        assert process.returncode in (0, 1)
-        assert {category for category, _ in bench.errors().values()} <= {Category.LOST_WORKER}
-        assert len(bench.errors()) <= killed
-        assert bench.run().code == 0
-        bench.assert_complete()
-
-    def test_everything_killed_at_random_leaves_whole_clips_only(self, make_bench: Callable[..., Bench]) -> None:
-        bench = make_bench(many_rows(24))
-        chance = random.Random(2)
-        for _ in range(6):
-            with LoopbackYouTube(bench.world) as youtube, bench.start(youtube) as process:
-                time.sleep(chance.uniform(0.8, 3.0))
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-            for path in bench.files():
-                if ".partial" not in path.parts:
-                    assert len(frames(path)) == 90
-        assert bench.run().code == 0
-        bench.assert_complete()
-        assert bench.errors() == {}
-
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    def test_a_signal_ends_the_run_with_130_and_leaves_nothing_half_done(
-        self, make_bench: Callable[..., Bench], number: signal.Signals
-    ) -> None:
-        bench = make_bench(many_rows(24))
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube) as process:
-            while not bench.files():
-                time.sleep(0.05)
-            (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
-            out, _ = process.communicate(timeout=5)
-        assert process.returncode == 130
-        assert "Traceback" not in out
-        assert "to go on: python" in out
-        assert all(".partial" not in path.parts for path in bench.files())
-        assert bench.run().code == 0
-        bench.assert_complete()
-
-    def test_ctrl_c_during_the_start_gives_130_without_a_traceback(self, make_bench: Callable[..., Bench]) -> None:
-        bench = make_bench(many_rows(4))
-        with LoopbackYouTube(bench.world) as youtube:
-            for delay in (0.15, 0.3, 0.5, 0.7, 0.9):
-                with bench.start(youtube) as process:
-                    time.sleep(delay)
-                    os.killpg(process.pid, signal.SIGINT)
-                    out, _ = process.communicate(timeout=5)
-                assert process.returncode in (0, 130), (delay, out)
-                assert "Traceback" not in out, (delay, out)
-
-    def test_a_second_run_on_the_same_subset_refuses_in_one_line(self, make_bench: Callable[..., Bench]) -> None:
-        bench = make_bench(many_rows(24))
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube) as first:
-            while not bench.files():
-                time.sleep(0.05)
-            second = subprocess.run(bench.command(), env=youtube.env, capture_output=True, text=True, check=False)
-            os.killpg(first.pid, signal.SIGKILL)
-            first.communicate()
-        assert second.returncode == 2
-        assert second.stderr.count("\n") == 1
-        assert "another run is already working on Kinetics700 validate" in second.stderr
-
-
 class TestFace:
     def test_a_dry_run_says_what_would_be_done_and_writes_nothing(self, bench: Bench) -> None:
         run = bench.run("--dry-run")
@@ -513,19 +295,3 @@ class TestFace:
 
     def test_hosts_that_are_not_youtubes_are_never_asked(self, bench: Bench) -> None:
         assert "refused" not in bench.run().kinds()
-
-
-def descendants(pid: int) -> list[int]:
-    """All processes below one, as the system lists them."""
-    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
-    found, fresh = [], [pid]
-    while fresh:
-        fresh = [child for child, parent in parents.items() if parent in fresh]
-        found += fresh
-    return found
-
-
-def kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)

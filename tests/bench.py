@@ -1,0 +1,165 @@
+"""The whole program as a user runs it: a folder, a list of rows, and a loopback YouTube that has their videos."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+
+from kinetics.layout import label_folder
+from tests.youtube.log import Request
+from tests.youtube.picture import read_counter
+from tests.youtube.samples import scenarios_of, template
+from tests.youtube.server import LoopbackYouTube
+from tests.youtube.world import Row, Scenario, World
+
+ROOT = Path(__file__).parent.parent
+ROWS = (
+    Row("javelin throw", "--07WQ2iBlw", 1, 11),
+    Row("javelin throw", "---QUuC4vJs", 45, 55),
+    Row("flipping pancake", "-two_parts1", 0, 10),
+    Row("tai chi", "-two_parts1", 7, 17),
+    Row("massaging person's head", "_Head-00001", 33, 43),
+    Row("throwing ball (not baseball or American football)", "n0t_basebal", 49, 59),
+    Row("tai chi", "short_clip1", 4, 8),
+    Row("tai chi", "past_the-en", 15, 25),
+)
+"""Odd ids and labels, two segments of one video, a short clip, and one that the end of its 20 s video cuts short."""
+
+
+@dataclass
+class Run:
+    """A run of the command that has ended."""
+
+    code: int
+    out: str
+    err: str
+    requests: list[Request]
+
+    def kinds(self) -> Counter[str]:
+        return Counter(request.kind for request in self.requests)
+
+
+@dataclass
+class Bench:
+    """A folder, a list of rows, and a YouTube that has videos for them."""
+
+    folder: Path
+    rows: Sequence[Row] = ROWS
+    scenarios: dict[str, Scenario] = field(default_factory=dict)
+    world: World = field(init=False)
+
+    def __post_init__(self) -> None:
+        videos = scenarios_of(row for row in self.rows if row.youtube_id not in self.scenarios)
+        self.world = World(videos | self.scenarios | past_the_end())
+        self.write_csv(self.rows)
+
+    @property
+    def csv(self) -> Path:
+        return self.folder / "rows.csv"
+
+    def write_csv(self, rows: Iterable[Row]) -> None:
+        self.csv.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.csv, "w", newline="") as file:
+            csv.writer(file).writerows([("label", "youtube_id", "time_start", "time_end"), *rows])
+
+    def command(self, *more: str) -> list[str]:
+        return [
+            *(sys.executable, str(ROOT / "download.py"), "-v", "700", "-s", "validate", "-o", str(self.folder)),
+            *("--annotations", str(self.csv), "-w", "4", *more),
+        ]
+
+    def run(self, *more: str, env: dict[str, str] | None = None, timeout: float = 120) -> Run:
+        with LoopbackYouTube(self.world) as youtube:
+            ended = subprocess.run(
+                self.command(*more),
+                env=youtube.env | (env or {}),
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+            return Run(ended.returncode, ended.stdout, ended.stderr, list(youtube.requests))
+
+    def start(self, youtube: LoopbackYouTube, *more: str) -> subprocess.Popen[str]:
+        """Start the command as the leader of a process group of its own."""
+        return subprocess.Popen(
+            self.command(*more),
+            env=youtube.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def path(self, row: Row) -> Path:
+        name = f"{row.youtube_id}_{row.time_start:06d}_{row.time_end:06d}.mp4"
+        return self.folder / "Kinetics700" / "val" / label_folder(row.label) / name
+
+    def files(self) -> list[Path]:
+        """Every file in the split folders, and every unfinished one."""
+        folders = [self.folder / "Kinetics700" / name for name in ("train", "val", "test", "whole", ".partial")]
+        found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+        return sorted(path for path in found if path.suffix != ".lock")
+
+    def errors(self) -> dict[str, tuple[str, str]]:
+        """Category and reason of each id in the error log."""
+        log = self.folder / "Kinetics700_validate_errors.log"
+        lines = [line.split("\t") for line in log.read_text().splitlines()] if log.exists() else []
+        assert all(len(line) == 6 for line in lines)
+        return {line[0]: (line[3], line[4]) for line in lines}
+
+    def attempts(self) -> list[dict[str, str]]:
+        with open(self.folder / "Kinetics700_validate_stats.csv", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def assert_complete(self) -> None:
+        """Every clip is there, plays, and nothing else lies about."""
+        assert self.files() == sorted(self.path(row) for row in self.rows)
+        for row in self.rows:
+            assert frames(self.path(row)) == self.expected(row), row
+
+    def expected(self, row: Row) -> list[int]:
+        """The numbers of the frames that the section has."""
+        video = self.world.scenarios[row.youtube_id].video
+        assert video
+        return list(range(video.frame_at(row.time_start), min(video.frame_at(row.time_end), len(video.frame_times))))
+
+
+def past_the_end() -> dict[str, Scenario]:
+    return {"past_the-en": Scenario(template(20), ("progressive",))}
+
+
+def many_rows(count: int) -> list[Row]:
+    """Short clips, for what is about their number rather than their length."""
+    return [Row("tai chi", f"many-{number:06d}", number % 9, number % 9 + 3) for number in range(count)]
+
+
+def frames(path: Path) -> list[int]:
+    with av.open(str(path)) as container:
+        return [read_counter(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below one, as the system lists them."""
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
+    found, fresh = [], [pid]
+    while fresh:
+        fresh = [child for child, parent in parents.items() if parent in fresh]
+        found += fresh
+    return found
+
+
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
