@@ -28,7 +28,7 @@ from multiprocessing.process import BaseProcess
 from typing import Protocol
 
 from kinetics.errors import Fatal, KineticsError
-from kinetics.pace import GaveUp, Pace, Pause
+from kinetics.pace import GaveUp, Pace, Pause, Spread
 from kinetics.records import Category, Clip, Outcome
 
 TICK_S = 0.5
@@ -63,14 +63,16 @@ class Job(Protocol):
         """Called once in each worker process: opens engines and connections."""
 
 
-def run(
-    job: Job, clips: Iterable[Clip], *, workers: int, timeout_s: float, pace: Pace
-) -> Generator[Outcome | Pause | GaveUp | None, None, None]:
+Event = Outcome | Pause | Spread | GaveUp | None
+
+
+def run(job: Job, clips: Iterable[Clip], *, workers: int, timeout_s: float, pace: Pace) -> Generator[Event, None, None]:
     """Do `job` to all `clips`, on at most `workers` processes, as fast as `pace` allows.
 
     Yields an Outcome for every attempt, in the order in which they end: a clip that is `postponed` comes again later. A
-    Pause says that everybody waits now; a GaveUp is the last thing to come. None comes while there is nothing to say,
-    at least every TICK_S seconds, so that the caller can move a clock on.
+    Pause says that everybody waits now, a Spread how densely clips go out from now on; a GaveUp is the last thing to
+    come. None comes while there is nothing to say, at least every TICK_S seconds, so that the caller can move a clock
+    on.
 
     `clips` is read as the clips go out. A worker that dies costs the clip in its hand this try (`lost_worker`), as does
     one that takes longer than `timeout_s` seconds over it (`timeout`). However the iteration ends, no worker is left
@@ -87,15 +89,25 @@ def run(
             if not queue and not crew.out:
                 return
             reports = crew.reports(patience)
-            for outcome, sent in reports:
-                last = not queue and not crew.out
-                settled = pace.settle(outcome, sent=sent, now=time.monotonic(), last=last)
-                if settled.again:
-                    queue.again(outcome.clip)
-                yield settled.outcome
-                if settled.pause:
-                    yield settled.pause
-                gave_up = gave_up or settled.gave_up
+            for report in reports:
+                if report.outcome is None:
+                    spread = pace.answered(sent=report.sent, now=time.monotonic())
+                else:
+                    settled = pace.settle(
+                        report.outcome,
+                        sent=report.sent,
+                        now=time.monotonic(),
+                        answered=report.answered,
+                        last=not queue and not crew.out,
+                    )
+                    if settled.again:
+                        queue.again(report.outcome.clip)
+                    yield settled.outcome
+                    if settled.pause:
+                        yield settled.pause
+                    gave_up, spread = gave_up or settled.gave_up, settled.spread
+                if spread:
+                    yield spread
             if crew.broken:
                 raise Fatal(crew.broken)
             if not reports:
@@ -163,6 +175,15 @@ class _Broken:
     fatal: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What became of a clip; None: YouTube has answered its player call, and work on it goes on."""
+
+    outcome: Outcome | None
+    sent: float
+    answered: bool
+
+
 @dataclass(slots=True, eq=False)
 class _Hand:
     """A worker process, as the parent sees it."""
@@ -174,6 +195,9 @@ class _Hand:
     clip: Clip | None = None
     sent: float = 0.0
     asking: bool = False
+
+    def report(self, outcome: Outcome | None) -> _Report:
+        return _Report(outcome, self.sent, answered=not self.asking)
 
     def kill(self) -> None:
         """Not by Process.kill(), which does nothing once the fork server is gone."""
@@ -244,49 +268,51 @@ class _Crew:
         hand.clip, hand.sent, hand.deadline, hand.asking = clip, now, now + self._timeout_s, True
         return True
 
-    def reports(self, patience: float) -> list[tuple[Outcome, float]]:
-        """Listen for at most `patience` seconds; return what became of clips, and when each had been handed out."""
+    def reports(self, patience: float) -> list[_Report]:
+        """Listen for at most `patience` seconds; return what became of clips."""
         heard = [self._hear(key.data) for key, _ in self._pipes.select(patience)]
         now = time.monotonic()
         late = [self._overdue(hand) for hand in self._hands.copy() if hand.deadline <= now and not hand.pipe.poll()]
         return [report for report in heard + late if report]
 
-    def _hear(self, hand: _Hand) -> tuple[Outcome, float] | None:
+    def _hear(self, hand: _Hand) -> _Report | None:
         try:
             message = hand.pipe.recv()
         except (EOFError, OSError):
             return self._lost(hand)
         if isinstance(message, Outcome):
+            report = hand.report(message)
             hand.clip, hand.asking, hand.deadline = None, False, math.inf
-            return message, hand.sent
+            return report
         if isinstance(message, _Broken):
             if message.fatal:
                 self.broken = message.reason
             self._complaint = message.reason
         elif message is _Word.ANSWERED:
             hand.asking = False
+            return hand.report(None)
         else:
             hand.ready, hand.deadline = True, math.inf
             self._failed_starts, self._complaint = 0, ""
         return None
 
-    def _lost(self, hand: _Hand) -> tuple[Outcome, float] | None:
+    def _lost(self, hand: _Hand) -> _Report | None:
         how = self._bury(hand)
         if not hand.ready:
             self._failed_start(f"a worker process {how} before it was ready")
         if hand.clip is None:
             return None
         reason = f"the worker process {how} while it held this clip"
-        return Outcome(hand.clip, "failed", Category.LOST_WORKER, reason), hand.sent
+        return hand.report(Outcome(hand.clip, "failed", Category.LOST_WORKER, reason))
 
-    def _overdue(self, hand: _Hand) -> tuple[Outcome, float] | None:
+    def _overdue(self, hand: _Hand) -> _Report | None:
         hand.kill()
         self._bury(hand)
         if hand.clip is None:
             self._failed_start(f"a worker process was not ready after {START_S:g} s")
             return None
         reason = f"not finished after {self._timeout_s:g} s; the worker process was stopped"
-        return Outcome(hand.clip, "failed", Category.TIMEOUT, reason), hand.sent
+        return hand.report(Outcome(hand.clip, "failed", Category.TIMEOUT, reason))
 
     def _bury(self, hand: _Hand) -> str:
         """Take a dead worker out of the crew, and return how it ended."""

@@ -23,11 +23,11 @@ import pytest
 
 from kinetics import pool
 from kinetics.errors import Fatal
-from kinetics.pace import ASKING, ENGINE_ERRORS, GaveUp, Pace, Pause, Settled
+from kinetics.pace import ASKING, ENGINE_ERRORS, GaveUp, Pace, Settled, Spread
 from kinetics.pool import Job, Worker, run
 from kinetics.records import Category, Clip, Outcome
 
-Report = Outcome | Pause | GaveUp | None
+Report = pool.Event
 Program = Callable[..., subprocess.Popen[str]]
 ROOT = Path(__file__).resolve().parent.parent
 IMPORTED_BY = os.getpid()
@@ -55,8 +55,13 @@ class Hurried(Pace):
     def sent(self, now: float) -> None:
         super().sent(now * 100)
 
-    def settle(self, outcome: Outcome, *, sent: float, now: float, last: bool = False) -> Settled:
-        return super().settle(outcome, sent=sent * 100, now=now * 100, last=last)
+    def answered(self, *, sent: float, now: float) -> Spread | None:
+        return super().answered(sent=sent * 100, now=now * 100)
+
+    def settle(
+        self, outcome: Outcome, *, sent: float, now: float, answered: bool = False, last: bool = False
+    ) -> Settled:
+        return super().settle(outcome, sent=sent * 100, now=now * 100, answered=answered, last=last)
 
 
 def go(
@@ -491,8 +496,14 @@ def test_after_a_refusal_nobody_goes_out_until_the_pause_is_over_and_then_one_al
             events.append(("sent", now))
             super().sent(now)
 
-        def settle(self, outcome: Outcome, *, sent: float, now: float, last: bool = False) -> Settled:
-            settled = super().settle(outcome, sent=sent, now=now, last=last)
+        def answered(self, *, sent: float, now: float) -> Spread | None:
+            events.append((f"back {sent}", now))
+            return super().answered(sent=sent, now=now)
+
+        def settle(
+            self, outcome: Outcome, *, sent: float, now: float, answered: bool = False, last: bool = False
+        ) -> Settled:
+            settled = super().settle(outcome, sent=sent, now=now, answered=answered, last=last)
             events.append((f"back {sent}", now))
             if settled.pause:
                 events.append(("pause", now + settled.pause.seconds / 100))
