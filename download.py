@@ -10,6 +10,7 @@ if __name__ == "__main__":  # Ctrl-C while the imports below run is no reason fo
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import argparse
+import io
 import re
 import shlex
 import sys
@@ -20,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
@@ -29,12 +31,15 @@ from kinetics.annotations import Annotations, load
 from kinetics.engines import NAMES
 from kinetics.errors import Fatal
 from kinetics.jobs import Download
-from kinetics.layout import Layout
+from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger, one_line
-from kinetics.pace import GaveUp, Pace, Pause
+from kinetics.pace import GaveUp, Pace, Pause, Spread
 from kinetics.plan import Plan, Tier, make_plan
 from kinetics.pool import run
 from kinetics.records import SPLIT_OF, Category, Outcome, Subset
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 DONE, MAY_WORK, FATAL, INTERRUPTED = 0, 1, 2, 130
 UPGRADE = "pip install --upgrade pytubefix yt-dlp"
@@ -61,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return FATAL
     except OSError as error:
-        print(f"error: {error.filename or args.output}: {error.strerror or error}", file=sys.stderr)
+        place, what = error.filename or args.output, error.strerror or error
+        print(f"error: {place}: {what}. Mend that, and run the command again", file=sys.stderr)
         return FATAL
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -70,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def download(args: argparse.Namespace) -> int:
     """Load clips, leave out what is on disk, try the rest; returns the exit code."""
-    layout = Layout(args.output.expanduser().absolute(), args.version)
+    layout = Layout(args.output.absolute(), args.version)
     subsets: list[Subset] = list(SPLIT_OF) if args.subset == "all" else [args.subset]
     engines = _with_cookies(args.engine, args.cookies)
     rate_file = layout.partial(SPLIT_OF[subsets[0]]) / "rate"
@@ -103,7 +109,7 @@ def download(args: argparse.Namespace) -> int:
                         ledgers[event.clip.split].record(event)
                         progress.show(event)
                         tally.update([event.category] if event.status != "postponed" else [])
-                    elif isinstance(event, Pause):
+                    elif isinstance(event, Pause | Spread):
                         progress.say(_explained(event))
                     elif isinstance(event, GaveUp):
                         gave_up = event
@@ -161,7 +167,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     where = parser.add_argument_group("Where")
     where.add_argument(
-        "-o", "--output", type=Path, default=Path(), metavar="DIR", help="folder for the data set (default: here)"
+        "-o", "--output", type=_folder, default=Path(), metavar="DIR", help="folder for the data set (default: here)"
     )
     how = parser.add_argument_group("How")
     how.add_argument(
@@ -217,6 +223,13 @@ def _rate(text: str) -> float:
     if not match or not float(match[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes such as 500K or 5M")
     return float(match[1]) * {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}[match[2].upper()]
+
+
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"there is no home folder for {text!r}") from None
 
 
 def _engines(text: str) -> tuple[str, ...]:
@@ -284,7 +297,7 @@ def _lock(stack: ExitStack, layout: Layout, subsets: Sequence[Subset]) -> None:
                 "wait for it to end, or choose another folder with -o"
             ) from None
         except OSError as error:
-            raise Fatal(f"cannot write to {layout.folder}: {error.strerror}. Choose another folder with -o") from error
+            raise cannot_write(error, layout.folder) from error
         layout.discard_partial(subset)
         stack.callback(layout.discard_partial, subset)
 
@@ -338,6 +351,29 @@ class _Progress:
             self._bar.refresh()
 
 
+class _Voice(io.FileIO):
+    """Standard output or error. Where its pipe or terminal is gone, or the log's disk full, the download goes on."""
+
+    def write(self, words: ReadableBuffer, /) -> int:
+        try:
+            return super().write(words)
+        except OSError:
+            return len(bytes(words))  # dropped
+
+
+def _speak_on() -> None:
+    """Make standard output and error outlive their reader, and print any character of any path somehow."""
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # the shell closed one (`>&-`): a table would take its place, and get what is printed
+    os.close(spare)
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(
+            io.BufferedWriter(_Voice(number, "w", closefd=False)), errors="backslashreplace", line_buffering=True
+        )
+        for number in (1, 2)
+    )
+
+
 class _Lines:
     """Standard error where it is no terminal: each state of the bar becomes a line of its own."""
 
@@ -367,12 +403,17 @@ def _progress(args: argparse.Namespace, plan: Plan) -> Iterator[_Progress]:
         yield _Progress(bar)
 
 
-def _explained(pause: Pause) -> str:
+def _explained(event: Pause | Spread) -> str:
     now = datetime.now()
-    until = now + timedelta(seconds=pause.seconds)
+    if isinstance(event, Spread):
+        if not event.seconds:
+            return f"{now:%H:%M:%S} spreading the clips over time did not help: they go out as fast as they can again"
+        per_hour = f"{3600 / event.seconds:,.0f}"
+        return f"{now:%H:%M:%S} YouTube refuses again and again: {per_hour} clips an hour go out now, slowly more"
+    until = now + timedelta(seconds=event.seconds)
     form = "%H:%M:%S" if until.date() == now.date() else "%d %b %H:%M:%S"
-    reason = one_line(pause.reason)
-    said = reason if pause.category is Category.NETWORK else f"YouTube says: {reason}"
+    reason = one_line(event.reason)
+    said = reason if event.category is Category.NETWORK else f"YouTube says: {reason}"
     return f"{now:%H:%M:%S} {said} -- everybody waits until {until:{form}}, then one clip asks"
 
 
@@ -409,4 +450,5 @@ def _why_stopped(gave_up: GaveUp) -> str:
 
 
 if __name__ == "__main__":
+    _speak_on()
     sys.exit(main())

@@ -6,8 +6,10 @@ set of rules says which of its rows are clips (`_usable`). What is left out is c
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import csv
+import gzip
 import io
 import json
 import lzma
@@ -66,7 +68,12 @@ YOUTUBE_ID = r"[A-Za-z0-9_-]{11}"
 MAX_SECONDS = 1_000_000
 MAX_LABEL_BYTES = 200
 MAX_CELL = 1 << 17
-MAX_FILE = 1 << 30
+MAX_CELLS = 1 << 23
+"""Of one file; the largest of Kinetics has 3 million as CSV, and 6 as JSON. So many take about 1.5 GB of memory."""
+MAX_FILE = 1 << 28
+"""Bytes of one file; the largest of Kinetics has about 150 MB, as JSON."""
+MAX_ARCHIVE = 1 << 30
+MAX_MEMBERS = 10_000
 MAX_SHOWN = 60
 NAMED = 3
 """How many of the rows that it counts a warning names."""
@@ -75,7 +82,13 @@ CONNECT_S, READ_S, FETCH_S = 10, 30, 3600
 PAUSES_S = (1, 4, 10)
 """The waits between the tries to fetch an archive."""
 TRY_AGAIN = {408, 429, 500, 502, 503, 504}
-BROKEN_ARCHIVE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+BROKEN_ARCHIVE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, OverflowError)
+DECOMPRESSORS: dict[bytes, Callable[[io.BytesIO], io.BufferedIOBase]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}
+"""By the bytes with which a compressed file begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +136,7 @@ def load(
     if path is not None:
         return _load(path, subset)
     archive = platformdirs.user_cache_path("kinetics-downloader") / VERSIONS[version].rpartition("/")[2]
-    if archive.exists():
+    if archive.is_file():
         with suppress(_DamagedError):
             return _load(archive, subset)
     fetch(VERSIONS[version], archive, progress)
@@ -157,10 +170,15 @@ def _files(path: Path, wanted: Sequence[Subset]) -> dict[Subset | None, _File]:
         # One level down as well: that is where the official archive unpacks to.
         inside: dict[PurePath, Path] = {file.relative_to(path): file for file in [*path.iterdir(), *path.glob("*/*")]}
         chosen = _choose((name for name, file in inside.items() if file.is_file()), wanted, path)
-        return {part: _File(f"{_shown(name)} in {path}", name, _read(inside[name])) for part, name in chosen.items()}
-    data = _read(path)
+        return {
+            part: _File(f"{_shown(name)} in {path}", name, _read(inside[name], MAX_FILE))
+            for part, name in chosen.items()
+        }
+    data = _read(path, MAX_ARCHIVE)
     if _is_archive(path, data):
         return _unpack(path, data, wanted)
+    if len(data) > MAX_FILE:
+        raise _too_large(str(path), MAX_FILE)
     return {wanted[0] if len(wanted) == 1 else None: _File(str(path), path, data)}
 
 
@@ -191,53 +209,68 @@ def _subset_in(text: str) -> Subset | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, limit: int) -> bytes:
     with open(path, "rb") as file:
-        data = file.read(MAX_FILE + 1)
-    if len(data) > MAX_FILE:
-        raise _too_large(str(path))
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise _too_large(str(path), limit)
     return data
 
 
-def _too_large(name: str) -> Fatal:
-    return Fatal(f"{name} has more than {MAX_FILE >> 20} MiB, too much for annotations. Name another file.")
+def _too_large(name: str, limit: int) -> Fatal:
+    return Fatal(f"{name} has more than {limit >> 20} MiB, too much for annotations. Name another file.")
 
 
 def _is_archive(path: Path, data: bytes) -> bool:
-    return path.suffix.lower() in {".tar", ".gz", ".tgz"} or tarfile.is_tarfile(io.BytesIO(data))
+    named = path.suffix.lower() in {".tar", ".gz", ".tgz"}
+    return named or data.startswith((*DECOMPRESSORS,)) or data[257:262] == b"ustar"
 
 
 def _unpack(path: Path, data: bytes, wanted: Sequence[Subset]) -> dict[Subset | None, _File]:
     """Read the wanted members into memory: nothing that an archive holds is ever written to disk."""
     files: dict[Subset | None, _File] = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        with tarfile.open(fileobj=_decompressed(path, data), mode="r:") as tar:
             inside = _regular_members(tar)
             for part, name in _choose(inside, wanted, path).items():
                 shown = f"{_shown(name)} in {path}"
                 member = tar.extractfile(inside[name]) if inside[name].size <= MAX_FILE else None
                 if member is None:
-                    raise _too_large(shown)
+                    raise _too_large(shown, MAX_FILE)
                 files[part] = _File(shown, name, member.read())
     except BROKEN_ARCHIVE as error:
         raise _DamagedError(f"{path} is damaged, cut short, or no tar archive. Get it again.") from error
     return files
 
 
+def _decompressed(path: Path, data: bytes) -> io.BytesIO:
+    """An archive's own bytes, all of them: the check sum stands behind the last one.
+
+    They are counted here, since tarfile would let a few megabytes that are packed well enough fill the memory.
+    """
+    unpack = next((unpack for magic, unpack in DECOMPRESSORS.items() if data.startswith(magic)), None)
+    if unpack is not None:
+        with unpack(io.BytesIO(data)) as packed:
+            data = packed.read(MAX_ARCHIVE + 1)
+    if len(data) > MAX_ARCHIVE:
+        raise _too_large(str(path), MAX_ARCHIVE)
+    return io.BytesIO(data)
+
+
 def _regular_members(tar: tarfile.TarFile) -> dict[PurePath, tarfile.TarInfo]:
-    """The regular files inside an archive's own folder, after reading the archive to its end.
+    """The regular files inside an archive's own folder.
 
     Links and devices are no annotations, and tarfile's data filter refuses names that lead out of the folder.
     """
     # Python 3.11.0 to 3.11.3 lack the filter, and can do without: a name only picks what is read into memory.
     data_filter = getattr(tarfile, "data_filter", lambda member, _: member)
     inside: dict[PurePath, tarfile.TarInfo] = {}
-    for member in tar:
+    for number, member in enumerate(tar):
+        if number == MAX_MEMBERS:  # also where a negative size leads tarfile round and round
+            raise tarfile.ReadError
         if member.isreg():
             with suppress(tarfile.TarError):
                 inside[PurePath(data_filter(member, "/archive").name)] = member
-    while tar.fileobj and tar.fileobj.read(1 << 20):
-        pass  # the check sum of gzip stands behind the last member
     return inside
 
 
@@ -249,6 +282,8 @@ def _cells(file: _File) -> tuple[pd.DataFrame, list[str]]:
 
     `label` and `split` are there if the file has them; `surplus` holds what a row has beyond the header.
     """
+    if sum(map(file.data.count, (b",", b"\n", b"\r", b"[", b"{"))) > MAX_CELLS:
+        raise Fatal(f"{file.name} has more than {MAX_CELLS:,} cells, too many for annotations. Name another file.")
     kind = file.path.suffix.lower()
     start = file.data[:1000].removeprefix(codecs.BOM_UTF8).lstrip()
     is_json = kind == ".json" or (kind not in {".csv", ".txt"} and start.startswith((b"{", b"[")))
@@ -470,7 +505,8 @@ def fetch(url: str, into: Path, progress: Progress | None = None) -> None:
         except HTTPError as error:
             reason = str(error)
         except OSError as error:
-            raise Fatal(f"Cannot write {into}: {error.strerror or error}. Make room, or set XDG_CACHE_HOME.") from error
+            what = f"Cannot write {into}: {error.strerror or error}. Mend that"
+            raise Fatal(f"{what}, choose another cache folder (XDG_CACHE_HOME), or use --annotations PATH.") from error
     raise _unreachable(url, reason)
 
 
@@ -487,7 +523,7 @@ def _transfer(url: str, into: Path, progress: Progress | None) -> None:
         if reply.status != 200:
             raise _unreachable(url, f"HTTP {reply.status} {reply.reason}")
         length = reply.headers.get("Content-Length", "")
-        total, done = int(length) if length.isdecimal() else None, 0
+        total, done = int(length) if re.fullmatch(r"\d{1,15}", length, re.ASCII) else None, 0
         # Not stream(), which waits for whole blocks: with a slow drip the deadline would never be looked at.
         while block := reply.read1(1 << 16, decode_content=False):
             done += file.write(block)
@@ -524,8 +560,8 @@ def _client(url: str) -> urllib3.PoolManager:
 
 def _is_whole(archive: Path) -> bool:
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(fileobj=_decompressed(archive, archive.read_bytes()), mode="r:") as tar:
             _regular_members(tar)
-    except BROKEN_ARCHIVE:
+    except (*BROKEN_ARCHIVE, Fatal):
         return False
     return True

@@ -29,6 +29,8 @@ from kinetics.records import Category
 TIMEOUT_S = 20.0
 """For each wait on a socket in an engine: some of them set none of their own."""
 NAMES = ("pytubefix", "yt-dlp", "pytube")
+MANIFESTS = ["hls", "dash"]
+"""yt-dlp would fetch these playlists from whatever host the reply names, and no use is made of them here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,23 @@ def resolve(engines: Sequence[Engine], video_id: str, max_height: int) -> Source
     failures = []
     for engine in engines:
         try:
-            formats, duration_s = engine.formats(video_id)
+            formats, duration_s = _ask_again_if_broken(engine, video_id)
             return Source(engine.name, choose(formats, max_height), duration_s)
         except MayWorkLater as error:
             if error.category is not Category.ENGINE_ERROR:
                 raise
             failures.append(f"{engine.name}: {error.reason}")
     raise MayWorkLater(Category.ENGINE_ERROR, "; ".join(failures))
+
+
+def _ask_again_if_broken(engine: Engine, video_id: str) -> tuple[list[Format], float | None]:
+    """A reply that breaks off or stays away may be a hiccup, or a line that is just going down: the next try tells."""
+    try:
+        return engine.formats(video_id)
+    except MayWorkLater as error:
+        if error.category not in (Category.SERVER_ERROR, Category.TIMEOUT):
+            raise
+        return engine.formats(video_id)
 
 
 def choose(formats: Iterable[Format], max_height: int) -> tuple[Format, ...]:
@@ -196,8 +208,9 @@ class YtDlp:
 
     def _ask(self, video_id: str, client: str = "") -> tuple[list[Format], float | None]:
         if client:
-            skip = ["webpage", "js", "configs", "initial_data"]
-            self._client.params["extractor_args"] = {"youtube": {"player_client": [client], "player_skip": skip}}
+            needless = ["webpage", "js", "configs", "initial_data"]
+            asking = {"player_client": [client], "player_skip": needless, "skip": MANIFESTS}
+            self._client.params["extractor_args"] = {"youtube": asking}
         self._log.texts.clear()
         try:
             info = self._client.extract_info(
@@ -222,6 +235,7 @@ class YtDlp:
             "retries": 0,
             "cachedir": False,
             "color": "never",
+            "extractor_args": {"youtube": {"skip": MANIFESTS}},
         }
         if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
             options["compat_opts"] = {"no-certifi"}
@@ -368,7 +382,7 @@ def _check_reply(reply: object, video_id: str) -> None:
             f"YouTube answered for another video ({str(details.get('videoId'))[:20]}): "
             "it is likely to be blocking this address",
         )
-    if details.get("isLive") or details.get("isUpcoming"):
+    if True in (details.get("isLive"), details.get("isUpcoming")):
         raise Gone(Category.LIVE, "This is a live stream or a premiere")
     if not _at(reply, "streamingData"):
         raise MayWorkLater(Category.ENGINE_ERROR, "no streams in YouTube's reply")
@@ -427,7 +441,7 @@ def _engine_errors(name: str) -> Iterator[None]:
     except urllib.error.URLError as error:
         raise _from_line(str(error.reason), stalled=False) from error
     except TimeoutError as error:
-        raise _from_line(f"no answer within {TIMEOUT_S:g} s", stalled=True) from error
+        raise _from_line(f"nothing came for {TIMEOUT_S:g} s", stalled=True) from error
     except (OSError, http.client.HTTPException) as error:
         raise MayWorkLater(Category.SERVER_ERROR, f"YouTube broke the connection: {_said(error)}") from error
     except json.JSONDecodeError as error:
@@ -437,7 +451,8 @@ def _engine_errors(name: str) -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".strip(": ")
+    name, words = type(error).__name__, str(error)
+    return words if words.startswith(name) else f"{name}: {words}".strip(": ")
 
 
 def _from_http(status: int, words: str, error: urllib.error.HTTPError | None = None) -> ClipError:

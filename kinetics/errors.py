@@ -17,19 +17,29 @@ from email.utils import parsedate_to_datetime
 
 from kinetics.records import Category
 
+REASON_LIMIT = 2000
+"""A reason is somebody else's text: no more characters of it are kept than a person would read."""
+
 
 class KineticsError(Exception):
     """Everything this program raises on purpose."""
 
 
 class Fatal(KineticsError):
-    """The run cannot go on. The message says what happened, to which file, and what to do."""
+    """The run cannot go on. The message says what happened, to which file, and what to do.
+
+    It may quote a server or a file name, so nothing in it steers a terminal.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(char if char.isprintable() else ascii(char)[1:-1] for char in message))
 
 
 class ClipError(KineticsError):
     """One clip could not be had."""
 
     def __init__(self, category: Category, reason: str) -> None:
+        reason = reason[:REASON_LIMIT]
         super().__init__(reason)
         self.category = category
         self.reason = reason

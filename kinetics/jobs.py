@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import resource
 import socket
 import time
 from collections.abc import Callable
@@ -12,11 +12,12 @@ from pathlib import Path
 from kinetics import media
 from kinetics.engines import Engine, Source, open_engines, resolve
 from kinetics.errors import ClipError, Fatal, MayWorkLater, StopEveryone
-from kinetics.layout import Layout, whole_or_absent
+from kinetics.layout import Layout, cannot_write, whole_or_absent
 from kinetics.records import Category, Clip, Cut, Outcome
 from kinetics.remote import Limit, Line, MediaRefused, RangeFile
 
-_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "file too large"}
+MEMORY_LIMIT = 1 << 31
+"""Of a worker, in bytes: what claims to need more costs its clip, not the machine. A clip of 4K video takes 1.3 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Download:
         return (__name__, self.engines[0].replace("-", "_"))
 
     def open(self) -> Callable[[Clip, Callable[[], None]], Outcome]:
+        _limit_memory()
         limit = Limit(self.rate_file, self.limit_rate) if self.rate_file and self.limit_rate else None
         return _Downloader(self, open_engines(self.engines, self.cookies), Line(limit))
 
@@ -71,7 +73,10 @@ class _Downloader:
         except Fatal:
             raise
         except OSError as error:
-            raise _cannot_write(error, self._job.layout.folder) from error
+            raise cannot_write(error, self._job.layout.folder) from error
+        except MemoryError:
+            reason = f"it takes more than {MEMORY_LIMIT >> 20} MiB of memory"
+            outcome = outcome.but(category=Category.MEDIA_ERROR, reason=reason)
         except Exception as error:  # noqa: BLE001 - one clip's surprise must not cost the others
             reason = f"unexpected {type(error).__name__}: {error}"
             outcome = outcome.but(category=Category.MEDIA_ERROR, reason=reason)
@@ -127,9 +132,8 @@ class _Downloader:
         )
 
 
-def _cannot_write(error: OSError, folder: Path) -> Fatal:
-    if error.errno in _NO_ROOM:
-        what = f"{_NO_ROOM[error.errno]}. Make room, or choose another folder"
-    else:
-        what = f"{error.strerror or error}. Mend that, or choose another folder"
-    return Fatal(f"Cannot write to {folder}: {what}, and run the command again. What is there already is whole.")
+def _limit_memory() -> None:
+    """Let the system refuse a worker more (on Linux): a few bytes of a hostile header can ask for gigabytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    allowed = [limit for limit in (soft, hard, MEMORY_LIMIT) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(allowed), hard))

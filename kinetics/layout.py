@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from kinetics.errors import Fatal
 from kinetics.records import SPLIT_OF, Clip, Cut, Split, Subset
 
 UNLABELED = "_unlabeled"
+_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "file too large"}
+_IN_THE_WAY = {errno.EEXIST: "a file", errno.ENOTDIR: "a file", errno.EISDIR: "a folder"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,15 @@ def relative_path(youtube_id: str, time_start: float, time_end: float, label: st
 @lru_cache(maxsize=1024)  # there are some hundred labels, and a path is made for each of 650,000 clips
 def label_folder(label: str) -> str:
     """The folder of a label: spaces become underscores, since list files are split at spaces."""
-    return label.replace(" ", "_") if label else UNLABELED
+    folder = label.replace(" ", "_") if label else UNLABELED
+    try:
+        os.fsencode(folder)
+    except UnicodeEncodeError:
+        raise Fatal(
+            f"The label {label!a} cannot name a folder: file names are {sys.getfilesystemencoding()} here. "
+            "Choose a UTF-8 locale, such as LC_ALL=C.UTF-8, and run the command again."
+        ) from None
+    return folder
 
 
 @lru_cache(maxsize=4096)
@@ -118,3 +131,18 @@ def whole_or_absent(final: Path, partial: Path | None = None) -> Iterator[Path]:
         os.replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def cannot_write(error: OSError, path: Path) -> Fatal:
+    """What keeps us from writing `path`, or below it, said to the person at the terminal."""
+    if error.errno in _NO_ROOM:
+        what, remedy = f"to {path}: {_NO_ROOM[error.errno]}", "Make room, or choose another folder with -o,"
+    else:
+        place = error.filename2 or error.filename or path
+        what = f"{place}: {error.strerror or error}"
+        remedy = "Mend that, or choose another folder with -o,"
+        if error.errno == errno.ENOENT:
+            remedy = "If it was moved or removed during the run, put it back, or choose another folder with -o,"
+        elif error.errno in _IN_THE_WAY:
+            what, remedy = f"{path}: {_IN_THE_WAY[error.errno]} is in the way, {place}", "Move it away,"
+    return Fatal(f"Cannot write {what}. {remedy} and run the command again. What is there already is whole.")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from kinetics.layout import Layout, whole_or_absent
+from kinetics.errors import Fatal
+from kinetics.layout import Layout, cannot_write, whole_or_absent
 from kinetics.records import SPLIT_OF, Category, ClipKey, Outcome, Subset
 
 ERROR_FIELDS = ("youtube_id", "time_start", "time_end", "category", "reason", "time")
@@ -20,44 +22,59 @@ STATS_FIELDS = (
     *("height", "resolve_s", "download_s", "cut_s", "bytes_received", "requests", "clip_bytes", "offset_s"),
     *("duration_s", "host"),
 )
+_HEADER = ",".join(STATS_FIELDS).encode()
+_CELL = rb'(?:"(?:[^"\0\r\n]|"")*"|[^",\0\r\n]*)'
+_ROW = re.compile(
+    _CELL + rb",[A-Za-z0-9_-]{11}(?:,[0-9.]+){2}," + _CELL + rb",(?:done|failed|postponed)"
+    rb"(?:," + _CELL + rb"){%d}\r?\n" % (len(STATS_FIELDS) - 6)
+)
 _CATEGORIES: Container[str] = {category.value for category in Category}
-_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 """Control characters, line ends, changes of direction, and halves of characters, which no file can hold."""
+_FORMULA = re.compile(r"""(^|[;,])(?=["\s]*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=")""")
+"""Where one begins, also behind what some spreadsheets take for the end of a cell, and in quotes: the error log has
+none of its own, so that a reader would take them for its."""
 REASON_LIMIT = 400
 LINE_LIMIT = 1 << 16
-"""No row is longer, in bytes."""
+"""No row of ours is longer, in bytes."""
 
 
 class Ledger:
     """What is known of a subset's clips that are missing, and a row for every attempt.
 
     Open it with `with`, holding the subset's lock. Every row is flushed as it is written, so a crash costs at most one
-    line. A file under our names that is none of ours is set aside, never mixed with ours nor lost.
+    line. What stands in these files and is none of ours is set aside, never mixed with ours nor lost.
+
+    Raises Fatal where a file cannot be read or written.
     """
 
     def __init__(self, layout: Layout, subset: Subset) -> None:
         self.errors_log = layout.errors_log(subset)
         self.stats = layout.stats(subset)
         self._partial = layout.partial(SPLIT_OF[subset])
-        self._missing = {key: line for line in _lines(self.errors_log) if (key := _key(line))}
+        with _fatal(self.errors_log):
+            self._missing = {key: line for line in _lines(self.errors_log) if (key := _key(line))}
+        self._files = ExitStack()
         self._errors: TextIO | None = None
         self._attempts: TextIO | None = None
 
     def __enter__(self) -> Self:
-        if not self._missing and _lines(self.errors_log):
-            _set_aside(self.errors_log)
-        self._compact()
-        self._errors = open(self.errors_log, "a", encoding="utf-8", newline="")
-        self._attempts = _open_table(self.stats)
+        with _fatal(self.errors_log):
+            self._compact(keep=any(line.strip() and not _key(line) for line in _lines(self.errors_log)))
+            self._errors = self._files.enter_context(open(self.errors_log, "a", encoding="utf-8", newline=""))
+        with _fatal(self.stats):
+            self._mend_table()
+            self._attempts = self._files.enter_context(open(self.stats, "a", encoding="utf-8", newline=""))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in (self._errors, self._attempts):
-            if file:
-                file.close()
-        self._compact()
+        moved = self._moved()
+        with _fatal(self.errors_log):
+            self._files.close()
+            if not moved:
+                self._compact()
 
     def category(self, key: ClipKey) -> Category | None:
         """Why the clip was missing when it was last tried; None if it never was."""
@@ -71,33 +88,68 @@ class Ledger:
     def record(self, outcome: Outcome) -> None:
         """Write the row of an attempt; a failure also goes to the error log."""
         assert self._attempts and self._errors
+        if moved := self._moved():
+            raise Fatal(
+                f"{moved} was moved, removed or replaced while the run was writing to it. "
+                "Put its folder back if you want to go on there, and run the command again."
+            )
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         clip, category, reason = outcome.clip, outcome.category or "", _cell(outcome.reason)
         segment = clip.youtube_id, _number(clip.time_start), _number(clip.time_end)
-        csv.writer(self._attempts, lineterminator="\n").writerow(
-            [
-                *(now, *segment, _cell(clip.label), outcome.status, category, reason),
-                *(_cell(outcome.engine), _cell(outcome.itag), outcome.height),
-                *(_round(seconds) for seconds in (outcome.resolve_s, outcome.download_s, outcome.cut_s)),
-                *(outcome.bytes_received, outcome.requests, outcome.clip_bytes),
-                *(_round(seconds) for seconds in (outcome.offset_s, outcome.duration_s)),
-                _cell(outcome.host),
-            ]
-        )
-        self._attempts.flush()
+        row = [
+            *(now, *segment, _cell(clip.label), outcome.status, category, reason),
+            *(_cell(outcome.engine), _cell(outcome.itag), outcome.height),
+            *(_round(seconds) for seconds in (outcome.resolve_s, outcome.download_s, outcome.cut_s)),
+            *(outcome.bytes_received, outcome.requests, outcome.clip_bytes),
+            *(_round(seconds) for seconds in (outcome.offset_s, outcome.duration_s)),
+            _cell(outcome.host),
+        ]
+        with _fatal(self.stats):
+            csv.writer(self._attempts, lineterminator="\n").writerow(row)
+            self._attempts.flush()
         if outcome.status == "done":
             self.forget(clip.key)
         elif outcome.status == "failed":
             line = self._missing[clip.key] = "\t".join((*segment, category, reason, now))
-            self._errors.write(line + "\n")
-            self._errors.flush()
+            with _fatal(self.errors_log):
+                self._errors.write(line + "\n")
+                self._errors.flush()
 
-    def _compact(self) -> None:
-        """Write the log anew, unless it already has one line for each clip that is still missing, and no other."""
-        lines = list(self._missing.values())
-        if lines != _lines(self.errors_log):
+    def _moved(self) -> str:
+        """The file of ours that is no longer where it was: it would swallow rows without a word."""
+        for file in filter(None, (self._attempts, self._errors)):
+            try:
+                if not os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
+                    return file.name
+            except FileNotFoundError:
+                return file.name
+        return ""
+
+    def _compact(self, keep: bool = False) -> None:
+        """Write the log anew, unless it already has one line for each clip that is still missing, and nothing else.
+
+        With `keep` what it held is set aside.
+        """
+        content = "".join(line + "\n" for line in self._missing.values())
+        if content != _text(self.errors_log):
             with whole_or_absent(self.errors_log, self._partial) as temporary:
-                temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+                temporary.write_text(content, encoding="utf-8")
+                if keep:
+                    _set_aside(self.errors_log)
+
+    def _mend_table(self) -> None:
+        """Leave the attempts table with its header and whole rows only; a half one is what a crash cost."""
+        sound, foreign = _examined(self.stats)
+        if foreign:
+            with whole_or_absent(self.stats, self._partial) as temporary:
+                with open(temporary, "wb") as table:
+                    table.write(_HEADER + b"\n")
+                    table.writelines(line for line in _pieces(self.stats) if _is_row(line))
+                _set_aside(self.stats)
+        elif sound:
+            os.truncate(self.stats, sound)
+        else:
+            self.stats.write_bytes(_HEADER + b"\n")
 
 
 def one_line(text: str) -> str:
@@ -107,9 +159,11 @@ def one_line(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """A spreadsheet runs a cell that begins like a formula; an apostrophe in front stops it."""
-    text = one_line(text)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    """A spreadsheet runs a cell that begins like a formula; an apostrophe in front stops it.
+
+    Ids stay as they are, since tables are joined by them: what can stand in one is no formula that does anything.
+    """
+    return _FORMULA.sub(r"\1'", one_line(text))
 
 
 def _number(seconds: float) -> str:
@@ -120,22 +174,45 @@ def _round(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def _open_table(path: Path) -> TextIO:
-    """Open the attempts table for appending, without the half line that a crash may have left."""
-    header = ",".join(STATS_FIELDS)
-    with open(path, "ab+") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - LINE_LIMIT))
-        file.truncate(file.tell() + file.read().rfind(b"\n") + 1)
-        file.seek(0)
-        found = file.readline(LINE_LIMIT).decode(errors="replace").rstrip("\r\n")
-    if found != header and path.stat().st_size:
-        _set_aside(path)
-    table = open(path, "a", encoding="utf-8", newline="")  # noqa: SIM115 - open as long as the ledger
-    if found != header:
-        table.write(header + "\n")
-        table.flush()
-    return table
+@contextmanager
+def _fatal(path: Path) -> Iterator[None]:
+    """A table that cannot be written ends the run: without it, nobody would know what was tried."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(error, path) from error
+
+
+def _examined(table: Path) -> tuple[int, bool]:
+    """How many bytes there are before a half line at the end, and whether anything else is none of ours."""
+    size, half = 0, b""
+    for number, line in enumerate(_pieces(table)):
+        more = half and line.strip(b"\0")  # zeros at the end are blocks that a power cut left unwritten
+        if more or (line.endswith(b"\n") and not (_is_row(line) if number else line.rstrip(b"\r\n") == _HEADER)):
+            return size, True
+        if line.endswith(b"\n"):
+            size += len(line)
+        else:
+            half = line
+    return size, not (size or _HEADER.startswith(half))
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """The lines of a file, such as are too long to be ours in pieces; none if there is no file."""
+    try:
+        with open(path, "rb") as file:
+            yield from iter(lambda: file.readline(LINE_LIMIT), b"")
+    except FileNotFoundError:
+        return
+
+
+def _is_row(line: bytes) -> bool:
+    """Whether a line is a row of the attempts table, whole and with all of its cells."""
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return bool(_ROW.fullmatch(line))
 
 
 def _set_aside(path: Path) -> None:
@@ -150,10 +227,14 @@ def _set_aside(path: Path) -> None:
 
 def _lines(path: Path) -> list[str]:
     """The whole lines of a file: what follows the last line end was cut by a crash."""
+    return _text(path).split("\n")[:-1]
+
+
+def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        return []
+        return ""
 
 
 def _key(line: str) -> ClipKey | None:

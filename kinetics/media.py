@@ -39,6 +39,13 @@ if TYPE_CHECKING:
 
 ENCODER = {"preset": "veryfast", "crf": "20"}
 """x264: 0.63 s and 44.6 dB for 10 s of 360p; slower presets gain little here and cost twice the time."""
+MOST_GUESSED = 1 << 24
+"""However long the player says a video is, it is no reason to fetch more of it unseen."""
+DECODERS = (
+    *("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "aac", "opus", "libopus", "vorbis"),
+    *("mp3", "mp3float", "ac3", "eac3"),
+)
+"""For what YouTube may come to serve. FFmpeg has 500 more, and it is the header that picks the one to run."""
 SHORT_BY_S = 1.0
 """A section may end that much early: annotations are in whole seconds, and headers round."""
 KEYFRAME_SHARE = 0.25
@@ -65,7 +72,7 @@ class Input:
     def header_guess(self) -> int:
         """So many bytes hold the header of most of YouTube's files; another request brings the rest of the others."""
         a_second = 1100 if self.progressive else 4
-        return (1 << 12) + math.ceil(a_second * (self.duration_s or 0))
+        return (1 << 12) + min(math.ceil(a_second * (self.duration_s or 0)), MOST_GUESSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,7 @@ def copy_whole(inputs: Sequence[Input], out: Path) -> Cut:
 
 
 def probe(path: Path, offset_s: float) -> Cut:
-    """Open a finished file, decode its first frame, and describe it.
+    """Open a finished file, decode its first frame and sound, and describe it.
 
     Raises MayWorkLater if it does not play, or is shorter than its header says.
     """
@@ -120,7 +127,9 @@ def probe(path: Path, offset_s: float) -> Cut:
         if not container.streams.video:
             raise MayWorkLater(Category.MEDIA_ERROR, "the result has no picture")
         video = container.streams.video[0]
-        if next(container.decode(video), None) is None or not video.duration or not video.time_base:
+        video.codec_context.thread_count = 1
+        firsts = [_first_frame(container, stream) for stream in (video, *container.streams.audio)]
+        if None in firsts or not video.duration or not video.time_base:
             raise MayWorkLater(Category.MEDIA_ERROR, "the result does not play")
         streams = (*container.streams.video, *container.streams.audio)
         if max(entry.pos + entry.size for stream in streams for entry in stream.index_entries) > path.stat().st_size:
@@ -145,12 +154,10 @@ def _cut(inputs: Sequence[Input], start_s: float, end_s: float, out: Path, *, ex
         if len(inputs) > 1:
             sound = _find(stack, inputs[1], wanted_s, section.zero_s)
             _, sounds = sound.packets(sound.stop_s, with_sound=True)
+            _refuse_broken_off("sound", max(map(_shown, sounds), default=sound.start_s), sound, sound.total_s)
         tone = _sound(target, sound, sounds, first_s) if sound.audio else []
         promised_s = max(section.total_s, _decimal((inputs[0].duration_s or 0) - 2 * SHORT_BY_S))
-        if last_s < min(section.stop_s, section.zero_s + promised_s) - Fraction(SHORT_BY_S):
-            raise MayWorkLater(
-                Category.MEDIA_ERROR, f"the media breaks off at {float(last_s - section.zero_s):.1f} s of the video"
-            )
+        _refuse_broken_off("picture", last_s, section, promised_s)
         _mux(target, merge(picture, tone, key=_decode_time))
     return probe(out, float(first_s - section.start_s))
 
@@ -206,7 +213,7 @@ class _Section:
         streams = [stream for stream in (self.video, audio) if stream]
         found: dict[int, list[Packet[Any]]] = {stream.index: [] for stream in streams}
         running = set(found)
-        for packet in self.container.demux(*streams):
+        for packet in _demuxed(self.container, *streams):
             index = packet.stream.index
             if packet.dts is None or packet.pts is None or index not in running:
                 continue
@@ -295,8 +302,9 @@ def _find_by_reading(
     """A fragmented file that does not say where its fragments are: read it from the front, as YouTube's never are."""
     container = stack.enter_context(_demuxer(stack.enter_context(_guarded(_View(item.file))), item))
     main = _main_stream(container)
-    total_s = max(_length(container), _decimal(item.duration_s or 0))
+    total_s = _length(container)
     if zero_s is None:
+        total_s = max(total_s, _decimal(item.duration_s or 0))
         zero_s = (main.start_time or 0) * _tick(main)
         _refuse_past_end(item, wanted_s[0], total_s)
     return _Section(container, zero_s, zero_s + wanted_s[0], zero_s + wanted_s[1], total_s)
@@ -356,6 +364,13 @@ def _refuse_past_end(item: Input, start_s: Fraction, total_s: Fraction) -> None:
         )
 
 
+def _refuse_broken_off(what: str, last_s: Fraction, section: _Section, promised_s: Fraction) -> None:
+    """Where there is less than the file or the player promised: a demuxer passes over what it cannot read."""
+    if last_s < min(section.stop_s, section.zero_s + promised_s) - Fraction(SHORT_BY_S):
+        at_s = float(last_s - section.zero_s)
+        raise MayWorkLater(Category.MEDIA_ERROR, f"the {what} breaks off at {at_s:.1f} s of the video")
+
+
 def _decodable(packets: list[Packet[Any]], section: _Section) -> list[Packet[Any]]:
     """The packets from the last keyframe at or before the section's start; a fragment may have begun at an earlier one.
 
@@ -395,7 +410,7 @@ def _reencoded(
         if frame.pts is None or frame.pts * tick >= section.stop_s:
             break
         latest = frame.pts
-        picture = frame.reformat(encoder.width, encoder.height, "yuv420p")
+        picture = frame.reformat(encoder.width, encoder.height, "yuv420p", threads=1)
         picture.pts, picture.time_base = latest - origin, tick
         picture.pict_type = PictureType.NONE  # else the encoder would repeat the source's choice of keyframes
         made += encoder.encode(picture)
@@ -454,6 +469,7 @@ def _sound(
     rate = audio.codec_context.sample_rate
     encoder = target.add_stream("aac", rate=rate)
     encoder.codec_context.layout = audio.codec_context.layout
+    encoder.codec_context.thread_count = 1
     resampler = AudioResampler(format="fltp", layout=encoder.codec_context.layout, rate=rate, frame_size=1024)
     made: list[Packet[Any]] = []
     for packet in [*inside, None]:
@@ -487,12 +503,22 @@ def _copy_streams(container: InputContainer, target: OutputContainer) -> Iterato
     places = {stream.index: target.add_stream_from_template(stream) for stream in streams}
 
     def packets() -> Iterator[Packet[Any]]:
-        for packet in container.demux(*streams):
+        for packet in _demuxed(container, *streams):
             if packet.dts is not None and packet.stream.index in places:
                 packet.stream = places[packet.stream.index]
                 yield packet
 
     return packets()
+
+
+def _first_frame(container: InputContainer, stream: Stream) -> object:
+    """None where not one can be decoded."""
+    return next((frame for packet in _demuxed(container, stream) for frame in packet.decode()), None)
+
+
+def _demuxed(container: InputContainer, *streams: Stream) -> Iterator[Packet[Any]]:
+    """The packets of some streams. PyAV's own iterator leaks if it is dropped before its end; this way it is closed."""
+    yield from container.demux(*streams)
 
 
 def _decode_time(packet: Packet[Any]) -> Fraction:
@@ -602,7 +628,7 @@ def _translated() -> Iterator[None]:
         yield
     except av.error.FFmpegError as error:
         raise MayWorkLater(Category.MEDIA_ERROR, f"the media cannot be read: {error.strerror}") from error
-    except (ValueError, ArithmeticError, struct.error) as error:  # PyAV and ours, over numbers that a header claims
+    except (ValueError, ArithmeticError, LookupError, struct.error) as error:  # PyAV's and ours, over a header's claims
         raise MayWorkLater(Category.MEDIA_ERROR, f"the media makes no sense: {error}") from error
 
 
@@ -619,18 +645,23 @@ def _written() -> Iterator[None]:
 
 @contextmanager
 def _demuxer(view: _View, item: Input, *, frugal: bool = False) -> Iterator[InputContainer]:
-    """Open hostile data: one format, no address inside it followed, one thread.
+    """Open hostile data: one format, few codecs, no address inside it followed, one thread.
 
     `frugal`: FFmpeg looks at the first frames when it opens a file, though an mp4's header says all; where they are not
     at hand, that look finds nothing.
     """
     form = "mov" if item.container == "mp4" else "matroska"
-    options = {"format_whitelist": "mov" if form == "mov" else "matroska,webm", "protocol_whitelist": "none"}
+    options = {
+        "format_whitelist": "mov" if form == "mov" else "matroska,webm",
+        "protocol_whitelist": "none",
+        "codec_whitelist": ",".join(DECODERS),
+    }
     view.at_hand_only = frugal and form == "mov"
     with av.open(view, "r", format=form, options=options, buffer_size=1 << 14) as container:
         view.at_hand_only = False
         for stream in (*container.streams.video, *container.streams.audio):
-            if stream.codec_context is None:  # whatever PyAV's types say
+            # whatever PyAV's types say, there is no context where FFmpeg knows no decoder
+            if stream.codec_context is None or stream.codec_context.codec.name not in DECODERS:
                 raise MayWorkLater(Category.MEDIA_ERROR, f"the {stream.type} is of an unknown kind")
             stream.codec_context.thread_count = 1
         yield container

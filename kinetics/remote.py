@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import urllib3
 from urllib3.exceptions import (
@@ -24,6 +24,7 @@ from urllib3.exceptions import (
     ProxyError,
     SSLError,
 )
+from urllib3.util import parse_url
 
 from kinetics.errors import ClipError, MayWorkLater, StopEveryone, retry_after
 from kinetics.records import Category
@@ -31,12 +32,14 @@ from kinetics.records import Category
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-MEDIA_DOMAINS = ("googlevideo.com", "youtube.com")
+MEDIA_HOST = re.compile(r"(?:[a-z0-9-]+\.)*(?:googlevideo|youtube)\.com")
 """A player reply, or a redirect, that names any other host is not followed."""
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 20.0
 TRIES = 3
-"""In a row without a single new byte."""
+"""In a row that bring next to nothing."""
+NEXT_TO_NOTHING = 1 << 12
+"""Fewer new bytes do not count as progress: else a host that sends one at a time is asked for ever."""
 BACK_OFF_S = 0.5
 REDIRECTS = 4
 CHUNK = 1 << 16
@@ -85,6 +88,7 @@ class Line:
                 url,
                 headers={**headers, "Accept-Encoding": "identity"},
                 preload_content=False,
+                decode_content=False,
                 redirect=False,
                 retries=False,
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
@@ -106,7 +110,7 @@ class Line:
             yield piece
 
     def _pool(self, url: str) -> urllib3.PoolManager:
-        host = urlsplit(url).hostname or ""
+        host = parse_url(url).host or ""
         proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get("https")
         if proxy not in self._pools:
             self._pools[proxy] = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
@@ -243,7 +247,7 @@ class RangeFile(io.RawIOBase):
             trouble = self._continue(data, start, stop)
             if self._size is not None and start + len(data) >= min(stop, self._size):
                 return bytes(data)
-            tries = 1 if len(data) > held else tries + 1
+            tries = 1 if len(data) >= held + NEXT_TO_NOTHING else tries + 1
             if tries >= TRIES:
                 raise trouble
             time.sleep(BACK_OFF_S * 2 ** (tries - 1))
@@ -273,6 +277,9 @@ class RangeFile(io.RawIOBase):
         """The end of what this reply brings, if it is what was asked for (RFC 9110, section 14.4)."""
         if response.status != 206:
             raise _refusal(response)
+        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding != "identity":
+            raise MayWorkLater(Category.MEDIA_ERROR, f"asked for plain bytes, was sent them as {coding!r}")
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if match is None:
             raise MayWorkLater(Category.MEDIA_ERROR, "a partial reply that does not say which part it is")
@@ -286,16 +293,17 @@ class RangeFile(io.RawIOBase):
 
 
 def _media_address(base: str, target: str) -> str:
-    """Where a player reply or a redirect leads to, if that is one of YouTube's hosts."""
+    """Where a player reply or a redirect leads to, if that is one of YouTube's hosts.
+
+    It is read by the very parser that dials: urllib and urllib3 disagree about the host of `https://a\\@b/`.
+    """
     try:
-        url = urljoin(base, target)
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
+        url = parse_url(urljoin(base, target))
     except ValueError:
-        parts, host = urlsplit(""), ""
-    if parts.scheme != "https" or not any(host == domain or host.endswith(f".{domain}") for domain in MEDIA_DOMAINS):
-        raise MayWorkLater(Category.MEDIA_ERROR, f"refused to follow an address outside YouTube: {host or target[:80]}")
-    return url
+        url = parse_url("")
+    if url.scheme != "https" or url.port not in (None, 443) or not MEDIA_HOST.fullmatch(url.host or ""):
+        raise MayWorkLater(Category.MEDIA_ERROR, f"refused to follow an address outside YouTube: {target[:80]}")
+    return url.url
 
 
 def _no_reply(error: HTTPError | OSError) -> ClipError:
@@ -303,13 +311,18 @@ def _no_reply(error: HTTPError | OSError) -> ClipError:
     cause = _root(error)
     if isinstance(error, LocationValueError):
         raise MayWorkLater(Category.MEDIA_ERROR, f"the media's address makes no sense: {cause}") from error
-    if isinstance(error, _LINE_DOWN):
+    if isinstance(error, _LINE_DOWN) and not _hung_up(error):
         raise StopEveryone(Category.NETWORK, f"no line to YouTube's media host: {cause}") from error
     if isinstance(error, SSLError) and "CERTIFICATE" in str(error).upper():
         raise StopEveryone(
             Category.NETWORK, f"the media host's certificate is not trusted (SSL_CERT_FILE?): {cause}"
         ) from error
     return StopEveryone(Category.NETWORK, f"no answer from YouTube's media host: {cause}")
+
+
+def _hung_up(error: HTTPError) -> bool:
+    """Whether the connection stood: urllib3 blames the proxy for a media host that hangs up behind it."""
+    return isinstance(error, ProxyError) and isinstance(error.original_error, ConnectionError)
 
 
 def _refusal(response: urllib3.BaseHTTPResponse) -> ClipError:

@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import Row, Scenario, World
 
 ROOT = Path(__file__).parent.parent
+PATIENCE_S = 120.0
+"""For what takes a second or two: a crowded machine may take its time, only not for ever."""
 ROWS = (
     Row("javelin throw", "--07WQ2iBlw", 1, 11),
     Row("javelin throw", "---QUuC4vJs", 45, 55),
@@ -51,17 +54,26 @@ class Run:
 
 @dataclass
 class Bench:
-    """A folder, a list of rows, and a YouTube that has videos for them."""
+    """A folder, a list of rows, and a YouTube that has videos for them.
+
+    With `official` the rows come from the official archive instead of a file of the user's. `prefix` is a command that
+    the program is run by, such as `prlimit`.
+    """
 
     folder: Path
     rows: Sequence[Row] = ROWS
     scenarios: dict[str, Scenario] = field(default_factory=dict)
+    official: bool = False
+    prefix: tuple[str, ...] = ()
     world: World = field(init=False)
 
     def __post_init__(self) -> None:
         videos = scenarios_of(row for row in self.rows if row.youtube_id not in self.scenarios)
         self.world = World(videos | self.scenarios | past_the_end())
-        self.write_csv(self.rows)
+        if self.official:
+            self.world.annotate("700", "validate", self.rows)
+        else:
+            self.write_csv(self.rows)
 
     @property
     def csv(self) -> Path:
@@ -74,11 +86,11 @@ class Bench:
 
     def command(self, *more: str) -> list[str]:
         return [
-            *(sys.executable, str(ROOT / "download.py"), "-v", "700", "-s", "validate", "-o", str(self.folder)),
-            *("--annotations", str(self.csv), "-w", "4", *more),
+            *(*self.prefix, sys.executable, str(ROOT / "download.py"), "-v", "700", "-s", "validate"),
+            *("-o", str(self.folder), "-w", "4", *([] if self.official else ["--annotations", str(self.csv)]), *more),
         ]
 
-    def run(self, *more: str, env: dict[str, str] | None = None, timeout: float = 120) -> Run:
+    def run(self, *more: str, env: dict[str, str] | None = None, timeout: float = PATIENCE_S) -> Run:
         with LoopbackYouTube(self.world) as youtube:
             ended = subprocess.run(
                 self.command(*more),
@@ -90,16 +102,29 @@ class Bench:
             )
             return Run(ended.returncode, ended.stdout, ended.stderr, list(youtube.requests))
 
-    def start(self, youtube: LoopbackYouTube, *more: str) -> subprocess.Popen[str]:
-        """Start the command as the leader of a process group of its own."""
+    def start(self, youtube: LoopbackYouTube, *more: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start the command as the leader of a session of its own."""
         return subprocess.Popen(
             self.command(*more),
-            env=youtube.env,
+            env=youtube.env | (env or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
+
+    @contextmanager
+    def under_way(self, *more: str) -> Iterator[subprocess.Popen[str]]:
+        """A run that has some clips already, and others not yet; killed with the block's end, if that comes first."""
+        latency_s, self.world.latency_s = self.world.latency_s, 0.2  # takes time, but little of the processor
+        with LoopbackYouTube(self.world) as youtube, self.start(youtube, *more) as process:
+            try:
+                wait_until(lambda: any(self.folder.rglob("*.mp4")) or process.poll() is not None, "a first clip")
+                yield process
+            finally:
+                self.world.latency_s = latency_s
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def path(self, row: Row) -> Path:
         name = f"{row.youtube_id}_{row.time_start:06d}_{row.time_end:06d}.mp4"
@@ -111,16 +136,30 @@ class Bench:
         found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
         return sorted(path for path in found if path.suffix != ".lock")
 
+    @property
+    def errors_log(self) -> Path:
+        return self.folder / "Kinetics700_validate_errors.log"
+
+    @property
+    def stats(self) -> Path:
+        return self.folder / "Kinetics700_validate_stats.csv"
+
+    @property
+    def partial(self) -> Path:
+        return self.folder / "Kinetics700" / ".partial"
+
     def errors(self) -> dict[str, tuple[str, str]]:
         """Category and reason of each id in the error log."""
-        log = self.folder / "Kinetics700_validate_errors.log"
+        log = self.errors_log
         lines = [line.split("\t") for line in log.read_text().splitlines()] if log.exists() else []
         assert all(len(line) == 6 for line in lines)
         return {line[0]: (line[3], line[4]) for line in lines}
 
     def attempts(self) -> list[dict[str, str]]:
-        with open(self.folder / "Kinetics700_validate_stats.csv", newline="") as file:
-            return list(csv.DictReader(file))
+        with open(self.stats, newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        assert all(None not in row and None not in row.values() for row in rows), "a row with too many or few cells"
+        return rows
 
     def assert_complete(self) -> None:
         """Every clip is there, plays, and nothing else lies about."""
@@ -151,13 +190,41 @@ def frames(path: Path) -> list[int]:
 
 def descendants(pid: int) -> list[int]:
     """All processes below one, as the system lists them."""
-    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
     found, fresh = [], [pid]
     while fresh:
-        fresh = [child for child, parent in parents.items() if parent in fresh]
+        fresh = [child for parent in fresh for child in children(parent)]
         found += fresh
     return found
+
+
+def children(pid: int) -> list[int]:
+    return [child for child, parent, _ in _processes() if parent == pid]
+
+
+def workers(pid: int) -> list[int]:
+    """The worker processes of a run: its fork server's children."""
+    return [worker for child in children(pid) for worker in children(child)]
+
+
+def session(leader: int) -> list[int]:
+    """All living processes that a run has ever started, whoever their parent is now."""
+    return [pid for pid, _, number in _processes() if number == leader]
+
+
+def _processes() -> list[tuple[int, int, int]]:
+    """Each living process with its parent and its session."""
+    command = ["ps", "-e", "-o", "pid=,ppid=,sid=,stat="]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return [(int(pid), int(parent), int(sid)) for pid, parent, sid, state in rows if not state.startswith("Z")]
+
+
+def wait_until(true: Callable[[], object], what: str) -> None:
+    """Look now and then, and fail if it never comes true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.05)
 
 
 def kill(pid: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -14,9 +15,9 @@ from urllib.request import install_opener
 import av
 import pytest
 
-from kinetics import engines
+from kinetics import engines, media
 from kinetics.errors import Fatal
-from kinetics.jobs import Download
+from kinetics.jobs import MEMORY_LIMIT, Download
 from kinetics.layout import Layout
 from kinetics.records import Category, Clip, Cut, Outcome
 from tests.youtube.picture import read_counter
@@ -45,8 +46,10 @@ def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Download:
-    return Download(Layout(tmp_path, "700"), "exact", ENGINES, 360)
+def job(tmp_path: Path) -> Iterator[Download]:
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    yield Download(Layout(tmp_path, "700"), "exact", ENGINES, 360)
+    resource.setrlimit(resource.RLIMIT_DATA, before)  # what is a worker's for life is not this process's
 
 
 def attempt(job: Download, clip: Clip = CLIP) -> Outcome:
@@ -249,3 +252,16 @@ def test_the_modules_that_a_worker_needs_can_be_imported_and_hold_the_first_engi
         script = f"import sys\nfor name in {modules!r}: __import__(name)\n"
         subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)
         assert modules[1].replace("_", "-") == names[0]
+
+
+def test_a_clip_that_would_take_all_memory_fails_alone_and_says_so(
+    youtube: LoopbackYouTube, job: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = job.open()
+    assert resource.getrlimit(resource.RLIMIT_DATA)[0] == MEMORY_LIMIT
+    with monkeypatch.context() as patch:
+        patch.setattr(media, "cut_exact", lambda *_: bytearray(2 * MEMORY_LIMIT))
+        outcome = work(CLIP, lambda: None)
+    assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
+    assert "2048 MiB" in outcome.reason
+    assert work(CLIP, lambda: None).status == "done"

@@ -530,18 +530,10 @@ def survive(folder: Path, given_: tuple[Shape, list[tuple[float, bytes]]], cut: 
 SLOW_IS_FINE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=SLOW_IS_FINE)
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=SLOW_IS_FINE)
 @given(MUTATIONS)
 def test_a_header_with_changed_bytes_gives_a_clip_or_a_reason(tmp_path: Path, mutation: Any) -> None:
     survive(tmp_path, mutation, cut_keyframe)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(7200)
-@settings(max_examples=20_000, deadline=None, suppress_health_check=SLOW_IS_FINE)
-@given(MUTATIONS, st.sampled_from([cut_keyframe, cut_exact]))
-def test_no_header_whatever_does_harm(tmp_path: Path, mutation: Any, cut: Cutter) -> None:
-    survive(tmp_path, mutation, cut)
 
 
 # -- a disk that is full -----------------------------------------------------------------------------------------------

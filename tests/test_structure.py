@@ -19,7 +19,7 @@ ROOMS = (
 MAY_USE = {
     "records": set(),
     "errors": {"records"},
-    "layout": {"records"},
+    "layout": {"records", "errors"},
     "annotations": {"records", "errors", "layout"},
     "engines": {"records", "errors"},
     "remote": {"records", "errors"},
@@ -28,7 +28,7 @@ MAY_USE = {
     "jobs": {"records", "errors", "layout", "engines", "remote", "media"},
     "pace": {"records"},
     "pool": {"records", "errors", "pace"},
-    "ledger": {"records", "layout"},
+    "ledger": {"records", "errors", "layout"},
     "plan": {"records", "layout", "annotations", "ledger"},
 }
 BROAD = {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import operator
 import random
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from textwrap import dedent
@@ -19,11 +20,12 @@ import numpy as np
 import pytest
 import urllib3
 
+from tests.youtube import spoils
 from tests.youtube.boxes import boxes, elements, segment_index
 from tests.youtube.picture import read_counter, upright
 from tests.youtube.replies import MEDIA_HOST
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.videos import MediaFile, Video
+from tests.youtube.videos import MediaFile, Spoil, Video
 from tests.youtube.world import FAILURES, PLAYER_FAULTS, MediaFault, PlayerFault, Row, Scenario, Throttle, World
 
 USUAL = Video(duration_s=20)
@@ -291,6 +293,95 @@ def test_faults_take_the_place_of_a_reply(
     reply = http.request("GET", media_url(134), headers={"Range": "bytes=10-19"})
     assert reply.status == status
     assert reply.headers.get("Content-Range", "").startswith("bytes 10-19/") is False
+
+
+def test_a_reply_need_not_say_how_long_it_is_and_may_then_be_cut_unnoticed(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager
+) -> None:
+    faults = MediaFault("cut_unsaid", at=5000, times=1), MediaFault("unsaid")
+    youtube.world.scenarios[ID] = Scenario(USUAL, media_faults=faults)
+    cut, whole = (http.request("GET", media_url(134), headers={"Range": "bytes=1000-9999"}) for _ in range(2))
+    content = USUAL.dash_video.path.read_bytes()
+    assert (cut.status, cut.data) == (206, content[1000:5000])
+    assert (whole.status, whole.data) == (206, content[1000:10_000])
+    for reply in (cut, whole):
+        assert "Content-Length" not in reply.headers
+        assert reply.headers["Content-Range"] == f"bytes 1000-9999/{len(content)}"
+
+
+def test_a_media_host_that_hangs_up_says_nothing_at_all(youtube: LoopbackYouTube, http: urllib3.ProxyManager) -> None:
+    youtube.world.scenarios[ID] = Scenario(USUAL, media_faults=(MediaFault("hang_up", times=1),))
+    with pytest.raises(urllib3.exceptions.HTTPError, match=r"reset|closed"):
+        http.request("GET", media_url(134))
+    assert [(request.status, request.bytes_sent) for request in youtube.requests] == [(0, 0)]
+    assert http.request("GET", media_url(134)).status == 200
+
+
+def test_a_redirect_leads_where_it_is_told_to_and_the_media_host_there_answers(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager
+) -> None:
+    there = MEDIA_HOST.replace("r1", "r2")
+    for location, leads_to in (
+        (f"https://{there}{{path}}", media_url(134).replace(MEDIA_HOST, there)),
+        ("file:///etc/passwd", "file:///etc/passwd"),
+    ):
+        youtube.world.scenarios[ID] = Scenario(USUAL, media_faults=(MediaFault("redirect", location=location),))
+        reply = http.request("GET", media_url(134), redirect=False)
+        assert (reply.status, reply.headers["Location"]) == (302, leads_to)
+    youtube.world.scenarios[ID] = Scenario(
+        USUAL, media_faults=(MediaFault("redirect", location=f"https://{there}{{path}}"),)
+    )
+    assert http.request("GET", media_url(134), redirect=True, retries=1).data == USUAL.dash_video.path.read_bytes()
+
+
+SPOILS: dict[str, tuple[Spoil, Callable[[bytes, bytes], bool]]] = {
+    "first half": (spoils.first_half, lambda right, wrong: wrong == right[: len(right) // 2]),
+    "noise": (spoils.noise, lambda right, wrong: len(wrong) == len(right) and wrong[:1000] != right[:1000]),
+    "zeros": (spoils.zeros, lambda right, wrong: len(wrong) == len(right) and not any(wrong)),
+    "noise behind the index": (
+        spoils.noise_behind_the_index,
+        lambda right, wrong: segment_index(wrong) == segment_index(right) and b"moof" not in wrong,
+    ),
+    "noise for samples": (
+        spoils.noise_for_samples,
+        lambda right, wrong: boxes(wrong) == boxes(right) and sum(map(operator.eq, right, wrong)) < len(right) / 10,
+    ),
+    "a playlist": (lambda data: spoils.playlist("file:///a"), lambda right, wrong: wrong.startswith(b"#EXTM3U")),
+    "a long header": (
+        spoils.long_header(1 << 20),
+        lambda right, wrong: [box.end - box.start for box in boxes(wrong)][:2] == [boxes(right)[0].end, 1 << 20],
+    ),
+    "a header that claims too much": (
+        spoils.header_that_claims(50 << 20),
+        lambda right, wrong: len(wrong) == len(right) and boxes(wrong)[1].end > 50 << 20,
+    ),
+    "an index outside the file": (
+        spoils.index_outside_the_file,
+        lambda right, wrong: len(wrong) == len(right) and segment_index(wrong)[0].start > len(wrong),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILS)
+def test_a_spoilt_file_is_served_as_if_it_were_the_video(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager, name: str
+) -> None:
+    spoil, as_told = SPOILS[name]
+    told = call_player(http).data
+    youtube.world.scenarios[ID] = Scenario(USUAL, ("dash", "progressive"), spoilt={134: spoil})
+    assert call_player(http).data == told, "the player knows nothing of it"
+    served = http.request("GET", media_url(134)).data
+    assert as_told(USUAL.dash_video.path.read_bytes(), served)
+    part = http.request("GET", media_url(134), headers={"Range": "bytes=10-19"})
+    assert (part.data, part.headers["Content-Range"]) == (served[10:20], f"bytes 10-19/{len(served)}")
+    assert http.request("GET", media_url(140)).data == USUAL.dash_audio.path.read_bytes(), "the others are left alone"
+
+
+def test_a_file_with_a_long_header_plays_all_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "long.mp4"
+    file.write_bytes(spoils.long_header(1 << 20)(VARIANTS["usual"].dash_video.path.read_bytes()))
+    with av.open(str(file)) as media:
+        assert sum(1 for _ in media.decode(video=0)) == len(VARIANTS["usual"].frame_times)
 
 
 def test_a_passing_fault_of_the_player_passes(youtube: LoopbackYouTube, http: urllib3.ProxyManager) -> None:

@@ -23,10 +23,9 @@ class Span(NamedTuple):
     first: int
     last: int
 
-    def read(self, first: int, last: int) -> bytes:
-        with open(self.file.path, "rb") as content:
-            content.seek(first)
-            return content.read(last - first + 1)
+    @property
+    def content(self) -> bytes:
+        return self.file.read(self.first, self.last)
 
 
 def serve_media(visit: Visit) -> None:
@@ -45,25 +44,29 @@ def serve_media(visit: Visit) -> None:
         span = Span(file, first, span.last if last is None else min(last, span.last))
     if span.first > span.last:
         visit.begin(416, "text/plain", 0, {"Content-Range": f"bytes */{file.size}"})
-    elif fault := visit.world.media_fault(video_id, itag, span.first, span.last):
+    elif fault := visit.world.media_fault(video_id, visit.host, itag, span.first, span.last):
         _answer_badly(visit, span, fault)
     else:
         _begin(visit, span, partial=in_header is not None)
-        visit.send(span.read(span.first, span.last))
+        visit.send(span.content)
 
 
-def _begin(visit: Visit, span: Span, partial: bool, moved: int = 0) -> None:
+def _begin(visit: Visit, span: Span, partial: bool, moved: int = 0, unsaid: bool = False) -> None:
     headers = {"Accept-Ranges": "bytes"}
     if partial:
         headers["Content-Range"] = f"bytes {span.first + moved}-{span.last + moved}/{span.file.size}"
     mime_type = span.file.mime_type.partition(";")[0]
-    visit.begin(206 if partial else 200, mime_type, span.last - span.first + 1, headers)
+    visit.begin(206 if partial else 200, mime_type, None if unsaid else span.last - span.first + 1, headers)
 
 
 def _answer_badly(visit: Visit, span: Span, fault: MediaFault) -> None:
     match fault.kind:
         case "status":
             visit.reply(fault.status, b"", "text/plain", retry_after=fault.retry_after)
+        case "redirect":
+            visit.begin(302, "text/plain", 0, {"Location": fault.location.format(path=visit.path)})
+        case "hang_up":
+            visit.cut(with_reset=True)
         case "html":
             visit.reply(200, CONSENT_PAGE, "text/html")
         case "empty":
@@ -71,24 +74,27 @@ def _answer_badly(visit: Visit, span: Span, fault: MediaFault) -> None:
         case "whole_file":
             whole = Span(span.file, 0, span.file.size - 1)
             _begin(visit, whole, partial=False)
-            visit.send(whole.read(whole.first, whole.last))
+            visit.send(whole.content)
         case "wrong_range":
             _begin(visit, span, partial=True, moved=1000)
-            visit.send(span.read(span.first, span.last))
+            visit.send(span.content)
+        case "unsaid":
+            _begin(visit, span, partial="Range" in visit.headers, unsaid=True)
+            visit.send(span.content)
         case _:
             _stop_inside(visit, span, fault)
 
 
 def _stop_inside(visit: Visit, span: Span, fault: MediaFault) -> None:
     assert fault.at is not None
-    _begin(visit, span, partial="Range" in visit.headers)
-    visit.send(span.read(span.first, fault.at - 1))
+    _begin(visit, span, partial="Range" in visit.headers, unsaid=fault.kind == "cut_unsaid")
+    visit.send(span.file.read(span.first, fault.at - 1))
     match fault.kind:
-        case "cut":
+        case "cut" | "cut_unsaid":
             visit.cut()
         case "reset":
             visit.cut(with_reset=True)
         case "stall":
             visit.stall()
         case "drip":
-            visit.send(span.read(fault.at, span.last), bit_s=DRIP_BIT_S)
+            visit.send(span.file.read(fault.at, span.last), bit_s=DRIP_BIT_S)

@@ -116,6 +116,6 @@ MISHAPS: Mapping[str, Scenario] = {
     "gone-age-18": Scenario(failure=FAILURES["age"]),
     "gone-reg1on": Scenario(failure=FAILURES["region"]),
     "gone-te5t-1": Scenario(failure=FAILURES["unavailable"]),
-    "busy_once-1": Scenario(template(13), player_faults=(PlayerFault("status", 503, times=1),)),
+    "busy_once-1": Scenario(template(13), player_faults=(PlayerFault("status", 503, times=2),)),
     "cut_once-01": Scenario(template(22), media_faults=(MediaFault("cut", after=20_000, times=1),)),
 }

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +35,8 @@ HEAD_BYTES = 1 << 20
 """The header and the index of a fragmented file lie well within these."""
 
 ByteRange = tuple[int, int]
+Spoil = Callable[[bytes], bytes]
+"""Turns a file's bytes into those that are served in their place."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class MediaFile:
     video: Video
     init_range: ByteRange | None = None
     index_range: ByteRange | None = None
+    spoil: Spoil | None = None
 
     @property
     def shape(self) -> Literal["dash", "progressive", "webm"]:
@@ -60,7 +63,15 @@ class MediaFile:
 
     @cached_property
     def size(self) -> int:
-        return self.path.stat().st_size
+        return len(_spoilt(self.path, self.spoil)) if self.spoil else self.path.stat().st_size
+
+    def read(self, first: int, last: int) -> bytes:
+        """The bytes first..last."""
+        if self.spoil:
+            return _spoilt(self.path, self.spoil)[first : last + 1]
+        with open(self.path, "rb") as content:
+            content.seek(first)
+            return content.read(last - first + 1)
 
 
 @dataclass(frozen=True)
@@ -161,6 +172,11 @@ class Video:
             if length > 2 * self.shortest_gop_s and rng.random() < 0.5:
                 yield start + rng.uniform(self.shortest_gop_s, length - self.shortest_gop_s)
             start += length
+
+
+@lru_cache(maxsize=32)
+def _spoilt(path: Path, spoil: Spoil) -> bytes:
+    return spoil(path.read_bytes())
 
 
 @cache

@@ -75,7 +75,10 @@ class Visit(BaseHTTPRequestHandler):
         if length and sys.platform == "linux":
             # urllib3 leaves Nagle's algorithm on towards a proxy: its body waits 40 ms for our acknowledgement.
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return self.rfile.read(length)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionAbortedError
+        return body
 
     def _route(self, path: str) -> None:
         match self.command, path:
@@ -102,12 +105,17 @@ class Visit(BaseHTTPRequestHandler):
         self.begin(status, content_type, len(body), {"Retry-After": retry_after} if retry_after else {})
         self.send(body)
 
-    def begin(self, status: int, content_type: str, length: int, headers: Mapping[str, str] | None = None) -> None:
-        """The head of a reply."""
+    def begin(
+        self, status: int, content_type: str, length: int | None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """The head of a reply. Without a `length` the end of the connection is the end of the body."""
         self.note(status=status)
         self.send_response(status, responses.get(status))
         self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(length))
+        if length is None:
+            self.send_header("Connection", "close")  # which http.server also takes as an order
+        else:
+            self.send_header("Content-Length", str(length))
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()

@@ -12,11 +12,26 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from kinetics.records import Category
-from tests.youtube.videos import MediaFile, Video
+from tests.youtube.videos import MediaFile, Spoil, Video
 
 Shape = Literal["dash", "progressive", "webm"]
 Subset = Literal["train", "validate", "test"]
 ArchiveFault = Literal["missing", "damaged", "cut"]
+MediaFaultKind = Literal[
+    "status",
+    "redirect",
+    "hang_up",
+    "html",
+    "empty",
+    "whole_file",
+    "wrong_range",
+    "unsaid",
+    "cut",
+    "cut_unsaid",
+    "reset",
+    "stall",
+    "drip",
+]
 
 
 class Row(NamedTuple):
@@ -69,13 +84,16 @@ class MediaFault:
     """Something wrong with requests for a video's media.
 
     `cut`, `reset`, `stall` and `drip` strike at byte `at` of the file, or else after `after` bytes of the reply, and
-    only replies that get so far; the other kinds take the place of the reply. The first `skip` requests are spared,
-    then `times` are struck (None: all of them). `itag` narrows the fault to one file.
+    only replies that get so far; so does `cut_unsaid`, a cut in a reply that does not say how long it is. The other
+    kinds take the place of the reply: `unsaid` is right but for its length, `hang_up` ends the connection instead. The
+    first `skip` requests are spared, then `times` are struck (None: all of them). `itag` narrows the fault to one file.
     """
 
-    kind: Literal["status", "cut", "reset", "stall", "drip", "html", "empty", "whole_file", "wrong_range"]
+    kind: MediaFaultKind
     status: int = 403
     retry_after: str | None = None
+    location: str = ""
+    """Where the kind `redirect` leads to; `{path}` is what was asked for. A host that it names answers well."""
     at: int | None = None
     after: int = 0
     times: int | None = None
@@ -88,7 +106,8 @@ class Scenario:
     """One video id: its files and what is said about it; either a `video` or a `failure`.
 
     `clients` names other shapes for some clients (`{"ANDROID": ("progressive",)}`); `renditions` are further sizes of
-    the same video. A dubbed video has a second sound track, in another language, whose file is not there.
+    the same video. A dubbed video has a second sound track, in another language, whose file is not there. `spoilt`
+    says, by itag, what is done to a file before it is served (spoils.py); the player knows nothing of it.
     """
 
     video: Video | None = None
@@ -99,6 +118,7 @@ class Scenario:
     failure: Failure | None = None
     player_faults: tuple[PlayerFault, ...] = ()
     media_faults: tuple[MediaFault, ...] = ()
+    spoilt: Mapping[int, Spoil] = field(default_factory=dict)
 
     @property
     def videos(self) -> tuple[Video, ...]:
@@ -116,8 +136,9 @@ class Scenario:
         return list(offered.values())
 
     def file(self, itag: int) -> MediaFile | None:
-        """The file behind an itag, whichever client was told of it."""
-        return next((video.files[itag] for video in self.videos if itag in video.files), None)
+        """The file behind an itag as it is served, whichever client was told of it."""
+        file = next((video.files[itag] for video in self.videos if itag in video.files), None)
+        return replace(file, spoil=self.spoilt[itag]) if file and itag in self.spoilt else file
 
 
 @dataclass(frozen=True)
@@ -211,10 +232,10 @@ class World:
                 return fault
         return None
 
-    def media_fault(self, video_id: str, itag: int, first: int, last: int) -> MediaFault | None:
+    def media_fault(self, video_id: str, host: str, itag: int, first: int, last: int) -> MediaFault | None:
         """The fault that spoils this request for the bytes first..last, if one does; its `at` is then set."""
         for number, fault in enumerate(self.scenario(video_id).media_faults):
-            if fault.itag not in (None, itag):
+            if fault.itag not in (None, itag) or f"//{host}" in fault.location:
                 continue
             at = first + fault.after if fault.at is None else fault.at
             if fault.kind in STRIKES_INSIDE and not first <= at <= last:
@@ -229,7 +250,7 @@ class World:
             return skip < self._seen[key] and (times is None or self._seen[key] <= skip + times)
 
 
-STRIKES_INSIDE = frozenset({"cut", "reset", "stall", "drip"})
+STRIKES_INSIDE = frozenset({"cut", "cut_unsaid", "reset", "stall", "drip"})
 
 FAILURES: dict[str, Failure] = {
     "private": Failure(
