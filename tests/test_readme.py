@@ -61,6 +61,19 @@ def test_every_file_the_readme_names_is_there() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_every_promise_names_tests_that_are_there() -> None:
+    text = README.read_text()
+    promises = text[text.index("## What it promises") : text.index("## Options")]
+    shown_by = re.findall(r"^\| \*\*.*\| `(?:-m soak )?(.*)` \|$", promises, re.MULTILINE)
+    assert len(shown_by) >= 10
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-n", "0", "-m", "soak or not soak"]
+    tests = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for arguments in (*shown_by, *re.findall(r"`python -m pytest (tests/[^`]*)`", text)):
+        places, _, name = arguments.partition(" -k ")
+        for place in places.split():
+            assert any(test.startswith(place) and name in test for test in tests), arguments
+
+
 def test_the_command_without_a_network_runs_as_it_stands(tmp_path: Path) -> None:
     python, *rest = command_after("without a network")
     assert python == "python"
