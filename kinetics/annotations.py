@@ -282,7 +282,7 @@ def _cells(file: _File) -> tuple[pd.DataFrame, list[str]]:
 
     `label` and `split` are there if the file has them; `surplus` holds what a row has beyond the header.
     """
-    if sum(map(file.data.count, (b",", b"\n", b"\r", b"[", b"{"))) > MAX_CELLS:
+    if sum(map(file.data.count, (b",", b"\n", b"\r", b"[", b"{", b"\0"))) > MAX_CELLS:
         raise Fatal(f"{file.name} has more than {MAX_CELLS:,} cells, too many for annotations. Name another file.")
     kind = file.path.suffix.lower()
     start = file.data[:1000].removeprefix(codecs.BOM_UTF8).lstrip()
