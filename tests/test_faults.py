@@ -35,7 +35,7 @@ from tests.youtube.world import (
     Shape,
 )
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(1800)]  # they share their runs
+pytestmark = pytest.mark.timeout(1800)  # the first of them waits for the runs that all share
 TIMEOUT_S = 300.0
 """The program's own, for one clip."""
 SHORT_TIMEOUT_S = 50.0
