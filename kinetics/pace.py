@@ -295,12 +295,14 @@ class _Spacing:
         self._patience = self._bans_to_go = BANS_UNTIL_SPREAD
         self._allowance = 0  # clips that YouTube lets through, as far as is known, before it minds how fast they come
         self._setbacks = 0  # spacings that were refused since one was last proven enough
-        self._opened_at = self._spaced_at = self._ban_s = 0.0
+        self._opened_at = math.inf
+        self._spaced_at = self._ban_s = 0.0
         self._refused_at: float | None = None
         self._asked_at = 0.0  # when it was last refused
         self._sent = self._sent_spaced = 0  # since the door opened, and since the present spacing began
 
     def sent(self, now: float) -> None:
+        self._opened_at = min(self._opened_at, now)
         self._sent += 1
         self._sent_spaced += 1
         if self.seconds and self._sent_spaced > PROOF * self._allowance:

@@ -71,12 +71,13 @@ def simulate(
     clips: Iterable[Clip],
     answer: Answer,
     *,
+    start: float = 0.0,
     until: float = float("inf"),
     ask_s: Callable[[], float] = lambda: 0.25,
     work_s: Callable[[], float] = lambda: 4.0,
 ) -> Run:
     """Play a pool: hand out as the pace says, `ask_s` for the player call, `work_s` for the rest if it was good."""
-    run = Run()
+    run = Run(now=start)
     new = iter(clips)
     upcoming = next(new, None)
     again: deque[Clip] = deque()
@@ -522,6 +523,14 @@ def test_the_pace_is_found_again_when_the_limit_changes(before: Throttle, after:
     late = sum(at > end - 3 * DAY for at, _ in run.outcomes)
     assert late >= 0.9 * after.best * 3 * DAY
     assert max(throttle.met_closed) <= 3
+
+
+def test_it_is_all_the_same_what_the_clock_shows_at_the_start() -> None:
+    sends = []
+    for start in (0.0, 2.0**20):
+        run = simulate(Pace(16), new_clips(), Throttle(300, HOUR, HOUR), start=start, until=start + DAY)
+        sends.append([at - start for at, _ in run.sends])
+    assert sends[0] == pytest.approx(sends[1], abs=0.01)
 
 
 def test_it_is_told_when_clips_are_spread_and_that_they_are_not_where_it_is_in_vain() -> None:
