@@ -116,9 +116,9 @@ def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:
 def whole_or_absent(final: Path, partial: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path; when the block ends well, move what was written there to its final name.
 
-    The temporary file lies on the same file system (in `partial`, else beside the final name) under a name that no
-    other process uses, and is gone afterwards whatever happened. It is synced before the move, so that a power cut
-    cannot leave an empty file under the final name either.
+    The temporary file lies in `partial`, else beside the final name, under a name that no other process uses, and is
+    gone afterwards whatever happened. It is synced before the move, so that a power cut cannot leave an empty file
+    under the final name either. Where a link leads to another file system, which no move can reach, a copy is moved.
     """
     folder = partial or final.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,13 @@ def whole_or_absent(final: Path, partial: Path | None = None) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         final.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(temporary, final)
+        try:
+            os.replace(temporary, final)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with whole_or_absent(final) as copy:
+                shutil.copyfile(temporary, copy)
     finally:
         temporary.unlink(missing_ok=True)
 

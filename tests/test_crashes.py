@@ -212,7 +212,7 @@ class TestKills:
     @pytest.mark.soak
     @pytest.mark.timeout(3600)
     def test_300_kills_of_workers_in_one_run(self, make_bench: MakeBench) -> None:
-        rows, odd = mixed(1200)
+        rows, odd = mixed(2000)
         bench = make_bench(rows, odd)
         chance, killed, began = random.Random(3), 0, time.monotonic()
         with LoopbackYouTube(bench.world) as youtube:
@@ -221,7 +221,7 @@ class TestKills:
                     if crew := workers(process.pid):
                         kill(chance.choice(crew))
                         killed += 1
-                    time.sleep(chance.uniform(0.05, 0.5))
+                    time.sleep(chance.uniform(0.02, 0.2))
                 out, _ = process.communicate(timeout=1200)
                 assert_nobody_left(process)
             assert (killed, process.returncode) == (300, 1), out

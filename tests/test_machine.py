@@ -9,6 +9,7 @@ import csv
 import os
 import shutil
 import subprocess
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.bench import PATIENCE_S, Bench, Run, kill, many_rows, wait_until, wor
 from tests.youtube.world import FAILURES, Row, Scenario, Throttle
 
 MakeBench = Callable[..., Bench]
+GONE = Scenario(failure=FAILURES["private"])
 COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
 OPEN_FILES = 128
@@ -207,6 +209,23 @@ def no_override(make_bench: MakeBench) -> Iterator[Bench]:
     yield bench
     for path in (bench.folder, *bench.folder.rglob("*")):
         path.chmod(0o755)  # else a user who is not root could not clear it away
+
+
+@pytest.mark.parametrize("linked", ["Kinetics700", "Kinetics700/val", "Kinetics700/val/tai_chi"])
+def test_a_data_set_that_a_link_puts_on_another_disk_is_written_there(make_bench: MakeBench, linked: str) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        bench = make_bench([*many_rows(3), Row("tai chi", "is-private1", 0, 10)], {"is-private1": GONE})
+        if os.stat(elsewhere).st_dev == os.stat(bench.folder).st_dev:
+            pytest.skip("there is no other disk")
+        link = bench.folder / linked
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(elsewhere, target_is_directory=True)
+        assert bench.run(*COPY).code == 0
+        assert set(bench.errors()) == {"is-private1"}
+        assert len(list(Path(elsewhere).rglob("*.mp4"))) == 3
+        assert not list(bench.folder.rglob("*.part"))
+        assert not list(Path(elsewhere).rglob("*.part"))
+        assert bench.run(*COPY).requests[0].video_id == "is-private1"
 
 
 class TestOutputFolder:

@@ -45,7 +45,7 @@ KILLS = (0.03, 0.08, 0.13, 0.18, 0.85)
 """Where in the run a worker is killed; mostly early, so that some live long enough to be compared with themselves."""
 STALLS = (0.02, 0.05, 0.1, 0.15)
 """Where a clip's media stall until its time is up, which costs its worker too."""
-BOTH_ENGINES = (0.2, 0.24)
+BOTH_ENGINES = (0.1, 0.3)
 """Between these the first engine fails every other time, so that all workers have loaded the second one then."""
 
 DASH = Scenario(Video(8, moving=False))
