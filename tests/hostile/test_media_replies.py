@@ -109,7 +109,9 @@ class Reply:
         elif self.length != "none":
             head.append(f"Content-Length: {self.length}")
         interim = b"HTTP/1.1 100 Continue\r\n\r\n" * self.interim
-        return interim + "\r\n".join([*head, "", ""]).encode("latin-1", "replace") + body[: self.cut] + self.extra
+        # Behind a body that is cut short, more would be its next bytes, and wrong ones: that no reader can know.
+        sent = body + self.extra if self.cut is None else body[: self.cut]
+        return interim + "\r\n".join([*head, "", ""]).encode("latin-1", "replace") + sent
 
 
 class Scripted(LoopbackYouTube):
