@@ -16,7 +16,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from kinetics import reuse
 from kinetics.annotations import Annotations, load
 from kinetics.engines import NAMES
 from kinetics.errors import Fatal
@@ -35,8 +36,8 @@ from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger, one_line
 from kinetics.pace import GaveUp, Pace, Pause, Spread
 from kinetics.plan import Plan, Tier, make_plan
-from kinetics.pool import run
-from kinetics.records import SPLIT_OF, Category, Outcome, Subset
+from kinetics.pool import run, warm_up
+from kinetics.records import SPLIT_OF, Category, Outcome, Split, Subset
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -81,22 +82,28 @@ def download(args: argparse.Namespace) -> int:
     engines = _with_cookies(args.engine, args.cookies)
     rate_file = layout.partial(SPLIT_OF[subsets[0]]) / "rate"
     job = Download(layout, args.cut, engines, args.max_height, args.cookies, args.limit_rate, rate_file)
+    if args.proxy:  # where every client looks, here and in the workers
+        os.environ.update(dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), args.proxy))
+    if not args.dry_run:
+        warm_up(job)
     annotations = _load(args)
     with ExitStack() as stack:
         if not args.dry_run:
             _lock(stack, layout, subsets)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in subsets}
         plan = make_plan(annotations, layout, ledgers, args.cut, args.retry)
-        print(_announcement(args, layout, plan), flush=True)
+        elsewhere = [] if args.no_reuse else reuse.find(plan, layout)
+        print(_announcement(args, layout, plan, reuse.count(elsewhere)), flush=True)
         if args.dry_run:
             return DONE
+        plan = _reuse(args, layout, plan, elsewhere, ledgers)
         for ledger in ledgers.values():
-            stack.enter_context(ledger)
+            stack.enter_context(ledger) if plan.todo else ledger.compact()
         events = run(
             job,
             plan.clips(),
             workers=args.workers,
-            timeout_s=args.timeout or (3600.0 if args.cut == "none" else 300.0),
+            timeout_s=args.timeout or _patience(args),
             pace=Pace(args.workers, args.rate),
         )
         stack.callback(events.close)
@@ -147,10 +154,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     what.add_argument(
         "--cut",
-        choices=("exact", "keyframe", "none"),
-        default="exact",
-        help="exact: re-encoded, begins at the very frame; keyframe: copied, begins up to some seconds early; "
-        "none: the whole video (default: exact)",
+        choices=("smart", "exact", "keyframe", "none"),
+        default="smart",
+        help="smart: begins at the very frame, re-encoded up to the first keyframe, copied from there; exact: the same "
+        "frames, all re-encoded; keyframe: copied, begins up to some seconds early; none: the whole video "
+        "(default: smart)",
     )
     what.add_argument(
         "--max-height",
@@ -185,7 +193,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--timeout",
         type=_positive(float),
         metavar="SECONDS",
-        help="most time for one clip (default: 300; with --cut none 3600)",
+        help="most time for one clip (default: 300, with --cut none 3600; longer where --limit-rate needs it)",
     )
     how.add_argument("--rate", type=_positive(float), metavar="PER_HOUR", help="most clips an hour (default: no limit)")
     how.add_argument(
@@ -193,6 +201,11 @@ def make_parser() -> argparse.ArgumentParser:
         type=_rate,
         metavar="BYTES",
         help="most bytes a second, all workers together, such as 500K or 5M (default: no limit)",
+    )
+    how.add_argument(
+        "--no-reuse",
+        action="store_true",
+        help="fetch what another version's folder beside this one already has, too, instead of linking it",
     )
     how.add_argument(
         "--cookies", type=Path, metavar="FILE", help="cookies.txt of your own login; only yt-dlp can send it"
@@ -223,6 +236,12 @@ def _rate(text: str) -> float:
     if not match or not float(match[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes such as 500K or 5M")
     return float(match[1]) * {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}[match[2].upper()]
+
+
+def _patience(args: argparse.Namespace) -> float:
+    """Seconds for one clip: what it usually never takes, and its share of a limited line."""
+    usual_s, most_bytes = (3600.0, 2e8) if args.cut == "none" else (300.0, 5e6)
+    return usual_s + (args.workers * most_bytes / args.limit_rate if args.limit_rate else 0.0)
 
 
 def _folder(text: str) -> Path:
@@ -270,8 +289,6 @@ def _with_cookies(engines: tuple[str, ...], cookies: Path | None) -> tuple[str, 
 
 
 def _load(args: argparse.Namespace) -> Annotations:
-    if args.proxy:  # where every client looks, here and in the workers
-        os.environ.update(dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), args.proxy))
     with tqdm(desc="annotations", unit="B", unit_scale=True, delay=0.5, leave=False) as bar:
 
         def progress(done: int, total: int | None) -> None:
@@ -302,7 +319,33 @@ def _lock(stack: ExitStack, layout: Layout, subsets: Sequence[Subset]) -> None:
         stack.callback(layout.discard_partial, subset)
 
 
-def _announcement(args: argparse.Namespace, layout: Layout, plan: Plan) -> str:
+def _reuse(
+    args: argparse.Namespace,
+    layout: Layout,
+    plan: Plan,
+    elsewhere: reuse.Elsewhere,
+    ledgers: Mapping[Split, Ledger],
+) -> Plan:
+    """Link what other versions have, and return what is left to do."""
+    found = reuse.count(elsewhere)
+    if not found:
+        return plan
+    linked = []
+    with _bar("reuse", found) as bar:
+        for row, clip, folders in reuse.candidates(plan, elsewhere):
+            try:
+                if reuse.take(clip, folders, layout, args.cut, args.max_height):
+                    ledgers[clip.split].forget(clip.key)
+                    linked.append(row)
+            except OSError as error:
+                raise cannot_write(error, layout.folder) from error
+            bar.update()
+    plan = plan.linked(linked)
+    print(f"{len(linked):,} linked from other versions' folders; {plan.todo:,} to do", flush=True)
+    return plan
+
+
+def _announcement(args: argparse.Namespace, layout: Layout, plan: Plan, elsewhere: int) -> str:
     what = "videos" if args.cut == "none" else "clips"
     kinds = (
         (Tier.NEVER_TRIED, "never tried"),
@@ -315,6 +358,7 @@ def _announcement(args: argparse.Namespace, layout: Layout, plan: Plan) -> str:
         f"Kinetics{args.version} {args.subset}: {plan.wanted:,} {what} wanted, {plan.count(Tier.ON_DISK):,} on disk"
         + (f", {known}" if known else "")
         + (f"; {plan.todo:,} to do" if plan.todo else "; nothing to do")
+        + (f", {elsewhere:,} perhaps by a link to another version's folder" if elsewhere else "")
         + (f" ({left_out:,} left out by --retry {args.retry})" if left_out else "")
         + f" -> {layout.folder}"
     )
@@ -387,20 +431,24 @@ class _Lines:
 
 @contextmanager
 def _progress(args: argparse.Namespace, plan: Plan) -> Iterator[_Progress]:
+    with _bar(f"{args.version} {args.subset}", plan.todo) as bar:
+        yield _Progress(bar)
+
+
+def _bar(what: str, total: int) -> tqdm[None]:
     terminal = sys.stderr.isatty()
     tqdm.monitor_interval = 0  # its thread would take signals, and `refresh` does its work
-    with tqdm(
-        total=plan.todo,
-        desc=f"{args.version} {args.subset}",
+    return tqdm(
+        total=total,
+        desc=what,
         bar_format=BAR,
         smoothing=0,  # pauses belong to the speed: an estimate without them would promise too much
         file=sys.stderr if terminal else _Lines(),
         dynamic_ncols=terminal,
         mininterval=0.1 if terminal else QUIET_S,
         miniters=1,
-        disable=not plan.todo,
-    ) as bar:
-        yield _Progress(bar)
+        disable=not total,
+    )
 
 
 def _explained(event: Pause | Spread) -> str:
@@ -418,9 +466,10 @@ def _explained(event: Pause | Spread) -> str:
 
 
 def _summary(args: argparse.Namespace, plan: Plan, tally: Counter[Category | None], ledgers: Iterable[Ledger]) -> str:
-    done = tally[None]
-    there = plan.count(Tier.ON_DISK) + done
-    lines = [f"Kinetics{args.version} {args.subset}: {there:,} of {plan.wanted:,} on disk, {done:,} of them new"]
+    done, linked = tally[None], plan.count(Tier.LINKED)
+    there = plan.count(Tier.ON_DISK) + linked + done
+    new = f"{done:,} of them new" + (f", {linked:,} linked from other versions" if linked else "")
+    lines = [f"Kinetics{args.version} {args.subset}: {there:,} of {plan.wanted:,} on disk, {new}"]
     failures = {category: count for category, count in tally.most_common() if category}
     lines += [
         f"  {count:8,}  {category:14}  {'gone' if category.gone else 'may work later'}"

@@ -27,6 +27,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
+import numpy as np
 import pandas as pd
 import platformdirs
 import urllib3
@@ -64,7 +65,8 @@ SUBSET_WORDS: dict[str, Subset] = {
     "testing": "test",
 }
 
-YOUTUBE_ID = r"[A-Za-z0-9_-]{11}"
+YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+YOUTUBE_IDS = re.compile(r"[A-Za-z0-9_-]*")
 MAX_SECONDS = 1_000_000
 MAX_LABEL_BYTES = 200
 MAX_CELL = 1 << 17
@@ -74,6 +76,8 @@ MAX_FILE = 1 << 28
 """Bytes of one file; the largest of Kinetics has about 150 MB, as JSON."""
 MAX_ARCHIVE = 1 << 30
 MAX_MEMBERS = 10_000
+AT_ONCE = 1024
+"""So many rows become plain values in one step, which is faster than one by one."""
 MAX_SHOWN = 60
 NAMED = 3
 """How many of the rows that it counts a warning names."""
@@ -97,13 +101,15 @@ class Annotations:
 
     frame: pd.DataFrame
     """Columns youtube_id, time_start and time_end (float64, seconds, to the millisecond), label ('' where there is
-    none) and split (train, val or test); unique by (youtube_id, time_start, time_end, split)."""
+    none) and split (train, val or test), these two categorical; unique by (youtube_id, time_start, time_end, split)."""
     warnings: tuple[str, ...]
     """One text for each cause, with the number of rows and the first few of them."""
 
     def clips(self) -> Iterator[Clip]:
-        """The rows as clips, made one at a time, so that memory does not grow with the list."""
-        return map(Clip, *(self.frame[column] for column in ALIASES))
+        """The rows as clips, made as they are asked for, so that memory does not grow with the list."""
+        for first in range(0, len(self), AT_ONCE):
+            rows = self.frame.iloc[first : first + AT_ONCE]
+            yield from map(Clip, *(rows[column].tolist() for column in ALIASES))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -153,11 +159,11 @@ def _load(path: Path, subset: Subset | Literal["all"]) -> Annotations:
     frames = []
     for part, file in files.items():
         frame, remarks = _usable(file, part)
-        frames.append(frame)
+        frames += [] if frame.empty else [frame]
         warnings += [f"{file.name}: {remark}" for remark in remarks]
-    table = pd.concat(frames, ignore_index=True)
-    if table.empty:
+    if not frames:
         raise Fatal(" ".join([f"{path} holds no usable row: get it again, or name another file.", *warnings]))
+    table = pd.concat(frames, ignore_index=True).astype({"label": "category", "split": "category"})
     return Annotations(table, tuple(warnings))
 
 
@@ -280,9 +286,10 @@ def _regular_members(tar: tarfile.TarFile) -> dict[PurePath, tarfile.TarInfo]:
 def _cells(file: _File) -> tuple[pd.DataFrame, list[str]]:
     """All cells as stripped text under our column names, by line or entry number, and what to warn of.
 
-    `label` and `split` are there if the file has them; `surplus` holds what a row has beyond the header.
+    All but the ids are categorical: what they hold repeats, so that each text is looked at once. `label` and `split`
+    are there if the file has them; `surplus` holds what a row has beyond the header.
     """
-    if sum(map(file.data.count, (b",", b"\n", b"\r", b"[", b"{", b"\0"))) > MAX_CELLS:
+    if len(file.data) - len(file.data.translate(None, b",\n\r[{\0")) > MAX_CELLS:
         raise Fatal(f"{file.name} has more than {MAX_CELLS:,} cells, too many for annotations. Name another file.")
     kind = file.path.suffix.lower()
     start = file.data[:1000].removeprefix(codecs.BOM_UTF8).lstrip()
@@ -302,13 +309,16 @@ def _read_csv(file: _File) -> tuple[pd.DataFrame, list[str]]:
     body = data.split(b"\n", lines.line_num)[-1]
     # pandas takes the width of the table from its lines: this one has a column more than the header, for surplus cells.
     ruler = b"," * len(header) + b"\n"
+    # Text as it stands: an id may look like a number, a label like NA.
+    kinds: dict[int, Any] = dict.fromkeys([*columns.values(), len(header)], "category")
+    kinds[columns["youtube_id"]] = object
     try:
         table = pd.read_csv(
             io.BytesIO(ruler + body),
             header=None,
             names=range(len(header) + 1),
-            usecols=[*columns.values(), len(header)],
-            dtype=object,  # text as it stands: an id may look like a number, a label like NA
+            usecols=[*kinds],
+            dtype=kinds,
             na_filter=False,
             skip_blank_lines=False,  # so that row numbers are line numbers
             low_memory=False,  # with it pandas 2 measures the width chunk by chunk
@@ -320,8 +330,7 @@ def _read_csv(file: _File) -> tuple[pd.DataFrame, list[str]]:
     remarks = [f"{swallowed:,} line ends stand inside quoted cells. Is a quote left open?"] if swallowed else []
     table = table.rename(columns={at: name for name, at in columns.items()} | {len(header): "surplus"})
     table.index = pd.RangeIndex(lines.line_num, lines.line_num + len(table), name="line")
-    table = table.apply(lambda column: column.str.strip())
-    return table[(table != "").any(axis=1)], remarks
+    return _without_blanks(_stripped(table)), remarks
 
 
 def _read_json(file: _File) -> tuple[pd.DataFrame, list[str]]:
@@ -334,7 +343,7 @@ def _read_json(file: _File) -> tuple[pd.DataFrame, list[str]]:
     columns = _columns(names, file.name)
     table = {column: [_text(record.get(names[at])) for record in records] for column, at in columns.items()}
     index = pd.RangeIndex(1, len(records) + 1, name="entry")
-    return pd.DataFrame({**table, "surplus": ""}, index=index, dtype=object), []
+    return _stripped(pd.DataFrame({**table, "surplus": ""}, index=index, dtype=object)), []
 
 
 def _records(content: object) -> Iterator[dict[str, Any]]:
@@ -364,7 +373,7 @@ def _text(value: object) -> str:
         return ""
     if not isinstance(value, str | int | float):
         return f"\x1a{type(value).__name__}"  # no rule below lets it pass: a list where a label belongs is a bad row
-    return str(value).replace("\0", "\ufffd").strip()  # pandas 2 takes texts that differ behind a NUL for the same
+    return str(value).replace("\0", "\ufffd")  # pandas 2 takes texts that differ behind a NUL for the same
 
 
 def _columns(header: Sequence[str], name: str) -> dict[str, int]:
@@ -386,6 +395,24 @@ def _squeezed(title: str) -> str:
     return re.sub(r"[\W_]+", "", title.lower())
 
 
+def _stripped(table: pd.DataFrame) -> pd.DataFrame:
+    """The cells without the spaces around them, as categories but for the ids."""
+    ids = pd.Series([*map(str.strip, table["youtube_id"])], index=table.index, dtype=object)
+    return pd.DataFrame({name: ids if name == "youtube_id" else _categories(cells) for name, cells in table.items()})
+
+
+def _categories(column: pd.Series[str]) -> pd.Series[str]:
+    codes, texts = pd.factorize(column)
+    merged, stripped = pd.factorize(np.array([text.strip() for text in texts], dtype=object))
+    return pd.Series(pd.Categorical.from_codes(merged[codes], pd.Index(stripped, dtype=object)), index=column.index)
+
+
+def _without_blanks(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that hold anything."""
+    without_id = table[table["youtube_id"] == ""]
+    return table.drop(without_id.index[(without_id == "").all(axis=1)])
+
+
 # --- which rows are clips ---
 
 
@@ -394,7 +421,7 @@ def _usable(file: _File, part: Subset | None) -> tuple[pd.DataFrame, list[str]]:
     cells, remarks = _cells(file)
     if cells.empty:
         remarks.append("it holds no rows.")
-    label = cells["label"] if "label" in cells else pd.Series("", index=cells.index, dtype=object)
+    label = cells["label"] if "label" in cells else _same(cells, "")
     split, differs = _splits(cells, file, part)
     rows = pd.DataFrame(
         {
@@ -406,28 +433,29 @@ def _usable(file: _File, part: Subset | None) -> tuple[pd.DataFrame, list[str]]:
         }
     )
     in_order = rows["time_start"] < rows["time_end"]
-    misnamed = [text for text in label.unique() if not _can_be_folder(text)]
+    fit = np.array([*map(_can_be_folder, label.cat.categories)], dtype=bool)
     rules = [
         ("there are more cells than in the header", ["youtube_id", "surplus"], cells["surplus"] == ""),
-        ("the id is not 11 of A-Z a-z 0-9 _ -", ["youtube_id"], cells["youtube_id"].str.fullmatch(YOUTUBE_ID)),
+        ("the id is not 11 of A-Z a-z 0-9 _ -", ["youtube_id"], _are_ids(cells["youtube_id"])),
         (f"the times are not 0 <= start < end <= {MAX_SECONDS} s", ["time_start", "time_end"], in_order),
-        ("the label cannot be the name of a folder", ["label"], ~label.isin(misnamed)),
+        ("the label cannot be the name of a folder", ["label"], pd.Series(fit[label.cat.codes], index=cells.index)),
         ("the split is none of train, validate and test", ["split"], split.notna()),
     ]
     good = pd.Series(True, index=cells.index)
     for cause, columns, passed in rules:
-        bad = cells[good & ~passed]
+        bad = cells[good & ~passed].astype(object)
         if bad.map(len).gt(MAX_CELL).any(axis=None):
             raise Fatal(f"{file.name} has a cell of more than {MAX_CELL:,} characters. Is a quote left open? Mend it.")
         remarks += _left_out(bad.reindex(columns=columns), cause)
         good &= passed
     rows, repeats = _without_repeats(rows[good])
-    return rows.astype({"youtube_id": str, "label": str, "split": str}), [*remarks, *differs, *repeats]
+    rows["label"] = rows["label"].cat.remove_unused_categories()  # a label that was left out is none
+    return rows.astype({"youtube_id": str}), [*remarks, *differs, *repeats]
 
 
 def _splits(cells: pd.DataFrame, file: _File, part: Subset | None) -> tuple[pd.Series[str], list[str]]:
     """The split of each row, missing where its cell names none, and what to warn of."""
-    named = {text: _subset_in(text) for text in cells["split"].unique()} if "split" in cells else {}
+    named = {text: _subset_in(text) for text in cells["split"].cat.categories} if "split" in cells else {}
     found = {subset for subset in named.values() if subset}
     if part is None and found:
         return cells["split"].map({text: SPLIT_OF[subset] for text, subset in named.items() if subset}), []
@@ -439,15 +467,26 @@ def _splits(cells: pd.DataFrame, file: _File, part: Subset | None) -> tuple[pd.S
         )
     # Few-shot files keep the original split in this column, so it does not overrule the person who named the file.
     differs = f"its split column says {' and '.join(sorted(found))}, but all rows are taken as {part}."
-    return pd.Series(SPLIT_OF[part], index=cells.index, dtype=object), [differs] if found - {part} else []
+    return _same(cells, SPLIT_OF[part]), [differs] if found - {part} else []
+
+
+def _same(cells: pd.DataFrame, text: str) -> pd.Series[Any]:
+    """A categorical column with one text in all rows."""
+    return pd.Series(text, index=cells.index, dtype=pd.CategoricalDtype([text]))
+
+
+def _are_ids(column: pd.Series[str]) -> pd.Series[bool]:
+    """Which cells are ids; nearly always all are, so that is looked at first."""
+    if {*map(len, column)} <= {11} and YOUTUBE_IDS.fullmatch("".join(column)):
+        return pd.Series(True, index=column.index)
+    return column.map(YOUTUBE_ID.fullmatch).notna()
 
 
 def _seconds(column: pd.Series[str]) -> pd.Series[float]:
     """A column of text as times to the millisecond, NaN where it is none."""
-    codes, texts = pd.factorize(column.to_numpy())  # a few hundred distinct times, each converted once
-    seconds = pd.Series(pd.to_numeric(texts, errors="coerce"), dtype="float64")
+    seconds = pd.Series(pd.to_numeric(column.cat.categories.to_numpy(), errors="coerce"), dtype="float64")
     seconds = seconds.where(seconds.between(0, MAX_SECONDS)).round(3) + 0.0  # no -0.0, which prints as another time
-    return seconds.take(codes).set_axis(column.index)
+    return seconds.take(column.cat.codes.to_numpy()).set_axis(column.index)
 
 
 def _can_be_folder(label: str) -> bool:
@@ -459,7 +498,9 @@ def _can_be_folder(label: str) -> bool:
 def _without_repeats(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """The first row of each clip, and what to warn of."""
     clip = ["youtube_id", "time_start", "time_end"]
-    twins = rows[rows.duplicated([*clip, "split"], keep=False)]
+    ids = rows["youtube_id"]
+    again = rows[ids.isin(ids[ids.duplicated()])].astype({"label": object, "split": object})
+    twins = again[again.duplicated([*clip, "split"], keep=False)]
     kept = twins.groupby([*clip, "split"])["label"].transform("first")
     repeats = twins.assign(kept=kept)[twins.duplicated([*clip, "split"])]
     same = repeats["label"] == repeats["kept"]

@@ -49,6 +49,8 @@ class Format:
     original: bool = True
     """Not dubbed, not evened out in loudness (DRC), not upscaled."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    header_bytes: int | None = None
+    """How far the header and the index of an adaptive file reach, where the reply says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,8 @@ class Pytube:
             _check_reply(reply, video_id)
             streams = [stream for stream in video.streams if not getattr(stream, "is_sabr", False)]
             duration_s = _number(_at(reply, "videoDetails").get("lengthSeconds"))
-            return [_from_stream(stream) for stream in streams], duration_s
+            ends = _index_ends(reply)
+            return [_from_stream(stream, ends.get(str(stream.itag))) for stream in streams], duration_s
 
     def _ask_visitor(self, module: ModuleType, video_id: str) -> str:
         """pytubefix would do this itself, but pass over a refusal and knock again."""
@@ -484,7 +487,18 @@ def _lines(width: object, height: object) -> int | None:
     return int(min(sides)) if sides else None
 
 
-def _from_stream(stream: Any) -> Format:
+def _index_ends(reply: Mapping[str, object]) -> dict[str, int]:
+    """Where the index ends of each adaptive file, by itag; of several with one itag, in the longest."""
+    ends: dict[str, int] = {}
+    offered = _at(reply, "streamingData").get("adaptiveFormats")
+    for one in offered if isinstance(offered, list) else ():
+        if last := _number(_at(one, "indexRange").get("end")):
+            itag = str(one.get("itag"))
+            ends[itag] = max(ends.get(itag, 0), int(last) + 1)
+    return ends
+
+
+def _from_stream(stream: Any, header_bytes: int | None) -> Format:
     """A format from pytube's or pytubefix's Stream."""
     named = re.match(r"\d+", str(stream.resolution or ""))
     dubbed = getattr(stream, "includes_multiple_audio_tracks", False) and not stream.is_default_audio_track
@@ -498,6 +512,7 @@ def _from_stream(stream: Any) -> Format:
         or (int(named[0]) if named else None),
         bitrate=_number(stream.bitrate) or 0.0,
         original=not dubbed and not getattr(stream, "is_drc", False),
+        header_bytes=header_bytes,
     )
 
 

@@ -18,6 +18,7 @@ from kinetics.records import SPLIT_OF, Clip, Cut, Split, Subset
 
 UNLABELED = "_unlabeled"
 _NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "file too large"}
+_NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _IN_THE_WAY = {errno.EEXIST: "a file", errno.ENOTDIR: "a file", errno.EISDIR: "a folder"}
 
 
@@ -38,7 +39,7 @@ class Layout:
 
     def clip(self, clip: Clip) -> Path:
         """The final path of a clip."""
-        return self.folder / relative_path(clip.youtube_id, clip.time_start, clip.time_end, clip.label, clip.split)
+        return self.folder / clip.split / label_folder(clip.label) / clip_name(*clip.key)
 
     def whole(self, youtube_id: str) -> Path:
         """The final path of a whole video (`--cut none`)."""
@@ -61,27 +62,29 @@ class Layout:
     def stats(self, subset: Subset) -> Path:
         return self.root / f"Kinetics{self.version}_{subset}_stats.csv"
 
-    def clips_on_disk(self, split: Split) -> set[str]:
-        """The relative paths of all clips of a split, in one walk: 650,000 single look-ups would take minutes."""
-        return {
-            f"{split}/{label.name}/{file.name}"
-            for label in _entries(self.folder / split)
-            for file in _entries(label.path)
-            if file.name.endswith(".mp4")
-        }
+    def clips_on_disk(self, split: Split, label: str) -> set[str]:
+        """The names of what is in the folder of a label."""
+        return set(names_in(self.folder / split / label_folder(label)))
 
     def wholes_on_disk(self) -> set[str]:
         """The ids whose whole video is there."""
-        return {file.name[:-4] for file in _entries(self.folder / "whole") if file.name.endswith(".mp4")}
+        return {name[:-4] for name in names_in(self.folder / "whole") if name.endswith(".mp4")}
+
+    def folders(self, cut: Cut) -> list[Path]:
+        """All folders in which results lie, whatever their labels."""
+        if cut == "none":
+            return [self.folder / "whole"] if (self.folder / "whole").is_dir() else []
+        splits = [self.folder / split for split in SPLIT_OF.values()]
+        return [folder / label for folder in splits for label in names_in(folder)]
 
     def discard_partial(self, subset: Subset) -> None:
         """Remove what an earlier run left unfinished. Only for the holder of the subset's lock."""
         shutil.rmtree(self.partial(SPLIT_OF[subset]), ignore_errors=True)
 
 
-def relative_path(youtube_id: str, time_start: float, time_end: float, label: str, split: Split) -> str:
-    """`<split>/<label>/<id>_<start>_<end>.mp4`, as MMAction2 names them, for the fields of a Clip."""
-    return f"{split}/{label_folder(label)}/{youtube_id}_{_stamp(time_start)}_{_stamp(time_end)}.mp4"
+def clip_name(youtube_id: str, time_start: float, time_end: float) -> str:
+    """`<id>_<start>_<end>.mp4`, as MMAction2 names clips."""
+    return f"{youtube_id}_{_stamp(time_start)}_{_stamp(time_end)}.mp4"
 
 
 @lru_cache(maxsize=1024)  # there are some hundred labels, and a path is made for each of 650,000 clips
@@ -104,12 +107,14 @@ def _stamp(seconds: float) -> str:
     return f"{int(seconds):06d}" if float(seconds).is_integer() else f"{seconds:010.3f}"
 
 
-def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+def names_in(folder: Path) -> list[str]:
+    """The names of what lies in a folder; none if there is no such folder."""
     try:
-        with os.scandir(folder) as entries:
-            yield from entries
-    except (FileNotFoundError, NotADirectoryError):
-        return
+        return os.listdir(folder)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER:
+            raise
+        return []
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, KeysView
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,10 +23,10 @@ STATS_FIELDS = (
     *("duration_s", "host"),
 )
 _HEADER = ",".join(STATS_FIELDS).encode()
-_CELL = rb'(?:"(?:[^"\0\r\n]|"")*"|[^",\0\r\n]*)'
-_ROW = re.compile(
-    _CELL + rb",[A-Za-z0-9_-]{11}(?:,[0-9.]+){2}," + _CELL + rb",(?:done|failed|postponed)"
-    rb"(?:," + _CELL + rb"){%d}\r?\n" % (len(STATS_FIELDS) - 6)
+_CELL = rb'(?:"(?:[^"\0\r\n]++|"")*+"|[^",\0\r\n]*+)'
+_ROWS = re.compile(
+    rb"(?:%b,[A-Za-z0-9_-]{11}(?:,[0-9.]++){2},%b,(?:done|failed|postponed)%b\r?\n)*"
+    % (_CELL, _CELL, (b"," + _CELL) * (len(STATS_FIELDS) - 6))  # written out, which is faster than a counted group
 )
 _CATEGORIES: Container[str] = {category.value for category in Category}
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
@@ -53,14 +53,16 @@ class Ledger:
         self.stats = layout.stats(subset)
         self._partial = layout.partial(SPLIT_OF[subset])
         with _fatal(self.errors_log):
-            self._missing = {key: line for line in _lines(self.errors_log) if (key := _key(line))}
+            lines = [(_key(line), line) for line in _lines(self.errors_log)]
+        self._missing = {key: line for key, line in lines if key}
+        self._foreign = any(not key and line.strip() for key, line in lines)
         self._files = ExitStack()
         self._errors: TextIO | None = None
         self._attempts: TextIO | None = None
 
     def __enter__(self) -> Self:
+        self.compact()
         with _fatal(self.errors_log):
-            self._compact(keep=any(line.strip() and not _key(line) for line in _lines(self.errors_log)))
             self._errors = self._files.enter_context(open(self.errors_log, "a", encoding="utf-8", newline=""))
         with _fatal(self.stats):
             self._mend_table()
@@ -73,8 +75,13 @@ class Ledger:
         moved = self._moved()
         with _fatal(self.errors_log):
             self._files.close()
-            if not moved:
-                self._compact()
+        if not moved:
+            self.compact()
+
+    @property
+    def missing(self) -> KeysView[ClipKey]:
+        """The clips that were missing when they were last tried."""
+        return self._missing.keys()
 
     def category(self, key: ClipKey) -> Category | None:
         """Why the clip was missing when it was last tried; None if it never was."""
@@ -84,6 +91,20 @@ class Ledger:
     def forget(self, key: ClipKey) -> None:
         """The clip is there after all."""
         self._missing.pop(key, None)
+
+    def compact(self) -> None:
+        """Write the log anew, unless it already has one line for each clip that is still missing, and nothing else.
+
+        What stood in it and is none of ours is set aside.
+        """
+        content = "".join(line + "\n" for line in self._missing.values())
+        with _fatal(self.errors_log):
+            if content != _text(self.errors_log):
+                with whole_or_absent(self.errors_log, self._partial) as temporary:
+                    temporary.write_text(content, encoding="utf-8")
+                    if self._foreign:
+                        _set_aside(self.errors_log)
+                        self._foreign = False
 
     def record(self, outcome: Outcome) -> None:
         """Write the row of an attempt; a failure also goes to the error log."""
@@ -125,18 +146,6 @@ class Ledger:
                 return file.name
         return ""
 
-    def _compact(self, keep: bool = False) -> None:
-        """Write the log anew, unless it already has one line for each clip that is still missing, and nothing else.
-
-        With `keep` what it held is set aside.
-        """
-        content = "".join(line + "\n" for line in self._missing.values())
-        if content != _text(self.errors_log):
-            with whole_or_absent(self.errors_log, self._partial) as temporary:
-                temporary.write_text(content, encoding="utf-8")
-                if keep:
-                    _set_aside(self.errors_log)
-
     def _mend_table(self) -> None:
         """Leave the attempts table with its header and whole rows only; a half one is what a crash cost."""
         sound, foreign = _examined(self.stats)
@@ -144,7 +153,7 @@ class Ledger:
             with whole_or_absent(self.stats, self._partial) as temporary:
                 with open(temporary, "wb") as table:
                     table.write(_HEADER + b"\n")
-                    table.writelines(line for line in _pieces(self.stats) if _is_row(line))
+                    table.writelines(line for line in _pieces(self.stats) if _sound(line))
                 _set_aside(self.stats)
         elif sound:
             os.truncate(self.stats, sound)
@@ -185,16 +194,36 @@ def _fatal(path: Path) -> Iterator[None]:
 
 def _examined(table: Path) -> tuple[int, bool]:
     """How many bytes there are before a half line at the end, and whether anything else is none of ours."""
-    size, half = 0, b""
-    for number, line in enumerate(_pieces(table)):
-        more = half and line.strip(b"\0")  # zeros at the end are blocks that a power cut left unwritten
-        if more or (line.endswith(b"\n") and not (_is_row(line) if number else line.rstrip(b"\r\n") == _HEADER)):
-            return size, True
-        if line.endswith(b"\n"):
-            size += len(line)
-        else:
-            half = line
-    return size, not (size or _HEADER.startswith(half))
+    try:
+        with open(table, "rb") as file:
+            header = file.readline(LINE_LIMIT)
+            if not header.endswith(b"\n"):
+                return 0, not _HEADER.startswith(header)
+            if header.rstrip(b"\r\n") != _HEADER:
+                return 0, True
+            size, rest = len(header), b""
+            while block := file.read(LINE_LIMIT):
+                rest += block
+                sound = _sound(rest)
+                size, rest = size + sound, rest[sound:]
+                half = rest.rstrip(b"\0")  # zeros at the end are blocks that a power cut left unwritten
+                if b"\n" in half or len(half) > LINE_LIMIT:
+                    return size, True
+                rest = rest[: len(half) + 1]
+            return size, False
+    except FileNotFoundError:
+        return 0, False
+
+
+def _sound(lines: bytes) -> int:
+    """How many bytes of rows of the attempts table stand at the beginning, each whole and with all of its cells."""
+    match = _ROWS.match(lines)
+    rows = match[0] if match else b""
+    try:
+        rows.decode()
+    except UnicodeDecodeError:
+        return 0
+    return len(rows)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
@@ -204,15 +233,6 @@ def _pieces(path: Path) -> Iterator[bytes]:
             yield from iter(lambda: file.readline(LINE_LIMIT), b"")
     except FileNotFoundError:
         return
-
-
-def _is_row(line: bytes) -> bool:
-    """Whether a line is a row of the attempts table, whole and with all of its cells."""
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return bool(_ROW.fullmatch(line))
 
 
 def _set_aside(path: Path) -> None:

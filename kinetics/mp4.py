@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +17,8 @@ WORTH_LEAVING = 1 << 14
 """A fragment's tail of fewer bytes is fetched too: a wrong guess would cost a request of its own."""
 WHOLE_SHARE = 0.95
 """An index that ends before that part of the file is one of many, each of some fragments."""
+MOST_GUESSED = 1 << 24
+"""However long the player says a video is, it is no reason to fetch more of it unseen."""
 BOXES_LIMIT = 64
 HEADER_LIMIT = 1 << 26
 INDEX_LIMIT = 1 << 20
@@ -39,34 +42,58 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A fragmented file's initialisation segment, and its fragments; none where the file does not list them all."""
+    """A file's header, and where its fragments are: none where it does not list them all, or has none."""
 
+    stop: int
+    """Where the header ends."""
     init: bytes
-    init_stop: int
-    fragments: tuple[Fragment, ...]
+    """The initialisation segment of a fragmented file; empty for a file that has no fragments."""
+    fragments: tuple[Fragment, ...] = ()
 
 
-def fragment_index(file: RangeFile, header_guess: int) -> Index | None:
-    """Fetch a file's header, whichever shape it has, and read its fragment index; None for a file without fragments."""
+class HeaderSizes:
+    """How long the headers of progressive files are, learnt from those that were read, for a guess at the next one's.
+
+    Such a header lists every sample, so it grows with the video, as much as frame rate and interleaving make it: too
+    short a guess costs a request, too long a one more bytes than the section itself may have.
+    """
+
+    FIXED, FIRST_GUESS, MARGIN, MEMORY = 1 << 10, 1100, 1.01, 8
+
+    def __init__(self) -> None:
+        self._a_second: deque[float] = deque(maxlen=self.MEMORY)
+
+    def guess(self, duration_s: float | None) -> int:
+        """So many bytes hold the header of a file of that length."""
+        a_second = max(self._a_second) * self.MARGIN if self._a_second else self.FIRST_GUESS
+        return 2 * self.FIXED + min(math.ceil(a_second * (duration_s or 0)), MOST_GUESSED)
+
+    def learn(self, duration_s: float | None, size: int) -> None:
+        if duration_s:
+            self._a_second.append(max(0, size - self.FIXED) / duration_s)
+
+
+def fragment_index(file: RangeFile, header_guess: int) -> Index:
+    """Fetch a file's header, whichever shape it has, and read its fragment index."""
     file.prefetch(0, header_guess)
     moov: tuple[int, int] | None = None
     for kind, start, stop in _boxes(file):
         if kind == b"sidx" and moov and stop - start <= INDEX_LIMIT:
             fragments = _fragments(_read(file, start, stop), stop)
             if fragments and fragments[-1].offset + fragments[-1].size >= WHOLE_SHARE * file.size:
-                return Index(_read(file, 0, moov[1]), stop, fragments)
+                return Index(stop, _read(file, 0, moov[1]), fragments)
         if kind == b"moov":
             moov = start, stop
             if stop - start > HEADER_LIMIT:
                 raise MayWorkLater(Category.MEDIA_ERROR, f"the header claims {stop - start:,} bytes")
             file.prefetch(start, stop + 16)
         if kind == b"moof" and moov:
-            return Index(_read(file, 0, moov[1]), start, ())
+            return Index(start, _read(file, 0, moov[1]))
         if kind == b"mdat" and moov:
             break
     if moov is None:
         raise MayWorkLater(Category.MEDIA_ERROR, "this is no mp4 file: it has no moov box")
-    return None
+    return Index(moov[1], b"")
 
 
 def _boxes(file: RangeFile) -> Iterator[tuple[bytes, int, int]]:

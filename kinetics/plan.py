@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal
 
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kinetics.annotations import Annotations
-from kinetics.layout import Layout, relative_path
+from kinetics.layout import Layout, clip_name
 from kinetics.ledger import Ledger
 from kinetics.records import Clip, Cut, Split
 
@@ -26,6 +25,8 @@ class Tier(IntEnum):
     MAY_WORK = 1
     WAS_GONE = 2
     ON_DISK = 3
+    LINKED = 4
+    """It was not, but now is, as another version's folder had it."""
 
 
 TRIED: Mapping[Retry, tuple[Tier, ...]] = {
@@ -42,6 +43,7 @@ class Plan:
     frame: pd.DataFrame
     tiers: np.ndarray[tuple[int], np.dtype[np.uint8]]
     """A Tier for each row of the frame."""
+    cut: Cut
     retry: Retry
 
     def count(self, tier: Tier) -> int:
@@ -67,6 +69,29 @@ class Plan:
         for tier in TRIED[self.retry]:
             yield from Annotations(self.frame[self.tiers == tier], ()).clips()
 
+    @property
+    def missing(self) -> list[int]:
+        """The rows of all clips that are not on disk, whether they will be tried or not."""
+        rows: list[int] = np.flatnonzero(self.tiers < Tier.ON_DISK).tolist()
+        return rows
+
+    def names(self, rows: list[int]) -> list[str]:
+        """What the files of some rows' clips are called."""
+        part = self.frame.iloc[rows]
+        if self.cut == "none":
+            return [f"{youtube_id}.mp4" for youtube_id in part["youtube_id"].tolist()]
+        return [*map(clip_name, *(part[column].tolist() for column in ("youtube_id", "time_start", "time_end")))]
+
+    def at(self, rows: list[int]) -> Iterator[Clip]:
+        """The clips of some rows."""
+        return Annotations(self.frame.iloc[rows], ()).clips()
+
+    def linked(self, rows: list[int]) -> Plan:
+        """The plan once the clips of these rows are on disk."""
+        tiers = self.tiers.copy()
+        tiers[rows] = Tier.LINKED
+        return replace(self, tiers=tiers)
+
 
 def make_plan(
     annotations: Annotations, layout: Layout, ledgers: Mapping[Split, Ledger], cut: Cut, retry: Retry
@@ -78,20 +103,31 @@ def make_plan(
     frame = annotations.frame
     if cut == "none":
         frame = frame.drop_duplicates("youtube_id")
-        there = layout.wholes_on_disk()
+        on_disk = frame["youtube_id"].isin(layout.wholes_on_disk()).to_numpy()
     else:
-        there = {path for split in ledgers for path in layout.clips_on_disk(split)}
+        on_disk = _on_disk(frame, layout)
+    tiers = np.where(on_disk, Tier.ON_DISK, Tier.NEVER_TRIED).astype(np.uint8)
+    known = {key[0] for ledger in ledgers.values() for key in ledger.missing}
+    rows = np.flatnonzero([youtube_id in known for youtube_id in frame["youtube_id"].tolist()])
+    for row, clip in zip(rows, Annotations(frame.iloc[rows], ()).clips(), strict=True):
+        ledger = ledgers[clip.split]
+        if on_disk[row]:
+            ledger.forget(clip.key)
+        elif category := ledger.category(clip.key):
+            tiers[row] = Tier.WAS_GONE if category.gone else Tier.MAY_WORK
+    return Plan(frame, tiers, cut, retry)
 
-    def tier(youtube_id: str, time_start: float, time_end: float, label: str, split: Split) -> Tier:
-        ledger, key = ledgers[split], (youtube_id, time_start, time_end)
-        if (youtube_id if cut == "none" else relative_path(*key, label, split)) in there:
-            ledger.forget(key)
-            return Tier.ON_DISK
-        category = ledger.category(key)
-        if category is None:
-            return Tier.NEVER_TRIED
-        return Tier.WAS_GONE if category.gone else Tier.MAY_WORK
 
-    # Lists, and no Clip for what is on disk already: with 650,000 of them this is what a run that finds all waits for.
-    fields = [frame[field.name].tolist() for field in dataclasses.fields(Clip)]
-    return Plan(frame, np.fromiter(map(tier, *fields), np.uint8, len(frame)), retry)
+def _on_disk(frame: pd.DataFrame, layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Whether the clip of each row is there. Folders are listed, since 650,000 look-ups would take minutes."""
+    found = np.zeros(len(frame), bool)
+    fields = [frame[column].to_numpy(object) for column in ("youtube_id", "time_start", "time_end")]
+    for (split, label), rows in _by_folder(frame).items():
+        if there := layout.clips_on_disk(split, label):
+            found[rows] = [name in there for name in map(clip_name, *(field[rows] for field in fields))]
+    return found
+
+
+def _by_folder(frame: pd.DataFrame) -> dict[tuple[Split, str], np.ndarray[tuple[int], np.dtype[np.intp]]]:
+    """The places of the rows of each split and label."""
+    return frame.groupby(["split", "label"], observed=True).indices  # type: ignore[return-value]

@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -64,6 +64,18 @@ class Job(Protocol):
 
 
 Event = Outcome | Pause | Spread | GaveUp | None
+
+
+def warm_up(job: Job) -> None:
+    """Let what the workers need be imported from now on, beside whatever the caller does until `run`.
+
+    It is the fork server that imports, and every worker is forked from it, so the environment has to be as they need it
+    by now. Without a `run` it ends with this process.
+    """
+    _processes.set_forkserver_preload([*job.modules])
+    if isinstance(_processes, ForkServerContext):
+        with _bare_start():
+            forkserver.ensure_running()
 
 
 def run(job: Job, clips: Iterable[Clip], *, workers: int, timeout_s: float, pace: Pace) -> Generator[Event, None, None]:

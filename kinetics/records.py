@@ -8,7 +8,7 @@ from typing import Literal
 
 Split = Literal["train", "val", "test"]
 Subset = Literal["train", "validate", "test"]
-Cut = Literal["exact", "keyframe", "none"]
+Cut = Literal["smart", "exact", "keyframe", "none"]
 Status = Literal["done", "failed", "postponed"]
 ClipKey = tuple[str, float, float]
 

@@ -7,9 +7,11 @@ import io
 import os
 import re
 import struct
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
@@ -42,6 +44,8 @@ NEXT_TO_NOTHING = 1 << 12
 """Fewer new bytes do not count as progress: else a host that sends one at a time is asked for ever."""
 BACK_OFF_S = 0.5
 REDIRECTS = 4
+FILES_AT_ONCE = 2
+"""A video and its sound: so many connections to a host are kept."""
 CHUNK = 1 << 16
 READ_AHEAD = 1 << 16
 """What a read that nobody foresaw fetches at least, in bytes; it doubles while such reads follow one another."""
@@ -64,14 +68,19 @@ class MediaRefused(MayWorkLater):
 class Line:
     """The connections of one worker process to the media hosts, kept alive across clips, and what they carried.
 
-    TLS is always verified. The proxy and the certificates come from the usual environment variables.
+    Two threads may use it at once, for a video and its sound. TLS is always verified. The proxy and the certificates
+    come from the usual environment variables.
     """
 
     def __init__(self, limit: Limit | None = None) -> None:
         self.bytes_received = 0
         self.requests = 0
         self.busy_s = 0.0
+        """How long anything was under way."""
         self._limit = limit
+        self._lock = threading.Lock()
+        self._at_work = 0
+        self._since = 0.0
         self._pools: dict[str | None, urllib3.PoolManager] = {}
 
     def get(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
@@ -82,7 +91,8 @@ class Line:
         target = url
         for _ in range(REDIRECTS):
             url = _media_address(url, target)
-            self.requests += 1
+            with self._lock:
+                self.requests += 1
             response = self._pool(url).request(
                 "GET",
                 url,
@@ -104,41 +114,64 @@ class Line:
         """The first `length` bytes of a reply, in pieces, at the pace that the limit allows."""
         while length and (piece := response.read1(min(CHUNK, length))):  # read() would lose what came before a cut
             length -= len(piece)
-            self.bytes_received += len(piece)
+            with self._lock:
+                self.bytes_received += len(piece)
             if self._limit:
                 self._limit.spend(len(piece))
             yield piece
 
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Count the time of the block; where two threads are in one, once."""
+        with self._lock:
+            if not self._at_work:
+                self._since = time.monotonic()
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work -= 1
+                if not self._at_work:
+                    self.busy_s += time.monotonic() - self._since
+
     def _pool(self, url: str) -> urllib3.PoolManager:
         host = parse_url(url).host or ""
         proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get("https")
-        if proxy not in self._pools:
-            self._pools[proxy] = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
-        return self._pools[proxy]
+        with self._lock:
+            if proxy not in self._pools:
+                self._pools[proxy] = (
+                    urllib3.ProxyManager(proxy, maxsize=FILES_AT_ONCE)
+                    if proxy
+                    else urllib3.PoolManager(maxsize=FILES_AT_ONCE)
+                )
+            return self._pools[proxy]
 
 
 class Limit:
     """So many bytes a second for all workers together.
 
     They share one number in a file, the moment until which the line is spoken for; a lock on the file orders them, and
-    goes with a worker that dies.
+    goes with a worker that dies. It does not tell one worker's threads apart, so they have another.
     """
 
     def __init__(self, path: Path, bytes_per_s: float) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT)  # open as long as the worker lives
         self._bytes_per_s = bytes_per_s
+        self._lock = threading.Lock()
 
     def spend(self, count: int) -> None:
         """Take `count` bytes' worth of time on the line, and wait until it begins."""
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            now = time.time()
-            (taken_until,) = struct.unpack("d", os.pread(self._file, 8, 0).ljust(8, b"\0"))
-            begins = taken_until if now <= taken_until <= now + QUEUE_LIMIT_S else now
-            os.pwrite(self._file, struct.pack("d", begins + count / self._bytes_per_s), 0)
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+        with self._lock:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                now = time.time()
+                (taken_until,) = struct.unpack("d", os.pread(self._file, 8, 0).ljust(8, b"\0"))
+                begins = taken_until if now <= taken_until <= now + QUEUE_LIMIT_S else now
+                os.pwrite(self._file, struct.pack("d", begins + count / self._bytes_per_s), 0)
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
         time.sleep(begins - now)
 
 
@@ -174,16 +207,13 @@ class RangeFile(io.RawIOBase):
 
     def prefetch(self, start: int, stop: int) -> None:
         """Have the bytes from `start` up to `stop` at hand, with one request for each gap in what is there already."""
-        began = time.monotonic()
-        try:
-            while start < (stop if self._size is None else min(stop, self._size)):
-                span = self._span(start)
-                if span is None:
-                    following = min((first for first, _ in self._spans if first > start), default=stop)
+        while start < (stop if self._size is None else min(stop, self._size)):
+            span = self._span(start)
+            if span is None:
+                following = min((first for first, _ in self._spans if first > start), default=stop)
+                with self._line.busy():
                     span = self._keep(start, self._fetch(start, min(stop, following)))
-                start = span[0] + len(span[1])
-        finally:
-            self._line.busy_s += time.monotonic() - began
+            start = span[0] + len(span[1])
 
     def at_hand(self, position: int) -> bool:
         """Whether the byte there can be read without a request."""

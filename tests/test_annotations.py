@@ -289,6 +289,20 @@ def test_a_row_with_a_bad_id_is_left_out(given_file: GivenFile, youtube_id: str)
     assert f"line 2 ({youtube_id!r})" in loaded.warnings[0]
 
 
+def test_ids_of_the_right_length_on_average_are_no_ids(given_file: GivenFile) -> None:
+    loaded = load(
+        "400", "validate", given_file(rows_of(f"a,{ONE[1:]},0,10,val", f"b,{TWO}x,0,9,val", f"c,{ONE},0,9,val"))
+    )
+    assert [clip.label for clip in loaded.clips()] == ["c"]
+    assert "2 rows left out, the id" in loaded.warnings[0]
+
+
+def test_two_ids_in_one_cell_are_no_ids(given_file: GivenFile) -> None:
+    loaded = load("400", "validate", given_file(rows_of(f'a,"{ONE}\n{TWO}",0,10,val', f"b,{TWO},0,10,val")))
+    assert [clip.label for clip in loaded.clips()] == ["b"]
+    assert "1 row left out, the id" in loaded.warnings[-1]
+
+
 @pytest.mark.parametrize(("start", "end"), BAD_TIMES)
 def test_a_row_with_bad_times_is_left_out(given_file: GivenFile, start: str, end: str) -> None:
     loaded = load("400", "validate", given_file(rows_of(f"a,{ONE},{start},{end},val", f"b,{TWO},0,10,val")))
@@ -304,6 +318,11 @@ def test_a_row_with_a_label_that_cannot_be_a_folder_is_left_out(given_file: Give
     assert [clip.label for clip in loaded.clips()] == ["b"]
     assert len(loaded.warnings) == 1
     assert "1 row left out, the label" in loaded.warnings[0]
+
+
+def test_a_label_that_was_left_out_is_not_among_the_categories(given_file: GivenFile) -> None:
+    loaded = load("400", "validate", given_file(rows_of(f"../x,{ONE},0,10,val", f"b,{TWO},0,10,val")))
+    assert list(loaded.frame["label"].cat.categories) == ["b"]
 
 
 def test_a_lone_surrogate_in_a_json_label_is_a_bad_row(given_file: GivenFile) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import termios
@@ -17,7 +18,7 @@ import av
 import pytest
 
 from kinetics.records import Category
-from tests.bench import ROOT, ROWS, Bench, frames, many_rows
+from tests.bench import ROOT, ROWS, Bench, frames, many_rows, session, wait_until, workers
 from tests.youtube.samples import scenarios_of, template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, MediaFault, PlayerFault, Row, Scenario, World
@@ -178,6 +179,106 @@ class TestFailures:
         calls = Counter(request.video_id for request in run.requests if request.kind == "player")
         assert calls == {"no-json-001": 2, "private-001": 1}
         assert {row["youtube_id"]: row["engine"] for row in bench.attempts()}["no-json-001"] == "yt-dlp"
+
+
+class TestReuse:
+    """What another version's folder beside this one has."""
+
+    def test_it_is_linked_counted_and_asked_of_nobody(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(ROWS[:7])
+        assert bench.run("-v", "600").code == 0
+        shown = bench.run("--dry-run")
+        assert "7 to do, 7 perhaps by a link to another version's folder" in shown.out
+        assert bench.files() == []
+        again = bench.run()
+        assert (again.code, again.requests) == (0, [])
+        assert "7 linked from other versions' folders; 0 to do" in again.out
+        assert "7 of 7 on disk, 0 of them new, 7 linked from other versions" in again.out
+        bench.assert_complete()
+        for path in bench.files():
+            assert path.samefile(str(path).replace("Kinetics700", "Kinetics600"))
+        assert "linked from" not in bench.run().out
+
+    def test_another_label_or_split_is_the_same_clip_and_what_was_gone_here_is_no_longer_missing(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        rows = [ROWS[0], ROWS[5]]
+        bench = make_bench([row._replace(label="another label") for row in rows])
+        bench.world.scenarios = dict.fromkeys(bench.world.scenarios, Scenario(failure=FAILURES["private"]))
+        bench.run()
+        assert len(bench.errors()) == 2
+        bench.world.scenarios = scenarios_of(rows)
+        bench.write_csv(rows)
+        assert bench.run("-v", "600", "-s", "train").code == 0
+        bench.write_csv(bench.rows)
+        run = bench.run()
+        assert (run.code, run.requests, bench.errors()) == (0, [], {})
+        bench.assert_complete()
+
+    def test_what_begins_early_or_is_too_tall_is_fetched_again(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench([ROWS[0], ROWS[4]])
+        assert bench.run("-v", "600", "--cut", "keyframe").code == 0
+        fetched = bench.run()
+        assert "0 linked from other versions' folders; 2 to do" in fetched.out
+        assert "2 of 2 on disk, 2 of them new" in fetched.out
+        bench.assert_complete()
+        early = bench.run("-v", "400", "--cut", "keyframe", "--max-height", "359")
+        assert "0 linked" in early.out
+        assert bench.run("-v", "700-2020", "--cut", "keyframe").requests == []
+
+    def test_no_reuse_fetches_all(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(ROWS[:2])
+        assert bench.run("-v", "600").code == 0
+        run = bench.run("--no-reuse")
+        assert run.kinds()["media"] > 0
+        assert "link" not in run.out
+        assert {path.stat().st_nlink for path in bench.files()} == {1}
+
+    def test_a_run_that_is_killed_amid_links_goes_on_from_there(
+        self, make_bench: Callable[..., Bench], tmp_path: Path
+    ) -> None:
+        bench = make_bench(many_rows(8))
+        assert bench.run("-v", "600", "--cut", "keyframe").code == 0
+        patched = tmp_path / "patched"
+        patched.mkdir()
+        (patched / "sitecustomize.py").write_text(KILLED_AT_THE_FOURTH_LINK)
+        assert bench.run("--cut", "keyframe", env={"PYTHONPATH": str(patched)}).code == -signal.SIGKILL
+        assert len(bench.files()) == 3
+        run = bench.run("--cut", "keyframe")
+        assert (run.code, run.requests) == (0, [])
+        assert "8 clips wanted, 3 on disk" in run.out
+        assert "8 of 8 on disk, 0 of them new, 5 linked" in run.out
+
+
+KILLED_AT_THE_FOURTH_LINK = """
+import os
+real, links = os.link, []
+def link(*args):
+    links.append(args)
+    if len(links) == 4:
+        os.kill(os.getpid(), 9)
+    real(*args)
+os.link = link
+"""
+
+
+class TestManyWorkers:
+    def test_64_workers_lose_nothing_and_end_at_once_with_ctrl_c(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(many_rows(160))
+        bench.world.bandwidth_bit_s = 400_000  # so that clips last, and cost the processor little
+        options = ("-w", "64", "--cut", "keyframe")
+        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *options) as process:
+            wait_until(lambda: len(workers(process.pid)) == 64 or process.poll() is not None, "64 workers")
+            os.killpg(process.pid, signal.SIGINT)
+            out, _ = process.communicate(timeout=60)
+            wait_until(lambda: not session(process.pid), "the end of all of its processes")
+        assert process.returncode == 130, out
+        assert "Traceback" not in out
+        assert all(".partial" not in path.parts for path in bench.files())
+        bench.world.bandwidth_bit_s = None
+        run = bench.run(*options)
+        assert (run.code, bench.errors()) == (0, {})
+        assert bench.files() == sorted(map(bench.path, bench.rows))
 
 
 class TestFace:

@@ -15,7 +15,7 @@ from urllib.request import install_opener
 import av
 import pytest
 
-from kinetics import engines, media
+from kinetics import engines, jobs
 from kinetics.errors import Fatal
 from kinetics.jobs import MEMORY_LIMIT, Download
 from kinetics.layout import Layout
@@ -86,7 +86,7 @@ def test_a_clip_that_is_done_says_all_about_itself(youtube: LoopbackYouTube, job
     assert outcome.bytes_received == sum(request.bytes_sent for request in media)
 
 
-@pytest.mark.parametrize("cut", ["keyframe", "none"])
+@pytest.mark.parametrize("cut", ["smart", "keyframe", "none"])
 def test_the_other_cuts(youtube: LoopbackYouTube, job: Download, cut: Cut) -> None:
     job = replace(job, cut=cut)
     outcome = attempt(job)
@@ -95,6 +95,9 @@ def test_the_other_cuts(youtube: LoopbackYouTube, job: Download, cut: Cut) -> No
     if cut == "none":
         assert (numbers, outcome.offset_s) == (list(range(600)), None)
         assert outcome.duration_s == pytest.approx(20, abs=0.1)
+    elif cut == "smart":
+        assert numbers == list(range(VIDEO.frame_at(4.0), VIDEO.frame_at(CLIP.time_end)))
+        assert outcome.offset_s == 0
     else:
         assert numbers[0] == max(frame for frame in VIDEO.keyframes if frame <= VIDEO.frame_at(4.0))
         assert outcome.offset_s == pytest.approx(numbers[0] / 30 - 4.0, abs=0.02)
@@ -260,7 +263,7 @@ def test_a_clip_that_would_take_all_memory_fails_alone_and_says_so(
     work = job.open()
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] == MEMORY_LIMIT
     with monkeypatch.context() as patch:
-        patch.setattr(media, "cut_exact", lambda *_: bytearray(2 * MEMORY_LIMIT))
+        patch.setitem(jobs.CUTTERS, "exact", lambda *_: bytearray(2 * MEMORY_LIMIT))
         outcome = work(CLIP, lambda: None)
     assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
     assert "2048 MiB" in outcome.reason

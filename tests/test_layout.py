@@ -65,27 +65,23 @@ def test_no_two_segments_of_a_video_share_a_name(segments: list[tuple[float, flo
     assert one != other
 
 
-def test_clips_on_disk_are_the_clips_of_that_split_and_nothing_else(tmp_path: Path) -> None:
+def test_what_is_on_disk_is_told_by_label_and_split_and_whole_videos_by_id(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "700")
-    val = replace(CLIP, split="val")
-    unlabeled = replace(CLIP, label="")
+    val = replace(CLIP, split="val", time_start=8.0)
+    unlabeled = replace(CLIP, label="", time_start=9.0)
     for path in (
         *map(layout.clip, (CLIP, unlabeled, val)),
-        layout.clip(CLIP).with_suffix(".webm"),
-        layout.clip(CLIP).with_suffix(".mp4.part"),
         layout.folder / "train" / "stray.mp4",
-        layout.folder / "train" / "label" / "deeper" / "stray.mp4",
         layout.partial("train") / "unfinished.mp4",
         layout.whole("-_abcDEF012"),
         layout.folder / "whole" / "notes.txt",
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert layout.clips_on_disk("train") == {
-        str(layout.clip(clip).relative_to(layout.folder)) for clip in (CLIP, unlabeled)
-    }
-    assert layout.clips_on_disk("val") == {str(layout.clip(val).relative_to(layout.folder))}
-    assert layout.clips_on_disk("test") == set()
+    for clip in (CLIP, unlabeled, val):
+        assert layout.clips_on_disk(clip.split, clip.label) == {layout.clip(clip).name}
+    assert layout.clips_on_disk("train", "stray.mp4") == set()
+    assert layout.clips_on_disk("test", CLIP.label) == set()
     assert layout.wholes_on_disk() == {"-_abcDEF012"}
     assert Layout(tmp_path, "600").wholes_on_disk() == set()
 

@@ -159,6 +159,56 @@ def test_reading_a_ledger_changes_nothing(layout: Layout) -> None:
     assert not list(layout.root.iterdir())
 
 
+def test_compaction_alone_mends_the_log_and_leaves_the_table_as_it_is(layout: Layout) -> None:
+    record(layout, failed(1), failed(2))
+    with open(layout.stats("train"), "a") as table, open(layout.errors_log("train"), "a") as log:
+        table.write("half a row")
+        log.write("a remark\n")
+    before = layout.stats("train").read_bytes()
+    ledger = Ledger(layout, "train")
+    ledger.forget(clip(1).key)
+    ledger.compact()
+    assert [line[0] for line in errors(layout)] == ["-_video0002"]
+    assert Path(f"{layout.errors_log('train')}.old").read_text().endswith("a remark\n")
+    assert layout.stats("train").read_bytes() == before
+    ledger.forget(clip(2).key)
+    ledger.compact()
+    assert errors(layout) == []
+    assert not Path(f"{layout.errors_log('train')}.old-2").exists()
+
+
+@pytest.mark.parametrize("kind", ["rows", "quoted", "a long cell", "no utf-8"])
+def test_a_table_is_examined_alike_wherever_the_blocks_end_in_which_it_is_read(
+    layout: Layout, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = {"quoted": 'He said: "no, not that"' * 3, "a long cell": "x" * 300}.get(kind, "no")
+    record(layout, *(failed(number % 10, reason=reason) for number in range(40)))
+    table = layout.stats("train")
+    foreign = "caf\u00e9\n".encode("latin-1") if kind == "no utf-8" else b""
+    whole = table.read_bytes()
+    for limit in (701, 1000, 1500, 4096):
+        monkeypatch.setattr("kinetics.ledger.LINE_LIMIT", limit)
+        table.write_bytes(whole + foreign + b"half a row" + bytes(2 * limit))
+        record(layout)
+        assert table.read_bytes() == whole
+        assert len(list(table.parent.glob("*.old*"))) == bool(foreign)
+        for old in table.parent.glob("*.old*"):
+            old.unlink()
+
+
+def test_a_row_with_a_gap_in_it_is_none(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kinetics.ledger.LINE_LIMIT", 1000)
+    record(layout, failed(1), failed(2))
+    table = layout.stats("train")
+    whole = table.read_bytes()
+    gap = len(whole) - 60
+    zeros = 2000 + (len(HEADER) + 1 - gap) % 1000  # so that what follows them begins a block
+    table.write_bytes(whole[:gap] + bytes(zeros) + whole[gap:])
+    record(layout)
+    assert [row["youtube_id"] for row in stats(layout)] == ["-_video0001"]
+    assert Path(f"{table}.old").exists()
+
+
 def test_pandas_reads_the_table(layout: Layout) -> None:
     record(layout, failed(1, reason='He said: "no", twice'), done(2))
     table = pd.read_csv(layout.stats("train"))

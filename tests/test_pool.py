@@ -206,6 +206,10 @@ def imported_here(wanted: Clip, answered: Callable[[], None]) -> Outcome:
     return Outcome(wanted, "done", reason=str(os.getpid() == IMPORTED_BY))
 
 
+def the_parent(wanted: Clip, answered: Callable[[], None]) -> Outcome:
+    return Outcome(wanted, "done", reason=f"{os.getppid()} {IMPORTED_BY}")
+
+
 def the_alarm(wanted: Clip, answered: Callable[[], None]) -> Outcome:
     default = signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
     return Outcome(wanted, "done", reason=f"{signal.getitimer(signal.ITIMER_REAL)[0]} {default}")
@@ -648,6 +652,57 @@ def test_ctrl_c_at_any_moment_ends_all_and_prints_nothing(program: Program, afte
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (130, "")
+    until(lambda: not session(process.pid))
+
+
+WARMED = """
+import sys, time
+sys.path.insert(0, {root!r})
+from tests.test_pool import *
+if __name__ == "__main__":
+    try:
+        pool.warm_up(Each(imported_here))
+        print(forkserver._forkserver._forkserver_pid, flush=True)
+        {then}
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+@pytest.fixture
+def warmed(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Start a program that warms up, says the fork server's id, and then does something else."""
+    started = []
+
+    def start(then: str) -> subprocess.Popen[str]:
+        script = tmp_path / "warmed.py"
+        script.write_text(WARMED.format(root=str(ROOT), then=then))
+        pipe = subprocess.PIPE
+        command = [sys.executable, str(script)]
+        started.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_workers_come_from_what_was_warmed_up_before(warmed: Callable[[str], subprocess.Popen[str]]) -> None:
+    process = warmed("print(*(one.reason for one in outcomes(go(Each(the_parent), clips(1)))))")
+    printed, errors = process.communicate(timeout=60)
+    server, parent, importer = printed.split()
+    assert (process.returncode, errors) == (0, "")
+    assert server == parent == importer
+
+
+@pytest.mark.parametrize("then", ["pass", "time.sleep(0.5)", "raise KeyboardInterrupt", "os._exit(2)"])
+def test_warming_up_without_a_run_leaves_nothing_behind(
+    warmed: Callable[[str], subprocess.Popen[str]], then: str
+) -> None:
+    process = warmed(then)
+    _, errors = process.communicate(timeout=60)
+    assert errors == ""
     until(lambda: not session(process.pid))
 
 

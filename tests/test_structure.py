@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
-    *("records", "errors", "layout", "annotations", "engines", "remote", "mp4", "media", "jobs", "pace", "pool"),
-    *("ledger", "plan"),
+    *("records", "errors", "layout", "annotations", "engines", "remote", "mp4", "container", "section", "pictures"),
+    *("avc", "smart", "media", "jobs", "pace", "pool", "ledger", "plan", "reuse"),
 )
 """Each room may use those before it."""
 MAY_USE = {
@@ -24,17 +24,23 @@ MAY_USE = {
     "engines": {"records", "errors"},
     "remote": {"records", "errors"},
     "mp4": {"records", "errors", "remote"},
-    "media": {"records", "errors", "remote", "mp4"},
-    "jobs": {"records", "errors", "layout", "engines", "remote", "media"},
+    "container": {"records", "errors", "remote"},
+    "section": {"records", "errors", "remote", "mp4", "container"},
+    "pictures": {"records", "errors", "section"},
+    "avc": set(),
+    "smart": {"section", "pictures", "avc"},
+    "media": {"records", "errors", "container", "section", "pictures", "smart"},
+    "jobs": {"records", "errors", "layout", "engines", "remote", "mp4", "section", "media"},
     "pace": {"records"},
     "pool": {"records", "errors", "pace"},
     "ledger": {"records", "errors", "layout"},
     "plan": {"records", "layout", "annotations", "ledger"},
+    "reuse": {"records", "layout", "annotations", "plan"},
 }
 BROAD = {
     "engines._engine_errors": "foreign clients raise anything, and none of it may get past the seam",
     "jobs._Downloader.__call__": "one clip's surprise must not cost the others",
-    "media._muxer": "a container must be closed whatever happens; it raises again",
+    "container.muxer": "a container must be closed whatever happens; it raises again",
     "pool._serve": "the reason why a worker does not start is worth more at the parent than a traceback",
     "pool._attempt": "a mistake in a job must not cost more than a crash would",
 }

@@ -20,10 +20,10 @@ from typing import Any
 import av
 import pytest
 
-from kinetics import jobs, media, mp4
+from kinetics import container, jobs, media, mp4
 from kinetics.errors import ClipError, MayWorkLater
-from kinetics.media import Input
 from kinetics.remote import RangeFile
+from kinetics.section import Input
 from tests.hostile.boxes import Box, parsed, spoilt
 from tests.test_media import Disk
 from tests.youtube.videos import Video
@@ -49,7 +49,7 @@ def read(seed: int, sound: list[list[Box]], out: Path) -> str:
     inputs = [item("picture"), item("spoilt")] if at == 2 else [item("spoilt", at == 0)]
     try:
         if way == "index":
-            with media._translated():
+            with container.translated():
                 mp4.fragment_index(inputs[-1].file, inputs[-1].header_guess)
             return "index"
         if way == "whole":
@@ -118,7 +118,7 @@ def test_a_spoilt_header_gives_a_clip_or_a_reason_within_a_workers_memory(
 )
 def test_what_pyav_stumbles_over_is_the_medias_fault(error: Exception) -> None:
     """In 22,000 spoilt files, one made it raise an IndexError of its own."""
-    with pytest.raises(MayWorkLater, match="makes no sense"), media._translated():
+    with pytest.raises(MayWorkLater, match="makes no sense"), container.translated():
         raise error
 
 

@@ -19,10 +19,10 @@ import trustme
 
 from kinetics import annotations as annotation_files
 from kinetics import jobs
+from kinetics.container import DECODERS
 from kinetics.errors import Fatal, MayWorkLater, StopEveryone
 from kinetics.layout import Layout
 from kinetics.ledger import Ledger, one_line
-from kinetics.media import DECODERS
 from kinetics.records import Category, Clip, Outcome
 from kinetics.remote import Line, RangeFile
 from tests.bench import ROWS, Bench

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tests.youtube.videos import Video
 
 AUDIO_FRAGMENT_S = 9.75
+AAC_SAMPLES = 1024
+"""In a packet."""
 FRAGMENTED = "default_base_moof+global_sidx+skip_trailer"
 
 
@@ -28,7 +31,10 @@ def pitch_at(seconds: float) -> float:
 def make_files(video: Video, folder: Path) -> None:
     """Write every file of the video into the folder, as `both`, `picture` and `sound`."""
     source = folder / ("source.mp4" if video.codec == "h264" else "source.mkv")
-    _encode(video, source)
+    if video.repeats > 1:
+        _repeat(video, source)
+    else:
+        _encode(video, source)
     if video.codec == "h264":
         # Without an edit list the frames that B-frames delay make the first timestamp 1024 ticks instead of 0.
         zero = {"use_editlist": "1" if video.edit_list else "0"}
@@ -71,6 +77,26 @@ def _encode(video: Video, path: Path) -> None:
             for samples in _tones(video):
                 out.mux(sound.encode(samples))
             out.mux(sound.encode(None))
+
+
+def _repeat(video: Video, path: Path) -> None:
+    """A long video in the time that a short one takes: the same packets again and again, each time later."""
+    with av.open(str(video.once.progressive.path)) as given, av.open(str(path), "w") as out:
+        copies = {stream.index: out.add_stream_from_template(stream) for stream in given.streams}
+        last = dict.fromkeys(copies, -math.inf)
+        for turn in range(video.repeats):
+            given.seek(0)
+            for packet in given.demux():
+                if packet.dts is None or packet.pts is None:
+                    continue
+                index = packet.stream.index
+                step = AAC_SAMPLES if packet.stream.type == "audio" else 1  # its packets are not to be divided
+                later = round(turn * Fraction(video.once.duration_s) / packet.time_base / step) * step
+                packet.dts, packet.pts = packet.dts + later, packet.pts + later
+                if packet.dts > last[index]:  # else what the sound's end, or its lead-in, has too much
+                    last[index] = packet.dts
+                    packet.stream = copies[index]
+                    out.mux(packet)
 
 
 def _x264_options(video: Video) -> dict[str, str]:

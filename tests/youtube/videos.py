@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -82,7 +82,8 @@ class Video:
     Without an `edit_list` the picture of a video with B-frames starts at pts 1024, as some of YouTube's do, else at 0.
     With `vfr` the gaps between frames vary from one to three frame times. `moving=False` makes a still picture but for
     the counter, which encodes in half the time. `crf` sets the picture's bitrate:
-    22 gives about 430 kbit/s, and 560 with the sound, amid those of YouTube's 134 and 18.
+    22 gives about 430 kbit/s, and 560 with the sound, amid those of YouTube's 134 and 18. With `repeats` the video is a
+    shorter one, so many times over, which makes a long one in seconds: its frames are then numbered anew each time.
     """
 
     duration_s: float = 60
@@ -102,6 +103,16 @@ class Video:
     moving: bool = True
     crf: int = 22
     seed: int = 0
+    repeats: int = field(default=1, repr=False)
+
+    def __str__(self) -> str:
+        """Tells recipes apart; what was added to them later only where it is used, so that older files stay valid."""
+        return repr(self) + (f" x {self.repeats}" if self.repeats > 1 else "")
+
+    @property
+    def once(self) -> Video:
+        """What is repeated."""
+        return replace(self, duration_s=self.duration_s / self.repeats, repeats=1)
 
     @property
     def quality(self) -> int:
@@ -159,9 +170,17 @@ class Video:
         """The number of the first frame shown at or after that time."""
         return bisect_left(self.frame_times, Fraction(seconds).limit_denominator(1_000_000))
 
+    def counter(self, index: int) -> int:
+        """The number that is drawn on a frame."""
+        return index % (len(self.frame_times) // self.repeats)
+
     @cached_property
     def keyframes(self) -> list[int]:
         """The numbers of the keyframes, in order."""
+        if self.repeats > 1:
+            once = self.once
+            starts = range(0, len(self.frame_times), len(once.frame_times))
+            return [start + keyframe for start in starts for keyframe in once.keyframes]
         return sorted({self.frame_at(time) for time in self._keyframe_times()} & set(range(len(self.frame_times))))
 
     def _keyframe_times(self) -> Iterator[float]:

@@ -129,9 +129,11 @@ class Visit(BaseHTTPRequestHandler):
         for start in range(0, len(body), size):
             if self.world.line_down:
                 self.cut(with_reset=True)
-            self._send_chunk(body[start : start + size])
+            chunk = body[start : start + size]
+            self.youtube.closing.wait(self.world.time_on_line(len(chunk)))
+            self._send_chunk(chunk)
             if bit_s is not None:
-                due += size * 8 / bit_s
+                due += len(chunk) * 8 / bit_s
                 self.youtube.closing.wait(max(0.0, due - time.monotonic()))
 
     def _send_chunk(self, chunk: bytes) -> None:

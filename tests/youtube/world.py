@@ -176,6 +176,9 @@ class World:
         self.latency_s = 0.0
         self.bandwidth_bit_s: float | None = None
         """Of each connection."""
+        self.line_bit_s: float | None = None
+        """Of all connections together."""
+        self._line_free = 0.0
         self._lock = threading.Lock()
         self._seen: Counter[tuple[str, str, int]] = Counter()
         self.throttle = throttle
@@ -224,6 +227,15 @@ class World:
             self._closed_until = now + throttle.for_s
             self._player_calls = 0 if throttle.again else -sys.maxsize
             return throttle
+
+    def time_on_line(self, size: int) -> float:
+        """In how many seconds so many bytes have passed the line that all share, behind what is on it already."""
+        if self.line_bit_s is None:
+            return 0.0
+        with self._lock:
+            now = time.monotonic()
+            self._line_free = max(self._line_free, now) + size * 8 / self.line_bit_s
+            return self._line_free - now
 
     def player_fault(self, video_id: str) -> PlayerFault | None:
         """The fault that spoils this call, if one does."""

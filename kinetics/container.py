@@ -1,0 +1,182 @@
+"""Opening and writing media with PyAV: hostile files are read with few formats, codecs and threads.
+
+FFmpeg's errors end here: what was read badly is the media's fault, what could not be written is the disk's.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from kinetics.errors import ClipError, MayWorkLater
+from kinetics.records import Category
+from kinetics.remote import RangeFile
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+Kind = Literal["mp4", "webm"]
+DECODERS = (
+    *("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "aac", "opus", "libopus", "vorbis"),
+    *("mp3", "mp3float", "ac3", "eac3"),
+)
+"""For what YouTube may come to serve. FFmpeg has 500 more, and it is the header that picks the one to run."""
+_WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOENT}
+
+
+class View(io.RawIOBase):
+    """What the demuxer sees of a remote file: `head`, then the file's bytes from `start` to `stop`.
+
+    A failed read looks like the end of the file to it, since FFmpeg cannot carry our errors; `error` keeps the first.
+    """
+
+    def __init__(self, file: RangeFile, head: bytes = b"", start: int = 0, stop: int | None = None) -> None:
+        super().__init__()
+        self.error: ClipError | None = None
+        self.at_hand_only = False
+        self._file = file
+        self._head = head
+        self._start = start
+        self._stop = stop
+        self._position = 0
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        if self.error:
+            return 0
+        view = memoryview(buffer).cast("B")
+        if self._position < len(self._head):
+            piece = self._head[self._position : self._position + len(view)]
+            view[: len(piece)] = piece
+            self._position += len(piece)
+            return len(piece)
+        place = self._start + self._position - len(self._head)
+        if self._stop is not None:
+            view = view[: max(0, self._stop - place)]
+        if self.at_hand_only and not self._file.at_hand(place):
+            return 0
+        try:
+            self._file.seek(place)
+            count = self._file.readinto(view)
+        except ClipError as error:
+            self.error = error
+            return 0
+        self._position += count
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence)
+        self._position = max(0, offset + (self._size() if base is None else base))
+        return self._position
+
+    def _size(self) -> int:
+        try:
+            stop = self._file.size if self._stop is None else self._stop
+        except ClipError as error:
+            self.error = self.error or error
+            stop = self._start
+        return len(self._head) + stop - self._start
+
+    def tell(self) -> int:
+        return self._position
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+@contextmanager
+def guarded(view: View) -> Iterator[View]:
+    """Raise what stopped the view from reading, rather than what the demuxer made of it."""
+    try:
+        with translated():
+            yield view
+    except ClipError as error:
+        raise view.error or error from None
+    if view.error:
+        raise view.error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """FFmpeg's errors end here, about what was read; about what is written, in `written`."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise MayWorkLater(Category.MEDIA_ERROR, f"the media cannot be read: {error.strerror}") from error
+    except (ValueError, ArithmeticError, LookupError, struct.error) as error:  # PyAV's and ours, over a header's claims
+        raise MayWorkLater(Category.MEDIA_ERROR, f"the media makes no sense: {error}") from error
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """A full disk stays an OSError; that FFmpeg does not want to write something is the media's fault."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if error.errno in _WRITE_FAULTS:
+            raise OSError(error.errno, error.strerror) from error
+        raise MayWorkLater(Category.MEDIA_ERROR, f"the media does not fit into mp4: {error.strerror}") from error
+
+
+@contextmanager
+def demuxer(view: View, kind: Kind, *, frugal: bool = False) -> Iterator[InputContainer]:
+    """Open hostile data: one format, few codecs, no address inside it followed, one thread.
+
+    `frugal`: FFmpeg looks at the first frames when it opens a file, though an mp4's header says all; where they are not
+    at hand, that look finds nothing.
+    """
+    form = "mov" if kind == "mp4" else "matroska"
+    options = {
+        "format_whitelist": "mov" if form == "mov" else "matroska,webm",
+        "protocol_whitelist": "none",
+        "codec_whitelist": ",".join(DECODERS),
+    }
+    view.at_hand_only = frugal and form == "mov"
+    with av.open(view, "r", format=form, options=options, buffer_size=1 << 14) as container:
+        view.at_hand_only = False
+        for stream in (*container.streams.video, *container.streams.audio):
+            # whatever PyAV's types say, there is no context where FFmpeg knows no decoder
+            if stream.codec_context is None or stream.codec_context.codec.name not in DECODERS:
+                raise MayWorkLater(Category.MEDIA_ERROR, f"the {stream.type} is of an unknown kind")
+            stream.codec_context.thread_count = 1
+        yield container
+
+
+@contextmanager
+def muxer(path: Path) -> Iterator[OutputContainer]:
+    """Open a new mp4 file, its header in front. Raises OSError where it cannot be written, else MayWorkLater."""
+    with written():
+        container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+    try:
+        yield container
+    except BaseException:
+        with suppress(av.error.FFmpegError):
+            container.close()
+        raise
+    with written():
+        container.close()
+
+
+def mux(target: OutputContainer, packets: Iterable[Packet[Any]]) -> None:
+    """Write packets, each to the stream that it is addressed to."""
+    for packet in packets:
+        with written():
+            target.mux(packet)
+
+
+def demuxed(container: InputContainer, *streams: Stream) -> Iterator[Packet[Any]]:
+    """The packets of some streams. PyAV's own iterator leaks if it is dropped before its end; this way it is closed."""
+    yield from container.demux(*streams)
