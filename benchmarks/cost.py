@@ -1,0 +1,201 @@
+"""What a clip costs a worker's processor beyond the engine's own work, and where the time of one clip goes."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from types import FrameType
+
+from benchmarks.report import Settings, Table, main, say, spread, verdict
+from benchmarks.rig import in_worker, quartiles, youtube_apart
+from benchmarks.worlds import clips
+from kinetics.engines import open_engines, resolve
+from kinetics.jobs import Download
+from kinetics.layout import Layout
+from kinetics.records import Clip
+from tests.youtube.world import Row
+
+ENGINES = ("pytubefix", "yt-dlp")
+PROMISED_S = {"exact": 0.75, "keyframe": 0.04, "smart": 0.2}
+WARM_UP = 8
+"""Clips before the first that counts: what is imported, connected and allocated only once."""
+SAMPLE_S = 0.0005
+OWN = ("player call", "probe")
+"""Phases of which no part counts as another phase, but for connecting."""
+PHASES = (
+    (r"(connection|client)\.\w+\.(connect|_new_conn)$|\.do_handshake$|\.create_connection$", "connecting"),
+    (r"kinetics\.engines\.resolve$", "player call"),
+    (r"kinetics\.media\.probe$", "probe"),
+    (r"kinetics\.mp4\.", "header"),
+    (r"kinetics\.remote\.|threading\.", "section's bytes"),  # or waiting for the thread that fetches the sound's
+    (r"\.decode\(", "decode"),
+    (r"\.encode\(", "encode"),
+    (r"\.mux\(|container\.close\(", "mux"),
+    (r"kinetics\.layout\.whole_or_absent$", "fsync and move"),
+    (r"kinetics\.jobs\.", "the rest"),
+)
+"""What belongs to a phase: functions, or lines where a function waits for C. What is called from there does too."""
+
+
+def measure(settings: Settings) -> Iterator[Table]:
+    """A table of processor time, and one of where the time goes."""
+    count, rounds = settings.clips_or(70, quick=20), settings.rounds_or(3)
+    rows, scenarios = clips(count + WARM_UP)
+    spent: dict[str, list[list[float]]] = {way: [] for way in ("", *settings.cuts)}
+    with youtube_apart() as youtube, tempfile.TemporaryDirectory() as scratch:
+        youtube.serve(scenarios, latency_s=0, connection_bit_s=None)
+        for number in range(rounds):
+            for cut, so_far in spent.items():
+                say(f"processor time, round {number + 1}: {cut or 'the engine alone'}")
+                so_far.append(in_worker(youtube.env(), cpu_of_clips, rows, cut, Path(scratch, f"{number}{cut}")))
+        yield _costs(spent, count)
+        rows, scenarios = clips(settings.clips_or(24, quick=8))
+        youtube.serve(scenarios)
+        profiles = {}
+        for cut in settings.cuts:
+            say(f"where the time goes: {cut}")
+            profiles[cut] = in_worker(youtube.env(), phases_of_clips, rows, cut, Path(scratch, f"profile {cut}"))
+        yield _profile(profiles)
+
+
+def cpu_of_clips(rows: Sequence[Row], cut: str, folder: Path) -> list[float]:
+    """Fetch clips one after another as a worker does (without a cut: only resolve them); each one's processor time."""
+    work, spent = _fetcher(cut, folder) if cut else _resolver(), []
+    for row in rows:
+        began = time.process_time()
+        work(row)
+        spent.append(time.process_time() - began)
+    return spent[WARM_UP:]
+
+
+def phases_of_clips(rows: Sequence[Row], cut: str, folder: Path) -> list[Counter[str]]:
+    """Fetch clips, and see into which phases the seconds of each one go."""
+    work, found = _fetcher(cut, folder), []
+    for row in rows:
+        with _phases() as spent:
+            work(row)
+        found.append(spent)
+    return found
+
+
+def _resolver() -> Callable[[Row], object]:
+    engines = open_engines(ENGINES)
+    return lambda row: resolve(engines, row.youtube_id, 360)
+
+
+def _fetcher(cut: str, folder: Path) -> Callable[[Row], None]:
+    job = Download(Layout(folder, "700"), cut, ENGINES, 360)  # type: ignore[arg-type]  # as the command line has it
+    work = job.open()
+
+    def fetch(row: Row) -> None:
+        clip = Clip(row.youtube_id, row.time_start, row.time_end, row.label, "val")
+        outcome = work(clip, lambda: None)
+        assert outcome.status == "done", outcome
+
+    return fetch
+
+
+@contextmanager
+def _phases() -> Iterator[Counter[str]]:
+    """Count the seconds of this thread by phase. Looking on from another one slows it less than tracing its calls."""
+    spent: Counter[str] = Counter()
+    watched, done = threading.get_ident(), threading.Event()
+
+    def watch() -> None:
+        last = time.perf_counter()
+        while not done.wait(SAMPLE_S):
+            phase = _phase(sys._current_frames()[watched])
+            now = time.perf_counter()
+            spent[phase], last = spent[phase] + now - last, now  # type: ignore[assignment]  # a Counter of seconds
+
+    watcher = threading.Thread(target=watch)
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(SAMPLE_S)
+    watcher.start()
+    try:
+        yield spent
+    finally:
+        done.set()
+        watcher.join()
+        sys.setswitchinterval(switch_s)
+
+
+def _phase(frame: FrameType | None) -> str:
+    """The phase of the innermost call that belongs to one."""
+    names = [linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0)] if frame else []
+    while frame:
+        names.append(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}")
+        frame = frame.f_back
+    phase = "the rest"
+    for inner in filter(None, map(_phase_named, reversed(names))):
+        if (phase not in OWN or inner == "connecting") and (phase, inner) != ("header", "section's bytes"):
+            phase = inner
+    return phase
+
+
+@cache
+def _phase_named(name: str) -> str:
+    return next((phase for pattern, phase in PHASES if re.search(pattern, name)), "")
+
+
+def _costs(spent: dict[str, list[list[float]]], count: int) -> Table:
+    engine = [statistics.median(ones) for ones in spent[""]]
+    lines = [["the engine alone", spread(engine, 3), quartiles([*chain(*spent[""])], 3), "", "", ""]]
+    for cut, rounds in spent.items():
+        if cut:
+            medians = [statistics.median(ones) for ones in rounds]
+            beyond = [mine - alone for mine, alone in zip(medians, engine, strict=True)]
+            wanted = PROMISED_S[cut]
+            holds = verdict(statistics.median(beyond) <= wanted)
+            each = quartiles([*chain(*rounds)], 3)
+            lines.append([cut, spread(medians, 3), each, spread(beyond, 3), f"<= {wanted:g}", holds])
+    return Table(
+        f"Processor seconds of a clip in its worker: {len(spent[''])} rounds of {count} clips, DASH and progressive",
+        ["cut", "median of a round", "all clips, quartiles", "beyond the engine", "wanted", ""],
+        lines,
+        ["User and system time of a worker's process, all of its threads, after a warm-up."],
+    )
+
+
+def _profile(profiles: dict[str, list[Counter[str]]]) -> Table:
+    names = list(dict.fromkeys(phase for _, phase in PHASES))
+    lines = []
+    for name in names:
+        cells = [
+            cell
+            for clips in profiles.values()
+            for cell in (
+                f"{1000 * statistics.mean(one[name] for one in clips[1:]):.1f}",
+                f"{1000 * clips[0][name]:.1f}",
+            )
+        ]
+        lines.append([name, *cells])
+    totals = [
+        f"{1000 * seconds:.1f}"
+        for clips in profiles.values()
+        for seconds in (statistics.mean(one.total() for one in clips[1:]), clips[0].total())
+    ]
+    return Table(
+        "Where the milliseconds of a clip go: one worker, 30 ms, 8 Mbit/s a connection",
+        ["phase", *(f"{cut}{first}" for cut in profiles for first in ("", ", its first"))],
+        [*lines, ["all", *totals]],
+        [
+            "The mean of all clips but a worker's first, and that one: it imports the engine, and opens connections. "
+            "Waiting for the sound that is fetched beside the picture counts as the section's bytes."
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main(["cost"])
