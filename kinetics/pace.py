@@ -1,7 +1,7 @@
 """When the next clip may go out: pure decisions from outcomes and a clock, without I/O and without sleeping.
 
-Think of a door at YouTube. While it is open, clips go out one at a time at first, and one more at once for every clip
-that YouTube answers. One refusal ("too many requests", the bot check, a dead line) closes it for everybody. After a
+Think of a door at YouTube. While it is open, clips go out one at a time at first, and twice as many at once after
+every answer of YouTube. One refusal ("too many requests", the bot check, a dead line) closes it for everybody. After a
 pause one clip goes and asks: an answer opens the door again, a refusal makes the next pause longer. Where the door
 closes again and again, clips are spread over time instead, as densely as goes without a refusal.
 
@@ -156,9 +156,9 @@ class Pace:
         return Settled(outcome)
 
     def _proceed(self, now: float) -> Spread | None:
-        """Open the door, or let one more clip out through the open one."""
+        """Open the door, or let twice as many clips out through the open one; few ask at once all the same."""
         self._closed = self._probing = False
-        self._window = min(self._window + 1, self._workers)
+        self._window = min(2 * self._window, self._workers)
         self._answers += 1
         self._answers_in_a_row += 1
         self._throttle.answered()

@@ -135,6 +135,8 @@ def _hand_out(queue: _Queue, crew: _Crew, pace: Pace) -> float:
         now = time.monotonic()
         wait = pace.wait(now, crew.out, crew.asking)
         if wait is None:
+            if crew.idle() is None:
+                crew.start()  # so that it is ready by then
             break
         if wait > 0.0:
             return min(wait, TICK_S)

@@ -129,9 +129,9 @@ def simulate(
 # --- one step at a time ---
 
 
-def test_the_first_clip_goes_at_once_and_alone_and_every_answer_lets_one_more_out() -> None:
-    pace = Pace(workers=4)
-    for allowed in (1, 2, 3, 4, 4):
+def test_the_first_clip_goes_at_once_and_alone_and_every_answer_lets_twice_as_many_out() -> None:
+    pace = Pace(workers=10)
+    for allowed in (1, 2, 4, 8, 10, 10):
         assert pace.wait(0.0, out=allowed - 1, asking=0) == 0.0
         assert pace.wait(0.0, out=allowed, asking=0) is None
         pace.settle(done(clip(allowed)), sent=0.0, now=1.0)
