@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kinetics.pace import ASKING, BAN_PAUSES_S, ENGINE_ERRORS, REFUSALS, GaveUp, Pace, Pause, Settled, Spread
@@ -591,22 +591,32 @@ SECONDS = st.floats(0.0, 90.0)
     afterwards=st.sampled_from(sorted(KINDS)),
     times=st.lists(SECONDS, min_size=1, max_size=20),
 )
+@example(workers=1, per_hour=None, script=["later"] * 7 + ["done"], afterwards="later", times=[0.0])
 def test_whatever_youtube_answers_the_rules_hold_and_the_run_ends(
     workers: int, per_hour: float | None, script: list[str], afterwards: str, times: list[float]
 ) -> None:
     kinds = itertools.chain(script, itertools.repeat(afterwards))
     seconds = itertools.cycle(times)
+    not_refused_at = [0.0]
+
+    def answer(wanted: Clip, now: float) -> Outcome:
+        outcome = KINDS[next(kinds)](wanted)
+        if outcome.status != "postponed":
+            not_refused_at.append(now)
+        return outcome
+
     run = simulate(
         Pace(workers, per_hour),
         map(clip, range(40)),
-        lambda wanted, now: KINDS[next(kinds)](wanted),
+        answer,
         ask_s=lambda: next(seconds),
         work_s=lambda: next(seconds),
     )
     assert run.most_out <= workers
     assert run.most_asking <= ASKING
     assert run.gave_up or len(run.outcomes) == len({outcome.clip for _, outcome in run.outcomes}) == 40
-    assert run.now < 48 * HOUR
+    without_answer = [b - a for a, b in itertools.pairwise(sorted([*not_refused_at, run.now]))]
+    assert max(without_answer) < 31 * HOUR, "it gives up after the first pause that ends a day after the first refusal"
     assert all(0 < length <= 6 * HOUR for length in run.pause_lengths)
     for at, pause in run.pauses:
         assert not any(at < sent < at + pause.seconds for sent, _ in run.sends)
