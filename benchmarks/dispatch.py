@@ -7,7 +7,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from benchmarks.report import Settings, Table, main, say, spread, verdict
 from benchmarks.rig import YouTube, download, in_worker, youtube_apart
 from benchmarks.worlds import CLIP_S, clips, video
 from kinetics.pace import Pace
-from kinetics.pool import Worker, run
+from kinetics.pool import run
 from kinetics.records import Clip, Outcome
-from tests.bench import workers
+from tests.bench import Nothing, workers
 from tests.youtube.world import Row, Scenario
 
 ITEMS_S, PARENT_GROWTH_MB, WORKER_MB = 5000.0, 30.0, 90.0
@@ -26,22 +26,6 @@ MANY = 64
 CLIPS_EACH = 1000
 SHORT_S = 2
 """Short clips, so that a thousand of them end while one waits."""
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """A job that is done at once."""
-
-    modules = (__name__,)
-
-    def open(self) -> Worker:
-        """Has nothing to open."""
-
-        def work(clip: Clip, answered: Callable[[], None]) -> Outcome:
-            answered()
-            return Outcome(clip, "done")
-
-        return work
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Config:
         if len(record) < 7 or record[0] != 1:
             raise ValueError("no avcC record")
         sps, place = _sets(record, 6, record[5] & 31)
+        if place == len(record):
+            raise ValueError("an avcC record that is cut off")
         pps, place = _sets(record, place + 1, record[place])
         return cls(record[1], record[2], record[3], (record[4] & 3) + 1, sps, pps, record[place:])
 
@@ -87,7 +89,7 @@ def _sets(record: bytes, place: int, count: int) -> tuple[tuple[bytes, ...], int
     for _ in range(count):
         length = int.from_bytes(record[place : place + 2], "big")
         place += 2 + length
-        if not length or place >= len(record) + 1:
+        if not length or place > len(record):
             raise ValueError("an avcC record that is cut off")
         found.append(record[place - length : place])
     return tuple(found), place

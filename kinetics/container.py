@@ -6,8 +6,6 @@ FFmpeg's errors end here: what was read badly is the media's fault, what could n
 from __future__ import annotations
 
 import errno
-import io
-import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +19,7 @@ from av.stream import Stream
 
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.records import Category
-from kinetics.remote import RangeFile
+from kinetics.remote import RangeFile, Seekable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -35,7 +33,7 @@ DECODERS = (
 _WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOENT}
 
 
-class View(io.RawIOBase):
+class View(Seekable):
     """What the demuxer sees of a remote file: `head`, then the file's bytes from `start` to `stop`.
 
     A failed read looks like the end of the file to it, since FFmpeg cannot carry our errors; `error` keeps the first.
@@ -49,7 +47,6 @@ class View(io.RawIOBase):
         self._head = head
         self._start = start
         self._stop = stop
-        self._position = 0
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         if self.error:
@@ -74,27 +71,14 @@ class View(io.RawIOBase):
         self._position += count
         return count
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence)
-        self._position = max(0, offset + (self._size() if base is None else base))
-        return self._position
-
-    def _size(self) -> int:
+    @property
+    def size(self) -> int:
         try:
             stop = self._file.size if self._stop is None else self._stop
         except ClipError as error:
             self.error = self.error or error
             stop = self._start
         return len(self._head) + stop - self._start
-
-    def tell(self) -> int:
-        return self._position
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def _cut(inputs: Sequence[Input], start_s: float, end_s: float, out: Path, make:
             if fetching:
                 fetching.result()
             sound = find(stack, inputs[1], (pictures.first_s - section.zero_s, wanted_s[1]), section.zero_s)
-            _, sounds = sound.packets(sound.stop_s, with_sound=True)
+            _, sounds = sound.packets(with_sound=True)
             refuse_broken_off("sound", max(map(shown, sounds), default=sound.start_s), sound, sound.total_s)
         tone = _sound(target, sound, sounds, pictures.first_s) if sound.audio else []
         promised_s = max(section.total_s, decimal((inputs[0].duration_s or 0) - 2 * SHORT_BY_S))
@@ -169,7 +169,7 @@ def _packets(
     for lead_in_s in (Fraction(0), min(start_s, REORDER_S)):
         section = find(stack, inputs[0], (start_s - lead_in_s, stop_s + lead_out_s), frugal=not lead_in_s)
         video_of(section)
-        pictures, sounds = section.packets(section.stop_s, with_sound=len(inputs) == 1)
+        pictures, sounds = section.packets(with_sound=len(inputs) == 1)
         section.start_s += lead_in_s
         section.stop_s -= lead_out_s
         pictures = _decodable(pictures, ticks_of(section)[0])

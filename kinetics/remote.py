@@ -175,7 +175,32 @@ class Limit:
         time.sleep(begins - now)
 
 
-class RangeFile(io.RawIOBase):
+class Seekable(io.RawIOBase):
+    """A file of known size that can be read anywhere; whoever derives from it reads at `_position`."""
+
+    _position = 0
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        raise NotImplementedError
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence)
+        self._position = max(0, offset + (self.size if base is None else base))
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+class RangeFile(Seekable):
     """A file at a URL that is read like one on disk.
 
     `prefetch` says what will be needed, so that one request brings it; a read of anything else costs a request of its
@@ -194,7 +219,6 @@ class RangeFile(io.RawIOBase):
         self._least = READ_AHEAD_WHOLE if forget else READ_AHEAD
         self._size: int | None = None
         self._spans: list[tuple[int, bytes]] = []
-        self._position = 0
         self._ahead = self._least
 
     @property
@@ -232,20 +256,6 @@ class RangeFile(io.RawIOBase):
         view[: len(piece)] = piece
         self._position += len(piece)
         return len(piece)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence)
-        self._position = max(0, offset + (self.size if base is None else base))
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
     def _read_on(self, wanted: int) -> tuple[int, bytes]:
         start = self._position

@@ -10,6 +10,7 @@ import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import av
@@ -29,15 +30,13 @@ SHORT_BY_S = 1.0
 """A section may end that much early: annotations are in whole seconds, and headers round."""
 KEYFRAME_SHARE = 0.25
 """How much of a fragment its keyframe takes at most, as a guess at where a part of a fragment ends."""
-
-
 SOUND_SHARE = 0.02
 """The same for sound, which has none."""
 Times = tuple[Fraction, Fraction]
 """Begin and end of a section, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Input:
     """A remote file: a video with its sound, or one of the two alone."""
 
@@ -60,6 +59,17 @@ class Input:
         if self.header_bytes:
             return min(self.header_bytes, MOST_GUESSED)
         return (1 << 11) + min(3 * math.ceil(self.duration_s or 0), MOST_GUESSED)
+
+    @cached_property
+    def index(self) -> Index | None:
+        """The header of an mp4, fetched when first asked for; None for a webm, whose header the demuxer reads."""
+        if self.container != "mp4":
+            return None
+        with translated():
+            index = fragment_index(self.file, self.header_guess)
+        if not index.init:
+            self.sizes.learn(self.duration_s, index.stop)
+        return index
 
 
 @dataclass(slots=True)
@@ -84,11 +94,11 @@ class Section:
     def audio(self) -> AudioStream | None:
         return next(iter(self.container.streams.audio), None)
 
-    def packets(self, stop_s: Fraction, *, with_sound: bool) -> tuple[list[Packet[Any]], list[Packet[Any]]]:
-        """What is stored up to a time, in decoding order: of the picture, and of the sound."""
+    def packets(self, *, with_sound: bool) -> tuple[list[Packet[Any]], list[Packet[Any]]]:
+        """What is stored up to the section's end, in decoding order: of the picture, and of the sound."""
         audio = self.audio if with_sound else None
         streams = [stream for stream in (self.video, audio) if stream]
-        stops = {stream.index: math.ceil(stop_s / tick_of(stream)) for stream in streams}
+        stops = {stream.index: math.ceil(self.stop_s / tick_of(stream)) for stream in streams}
         found: dict[int, list[Packet[Any]]] = {stream.index: [] for stream in streams}
         running = set(found)
         for packet in demuxed(self.container, *streams):
@@ -133,11 +143,8 @@ def find_fragments(item: Input, wanted_s: Times, zero_s: Fraction | None = None)
 
     `zero_s` is the video's, for a file of sound. Raises Gone where the video ends before the section.
     """
-    if item.container != "mp4":
-        return None
-    with translated():
-        index = fragment_index(item.file, item.header_guess)
-    if not index.fragments:
+    index = item.index
+    if index is None or not index.fragments:
         return None
     first, last = index.fragments[0], index.fragments[-1]
     begins_s = first.time_s if zero_s is None else zero_s
@@ -163,12 +170,8 @@ def find(
     """Open a file at a section, with as few requests as it takes. `zero_s` is the video's, for a file of sound."""
     if fragments := find_fragments(item, wanted_s, zero_s):
         return _open_fragments(stack, fragments, SOUND_SHARE if zero_s is not None else KEYFRAME_SHARE)
-    if item.container == "mp4":
-        with translated():
-            index = fragment_index(item.file, item.header_guess)
-        if index.init:
-            return _find_by_reading(stack, item, wanted_s, zero_s)
-        item.sizes.learn(item.duration_s, index.stop)
+    if item.index and item.index.init:
+        return _find_by_reading(stack, item, wanted_s, zero_s)
     return _find_samples(stack, item, wanted_s, zero_s, frugal=frugal)
 
 
@@ -194,14 +197,14 @@ def _find_samples(stack: ExitStack, item: Input, wanted_s: Times, zero_s: Fracti
             zero_s = (main.start_time or 0) * tick_of(main)
             _refuse_past_end(item, wanted_s[0], total_s)
         section_s = (zero_s + wanted_s[0], zero_s + wanted_s[1])
-        decoded, shown = _keyframe_before(main, section_s[0])
+        decodes, shows = _keyframe_before(main, section_s[0])
         streams = [*container.streams.video[:1], *container.streams.audio[:1]]
-        spans = [_sample_span(stream, decoded * tick_of(main), section_s[1]) for stream in streams]
+        spans = [_sample_span(stream, decodes * tick_of(main), section_s[1]) for stream in streams]
     item.file.prefetch(min(first for first, _ in spans), max(stop for _, stop in spans))
     container = stack.enter_context(
         demuxer(stack.enter_context(guarded(View(item.file))), item.container, frugal=frugal)
     )
-    container.seek(shown, stream=_main_stream(container))
+    container.seek(shows, stream=_main_stream(container))
     return Section(container, zero_s, *section_s, total_s)
 
 
@@ -241,8 +244,8 @@ def _keyframe_before(stream: Stream, time_s: Fraction) -> tuple[int, int]:
     if not len(entries):
         return wanted, wanted
     delay = max(0, (stream.start_time or 0) - entries[0].timestamp)
-    decoded = entries[max(entries.search_timestamp(wanted - delay), 0)].timestamp
-    return decoded, decoded + delay
+    decodes = entries[max(entries.search_timestamp(wanted - delay), 0)].timestamp
+    return decodes, decodes + delay
 
 
 def _sample_span(stream: Stream, start_s: Fraction, stop_s: Fraction) -> tuple[int, int]:

@@ -10,10 +10,10 @@ is not possible, the whole section is encoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise, zip_longest
 from typing import Any
 
 from av.codec.context import Flags
@@ -115,20 +115,19 @@ def _encoded_ends(video: VideoStream, packets: list[Packet[Any]], joint: _Joint)
     tail = _inside(packets[joint.end :], joint.last, joint.stop)
     if not head and not tail:
         return _Ends([], [], joint.config.written())
-    frames = _frames(video, packets[: joint.begin], head)
-    if tail:
-        places = range(joint.end)
-        keyframe = max(place for place in places if packets[place].is_keyframe and pts_of(packets[place]) <= joint.last)
-        frames += _frames(video, packets[keyframe:], tail)
-    number = joint.config.free_number()
-    alike = all(frame.format.name == "yuv420p" and frame.width == frames[0].width for frame in frames)
-    if number is None or not alike or [frame.pts for frame in frames] != head + tail:
+    keyframes = (place for place in range(joint.end) if packets[place].is_keyframe)
+    keyframe = max(place for place in keyframes if pts_of(packets[place]) <= joint.last)
+    frames = chain(_frames(video, packets[: joint.begin], head), _frames(video, packets[keyframe:], tail))
+    first, number = next(frames, None), joint.config.free_number()
+    if first is None or number is None:
         return None
-    encoder = _encoder(video, frames[0], PROFILES[joint.config.profile], number)
+    encoder = _encoder(video, first, PROFILES[joint.config.profile], number)
     made: list[Packet[Any]] = []
-    for frame in frames:
+    for frame, due in zip_longest(chain([first], frames), head + tail):
+        if frame is None or frame.pts != due or _kind(frame) != ("yuv420p", first.width, first.height):
+            return None
         picture = prepared(frame, encoder, 0)
-        if tail and picture.pts == tail[0]:
+        if tail and due == tail[0]:
             picture.pict_type = PictureType.I
         made += encoder.encode(picture)
     made += encoder.encode(None)
@@ -161,13 +160,15 @@ def _inside(packets: Iterable[Packet[Any]], start: int, stop: int) -> list[int]:
     return sorted(pts for pts in map(pts_of, packets) if start <= pts < stop)
 
 
-def _frames(video: VideoStream, packets: list[Packet[Any]], wanted: list[int]) -> list[VideoFrame]:
-    """The frames that show at these times."""
-    if not wanted:
-        return []
-    return [
-        frame for frame in decoded(video, packets) if frame.pts is not None and wanted[0] <= frame.pts <= wanted[-1]
-    ]
+def _frames(video: VideoStream, packets: list[Packet[Any]], wanted: list[int]) -> Iterator[VideoFrame]:
+    """The frames that show at these times, one after another: all of them would be a hundred megabytes and more."""
+    for frame in decoded(video, packets) if wanted else ():
+        if frame.pts is not None and wanted[0] <= frame.pts <= wanted[-1]:
+            yield frame
+
+
+def _kind(frame: VideoFrame) -> tuple[str, int, int]:
+    return frame.format.name, frame.width, frame.height
 
 
 def _encoder(video: VideoStream, first: VideoFrame, profile: str, number: int) -> VideoCodecContext:

@@ -17,6 +17,8 @@ from pathlib import Path
 import av
 
 from kinetics.layout import label_folder
+from kinetics.pool import Worker
+from kinetics.records import Clip, Outcome
 from tests.youtube.log import Request
 from tests.youtube.picture import read_counter
 from tests.youtube.samples import scenarios_of, template
@@ -172,6 +174,20 @@ class Bench:
         video = self.world.scenarios[row.youtube_id].video
         assert video
         return list(range(video.frame_at(row.time_start), min(video.frame_at(row.time_end), len(video.frame_times))))
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A job that is done at once."""
+
+    modules = (__name__,)
+
+    def open(self) -> Worker:
+        def work(clip: Clip, answered: Callable[[], None]) -> Outcome:
+            answered()
+            return Outcome(clip, "done")
+
+        return work
 
 
 def past_the_end() -> dict[str, Scenario]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import av
 import pytest
 
+import download
 from kinetics.records import Category
 from tests.bench import ROOT, ROWS, Bench, frames, many_rows, session, wait_until, workers
 from tests.youtube.samples import scenarios_of, template
@@ -96,6 +97,14 @@ class TestMainJob:
         bench = make_bench(ROWS[:3])
         assert bench.run("--limit-rate", "2M", "--cut", "keyframe").code == 0
         assert bench.files() == sorted(bench.path(row) for row in bench.rows)
+
+    def test_a_limited_rate_leaves_each_clip_the_time_that_it_then_takes(self) -> None:
+        def patience(*options: str) -> float:
+            return download._patience(download.make_parser().parse_args(options))
+
+        assert patience() == 300
+        assert patience("--cut", "none") == 3600
+        assert patience("-w", "64", "--limit-rate", "100K") >= 64 * 1.5e6 / 100e3, "64 clips share the line"
 
     @pytest.mark.parametrize("engine", ["yt-dlp", "pytube"])
     def test_every_engine_gets_the_clips_and_the_table_names_it(self, bench: Bench, engine: str) -> None:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import count, pairwise
 from pathlib import Path
 from textwrap import dedent
+from threading import Event
 from typing import Any, Literal, NamedTuple
 
 import av
@@ -386,6 +387,37 @@ def test_little_more_is_fetched_than_the_sections_need(
         wanted += needed(LONG, shape, cut, start_s, start_s + 10)
     assert received <= most * wanted
     assert sum(requests) <= most_requests * len(requests) + 1, "a guess may be wrong, but seldom"
+
+
+def test_the_sound_is_fetched_while_the_picture_is(tmp_path: Path) -> None:
+    asked = {"picture": Event(), "sound": Event()}
+
+    class Waiting(Disk):
+        """The section's bytes of the one come only once those of the other are asked for."""
+
+        def get(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+            mine, other = ("sound", "picture") if url == sound else ("picture", "sound")
+            if not headers["Range"].startswith("bytes=0-"):
+                asked[mine].set()
+                assert asked[other].wait(20), f"the {mine} came before the {other} was asked for"
+            return super().get(url, headers)
+
+    sound = str(LONG.dash_audio.path)
+    cut_keyframe(inputs_of(LONG, "dash", Waiting()), 63, 73, tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize("shape", ["progressive", "dash"])
+def test_the_header_is_fetched_as_far_as_it_goes(shape: Shape, tmp_path: Path) -> None:
+    """By the player's word, or as long as the last one of its kind: not a guess that is safe for any."""
+    sizes, line = HeaderSizes(), Disk()
+    for _ in range(2):
+        line.asked.clear()
+        cut_keyframe(inputs_of(LONG, shape, line, sizes=sizes), 63, 73, tmp_path / "clip.mp4")
+    headers = {url: stop for url, first, stop in line.asked if not first}
+    for file in [LONG.progressive] if shape == "progressive" else [LONG.dash_video, LONG.dash_audio]:
+        content = file.path.read_bytes()
+        size = file.index_range[1] + 1 if file.index_range else content.index(b"mdat") - 4
+        assert size <= headers[str(file.path)] <= 1.02 * size
 
 
 # -- hostile media -----------------------------------------------------------------------------------------------------

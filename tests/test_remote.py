@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -500,6 +501,17 @@ def test_what_is_read_through_a_line_is_spent(youtube: LoopbackYouTube, tmp_path
     line = Line(Limit(tmp_path / "rate", 100_000))
     assert read(RangeFile(line, URL), 0, 300_000) == CONTENT[:300_000]
     assert 2.0 <= clock.now - 1000 <= 3.0
+
+
+def test_the_time_of_two_threads_at_once_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter((10.0, 15.0, 20.0, 21.0))
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
+    line = Line()
+    with line.busy(), line.busy():
+        pass
+    with line.busy():
+        pass
+    assert line.busy_s == 6.0
 
 
 def test_no_error_of_the_network_is_an_oserror(youtube: LoopbackYouTube) -> None:

@@ -28,9 +28,9 @@ from kinetics.layout import Layout
 from kinetics.ledger import Ledger
 from kinetics.media import probe
 from kinetics.pace import Pace
-from kinetics.pool import Worker, run
+from kinetics.pool import run
 from kinetics.records import Category, Clip, Outcome
-from tests.bench import Bench, frames, kill, session, wait_until, workers
+from tests.bench import Bench, Nothing, frames, kill, session, wait_until, workers
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
 from tests.youtube.world import FAILURES, MediaFault, PlayerFault, Row, Scenario, Throttle
@@ -190,20 +190,6 @@ def allocated() -> int:
     mallinfo.restype = _Mallinfo
     info = mallinfo()
     return int(info.uordblks + info.hblkhd)
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """A job that is done at once."""
-
-    modules = (__name__,)
-
-    def open(self) -> Worker:
-        def work(clip: Clip, answered: Callable[[], None]) -> Outcome:
-            answered()
-            return Outcome(clip, "done")
-
-        return work
 
 
 def many_rows(count: int) -> list[Row]:
