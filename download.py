@@ -27,20 +27,21 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from kinetics import reuse
-from kinetics.annotations import Annotations, load
 from kinetics.engines import NAMES
 from kinetics.errors import Fatal
 from kinetics.jobs import Download
 from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger, one_line
 from kinetics.pace import GaveUp, Pace, Pause, Spread
-from kinetics.plan import Plan, Tier, make_plan
 from kinetics.pool import run, warm_up
-from kinetics.records import SPLIT_OF, Category, Outcome, Split, Subset
+from kinetics.records import SPLIT_OF, Category, Outcome, Split, Subset, Tier
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+    from kinetics.annotations import Annotations
+    from kinetics.plan import Plan
+    from kinetics.reuse import Elsewhere
 
 DONE, MAY_WORK, FATAL, INTERRUPTED = 0, 1, 2, 130
 UPGRADE = "pip install --upgrade pytubefix yt-dlp"
@@ -80,12 +81,15 @@ def download(args: argparse.Namespace) -> int:
     layout = Layout(args.output.absolute(), args.version)
     subsets: list[Subset] = list(SPLIT_OF) if args.subset == "all" else [args.subset]
     engines = _with_cookies(args.engine, args.cookies)
-    rate_file = layout.partial(SPLIT_OF[subsets[0]]) / "rate"
-    job = Download(layout, args.cut, engines, args.max_height, args.cookies, args.limit_rate, rate_file)
+    shared = layout.partial(SPLIT_OF[subsets[0]])
+    job = Download(layout, args.cut, engines, args.max_height, args.cookies, args.limit_rate, shared)
     if args.proxy:  # where every client looks, here and in the workers
         os.environ.update(dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), args.proxy))
     if not args.dry_run:
         warm_up(job)
+    from kinetics import reuse  # pandas comes with it: meanwhile the workers' modules are imported, too
+    from kinetics.plan import make_plan
+
     annotations = _load(args)
     with ExitStack() as stack:
         if not args.dry_run:
@@ -289,6 +293,8 @@ def _with_cookies(engines: tuple[str, ...], cookies: Path | None) -> tuple[str, 
 
 
 def _load(args: argparse.Namespace) -> Annotations:
+    from kinetics.annotations import load
+
     with tqdm(desc="annotations", unit="B", unit_scale=True, delay=0.5, leave=False) as bar:
 
         def progress(done: int, total: int | None) -> None:
@@ -323,10 +329,12 @@ def _reuse(
     args: argparse.Namespace,
     layout: Layout,
     plan: Plan,
-    elsewhere: reuse.Elsewhere,
+    elsewhere: Elsewhere,
     ledgers: Mapping[Split, Ledger],
 ) -> Plan:
     """Link what other versions have, and return what is left to do."""
+    from kinetics import reuse
+
     found = reuse.count(elsewhere)
     if not found:
         return plan

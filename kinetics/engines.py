@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any, Literal, Protocol
 
 from kinetics.errors import ClipError, Fatal, Gone, KineticsError, MayWorkLater, StopEveryone, retry_after
+from kinetics.layout import whole_or_absent
 from kinetics.records import Category
 
 TIMEOUT_S = 20.0
@@ -129,16 +130,17 @@ def choose(formats: Iterable[Format], max_height: int) -> tuple[Format, ...]:
     return (best,) if best.audio_codec or sound is None else (best, sound)
 
 
-def open_engines(names: Sequence[str], cookies: Path | None = None) -> list[Engine]:
+def open_engines(names: Sequence[str], cookies: Path | None = None, visitor_file: Path | None = None) -> list[Engine]:
     """The engines of these names, each imported when first asked. Call it once in a process.
 
-    Proxy and certificates are taken from the environment by all of them. Raises Fatal if the cookies cannot be read.
+    Proxy and certificates are taken from the environment by all of them. `visitor_file` is where processes find the
+    visitor id that one of them asked for. Raises Fatal if the cookies cannot be read.
     """
     socket.setdefaulttimeout(TIMEOUT_S)
     for module in ("pytubefix", "pytube"):  # they log what they also raise, which would tear the progress bar
         logging.getLogger(module).addHandler(logging.NullHandler())
     makers: dict[str, Callable[[], Engine]] = {
-        "pytubefix": lambda: Pytube("pytubefix"),
+        "pytubefix": lambda: Pytube("pytubefix", visitor_file),
         "pytube": lambda: Pytube("pytube"),
         "yt-dlp": lambda: YtDlp(cookies),
     }
@@ -149,12 +151,14 @@ class Pytube:
     """pytubefix, or pytube, which has the same interface.
 
     pytubefix asks as the visionOS client: no page, no JavaScript. Its fallback clients would run Node, so they are
-    switched off; the visitor id, which it would fetch anew for every video, is kept.
+    switched off; the visitor id, which it would fetch anew for every video, is kept, for all processes where they share
+    a file.
     """
 
-    def __init__(self, name: Literal["pytubefix", "pytube"]) -> None:
+    def __init__(self, name: Literal["pytubefix", "pytube"], visitor_file: Path | None = None) -> None:
         self.name: str = name
-        self._visitor: str | None = None
+        self._visitor = ""
+        self._visitor_file = visitor_file
 
     def formats(self, video_id: str) -> tuple[list[Format], float | None]:
         with _engine_errors(self.name):
@@ -162,13 +166,19 @@ class Pytube:
             video = module.YouTube(f"https://www.youtube.com/watch?v={video_id}")
             if self.name == "pytubefix":
                 video.fallback_clients = []
-                video._visitor_data = self._visitor or self._ask_visitor(module, video_id)
+                video._visitor_data = self._visitor or self._shared_visitor() or self._ask_visitor(module, video_id)
             reply = video.vid_info
             _check_reply(reply, video_id)
             streams = [stream for stream in video.streams if not getattr(stream, "is_sabr", False)]
             duration_s = _number(_at(reply, "videoDetails").get("lengthSeconds"))
             ends = _index_ends(reply)
             return [_from_stream(stream, ends.get(str(stream.itag))) for stream in streams], duration_s
+
+    def _shared_visitor(self) -> str:
+        if self._visitor_file:
+            with suppress(OSError, ValueError):
+                self._visitor = self._visitor_file.read_text("ascii")
+        return self._visitor
 
     def _ask_visitor(self, module: ModuleType, video_id: str) -> str:
         """pytubefix would do this itself, but pass over a refusal and knock again."""
@@ -177,6 +187,9 @@ class Pytube:
         if isinstance(refusal, StopEveryone):
             raise refusal
         self._visitor = str(reply["responseContext"]["visitorData"])
+        if self._visitor_file:
+            with suppress(OSError, ValueError), whole_or_absent(self._visitor_file) as temporary:
+                temporary.write_text(self._visitor, "ascii")
         return self._visitor
 
 

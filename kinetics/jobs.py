@@ -28,7 +28,8 @@ CUTTERS = {"smart": media.cut_smart, "exact": media.cut_exact, "keyframe": media
 class Download:
     """The job of getting a clip from YouTube.
 
-    `limit_rate` is in bytes a second, for all workers together; they keep to it by way of `rate_file`.
+    `limit_rate` is in bytes a second, for all workers together. `shared` is a folder for what they tell each other: how
+    far they have come with that rate, and the id as which YouTube knows them.
     """
 
     layout: Layout
@@ -37,7 +38,7 @@ class Download:
     max_height: int
     cookies: Path | None = None
     limit_rate: float | None = None
-    rate_file: Path | None = None
+    shared: Path | None = None
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -46,8 +47,9 @@ class Download:
 
     def open(self) -> Callable[[Clip, Callable[[], None]], Outcome]:
         _limit_memory()
-        limit = Limit(self.rate_file, self.limit_rate) if self.rate_file and self.limit_rate else None
-        return _Downloader(self, open_engines(self.engines, self.cookies), Line(limit))
+        limit = Limit(self.shared / "rate", self.limit_rate) if self.shared and self.limit_rate else None
+        visitor_file = self.shared / "visitor" if self.shared else None
+        return _Downloader(self, open_engines(self.engines, self.cookies, visitor_file), Line(limit))
 
 
 class _Downloader:

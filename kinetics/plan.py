@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Literal
 
 import numpy as np
@@ -13,20 +12,9 @@ import pandas as pd
 from kinetics.annotations import Annotations
 from kinetics.layout import Layout, clip_name
 from kinetics.ledger import Ledger
-from kinetics.records import Clip, Cut, Split
+from kinetics.records import Clip, Cut, Split, Tier
 
 Retry = Literal["all", "transient", "none"]
-
-
-class Tier(IntEnum):
-    """What is known of a clip before a run, in the order in which they are tried."""
-
-    NEVER_TRIED = 0
-    MAY_WORK = 1
-    WAS_GONE = 2
-    ON_DISK = 3
-    LINKED = 4
-    """It was not, but now is, as another version's folder had it."""
 
 
 TRIED: Mapping[Retry, tuple[Tier, ...]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Literal
 
 Split = Literal["train", "val", "test"]
@@ -56,6 +56,17 @@ MAY_WORK_LATER = frozenset(
         Category.LOST_WORKER,
     }
 )
+
+
+class Tier(IntEnum):
+    """What is known of a clip before a run, in the order in which they are tried."""
+
+    NEVER_TRIED = 0
+    MAY_WORK = 1
+    WAS_GONE = 2
+    ON_DISK = 3
+    LINKED = 4
+    """It was not, but now is, as another version's folder had it."""
 
 
 @dataclass(frozen=True, slots=True)

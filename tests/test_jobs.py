@@ -111,6 +111,21 @@ def test_counts_are_those_of_one_clip_not_of_the_worker(youtube: LoopbackYouTube
     assert sum(outcome.bytes_received for outcome in outcomes) == sum(request.bytes_sent for request in media)
 
 
+def test_the_workers_of_a_run_are_one_visitor_to_youtube(youtube: LoopbackYouTube, job: Download) -> None:
+    for name in ("first run", "second run"):
+        workers = [replace(job, shared=job.layout.root / name).open() for _ in range(3)]
+        assert [work(CLIP, lambda: None).status for work in workers] == ["done"] * 3
+    assert [request.kind for request in youtube.requests].count("visitor") == 2
+
+
+def test_where_the_visitor_id_cannot_be_shared_each_worker_asks(youtube: LoopbackYouTube, job: Download) -> None:
+    (job.layout.root / "shared" / "visitor").mkdir(parents=True)
+    workers = [replace(job, shared=job.layout.root / "shared").open() for _ in range(2)]
+    assert [work(CLIP, lambda: None).status for work in workers] == ["done"] * 2
+    assert [request.kind for request in youtube.requests].count("visitor") == 2
+    assert [path.name for path in (job.layout.root / "shared").iterdir()] == ["visitor"]
+
+
 def test_it_tells_when_youtube_has_answered_before_any_media_is_fetched(
     youtube: LoopbackYouTube, job: Download
 ) -> None:

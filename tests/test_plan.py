@@ -11,8 +11,8 @@ import pytest
 from kinetics.annotations import Annotations
 from kinetics.layout import Layout
 from kinetics.ledger import Ledger
-from kinetics.plan import Plan, Retry, Tier, make_plan
-from kinetics.records import SPLIT_OF, Category, Clip, Cut, Outcome, Split
+from kinetics.plan import Plan, Retry, make_plan
+from kinetics.records import SPLIT_OF, Category, Clip, Cut, Outcome, Split, Tier
 
 SUBSET_OF = {split: subset for subset, split in SPLIT_OF.items()}
 

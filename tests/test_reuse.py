@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from kinetics.annotations import Annotations
 from kinetics.layout import Layout
-from kinetics.plan import Plan, Tier, make_plan
-from kinetics.records import Clip, Cut
+from kinetics.plan import Plan, make_plan
+from kinetics.records import Clip, Cut, Tier
 from kinetics.reuse import candidates, count, find, take
 
 CLIP = Clip("-_abcDEF012", 7.0, 17.0, "playing harmonica", "train")
