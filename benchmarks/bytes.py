@@ -39,13 +39,14 @@ def measure(settings: Settings) -> Iterator[Table]:
             for cut in settings.cuts:
                 say(f"{name}: {cut}")
                 ran = download(youtube, rows, scenarios, Path(scratch, f"{name} {cut}"), cut, "-w", "2")
-                lines.append([name, cut, *_figures(ran, video, most_bytes, most_requests)])
+                lines.append([name, cut, *_figures(ran, video, cut, most_bytes, most_requests)])
     yield Table(
         f"Bytes and requests of a clip: {count} sections of {CLIP_S} s at all phases of a {LENGTH_S} s video",
         ["video", "cut", "needs MB", "fetched MB", "ratio", "worst", "wanted", "", "requests", "most", "wanted", ""],
         lines,
         [
-            "A section needs its pictures from the keyframe at or before its start to its end, and its sound. "
+            "A section needs its pictures from the keyframe at or before its start to its end, and its sound; a "
+            "keyframe cut needs the sound from that keyframe on. "
             "The player call is one of the requests; a worker's one call for a visitor's number is not counted.",
         ],
     )
@@ -56,14 +57,14 @@ def _starts(count: int) -> list[int]:
     return [number * (LENGTH_S - CLIP_S) // max(1, count - 1) for number in range(count)]
 
 
-def _figures(ran: Run, video: Video, most_bytes: float | None, most_requests: int) -> list[str]:
+def _figures(ran: Run, video: Video, cut: str, most_bytes: float | None, most_requests: int) -> list[str]:
     sent, asked = Counter[str](), Counter[str]()
     for request in ran.requests:
         if request.kind in ("player", "media"):
             asked[request.video_id] += 1
         if request.kind == "media":
             sent[request.video_id] += request.bytes_sent
-    needs = {row.youtube_id: needed(video, row) for row in ran.bench.rows}
+    needs = {row.youtube_id: needed(video, row, cut) for row in ran.bench.rows}
     ratio = sent.total() / sum(needs.values())
     requests = statistics.mean(asked.values())
     return [

@@ -81,7 +81,7 @@ def drain(count: int) -> Drained:
 def _sizes(settings: Settings, youtube: YouTube, scratch: Path) -> Table:
     each = 50 if settings.quick else CLIPS_EACH
     lines = []
-    for crew, count, clip_s in ((MANY, 2 * MANY, CLIP_S), (2, 2 * each, SHORT_S)):
+    for crew, count, clip_s in ((MANY, 4 * MANY, CLIP_S), (2, 2 * each, SHORT_S)):
         say(f"memory of {crew} workers")
         rows, scenarios = clips(count, [video(60)], clip_s=clip_s)
         youtube.serve(scenarios, latency_s=0, connection_bit_s=None)
@@ -90,7 +90,7 @@ def _sizes(settings: Settings, youtube: YouTube, scratch: Path) -> Table:
         )
     return Table(
         "Memory of a worker, --cut exact, MB resident",
-        ["workers", "clips", "first quarter", "last quarter", "most", "wanted", "", "together"],
+        ["workers", "clips", "at once", "first quarter", "last quarter", "most", "wanted", "", "together"],
         lines,
         [
             "Median (least-most) over the workers and the moments, from when all are there; a part of each is shared. "
@@ -109,12 +109,13 @@ def _sizes_of(
         time.sleep(1)
 
     download(youtube, rows, scenarios, folder, "exact", "-w", str(crew), look=look)
-    busy = [sample for sample in samples if len(sample) == crew]
+    alive = max(map(len, samples))  # fewer than asked for, where clips end sooner than workers are needed
+    busy = [sample for sample in samples if len(sample) == alive]
     quarter = max(1, len(busy) // 4)
     most = max(memory["Rss"] for sample in busy for memory in sample)
     together = max(sum(memory["Pss"] for memory in sample) for sample in busy)
     return [
-        *(_spread(busy[:quarter]), _spread(busy[-quarter:])),
+        *(str(alive), _spread(busy[:quarter]), _spread(busy[-quarter:])),
         *(f"{most:.0f}", f"<= {WORKER_MB:g}", verdict(most <= WORKER_MB), f"{together:.0f}"),
     ]
 

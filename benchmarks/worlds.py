@@ -50,12 +50,16 @@ def clips(
     return rows, scenarios
 
 
-def needed(video: Video, row: Row) -> int:
-    """The bytes of a section's samples: its pictures, from the keyframe at or before its start, and its sound."""
+def needed(video: Video, row: Row, cut: str = "exact") -> int:
+    """The bytes of a section's samples: its pictures, from the keyframe at or before its start, and its sound.
+
+    A keyframe cut begins at that keyframe, and so does its sound.
+    """
     picture, sound = _samples(video.progressive.path)
     keyframe = max(time for time, _, is_keyframe in picture if is_keyframe and time <= row.time_start)
     pictures = sum(size for time, size, _ in picture if keyframe <= time < row.time_end)
-    return pictures + sum(size for time, size, _ in sound if row.time_start <= time < row.time_end)
+    begin = keyframe if cut == "keyframe" else row.time_start
+    return pictures + sum(size for time, size, _ in sound if begin <= time < row.time_end)
 
 
 @cache
