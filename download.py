@@ -13,30 +13,32 @@ import argparse
 import io
 import re
 import shlex
+import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from kinetics.engines import NAMES
 from kinetics.errors import Fatal
 from kinetics.jobs import Download
 from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger, one_line
-from kinetics.pace import GaveUp, Pace, Pause, Spread
-from kinetics.pool import run, warm_up
-from kinetics.records import SPLIT_OF, Category, Outcome, Split, Subset, Tier
+from kinetics.options import parse
+from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread
+from kinetics.pool import Event, Job, run, warm_up
+from kinetics.records import SPLIT_OF, Category, Clip, Outcome, Split, Subset, Tier
 
 if TYPE_CHECKING:
+    import pandas as pd
     from _typeshed import ReadableBuffer
 
     from kinetics.annotations import Annotations
@@ -49,21 +51,23 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {elapsed}<{remaining
 """Short enough for 80 columns: the counts matter more than the bar."""
 QUIET_S = 30.0
 """Between two lines of progress where there is no terminal."""
-
-EXAMPLES = """\
-examples:
-  python download.py -v 700 -s train -w 16         the training set of Kinetics-700, with 16 workers
-  python download.py -v 400 -s validate --dry-run  what would be done, without doing it
-  python download.py --annotations few_shot.csv -s test -o data --cut keyframe
-"""
+WORKERS = 8
+PATIENCE_S = 300.0
+"""For one clip."""
+_NUMBER = re.compile(r"\b\d[\d.]*")
+NAMED = 20
+"""So many of the clips that fail are named."""
+QUALITY = 2
+"""Of JPEG files: hardly to be told from the best."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, 1, 2 or 130 (argparse exits with 2 by itself on bad usage)."""
-    args = make_parser().parse_args(argv)
+    args = parse(argv)
     try:
         _stop_on_signals()
-        return download(args)
+        chosen = next((do for name, do in INSTEAD.items() if getattr(args, name)), download)
+        return chosen(args)
     except Fatal as error:
         print(f"error: {error}", file=sys.stderr)
         return FATAL
@@ -78,8 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def download(args: argparse.Namespace) -> int:
     """Load clips, leave out what is on disk, try the rest; returns the exit code."""
-    layout = Layout(args.output.absolute(), args.version)
-    subsets: list[Subset] = list(SPLIT_OF) if args.subset == "all" else [args.subset]
+    layout, subsets, workers = _layout(args), _subsets(args), args.workers or WORKERS
     engines = _with_cookies(args.engine, args.cookies)
     shared = layout.partial(SPLIT_OF[subsets[0]])
     job = Download(layout, args.cut, engines, args.max_height, args.cookies, args.limit_rate, shared)
@@ -106,9 +109,9 @@ def download(args: argparse.Namespace) -> int:
         events = run(
             job,
             plan.clips(),
-            workers=args.workers,
+            workers=workers,
             timeout_s=args.timeout or _patience(args),
-            pace=Pace(args.workers, args.rate),
+            pace=Pace(workers, args.rate),
         )
         stack.callback(events.close)
         tally: Counter[Category | None] = Counter()
@@ -134,139 +137,220 @@ def download(args: argparse.Namespace) -> int:
     return MAY_WORK if unfinished else DONE
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="download.py",
-        description="Download the clips of a Kinetics data set from YouTube, trimmed to their annotated sections.\n"
-        "Run it again to go on where it stopped, and to retry what failed.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    what = parser.add_argument_group("What to fetch")
-    what.add_argument(
-        "-v", "--version", choices=("400", "600", "700", "700-2020"), default="700", help="(default: 700)"
-    )
-    what.add_argument(
-        "-s", "--subset", choices=("train", "test", "validate", "all"), default="train", help="subset (default: train)"
-    )
-    what.add_argument(
-        "--annotations",
-        type=Path,
-        metavar="PATH",
-        help="CSV, JSON, folder or tar.gz to use instead of the official archive, which is fetched once and kept",
-    )
-    what.add_argument(
-        "--cut",
-        choices=("smart", "exact", "keyframe", "none"),
-        default="smart",
-        help="smart: begins at the very frame, re-encoded up to the first keyframe, copied from there; exact: the same "
-        "frames, all re-encoded; keyframe: copied, begins up to some seconds early; none: the whole video "
-        "(default: smart)",
-    )
-    what.add_argument(
-        "--max-height",
-        type=_positive(int),
-        default=360,
-        metavar="LINES",
-        help="tallest picture; the smallest is taken where none is that small (default: 360)",
-    )
-    what.add_argument(
-        "--retry",
-        choices=("all", "transient", "none"),
-        default="all",
-        help="earlier failures to try again: all of them, those that may work now, or none (default: all)",
-    )
-    where = parser.add_argument_group("Where")
-    where.add_argument(
-        "-o", "--output", type=_folder, default=Path(), metavar="DIR", help="folder for the data set (default: here)"
-    )
-    how = parser.add_argument_group("How")
-    how.add_argument(
-        "-w", "--workers", type=_positive(int), default=8, metavar="WORKERS", help="processes at work (default: 8)"
-    )
-    how.add_argument(
-        "--engine",
-        type=_engines,
-        default=("pytubefix", "yt-dlp"),
-        metavar="LIST",
-        help="who asks YouTube, the next one where the one before fails: pytubefix, yt-dlp, pytube "
-        "(default: pytubefix,yt-dlp)",
-    )
-    how.add_argument(
-        "--timeout",
-        type=_positive(float),
-        metavar="SECONDS",
-        help="most time for one clip (default: 300, with --cut none 3600; longer where --limit-rate needs it)",
-    )
-    how.add_argument("--rate", type=_positive(float), metavar="PER_HOUR", help="most clips an hour (default: no limit)")
-    how.add_argument(
-        "--limit-rate",
-        type=_rate,
-        metavar="BYTES",
-        help="most bytes a second, all workers together, such as 500K or 5M (default: no limit)",
-    )
-    how.add_argument(
-        "--no-reuse",
-        action="store_true",
-        help="fetch what another version's folder beside this one already has, too, instead of linking it",
-    )
-    how.add_argument(
-        "--cookies", type=Path, metavar="FILE", help="cookies.txt of your own login; only yt-dlp can send it"
-    )
-    how.add_argument(
-        "--proxy", type=_proxy, metavar="URL", help="HTTP proxy (default: the environment's HTTPS_PROXY, if set)"
-    )
-    instead = parser.add_argument_group("Instead of downloading")
-    instead.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
-    return parser
+def list_classes(args: argparse.Namespace) -> int:
+    """Print each class with the number of its clips, and of those that are here."""
+    from kinetics.plan import on_disk
+
+    frame = _load(args).frame
+    here = frame["label"][on_disk(frame, _layout(args))].value_counts()
+    counts = frame["label"].value_counts()
+    print(f"{'clips':>8} {'here':>8}  class")
+    for label in sorted(counts.index[counts > 0]):
+        print(f"{counts[label]:8,} {here.get(label, 0):8,}  {label or '(no label)'}")
+    print(f"{len(frame):8,} {here.sum():8,}  in {(counts > 0).sum():,} classes")
+    return DONE
 
 
-def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    def convert(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = 0
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
-        return value
+def verify(args: argparse.Namespace) -> int:
+    """Look whether the clips that are here are as they should be; move away those that are not."""
+    from kinetics.inventory import verified
 
-    return convert
+    layout, here, moved, kept = _layout(args), _clips_here(args), 0, 0
+    with ExitStack() as stack:
+        _lock(stack, layout, _subsets(args))
+        for subset, frame in here.items():
+            checks = verified(_local_run(args), layout, subset, frame, quick=args.quick, cut=args.cut)
+            unfit = [one for one in _shown(args, subset, len(frame), checks) if one.status == "failed"]
+            print(
+                f"Kinetics{args.version} {subset}: {len(frame) - len(unfit):,} of {len(frame):,} clips are as they should be"
+            )
+            for reason, count in Counter(_NUMBER.sub("..", one.reason) for one in unfit).most_common():
+                print(f"  {count:8,}  {reason}")
+            moved += sum(one.category is Category.MEDIA_ERROR for one in unfit)
+            kept += sum(one.category is not Category.MEDIA_ERROR for one in unfit)
+    if moved:
+        print(f"{moved:,} were moved to {layout.rejected_folder}; a run without --verify fetches them again")
+    if kept:
+        print(f"{kept:,} could not be looked at to the end, and stay")
+    return MAY_WORK if moved or kept else DONE
 
 
-def _rate(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", text.strip(), re.IGNORECASE)
-    if not match or not float(match[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes such as 500K or 5M")
-    return float(match[1]) * {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}[match[2].upper()]
+def manifest(args: argparse.Namespace) -> int:
+    """Write down what the clips that are here are like."""
+    from kinetics.export import write_manifest
+    from kinetics.inventory import measured
+
+    layout, here, unfit = _layout(args), _clips_here(args), 0
+    with ExitStack() as stack:
+        for subset, frame in here.items():
+            _lock_file(stack, layout, subset, "manifest.lock")
+            outcomes = _shown(args, subset, len(frame), measured(_local_run(args), layout, subset, frame))
+            facts = {one.clip.key: one.facts for one in outcomes if one.facts}
+            print(f"{write_manifest(layout, subset, frame, facts)}: {len(facts):,} clips")
+            unfit += len(frame) - len(facts)
+    return _left_over(unfit)
+
+
+def frames(args: argparse.Namespace) -> int:
+    """Write frames of the clips that are here."""
+    from kinetics.tasks import Frames
+
+    target, quality = _layout(args).beside("frames"), args.quality or QUALITY
+    job = Frames(_layout(args), target, args.frames, args.short_side, quality)
+    terms = {"frames": args.frames, "short_side": args.short_side, "quality": quality}
+    converted = _converted(args, job, target, "", terms)
+    return _left_over(sum(one.status == "failed" for _, outcomes in converted for one in outcomes))
+
+
+def sound(args: argparse.Namespace) -> int:
+    """Write the sound of the clips that are here, and which have none."""
+    from kinetics.export import write_silent
+    from kinetics.tasks import Sound
+
+    layout, unfit, suffix = _layout(args), 0, f".{args.sound}"
+    target = layout.beside("sound")
+    for subset, outcomes in _converted(args, Sound(layout, target, args.sound), target, suffix):
+        silent = list[Clip]()
+        for one in outcomes:
+            unfit += one.status == "failed"
+            silent += [one.clip] if one.sound is False else []
+        print(f"{len(silent):,} without sound, listed in {write_silent(layout, subset, silent, suffix)}")
+    return _left_over(unfit)
+
+
+def shards(args: argparse.Namespace) -> int:
+    """Pack the clips that are here into WebDataset shards."""
+    from kinetics.annotations import classes_of
+    from kinetics.choose import in_random_order
+    from kinetics.export import Shards, members_of
+
+    layout, classes, here = _layout(args), classes_of(args.version, args.annotations), _clips_here(args)
+    target = layout.beside("shards")
+    with ExitStack() as stack:
+        _lock(stack, target, _subsets(args))
+        for subset, frame in here.items():
+            members = members_of(layout, frame.iloc[in_random_order(frame, args.seed)], classes)
+            packed = Shards(layout, subset, members, args.shards)
+            free = shutil.disk_usage(target.folder).free
+            if packed.bytes_to_write > free:
+                raise Fatal(f"The shards take {packed.bytes_to_write:,} bytes, and {target.folder} has {free:,} free.")
+            with _bar(f"{args.version} {subset}", packed.clips) as bar:
+                for clips in packed.write():
+                    bar.update(clips)
+            print(f"{target.folder}: {packed.count:,} shards of {subset}, {packed.clips:,} clips")
+    return DONE
+
+
+def lists(args: argparse.Namespace) -> int:
+    """Write list files of the clips that are here."""
+    from kinetics.annotations import classes_of
+    from kinetics.export import write_lists
+
+    classes = classes_of(args.version, args.annotations)
+    for subset, frame in _clips_here(args).items():
+        for path in write_lists(_layout(args), subset, frame, classes):
+            print(path)
+    return DONE
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Say how two data sets differ."""
+    from kinetics.compare import VERDICTS, compare
+
+    found = compare(*args.compare)
+    rows = [*found.classes(), ("all classes", found.counts)]
+    print("".join(f"{verdict:>15}" for verdict in VERDICTS) + "  class")
+    for label, counts in rows:
+        print("".join(f"{counts[verdict]:15,}" for verdict in VERDICTS) + f"  {label or '(no label)'}")
+    everything, common = found.write(args.output.absolute())
+    print(f"every clip: {everything}\nwhat both have, for --only: {common}")
+    return DONE
+
+
+INSTEAD: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "list_classes": list_classes,
+    "verify": verify,
+    "manifest": manifest,
+    "frames": frames,
+    "sound": sound,
+    "shards": shards,
+    "lists": lists,
+    "compare": compare,
+}
+"""What is done where an option asks for it; a dry run is a download that stops early."""
+
+
+def _converted(
+    args: argparse.Namespace, job: Job, target: Layout, suffix: str, terms: Mapping[str, object] | None = None
+) -> Iterator[tuple[Subset, Iterator[Outcome]]]:
+    """Convert what is not converted yet, all on the same terms: each subset's outcomes, as they are asked for."""
+    from kinetics.annotations import Annotations
+    from kinetics.export import keep_terms
+    from kinetics.plan import on_disk
+
+    here = _clips_here(args)
+    with ExitStack() as stack:
+        _lock(stack, target, _subsets(args))
+        if terms:
+            keep_terms(target.folder, terms)
+        for subset, frame in here.items():
+            left = frame[~on_disk(frame, target, suffix)]
+            print(f"{target.folder}: {len(frame) - len(left):,} of them are there, {len(left):,} to do", flush=True)
+            with closing(_local_run(args)(job, Annotations(left, ()).clips())) as events:
+                yield subset, _shown(args, subset, len(left), events)
+
+
+def _left_over(unfit: int) -> int:
+    if not unfit:
+        return DONE
+    print(f"{unfit:,} clips are unfit: --verify moves them away, so that the next run fetches them")
+    return MAY_WORK
+
+
+def _layout(args: argparse.Namespace) -> Layout:
+    return Layout(args.output.absolute(), args.version)
+
+
+def _subsets(args: argparse.Namespace) -> list[Subset]:
+    return list(SPLIT_OF) if args.subset == "all" else [args.subset]
+
+
+def _clips_here(args: argparse.Namespace) -> dict[Subset, pd.DataFrame]:
+    """The chosen clips that are on disk, by subset."""
+    from kinetics.plan import on_disk
+
+    frame = _load(args).frame
+    here = frame[on_disk(frame, _layout(args))]
+    print(f"Kinetics{args.version} {args.subset}: {len(here):,} of {len(frame):,} clips are here", flush=True)
+    return {subset: here[here["split"] == SPLIT_OF[subset]] for subset in _subsets(args)}
+
+
+def _local_run(args: argparse.Namespace) -> Callable[[Job, Iterable[Clip]], Generator[Event, None, None]]:
+    """The pool for work on this machine's files, at which nobody has to be asked."""
+    workers = args.workers or os.cpu_count() or 1
+    return partial(run, workers=workers, timeout_s=args.timeout or PATIENCE_S, pace=NoPace(workers))
+
+
+def _shown(args: argparse.Namespace, subset: Subset, total: int, outcomes: Iterable[Event]) -> Iterator[Outcome]:
+    """The outcomes, counted on a bar as they come; the first failures are named."""
+    failures = 0
+    with _bar(f"{args.version} {subset}", total) as bar:
+        progress = _Progress(bar)
+        for outcome in outcomes:
+            if not isinstance(outcome, Outcome):
+                progress.refresh()
+                continue
+            progress.show(outcome)
+            failures += outcome.status == "failed"
+            if outcome.status == "failed" and failures <= NAMED:
+                progress.say(f"{outcome.clip}: {one_line(outcome.reason)}")
+            yield outcome
 
 
 def _patience(args: argparse.Namespace) -> float:
     """Seconds for one clip: what it usually never takes, and its share of a limited line."""
-    usual_s, most_bytes = (3600.0, 2e8) if args.cut == "none" else (300.0, 5e6)
-    return usual_s + (args.workers * most_bytes / args.limit_rate if args.limit_rate else 0.0)
-
-
-def _folder(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise argparse.ArgumentTypeError(f"there is no home folder for {text!r}") from None
-
-
-def _engines(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if not set(names) <= set(NAMES):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(NAMES)}")
-    return names
-
-
-def _proxy(text: str) -> str:
-    parts = urlsplit(text if "://" in text else f"http://{text}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise argparse.ArgumentTypeError(f"{text!r} is not the address of an HTTP proxy such as http://host:3128")
-    return parts.geturl()
+    usual_s, most_bytes = (3600.0, 2e8) if args.cut == "none" else (PATIENCE_S, 5e6)
+    return usual_s + ((args.workers or WORKERS) * most_bytes / args.limit_rate if args.limit_rate else 0.0)
 
 
 def _stop_on_signals() -> None:
@@ -294,6 +378,7 @@ def _with_cookies(engines: tuple[str, ...], cookies: Path | None) -> tuple[str, 
 
 def _load(args: argparse.Namespace) -> Annotations:
     from kinetics.annotations import load
+    from kinetics.choose import choose
 
     with tqdm(desc="annotations", unit="B", unit_scale=True, delay=0.5, leave=False) as bar:
 
@@ -302,6 +387,9 @@ def _load(args: argparse.Namespace) -> Annotations:
             bar.update(done - bar.n)
 
         annotations = load(args.version, args.subset, args.annotations, progress=progress)
+    annotations = choose(
+        annotations, classes=args.classes, only=args.only, limit=args.limit, sample=args.sample, seed=args.seed
+    )
     for warning in annotations.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return annotations
@@ -310,19 +398,23 @@ def _load(args: argparse.Namespace) -> Annotations:
 def _lock(stack: ExitStack, layout: Layout, subsets: Sequence[Subset]) -> None:
     """Keep a second run off these subsets, and clear away what a killed one left."""
     for subset in subsets:
-        path = layout.lock(subset)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(path, timeout=0))
-        except Timeout:
-            raise Fatal(
-                f"another run is already working on Kinetics{layout.version} {subset} in {layout.root}: "
-                "wait for it to end, or choose another folder with -o"
-            ) from None
-        except OSError as error:
-            raise cannot_write(error, layout.folder) from error
+        _lock_file(stack, layout, subset, "lock")
         layout.discard_partial(subset)
         stack.callback(layout.discard_partial, subset)
+
+
+def _lock_file(stack: ExitStack, layout: Layout, subset: Subset, name: str) -> None:
+    path = layout.mark(subset, name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(FileLock(path, timeout=0))
+    except Timeout:
+        raise Fatal(
+            f"another run is already working on Kinetics{layout.version} {subset} in {layout.root}: "
+            "wait for it to end, or choose another folder with -o"
+        ) from None
+    except OSError as error:
+        raise cannot_write(error, layout.folder) from error
 
 
 def _reuse(
@@ -390,7 +482,7 @@ class _Progress:
         self._counts["gone" if gone else outcome.status] += 1
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items())
         speed = self._bytes / 1e6 / max(time.monotonic() - self._began, 1e-3)
-        self._bar.set_postfix_str(f"{counts}, {speed:.1f} MB/s", refresh=False)
+        self._bar.set_postfix_str(f"{counts}, {speed:.1f} MB/s" if speed else counts, refresh=False)
         self._bar.update()
 
     def say(self, text: str) -> None:

@@ -50,7 +50,7 @@ def measure(settings: Settings) -> Iterator[Table]:
         lines,
         [
             "From the official archive, which an earlier run has fetched. MB: the most that the program had resident. "
-            "The first clip comes over a line of 30 ms; what its bytes take on a slow one comes on top, 0.5 s at 8 Mbit/s."
+            "The first clip comes over a line of 30 ms; on a slow one its bytes' time comes on top, 0.5 s at 8 Mbit/s."
         ],
     )
 

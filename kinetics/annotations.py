@@ -149,6 +149,33 @@ def load(
     return _load(archive, subset)
 
 
+def classes_of(version: str, path: Path | None = None) -> list[str]:
+    """The labels of a whole version, all its subsets together, sorted: a class is its place in this list.
+
+    Of the file, if `path` is a single one. Raises Fatal if there is nothing usable.
+    """
+    single = path is not None and path.is_file() and path.suffix.lower() in (".csv", ".json", ".txt")
+    labels = (load_list(path) if path and single else load(version, "all", path)).frame["label"]
+    return sorted(label for label in labels.cat.categories if label)
+
+
+def load_list(path: Path) -> Annotations:
+    """The clips in one CSV or JSON file that chooses among others: what it says of their splits does not matter.
+
+    Raises Fatal if there is nothing usable.
+    """
+    try:
+        file = _File(str(path), path, _read(path, MAX_FILE))
+    except OSError as error:
+        raise Fatal(f"Cannot read the list of clips in {path}: {error.strerror or error}. Check the path.") from error
+    cells, remarks = _cells(file)
+    rows, left_out = _good_rows(cells, _same(cells, "train"), file.name)
+    warnings = tuple(f"{path}: {remark}" for remark in (*remarks, *left_out))
+    if rows.empty:
+        raise Fatal(" ".join([f"{path} holds no usable row: name another file.", *warnings]))
+    return Annotations(rows, warnings)
+
+
 def _load(path: Path, subset: Subset | Literal["all"]) -> Annotations:
     wanted: Sequence[Subset] = list(SPLIT_OF) if subset == "all" else [subset]
     try:
@@ -397,7 +424,10 @@ def _squeezed(title: str) -> str:
 
 def _stripped(table: pd.DataFrame) -> pd.DataFrame:
     """The cells without the spaces around them, as categories but for the ids."""
-    ids = pd.Series([*map(str.strip, table["youtube_id"])], index=table.index, dtype=object)
+    ids = table["youtube_id"]
+    together = "".join(ids)
+    if " " in together or not together.isprintable():  # which other spaces are not; nearly always there are none
+        ids = pd.Series([*map(str.strip, ids)], index=table.index, dtype=object)
     return pd.DataFrame({name: ids if name == "youtube_id" else _categories(cells) for name, cells in table.items()})
 
 
@@ -421,8 +451,13 @@ def _usable(file: _File, part: Subset | None) -> tuple[pd.DataFrame, list[str]]:
     cells, remarks = _cells(file)
     if cells.empty:
         remarks.append("it holds no rows.")
-    label = cells["label"] if "label" in cells else _same(cells, "")
     split, differs = _splits(cells, file, part)
+    rows, left_out = _good_rows(cells, split, file.name)
+    return rows, [*remarks, *differs, *left_out]
+
+
+def _good_rows(cells: pd.DataFrame, split: pd.Series[str], name: str) -> tuple[pd.DataFrame, list[str]]:
+    label = cells["label"] if "label" in cells else _same(cells, "")
     rows = pd.DataFrame(
         {
             "youtube_id": cells["youtube_id"],
@@ -441,16 +476,17 @@ def _usable(file: _File, part: Subset | None) -> tuple[pd.DataFrame, list[str]]:
         ("the label cannot be the name of a folder", ["label"], pd.Series(fit[label.cat.codes], index=cells.index)),
         ("the split is none of train, validate and test", ["split"], split.notna()),
     ]
+    remarks = list[str]()
     good = pd.Series(True, index=cells.index)
     for cause, columns, passed in rules:
         bad = cells[good & ~passed].astype(object)
         if bad.map(len).gt(MAX_CELL).any(axis=None):
-            raise Fatal(f"{file.name} has a cell of more than {MAX_CELL:,} characters. Is a quote left open? Mend it.")
+            raise Fatal(f"{name} has a cell of more than {MAX_CELL:,} characters. Is a quote left open? Mend it.")
         remarks += _left_out(bad.reindex(columns=columns), cause)
         good &= passed
     rows, repeats = _without_repeats(rows[good])
     rows["label"] = rows["label"].cat.remove_unused_categories()  # a label that was left out is none
-    return rows.astype({"youtube_id": str}), [*remarks, *differs, *repeats]
+    return rows.astype({"youtube_id": str}), [*remarks, *repeats]
 
 
 def _splits(cells: pd.DataFrame, file: _File, part: Subset | None) -> tuple[pd.Series[str], list[str]]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import av
 from av.container import InputContainer, OutputContainer
+from av.frame import Frame
 from av.packet import Packet
 from av.stream import Stream
 
@@ -112,7 +113,7 @@ def written() -> Iterator[None]:
     except av.error.FFmpegError as error:
         if error.errno in _WRITE_FAULTS:
             raise OSError(error.errno, error.strerror) from error
-        raise MayWorkLater(Category.MEDIA_ERROR, f"the media does not fit into mp4: {error.strerror}") from error
+        raise MayWorkLater(Category.MEDIA_ERROR, f"the media does not fit into its file: {error.strerror}") from error
 
 
 @contextmanager
@@ -140,10 +141,10 @@ def demuxer(view: View, kind: Kind, *, frugal: bool = False) -> Iterator[InputCo
 
 
 @contextmanager
-def muxer(path: Path) -> Iterator[OutputContainer]:
-    """Open a new mp4 file, its header in front. Raises OSError where it cannot be written, else MayWorkLater."""
+def muxer(path: Path, form: str = "mp4") -> Iterator[OutputContainer]:
+    """Open a new file, an mp4's header in front. Raises OSError where it cannot be written, else MayWorkLater."""
     with written():
-        container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        container = av.open(str(path), "w", format=form, options={"movflags": "+faststart"} if form == "mp4" else {})
     try:
         yield container
     except BaseException:
@@ -161,6 +162,18 @@ def mux(target: OutputContainer, packets: Iterable[Packet[Any]]) -> None:
             target.mux(packet)
 
 
-def demuxed(container: InputContainer, *streams: Stream) -> Iterator[Packet[Any]]:
+def demuxed(container: InputContainer, *streams: Stream) -> Generator[Packet[Any], None, None]:
     """The packets of some streams. PyAV's own iterator leaks if it is dropped before its end; this way it is closed."""
     yield from container.demux(*streams)
+
+
+def frames_of(container: InputContainer, *streams: Stream) -> Iterator[Frame]:
+    """The frames of some streams of a file of ours. Raises MayWorkLater at damage, which else would be painted over."""
+    for stream in streams:
+        stream.codec_context.thread_count = 1
+    with closing(demuxed(container, *streams)) as packets:
+        for packet in packets:
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    raise MayWorkLater(Category.MEDIA_ERROR, f"its {packet.stream.type} is damaged")
+                yield frame

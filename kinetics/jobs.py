@@ -136,6 +136,8 @@ class _Downloader:
             clip_bytes=target.stat().st_size,
             offset_s=None if cut == "none" else made.offset_s,
             duration_s=made.duration_s,
+            cut=cut,
+            sound=made.sound,
         )
 
 

@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,14 +32,29 @@ class Layout:
 
     root: Path
     version: str
+    made: str = ""
+    """What is made from the clips, such as `frames`: it has a folder of the same form, beside theirs."""
 
     @property
     def folder(self) -> Path:
-        return self.root / f"Kinetics{self.version}"
+        return self.root / f"Kinetics{self.version}{self.made and '_'}{self.made}"
 
-    def clip(self, clip: Clip) -> Path:
-        """The final path of a clip."""
-        return self.folder / clip.split / label_folder(clip.label) / clip_name(*clip.key)
+    def beside(self, made: str) -> Layout:
+        """The layout of what is made from the clips."""
+        return replace(self, made=made)
+
+    def clip(self, clip: Clip, suffix: str = ".mp4") -> Path:
+        """The final path of a clip, or of what is made from it."""
+        return self.folder / clip.split / label_folder(clip.label) / clip_name(*clip.key, suffix=suffix)
+
+    @property
+    def rejected_folder(self) -> Path:
+        """Where clips go that were found unfit."""
+        return self.folder / ".partial" / "rejected"
+
+    def rejected(self, clip: Clip) -> Path:
+        """Where this one goes."""
+        return self.rejected_folder / self.clip(clip).relative_to(self.folder)
 
     def whole(self, youtube_id: str) -> Path:
         """The final path of a whole video (`--cut none`)."""
@@ -53,14 +68,19 @@ class Layout:
         """Unfinished files of one split; one run at a time owns it."""
         return self.folder / ".partial" / split
 
-    def lock(self, subset: Subset) -> Path:
-        return self.folder / ".partial" / f"{subset}.lock"
+    def mark(self, subset: Subset, name: str) -> Path:
+        """A file of the program's own: a lock, or how far a task over the clips of a subset has come."""
+        return self.folder / ".partial" / f"{subset}.{name}"
 
     def errors_log(self, subset: Subset) -> Path:
-        return self.root / f"Kinetics{self.version}_{subset}_errors.log"
+        return self.table(subset, "errors.log")
 
     def stats(self, subset: Subset) -> Path:
-        return self.root / f"Kinetics{self.version}_{subset}_stats.csv"
+        return self.table(subset, "stats.csv")
+
+    def table(self, subset: Subset, name: str) -> Path:
+        """A file about a subset."""
+        return self.root / f"Kinetics{self.version}_{subset}_{name}"
 
     def clips_on_disk(self, split: Split, label: str) -> set[str]:
         """The names of what is in the folder of a label."""
@@ -82,9 +102,9 @@ class Layout:
         shutil.rmtree(self.partial(SPLIT_OF[subset]), ignore_errors=True)
 
 
-def clip_name(youtube_id: str, time_start: float, time_end: float) -> str:
+def clip_name(youtube_id: str, time_start: float, time_end: float, suffix: str = ".mp4") -> str:
     """`<id>_<start>_<end>.mp4`, as MMAction2 names clips."""
-    return f"{youtube_id}_{_stamp(time_start)}_{_stamp(time_end)}.mp4"
+    return f"{youtube_id}_{_stamp(time_start)}_{_stamp(time_end)}{suffix}"
 
 
 @lru_cache(maxsize=1024)  # there are some hundred labels, and a path is made for each of 650,000 clips
@@ -142,6 +162,29 @@ def whole_or_absent(final: Path, partial: Path | None = None) -> Iterator[Path]:
                 shutil.copyfile(temporary, copy)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_or_absent_folder(final: Path, partial: Path) -> Iterator[Path]:
+    """Yield a new folder in `partial`; when the block ends well, move it to its final name. Else it is gone.
+
+    Its files are not synced one by one, which would take longer than to write them: after a power cut, what was made
+    last may have to be made again.
+    """
+    temporary = partial / f"{final.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.rename(final)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with whole_or_absent_folder(final, final.parent) as copy:
+                shutil.copytree(temporary, copy, dirs_exist_ok=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def cannot_write(error: OSError, path: Path) -> Fatal:

@@ -20,7 +20,7 @@ ERROR_FIELDS = ("youtube_id", "time_start", "time_end", "category", "reason", "t
 STATS_FIELDS = (
     *("time", "youtube_id", "time_start", "time_end", "label", "status", "category", "reason", "engine", "itag"),
     *("height", "resolve_s", "download_s", "cut_s", "bytes_received", "requests", "clip_bytes", "offset_s"),
-    *("duration_s", "host"),
+    *("duration_s", "host", "cut", "sound"),
 )
 _HEADER = ",".join(STATS_FIELDS).encode()
 _CELL = rb'(?:"(?:[^"\0\r\n]++|"")*+"|[^",\0\r\n]*+)'
@@ -115,15 +115,15 @@ class Ledger:
                 "Put its folder back if you want to go on there, and run the command again."
             )
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        clip, category, reason = outcome.clip, outcome.category or "", _cell(outcome.reason)
-        segment = clip.youtube_id, _number(clip.time_start), _number(clip.time_end)
+        clip, category, reason = outcome.clip, outcome.category or "", safe_cell(outcome.reason)
+        segment = clip.youtube_id, number(clip.time_start), number(clip.time_end)
         row = [
-            *(now, *segment, _cell(clip.label), outcome.status, category, reason),
-            *(_cell(outcome.engine), _cell(outcome.itag), outcome.height),
+            *(now, *segment, safe_cell(clip.label), outcome.status, category, reason),
+            *(safe_cell(outcome.engine), safe_cell(outcome.itag), outcome.height),
             *(_round(seconds) for seconds in (outcome.resolve_s, outcome.download_s, outcome.cut_s)),
             *(outcome.bytes_received, outcome.requests, outcome.clip_bytes),
             *(_round(seconds) for seconds in (outcome.offset_s, outcome.duration_s)),
-            _cell(outcome.host),
+            *(safe_cell(outcome.host), outcome.cut, None if outcome.sound is None else int(outcome.sound)),
         ]
         with _fatal(self.stats):
             csv.writer(self._attempts, lineterminator="\n").writerow(row)
@@ -153,7 +153,7 @@ class Ledger:
             with whole_or_absent(self.stats, self._partial) as temporary:
                 with open(temporary, "wb") as table:
                     table.write(_HEADER + b"\n")
-                    table.writelines(line for line in _pieces(self.stats) if _sound(line))
+                    table.writelines(filter(None, map(_row, _pieces(self.stats))))
                 _set_aside(self.stats)
         elif sound:
             os.truncate(self.stats, sound)
@@ -167,7 +167,7 @@ def one_line(text: str) -> str:
     return text if len(text) <= REASON_LIMIT else text[: REASON_LIMIT - 1] + "\u2026"
 
 
-def _cell(text: str) -> str:
+def safe_cell(text: str) -> str:
     """A spreadsheet runs a cell that begins like a formula; an apostrophe in front stops it.
 
     Ids stay as they are, since tables are joined by them: what can stand in one is no formula that does anything.
@@ -175,7 +175,8 @@ def _cell(text: str) -> str:
     return _FORMULA.sub(r"\1'", one_line(text))
 
 
-def _number(seconds: float) -> str:
+def number(seconds: float) -> str:
+    """To the millisecond, without zeros that say nothing."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
@@ -224,6 +225,13 @@ def _sound(lines: bytes) -> int:
     except UnicodeDecodeError:
         return 0
     return len(rows)
+
+
+def _row(line: bytes) -> bytes:
+    """A line as a row of the table; empty if it is none. Tables of before `cut` and `sound` have two cells less."""
+    if not line.endswith(b"\n"):
+        return b""
+    return next((row for row in (line, line.rstrip(b"\r\n") + b",,\n") if _sound(row)), b"")
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

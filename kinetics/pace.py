@@ -80,6 +80,29 @@ class Settled:
     gave_up: GaveUp | None = None
 
 
+class NoPace:
+    """For work at which nobody is asked: clips go out as fast as there are workers for them."""
+
+    wary = False
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def wait(self, now: float, out: int, asking: int) -> float | None:
+        return 0.0 if out < self._workers else None
+
+    def sent(self, now: float) -> None:
+        """It does not matter when."""
+
+    def answered(self, *, sent: float, now: float) -> None:
+        """It does not matter."""
+
+    def settle(
+        self, outcome: Outcome, *, sent: float, now: float, answered: bool = False, last: bool = False
+    ) -> Settled:
+        return Settled(outcome)
+
+
 class Pace:
     """Says when a clip may go out, and what each answer and outcome means for all the others."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Literal
 
 import numpy as np
@@ -91,28 +92,32 @@ def make_plan(
     frame = annotations.frame
     if cut == "none":
         frame = frame.drop_duplicates("youtube_id")
-        on_disk = frame["youtube_id"].isin(layout.wholes_on_disk()).to_numpy()
+        there = frame["youtube_id"].isin(layout.wholes_on_disk()).to_numpy()
     else:
-        on_disk = _on_disk(frame, layout)
-    tiers = np.where(on_disk, Tier.ON_DISK, Tier.NEVER_TRIED).astype(np.uint8)
+        there = on_disk(frame, layout)
+    tiers = np.where(there, Tier.ON_DISK, Tier.NEVER_TRIED).astype(np.uint8)
     known = {key[0] for ledger in ledgers.values() for key in ledger.missing}
-    rows = np.flatnonzero([youtube_id in known for youtube_id in frame["youtube_id"].tolist()])
+    rows = np.flatnonzero([youtube_id in known for youtube_id in frame["youtube_id"].tolist()] if known else [])
     for row, clip in zip(rows, Annotations(frame.iloc[rows], ()).clips(), strict=True):
         ledger = ledgers[clip.split]
-        if on_disk[row]:
+        if there[row]:
             ledger.forget(clip.key)
         elif category := ledger.category(clip.key):
             tiers[row] = Tier.WAS_GONE if category.gone else Tier.MAY_WORK
     return Plan(frame, tiers, cut, retry)
 
 
-def _on_disk(frame: pd.DataFrame, layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Whether the clip of each row is there. Folders are listed, since 650,000 look-ups would take minutes."""
+def on_disk(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Whether the clip of each row, or what is made from it, is there.
+
+    Folders are listed, since 650,000 look-ups would take minutes.
+    """
     found = np.zeros(len(frame), bool)
     fields = [frame[column].to_numpy(object) for column in ("youtube_id", "time_start", "time_end")]
     for (split, label), rows in _by_folder(frame).items():
         if there := layout.clips_on_disk(split, label):
-            found[rows] = [name in there for name in map(clip_name, *(field[rows] for field in fields))]
+            names = map(clip_name, *(field[rows] for field in fields), repeat(suffix))
+            found[rows] = [name in there for name in names]
     return found
 
 

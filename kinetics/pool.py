@@ -28,7 +28,7 @@ from multiprocessing.process import BaseProcess
 from typing import Protocol
 
 from kinetics.errors import Fatal, KineticsError
-from kinetics.pace import GaveUp, Pace, Pause, Spread
+from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread
 from kinetics.records import Category, Clip, Outcome
 
 TICK_S = 0.5
@@ -78,7 +78,9 @@ def warm_up(job: Job) -> None:
             forkserver.ensure_running()
 
 
-def run(job: Job, clips: Iterable[Clip], *, workers: int, timeout_s: float, pace: Pace) -> Generator[Event, None, None]:
+def run(
+    job: Job, clips: Iterable[Clip], *, workers: int, timeout_s: float, pace: Pace | NoPace
+) -> Generator[Event, None, None]:
     """Do `job` to all `clips`, on at most `workers` processes, as fast as `pace` allows.
 
     Yields an Outcome for every attempt, in the order in which they end: a clip that is `postponed` comes again later. A
@@ -129,7 +131,7 @@ def run(job: Job, clips: Iterable[Clip], *, workers: int, timeout_s: float, pace
         crew.dismiss()
 
 
-def _hand_out(queue: _Queue, crew: _Crew, pace: Pace) -> float:
+def _hand_out(queue: _Queue, crew: _Crew, pace: Pace | NoPace) -> float:
     """Give out clips as long as the pace allows, and return for how many seconds to listen then."""
     while queue:
         now = time.monotonic()

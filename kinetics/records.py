@@ -90,6 +90,23 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What the file of a clip is like; the size and the time of its last change tell whether it still is that file."""
+
+    size: int
+    """In bytes."""
+    mtime_ns: int
+    frames: int
+    duration_s: float
+    """Of the picture."""
+    width: int
+    height: int
+    sound: bool
+    sha256: str = ""
+    """Where it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one attempt at one clip.
 
@@ -116,7 +133,12 @@ class Outcome:
     """First frame's time minus time_start: negative where the clip starts early, at a keyframe."""
     duration_s: float | None = None
     host: str = ""
+    cut: Cut | None = None
+    sound: bool | None = None
+    """Whether the clip has any."""
     retry_after_s: float | None = None
+    facts: Facts | None = None
+    """Of a clip that was on disk, where they were looked for."""
 
     def but(self, **changes: object) -> Outcome:
         """The same outcome with some fields changed."""

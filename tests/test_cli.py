@@ -18,6 +18,7 @@ import av
 import pytest
 
 import download
+from kinetics.options import make_parser
 from kinetics.records import Category
 from tests.bench import ROOT, ROWS, Bench, frames, many_rows, session, wait_until, workers
 from tests.youtube.samples import scenarios_of, template
@@ -100,7 +101,7 @@ class TestMainJob:
 
     def test_a_limited_rate_leaves_each_clip_the_time_that_it_then_takes(self) -> None:
         def patience(*options: str) -> float:
-            return download._patience(download.make_parser().parse_args(options))
+            return download._patience(make_parser().parse_args(options))
 
         assert patience() == 300
         assert patience("--cut", "none") == 3600

@@ -91,12 +91,12 @@ def test_what_an_earlier_run_left_is_removed_for_its_own_split_only(tmp_path: Pa
     for split in ("train", "val"):
         layout.partial(split).mkdir(parents=True)
         (layout.partial(split) / "left.part").touch()
-    layout.lock("train").touch()
+    layout.mark("train", "lock").touch()
     layout.discard_partial("train")
     layout.discard_partial("train")
     assert not layout.partial("train").exists()
     assert (layout.partial("val") / "left.part").exists()
-    assert layout.lock("train").exists()
+    assert layout.mark("train", "lock").exists()
 
 
 # -- whole or absent --------------------------------------------------------------------------------------------------

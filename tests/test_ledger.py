@@ -20,7 +20,7 @@ from kinetics.records import Category, Clip, Outcome
 
 HEADER = (
     "time,youtube_id,time_start,time_end,label,status,category,reason,engine,itag,height,resolve_s,download_s,cut_s,"
-    "bytes_received,requests,clip_bytes,offset_s,duration_s,host"
+    "bytes_received,requests,clip_bytes,offset_s,duration_s,host,cut,sound"
 )
 
 
@@ -64,7 +64,7 @@ def stats(layout: Layout) -> list[dict[str, str]]:
 def test_every_attempt_has_a_row_with_all_that_is_known_of_it(layout: Layout) -> None:
     outcome = Outcome(
         *(clip(1), "done", None, "", "pytubefix", "134+140", 360, 0.12345, 1.5, 2.25, 1_000_000, 3),
-        *(500_000, -0.0334, 10.01, "host-1"),
+        *(500_000, -0.0334, 10.01, "host-1", "smart", False),
     )
     record(layout, outcome, failed(2), done(3))
     assert layout.stats("train").read_text().splitlines()[0] == HEADER
@@ -75,9 +75,10 @@ def test_every_attempt_has_a_row_with_all_that_is_known_of_it(layout: Layout) ->
         **{"status": "done", "category": "", "reason": "", "engine": "pytubefix", "itag": "134+140", "height": "360"},
         **{"resolve_s": "0.123", "download_s": "1.5", "cut_s": "2.25", "bytes_received": "1000000", "requests": "3"},
         **{"clip_bytes": "500000", "offset_s": "-0.033", "duration_s": "10.01", "host": "host-1"},
+        **{"cut": "smart", "sound": "0"},
     }
     assert (second["status"], second["category"], second["reason"]) == ("failed", "private", "This video is private")
-    assert (third["height"], third["clip_bytes"], third["resolve_s"]) == ("", "", "")
+    assert [third[name] for name in ("height", "clip_bytes", "resolve_s", "cut", "sound")] == [""] * 5
 
 
 def test_a_failure_is_a_tab_separated_line_whose_first_cell_is_the_id(layout: Layout) -> None:
@@ -282,6 +283,18 @@ def test_a_table_with_another_header_is_set_aside_not_mixed(layout: Layout) -> N
         assert len(stats(layout)) == 1
         old = f"{layout.stats('train')}.old" + ("-2" if number else "")
         assert Path(old).read_text() == content
+
+
+def test_rows_of_before_the_last_two_columns_are_carried_over(layout: Layout) -> None:
+    record(layout, failed(1), done(2), failed(3, reason='YouTube said "no", twice'))
+    table = layout.stats("train")
+    lines = table.read_text().splitlines()
+    table.write_text(
+        "\n".join([HEADER.removesuffix(",cut,sound"), *(line.removesuffix(",,") for line in lines[1:]), "2"])
+    )
+    record(layout, failed(4))
+    assert table.read_text().splitlines()[:4] == [HEADER, *lines[1:]]
+    assert [row["youtube_id"] for row in stats(layout)] == [f"-_video000{number}" for number in (1, 2, 3, 4)]
 
 
 def test_our_table_as_a_spreadsheet_on_windows_saves_it_is_still_ours(layout: Layout) -> None:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import download
+from kinetics.options import make_parser
 from kinetics.records import Category
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +22,7 @@ README = ROOT / "README.md"
 
 def options_table() -> str:
     """The options as a Markdown table, in the groups and words of `--help`."""
-    return "| option | meaning |\n|---|---|\n" + "".join(_rows(download.make_parser()))
+    return "| option | meaning |\n|---|---|\n" + "".join(_rows(make_parser()))
 
 
 def _rows(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -31,7 +31,8 @@ def _rows(parser: argparse.ArgumentParser) -> Iterator[str]:
         if actions:
             yield f"| **{group.title}** | |\n"
         for action in actions:
-            choices = "{" + ",".join(action.choices) + "}" if action.choices else action.metavar
+            named = " ".join(action.metavar) if isinstance(action.metavar, tuple) else action.metavar
+            choices = "{" + ",".join(action.choices) + "}" if action.choices else named
             value = f" {choices}" if action.nargs != 0 else ""
             yield f"| `{', '.join(action.option_strings)}{value}` | {action.help} |\n"
 

@@ -12,8 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
-    *("records", "errors", "layout", "annotations", "engines", "remote", "mp4", "container", "section", "pictures"),
-    *("avc", "smart", "media", "jobs", "pace", "pool", "ledger", "plan", "reuse"),
+    *("records", "errors", "layout", "annotations", "choose", "engines", "remote", "mp4", "container", "section"),
+    *("pictures", "avc", "smart", "media", "jobs", "header", "check", "convert", "tasks", "pace", "pool", "ledger"),
+    *("attempts", "plan", "reuse", "journal", "inventory", "export", "compare", "options"),
 )
 """Each room may use those before it."""
 MAY_USE = {
@@ -21,6 +22,7 @@ MAY_USE = {
     "errors": {"records"},
     "layout": {"records", "errors"},
     "annotations": {"records", "errors", "layout"},
+    "choose": {"errors", "annotations"},
     "engines": {"records", "errors", "layout"},
     "remote": {"records", "errors"},
     "mp4": {"records", "errors", "remote"},
@@ -31,11 +33,23 @@ MAY_USE = {
     "smart": {"section", "pictures", "avc"},
     "media": {"records", "errors", "container", "section", "pictures", "smart"},
     "jobs": {"records", "errors", "layout", "engines", "remote", "mp4", "section", "media"},
+    "header": {"records", "errors"},
+    "check": {"records", "errors", "container", "header"},
+    "convert": {"container"},
+    "tasks": {"records", "errors", "layout", "check", "convert"},
     "pace": {"records"},
     "pool": {"records", "errors", "pace"},
     "ledger": {"records", "errors", "layout"},
+    "attempts": {"records", "errors", "layout", "ledger"},
     "plan": {"records", "layout", "annotations", "ledger"},
-    "reuse": {"records", "layout", "annotations", "plan"},
+    "reuse": {"records", "errors", "layout", "annotations", "header", "plan"},
+    "journal": {"records", "layout"},
+    "inventory": {
+        *("records", "layout", "annotations", "check", "tasks", "pool", "ledger", "attempts", "journal"),
+    },
+    "export": {"records", "errors", "layout", "annotations", "ledger", "attempts"},
+    "compare": {"errors", "layout", "ledger"},
+    "options": {"engines"},
 }
 BROAD = {
     "engines._engine_errors": "foreign clients raise anything, and none of it may get past the seam",
