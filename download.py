@@ -11,6 +11,7 @@ if __name__ == "__main__":  # Ctrl-C while the imports below run is no reason fo
 
 import argparse
 import io
+import math
 import re
 import shlex
 import shutil
@@ -29,6 +30,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from kinetics.errors import Fatal
+from kinetics.estimate import estimate
 from kinetics.jobs import Download
 from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger, one_line
@@ -101,6 +103,7 @@ def download(args: argparse.Namespace) -> int:
         plan = make_plan(annotations, layout, ledgers, args.cut, args.retry)
         elsewhere = [] if args.no_reuse else reuse.find(plan, layout)
         print(_announcement(args, layout, plan, reuse.count(elsewhere)), flush=True)
+        _foretell(args, layout, plan.todo)
         if args.dry_run:
             return DONE
         plan = _reuse(args, layout, plan, elsewhere, ledgers)
@@ -161,9 +164,8 @@ def verify(args: argparse.Namespace) -> int:
         for subset, frame in here.items():
             checks = verified(_local_run(args), layout, subset, frame, quick=args.quick, cut=args.cut)
             unfit = [one for one in _shown(args, subset, len(frame), checks) if one.status == "failed"]
-            print(
-                f"Kinetics{args.version} {subset}: {len(frame) - len(unfit):,} of {len(frame):,} clips are as they should be"
-            )
+            fit = len(frame) - len(unfit)
+            print(f"Kinetics{args.version} {subset}: {fit:,} of {len(frame):,} clips are as they should be")
             for reason, count in Counter(_NUMBER.sub("..", one.reason) for one in unfit).most_common():
                 print(f"  {count:8,}  {reason}")
             moved += sum(one.category is Category.MEDIA_ERROR for one in unfit)
@@ -462,6 +464,33 @@ def _announcement(args: argparse.Namespace, layout: Layout, plan: Plan, elsewher
         + (f" ({left_out:,} left out by --retry {args.retry})" if left_out else "")
         + f" -> {layout.folder}"
     )
+
+
+def _foretell(args: argparse.Namespace, layout: Layout, clips: int) -> None:
+    """Say about how much is to come, if anything, and whether there is room for it."""
+    if not clips:
+        return
+    tables = [layout.stats(subset) for subset in _subsets(args)]
+    to_come = estimate(clips, tables, whole=args.cut == "none", per_hour=args.rate)
+    basis = f"the last {to_come.attempts:,} attempts here" if to_come.attempts else "published figures"
+    place = next(folder for folder in (layout.folder, *layout.folder.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    size, time_s = _amount(to_come.size), _span(to_come.seconds)
+    print(f"about {size} and {time_s} to come, by {basis}; {_amount(free)} free", flush=True)
+    if to_come.size > free:
+        print(f"warning: {place} has {_amount(free)} free, which is less than the {size} to come", file=sys.stderr)
+
+
+def _amount(size: float) -> str:
+    unit = min(4, max(1, int(math.log10(max(size, 1)) // 3)))
+    return f"{size / 1000**unit:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[unit]}"
+
+
+def _span(seconds: float) -> str:
+    for length, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 1.5 * length:  # so that there are at least two
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 class _Progress:

@@ -63,7 +63,7 @@ class _Downloader:
 
     def __call__(self, clip: Clip, answered: Callable[[], None]) -> Outcome:
         """Get one clip. Raises Fatal where nothing can be written."""
-        outcome = Outcome(clip, "failed", host=socket.gethostname())
+        outcome = Outcome(clip, "failed", host=socket.gethostname(), cut=self._job.cut)
         line, began = self._line, time.monotonic()
         bytes_before, requests_before, busy_before_s = line.bytes_received, line.requests, line.busy_s
         try:
@@ -136,7 +136,6 @@ class _Downloader:
             clip_bytes=target.stat().st_size,
             offset_s=None if cut == "none" else made.offset_s,
             duration_s=made.duration_s,
-            cut=cut,
             sound=made.sound,
         )
 

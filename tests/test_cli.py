@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,31 @@ class TestMainJob:
         assert bench.run("--engine", engine).code == 0
         bench.assert_complete()
         assert {row["engine"] for row in bench.attempts()} == {engine}
+
+
+class TestForetold:
+    def test_before_anything_was_tried_the_plan_rests_on_published_figures(self, bench: Bench) -> None:
+        run = bench.run("--dry-run")
+        assert f"about {len(ROWS)} MB and 2 minutes to come, by published figures; " in run.out
+        assert not run.err
+
+    def test_later_it_rests_on_what_happened_here(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(many_rows(30))
+        assert bench.run("--cut", "keyframe").code == 0
+        for path in bench.files()[:10]:
+            path.unlink()
+        run = bench.run("--dry-run", "--cut", "keyframe")
+        assert "10 to do" in run.out
+        assert " to come, by the last 30 attempts here; " in run.out
+
+    def test_too_little_room_is_said_before_the_run(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 5_000_000))
+        assert download.main([*bench.command("--dry-run")[2:]]) == 0
+        said = capsys.readouterr()
+        assert "5 MB free" in said.out
+        assert said.err == f"warning: {bench.folder} has 5 MB free, which is less than the 8 MB to come\n"
 
 
 class TestFailures:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
     *("records", "errors", "layout", "annotations", "choose", "engines", "remote", "mp4", "container", "section"),
     *("pictures", "avc", "smart", "media", "jobs", "header", "check", "convert", "tasks", "pace", "pool", "ledger"),
-    *("attempts", "plan", "reuse", "journal", "inventory", "export", "compare", "options"),
+    *("attempts", "plan", "reuse", "journal", "inventory", "export", "compare", "estimate", "options"),
 )
 """Each room may use those before it."""
 MAY_USE = {
@@ -49,6 +49,7 @@ MAY_USE = {
     },
     "export": {"records", "errors", "layout", "annotations", "ledger", "attempts"},
     "compare": {"errors", "layout", "ledger"},
+    "estimate": {"ledger"},
     "options": {"engines"},
 }
 BROAD = {
