@@ -59,8 +59,8 @@ PATIENCE_S = 300.0
 _NUMBER = re.compile(r"\b\d[\d.]*")
 NAMED = 20
 """So many of the clips that fail are named."""
-QUALITY = 2
-"""Of JPEG files: hardly to be told from the best."""
+QUALITY = 90
+"""Of JPEG files."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

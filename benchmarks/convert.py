@@ -19,7 +19,8 @@ from tests.youtube.world import Row
 
 AT_ONCE = 2
 QUICK_CLIPS_S, FRAMES_SHARE = 2000.0, 0.8
-SHORT_SIDE, QUALITY = 256, 2
+SHORT_SIDE, QUALITY, SCALE = 256, 90, 2
+"""ffmpeg calls that quality 2."""
 WAYS = {"all": "scale=-2:256", "5": "fps=5,scale=-2:256"}
 """What --frames may be, and the same in ffmpeg's terms."""
 
@@ -101,7 +102,7 @@ def _ffmpeg(rows: Sequence[Row], bench: Bench, filters: str, folder: Path) -> fl
     def one(row: Row) -> None:
         into = folder / row.youtube_id
         into.mkdir(parents=True)
-        more = ["-vf", filters, "-fps_mode", "passthrough", "-q:v", str(QUALITY), "-threads", "1"]
+        more = ["-vf", filters, "-fps_mode", "passthrough", "-q:v", str(SCALE), "-threads", "1"]
         subprocess.run([*usual, "-i", str(bench.path(row)), *more, str(into / "img_%05d.jpg")], check=True)
 
     began = time.monotonic()

@@ -36,13 +36,13 @@ NAME = "img_{:05d}.jpg"
 
 
 def write_frames(
-    clip: Path, folder: Path, fps: float | Literal["all"], short_side: int | None = None, quality: int = 2
+    clip: Path, folder: Path, fps: float | Literal["all"], short_side: int | None = None, quality: int = 90
 ) -> int:
     """Write frames of a clip as JPEG files, and return how many.
 
     `fps`: so many a second, by ffmpeg's fps filter, but at least one; or every one of them. They stand upright.
-    `short_side` in pixels, the other one as the shape of the picture asks, to an even number. `quality` from 1 (best)
-    to 31, as of ffmpeg's -q:v.
+    `short_side` in pixels, the other one as the shape of the picture asks, to an even number. `quality` from 1 to 100
+    (best), as cameras and most libraries count it.
     """
     count, encoder = 0, None
     with translated(), av.open(str(clip), "r", format="mov") as container:
@@ -105,8 +105,15 @@ def _jpeg_encoder(frame: VideoFrame, quality: int) -> VideoCodecContext:
     encoder = VideoCodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
     encoder.time_base, encoder.thread_count = Fraction(1, 25), 1
-    encoder.options = {"qmin": str(quality), "qmax": str(quality)}
+    scale = str(_quantiser_scale(quality))
+    encoder.options = {"qmin": scale, "qmax": scale}
     return encoder
+
+
+def _quantiser_scale(quality: int) -> int:
+    """ffmpeg's -q:v, from 1 (best) to 31, that is as fine as libjpeg at this quality: 2 for 90, 8 for 50."""
+    percent = 5000 / quality if quality < 50 else 200 - 2 * quality
+    return min(31, max(1, round(percent * 8 / 100)))
 
 
 def _chain(graph: Graph, source: FilterContext, steps: Iterable[Step], sink: str) -> None:

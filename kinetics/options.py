@@ -213,9 +213,7 @@ def _add_details(group: argparse._ArgumentGroup) -> None:
         metavar="PIXELS",
         help="the shorter side of --frames (default: as it is in the clip)",
     )
-    group.add_argument(
-        "--quality", type=_quality, metavar="Q", help="of --frames: 1 (best) to 31, as ffmpeg's -q:v (default: 2)"
-    )
+    group.add_argument("--quality", type=_quality, metavar="Q", help="JPEG quality of --frames, 1 to 100 (default: 90)")
 
 
 def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
@@ -243,8 +241,8 @@ def _fps(text: str) -> float | Literal["all"]:
 
 
 def _quality(text: str) -> int:
-    if not re.fullmatch(r"\d{1,2}", text, re.ASCII) or not 1 <= int(text) <= 31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 (best) to 31")
+    if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100")
     return int(text)
 
 

@@ -253,7 +253,7 @@ class TestFrames:
         broken = ALL[3]
         content = bench.path(broken).read_bytes()
         os.truncate(bench.path(broken), len(content) // 2)
-        run = bench.run("--frames", "5", "--short-side", "180", "--quality", "4")
+        run = bench.run("--frames", "5", "--short-side", "180", "--quality", "75")
         assert run.code == 1
         assert f"{broken.youtube_id} {broken.time_start}-{broken.time_end} s: " in run.err
         assert "1 clips are unfit" in run.out
@@ -266,10 +266,10 @@ class TestFrames:
             assert counters[1] - counters[0] == 6 * (count - 1)
             assert 0 <= counters[0] - bench.expected(row)[0] < 6
         before = state(made(bench, "frames", ".jpg"))
-        refused = bench.run("--frames", "10", "--short-side", "180", "--quality", "4")
-        assert_stopped(refused, "frames 5.0, short_side 180, quality 4", "Kinetics700_frames")
+        refused = bench.run("--frames", "10", "--short-side", "180", "--quality", "75")
+        assert_stopped(refused, "frames 5.0, short_side 180, quality 75", "Kinetics700_frames")
         bench.path(broken).write_bytes(content)
-        assert bench.run("--frames", "5", "--short-side", "180", "--quality", "4").code == 0
+        assert bench.run("--frames", "5", "--short-side", "180", "--quality", "75").code == 0
         assert len(list(pictures(bench, broken).iterdir())) == 50
         assert state(before) == before
 
@@ -437,8 +437,8 @@ def test_all_subsets_are_done_each_for_itself(
         ("--frames -5", "above zero"),
         ("--frames inf", "above zero"),
         ("--frames 5 --short-side 0", "above zero"),
-        ("--frames 5 --quality 0", "from 1 (best) to 31"),
-        ("--frames 5 --quality 32", "from 1 (best) to 31"),
+        ("--frames 5 --quality 0", "from 1 to 100"),
+        ("--frames 5 --quality 101", "from 1 to 100"),
         ("--short-side 256", "belong to --frames"),
         ("--quality 5", "belong to --frames"),
         ("--sound ogg", "wav"),
