@@ -11,9 +11,7 @@ import pandas as pd
 from kinetics.errors import Fatal
 from kinetics.layout import Layout
 from kinetics.ledger import STATS_FIELDS
-from kinetics.records import Subset
-
-KEY = ["youtube_id", "time_start", "time_end"]
+from kinetics.records import KEY, Subset
 
 
 def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -12,8 +12,7 @@ import pandas as pd
 
 from kinetics.annotations import Annotations, load_list
 from kinetics.errors import Fatal
-
-KEY = ["youtube_id", "time_start", "time_end"]
+from kinetics.records import KEY
 
 
 def choose(

@@ -11,8 +11,8 @@ import pandas as pd
 from kinetics.errors import Fatal
 from kinetics.layout import cannot_write, whole_or_absent
 from kinetics.ledger import number
+from kinetics.records import KEY
 
-KEY = ["youtube_id", "time_start", "time_end"]
 ONLY_A, ONLY_B, SAME, OTHER = "only in A", "only in B", "the same", "other content"
 VERDICTS = (ONLY_A, ONLY_B, SAME, OTHER)
 

@@ -19,7 +19,7 @@ from kinetics.annotations import Annotations
 from kinetics.errors import Fatal
 from kinetics.layout import Layout, cannot_write, whole_or_absent
 from kinetics.ledger import number, safe_cell
-from kinetics.records import SPLIT_OF, Clip, ClipKey, Facts, Split, Subset
+from kinetics.records import KEY, SPLIT_OF, Clip, ClipKey, Facts, Split, Subset
 
 SHARD_LIMIT = 10**9
 """Of a shard, in bytes."""
@@ -71,9 +71,7 @@ def _splits_for_hugging_face(layout: Layout) -> Iterator[str]:
 def write_manifest(layout: Layout, subset: Subset, frame: pd.DataFrame, facts: Mapping[ClipKey, Facts]) -> Path:
     """Write the manifest of those of these clips of which the facts are known, in the order of the annotations."""
     path = layout.table(subset, "manifest.csv")
-    frame = frame.merge(attempts.made(layout, subset), "left", on=attempts.KEY).fillna(
-        {"itag": "", "cut": "", "offset_s": ""}
-    )
+    frame = frame.merge(attempts.made(layout, subset), "left", on=KEY).fillna({"itag": "", "cut": "", "offset_s": ""})
     how = zip(*(frame[column].tolist() for column in ("itag", "cut", "offset_s")), strict=True)
     rows = (
         _manifest_row(clip, facts[clip.key], made)

@@ -18,7 +18,7 @@ from kinetics.journal import Journal
 from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger
 from kinetics.pool import Event, Job
-from kinetics.records import Category, Clip, ClipKey, Cut, Outcome, Subset
+from kinetics.records import KEY, Category, Clip, ClipKey, Cut, Outcome, Subset
 from kinetics.tasks import Measure, Verify
 
 Run = Callable[[Job, Iterable[Clip]], Generator[Event, None, None]]
@@ -37,7 +37,7 @@ def verified(
     expected = dict[ClipKey, Made]()
     with Ledger(layout, subset) as ledger, Journal(layout.mark(subset, task)) as journal:
         left = yield from _known(journal, layout, frame)
-        left = left.merge(attempts.made(layout, subset), "left", on=attempts.KEY)
+        left = left.merge(attempts.made(layout, subset), "left", on=KEY)
         with closing(run(Verify(layout, quick), _handed_out(left, expected))) as events:
             for found in _outcomes(events):
                 outcome = found and _judged(found, expected.pop(found.clip.key), cut)

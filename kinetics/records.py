@@ -12,6 +12,8 @@ Cut = Literal["smart", "exact", "keyframe", "none"]
 Status = Literal["done", "failed", "postponed"]
 ClipKey = tuple[str, float, float]
 
+KEY = ["youtube_id", "time_start", "time_end"]
+"""The columns that tell two clips apart in every table."""
 SPLIT_OF: dict[Subset, Split] = {"train": "train", "validate": "val", "test": "test"}
 
 

@@ -22,7 +22,7 @@ MAY_USE = {
     "errors": {"records"},
     "layout": {"records", "errors"},
     "annotations": {"records", "errors", "layout"},
-    "choose": {"errors", "annotations"},
+    "choose": {"records", "errors", "annotations"},
     "engines": {"records", "errors", "layout"},
     "remote": {"records", "errors"},
     "mp4": {"records", "errors", "remote"},
@@ -48,7 +48,7 @@ MAY_USE = {
         *("records", "layout", "annotations", "check", "tasks", "pool", "ledger", "attempts", "journal"),
     },
     "export": {"records", "errors", "layout", "annotations", "ledger", "attempts"},
-    "compare": {"errors", "layout", "ledger"},
+    "compare": {"records", "errors", "layout", "ledger"},
     "estimate": {"ledger"},
     "options": {"engines"},
 }
