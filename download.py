@@ -11,7 +11,6 @@ if __name__ == "__main__":  # Ctrl-C while the imports below run is no reason fo
 
 import argparse
 import io
-import math
 import re
 import shlex
 import shutil
@@ -29,6 +28,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from kinetics.amounts import lasting, size
 from kinetics.errors import Fatal
 from kinetics.estimate import estimate
 from kinetics.jobs import Download
@@ -138,6 +138,18 @@ def download(args: argparse.Namespace) -> int:
         print(_why_stopped(gave_up), file=sys.stderr)
     unfinished = gave_up or plan.may_work_left_out or any(category and not category.gone for category in tally)
     return MAY_WORK if unfinished else DONE
+
+
+def report(args: argparse.Namespace) -> int:
+    """Tell how the download has gone so far, in figures and as a page."""
+    from kinetics import page
+    from kinetics.report import collect
+
+    layout, frame = _layout(args), _load(args).frame
+    for subset in _subsets(args):
+        found = collect(layout, subset, frame, args.cut)
+        print(*found.lines(), *page.write(found, layout, subset), sep="\n", flush=True)
+    return DONE
 
 
 def list_classes(args: argparse.Namespace) -> int:
@@ -270,6 +282,7 @@ def compare(args: argparse.Namespace) -> int:
 
 
 INSTEAD: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "report": report,
     "list_classes": list_classes,
     "verify": verify,
     "manifest": manifest,
@@ -475,22 +488,10 @@ def _foretell(args: argparse.Namespace, layout: Layout, clips: int) -> None:
     basis = f"the last {to_come.attempts:,} attempts here" if to_come.attempts else "published figures"
     place = next(folder for folder in (layout.folder, *layout.folder.parents) if folder.exists())
     free = shutil.disk_usage(place).free
-    size, time_s = _amount(to_come.size), _span(to_come.seconds)
-    print(f"about {size} and {time_s} to come, by {basis}; {_amount(free)} free", flush=True)
+    to_fetch, time_left = size(to_come.size), lasting(to_come.seconds)
+    print(f"about {to_fetch} and {time_left} to come, by {basis}; {size(free)} free", flush=True)
     if to_come.size > free:
-        print(f"warning: {place} has {_amount(free)} free, which is less than the {size} to come", file=sys.stderr)
-
-
-def _amount(size: float) -> str:
-    unit = min(4, max(1, int(math.log10(max(size, 1)) // 3)))
-    return f"{size / 1000**unit:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[unit]}"
-
-
-def _span(seconds: float) -> str:
-    for length, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 1.5 * length:  # so that there are at least two
-            return f"{seconds / length:,.0f} {unit}"
-    return f"{seconds:.0f} s"
+        print(f"warning: {place} has {size(free)} free, which is less than the {to_fetch} to come", file=sys.stderr)
 
 
 class _Progress:

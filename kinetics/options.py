@@ -173,6 +173,11 @@ def _add_instead(group: argparse._ArgumentGroup) -> None:
     one = group.add_mutually_exclusive_group()
     one.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
     one.add_argument(
+        "--report",
+        action="store_true",
+        help="write a page on how the download has gone so far and print its figures, also while a run is at work",
+    )
+    one.add_argument(
         "--list-classes", action="store_true", help="the classes, with how many clips each has, and how many are here"
     )
     one.add_argument(

@@ -115,10 +115,50 @@ class TestMainJob:
         assert {row["engine"] for row in bench.attempts()} == {engine}
 
 
+class TestReport:
+    def test_it_tells_how_it_went_and_asks_nobody(self, bench: Bench) -> None:
+        bench.world.scenarios[ROWS[0].youtube_id] = Scenario(failure=FAILURES["private"])
+        bench.run("--cut", "keyframe")
+        before = {path: path.read_bytes() for path in (bench.errors_log, bench.stats)}
+        run = bench.run("--report", "--cut", "keyframe")
+        assert (run.code, run.err, run.requests) == (0, "", [])
+        assert "7 of 8 clips are here (87.5%)" in run.out
+        assert bench.errors()[ROWS[0].youtube_id][1] in run.out
+        assert before == {path: path.read_bytes() for path in before}
+        page = (bench.folder / "Kinetics700_validate_report.html").read_text()
+        assert "87.5%" in page
+        assert len([*bench.folder.glob("Kinetics700_validate_report_*.csv")]) == 5
+
+    def test_it_can_be_asked_for_while_a_run_is_at_work_which_goes_on(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(many_rows(60))
+        with bench.under_way("--cut", "keyframe") as process:
+            ran = subprocess.run(bench.command("--report"), capture_output=True, text=True, check=False, timeout=120)
+            assert process.poll() is None, "the report came while the run was at work"
+            assert (ran.returncode, ran.stderr) == (0, "")
+            found = re.search(r"(\d+) of 60 clips are here", ran.stdout)
+            assert found
+            assert 1 <= int(found[1]) < 60
+            out, _ = process.communicate(timeout=120)
+        assert (process.returncode, "60 of 60 on disk" in out) == (0, True)
+
+    def test_all_subsets_each_get_their_own(self, bench: Bench) -> None:
+        lines = bench.csv.read_text().splitlines()
+        bench.csv.write_text("\n".join([f"{lines[0]},split", *(f"{line},train" for line in lines[1:])]))
+        assert bench.run("-s", "all", "--report").code == 0
+        assert {path.name for path in bench.folder.glob("*.html")} == {
+            f"Kinetics700_{subset}_report.html" for subset in ("train", "validate", "test")
+        }
+
+    def test_before_anything_was_fetched_it_says_so(self, bench: Bench) -> None:
+        ran = bench.run("--report")
+        assert ran.code == 0
+        assert "0 of 8 clips are here" in ran.out
+
+
 class TestForetold:
     def test_before_anything_was_tried_the_plan_rests_on_published_figures(self, bench: Bench) -> None:
         run = bench.run("--dry-run")
-        assert f"about {len(ROWS)} MB and 2 minutes to come, by published figures; " in run.out
+        assert f"about {len(ROWS)}.00 MB and 96 seconds to come, by published figures; " in run.out
         assert not run.err
 
     def test_later_it_rests_on_what_happened_here(self, make_bench: Callable[..., Bench]) -> None:
@@ -136,8 +176,8 @@ class TestForetold:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 5_000_000))
         assert download.main([*bench.command("--dry-run")[2:]]) == 0
         said = capsys.readouterr()
-        assert "5 MB free" in said.out
-        assert said.err == f"warning: {bench.folder} has 5 MB free, which is less than the 8 MB to come\n"
+        assert "5.00 MB free" in said.out
+        assert said.err == f"warning: {bench.folder} has 5.00 MB free, which is less than the 8.00 MB to come\n"
 
 
 class TestFailures:

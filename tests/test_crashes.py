@@ -348,7 +348,7 @@ class TestStops:
             assert_settled(bench, gone=[], exact=False)
 
     def test_a_second_run_on_the_same_subset_refuses_in_one_line(self, make_bench: MakeBench) -> None:
-        bench = slow_bench(make_bench)
+        bench = slow_bench(make_bench, 100)  # which it never gets: the second run may take long to start
         with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *COPY) as first:
             wait_for_a_clip(bench, first)
             second = subprocess.run(bench.command(), env=youtube.env, capture_output=True, text=True, check=False)

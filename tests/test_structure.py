@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
     *("records", "errors", "layout", "annotations", "choose", "engines", "remote", "mp4", "container", "section"),
     *("pictures", "avc", "smart", "media", "jobs", "header", "check", "convert", "tasks", "pace", "pool", "ledger"),
-    *("attempts", "plan", "reuse", "journal", "inventory", "export", "compare", "estimate", "options"),
+    *("attempts", "plan", "reuse", "journal", "inventory", "export", "compare", "estimate", "amounts"),
+    *("timeline", "report", "tables", "thumbnails", "plots", "page", "options"),
 )
 """Each room may use those before it."""
 MAY_USE = {
@@ -50,6 +51,16 @@ MAY_USE = {
     "export": {"records", "errors", "layout", "annotations", "ledger", "attempts"},
     "compare": {"records", "errors", "layout", "ledger"},
     "estimate": {"ledger"},
+    "amounts": set(),
+    "timeline": {"records"},
+    "report": {
+        *("records", "errors", "layout", "annotations", "ledger", "attempts", "plan", "estimate", "amounts"),
+        "timeline",
+    },
+    "tables": {"ledger", "report"},
+    "thumbnails": {"records", "errors", "container"},
+    "plots": {"timeline", "report"},
+    "page": {"records", "errors", "layout", "amounts", "timeline", "report", "tables", "thumbnails", "plots"},
     "options": {"engines"},
 }
 BROAD = {

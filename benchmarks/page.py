@@ -1,0 +1,123 @@
+"""650,000 clips, most of them here, and as many attempts: how long the report takes, and how large its page is."""
+
+from __future__ import annotations
+
+import csv
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from benchmarks.report import Settings, Table, main, say, spread, verdict
+from benchmarks.rig import in_worker
+from benchmarks.worlds import video
+from kinetics.layout import Layout
+from kinetics.ledger import STATS_FIELDS
+from kinetics.records import Category, Clip
+
+LABELS = 700
+EACH = 9
+"""One in so many clips is gone."""
+SESSION, PAUSE_S, CLIP_S = 300, 3600, 4
+"""Clips until YouTube refuses; seconds until it answers again, and from one answer to the next."""
+SHOWABLE = 3 * LABELS
+"""So many clips play, those of which some are shown; of the others nothing but their names matters."""
+BEGIN = datetime(2026, 1, 1).astimezone()
+WANTED_S, WANTED_MB = 15.0, 5.0
+PARTS = ("annotations", "numbers", "page and tables", "all of it")
+
+
+def measure(settings: Settings) -> Iterator[Table]:
+    """One table."""
+    count = settings.clips_or(650_000, quick=65_000)
+    with tempfile.TemporaryDirectory() as scratch:
+        layout, annotations = Layout(Path(scratch), "700"), Path(scratch, "rows.csv")
+        say(f"making {count:,} files and rows")
+        _make(layout, annotations, [_clip(number) for number in range(count)])
+        runs = []
+        for number in range(settings.rounds_or(3)):
+            say(f"round {number + 1}")
+            runs.append(in_worker(os.environ, _report, layout, annotations))
+    seconds = {part: [run[part] for run in runs] for part in PARTS}
+    page_mb, peak_mb = (statistics.median(run[what] for run in runs) for what in ("page", "peak"))
+    lines = [[part, f"{spread(seconds[part])} s", "", ""] for part in PARTS[:-1]]
+    holds = statistics.median(seconds["all of it"]) <= WANTED_S
+    lines.append(["all of it", f"{spread(seconds['all of it'])} s", f"<= {WANTED_S:g} s", verdict(holds)])
+    lines.append(["the page", f"{page_mb:.2f} MB", f"<= {WANTED_MB:g} MB", verdict(page_mb <= WANTED_MB)])
+    lines.append(["memory", f"{peak_mb:.0f} MB", "", ""])
+    yield Table(
+        f"The report on {count:,} clips of {LABELS} classes, and as many attempts",
+        ["", "measured", "wanted", ""],
+        lines,
+        ["Each round in a new process, from an annotation file in CSV; memory is the most that it had resident."],
+    )
+
+
+def _clip(number: int) -> Clip:
+    return Clip(f"-_{number:09}", number % 50, number % 50 + 10, f"label number {number % LABELS}", "train")
+
+
+def _make(layout: Layout, annotations: Path, clips: list[Clip]) -> None:
+    for place in {layout.clip(clip).parent for clip in clips[:LABELS]}:
+        place.mkdir(parents=True)
+    with (
+        open(annotations, "w", newline="") as wanted,
+        open(layout.stats("train"), "w", newline="") as stats,
+        open(layout.errors_log("train"), "w") as log,
+    ):
+        rows, attempts = csv.writer(wanted), csv.DictWriter(stats, STATS_FIELDS, restval="", lineterminator="\n")
+        rows.writerow(("label", "youtube_id", "time_start", "time_end"))
+        attempts.writeheader()
+        for number, clip in enumerate(clips):
+            segment = {"youtube_id": clip.youtube_id, "time_start": clip.time_start, "time_end": clip.time_end}
+            rows.writerow((clip.label, *segment.values()))
+            time_s = number * CLIP_S + number // SESSION * PAUSE_S
+            known: dict[str, object] = {"time": (BEGIN + timedelta(seconds=time_s)).isoformat(), **segment}
+            known |= {"label": clip.label, "resolve_s": 0.2 + number % 7 / 10, "host": "here"}
+            if not number % SESSION:
+                attempts.writerow(known | {"status": "postponed", "category": Category.THROTTLED})
+            elif number % EACH:
+                made = {"engine": "pytubefix", "itag": "134+140", "height": 360, "download_s": number % 31 / 10}
+                made |= {"cut_s": number % 5 / 10, "bytes_received": 10**6, "requests": 4, "clip_bytes": 9 * 10**5}
+                attempts.writerow(known | made | {"status": "done", "cut": "smart", "sound": 1})
+                if number < SHOWABLE:
+                    os.link(video(60).progressive.path, layout.clip(clip))
+                else:
+                    os.close(os.open(layout.clip(clip), os.O_CREAT))
+            else:
+                why = {"category": Category.PRIVATE, "reason": f"This video is private since {number}"}
+                attempts.writerow(known | why | {"status": "failed"})
+                log.write("\t".join(map(str, (*segment.values(), *why.values(), known["time"]))) + "\n")
+
+
+def _report(layout: Layout, annotations: Path) -> dict[str, float]:
+    """Seconds of each part, and megabytes."""
+    marks = [time.monotonic()]
+    from kinetics.annotations import load  # noqa: PLC0415 - what is imported is part of what is measured
+
+    frame = load("700", "train", annotations).frame
+    marks.append(time.monotonic())
+    from kinetics.report import collect  # noqa: PLC0415
+
+    report = collect(layout, "train", frame)
+    assert sum(map(len, report.lines()))
+    marks.append(time.monotonic())
+    from kinetics import page  # noqa: PLC0415
+
+    written = page.write(report, layout, "train")
+    marks.append(time.monotonic())
+    spent = [end - begin for begin, end in pairwise(marks)]
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {
+        **dict(zip(PARTS, [*spent, sum(spent)], strict=True)),
+        **{"page": written[0].stat().st_size / 1e6, "peak": peak_mb},
+    }
+
+
+if __name__ == "__main__":
+    main(["page"])
