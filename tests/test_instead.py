@@ -18,7 +18,7 @@ import pytest
 from kinetics.options import parse
 from kinetics.pace import NoPace
 from kinetics.pool import run as run_pool
-from kinetics.records import Clip, Outcome
+from kinetics.records import SPLIT_OF, Clip, Outcome
 from tests.bench import PATIENCE_S, ROWS, Bench, Nothing, session, wait_until
 from tests.shelf import PLAIN, scratched
 from tests.test_machine import Disk, assert_stopped
@@ -117,8 +117,9 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def made(bench: Bench, what: str, ending: str) -> list[Path]:
     """All finished files of a kind in one of the folders beside the clips."""
-    found = (bench.folder / f"Kinetics700_{what}").rglob(f"*{ending}")
-    return sorted(path for path in found if path.is_file() and ".partial" not in path.parts)
+    folder = bench.folder / f"Kinetics700_{what}"
+    finished = [path for split in SPLIT_OF.values() for path in (folder / split).rglob(f"*{ending}")]
+    return sorted(path for path in [*folder.glob(f"*{ending}"), *finished] if path.is_file())
 
 
 def pictures(bench: Bench, row: Row) -> Path:
