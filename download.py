@@ -11,7 +11,6 @@ if __name__ == "__main__":  # Ctrl-C while the imports below run is no reason fo
 
 import argparse
 import io
-import re
 import shlex
 import shutil
 import sys
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from kinetics.amounts import lasting, size
+from kinetics.amounts import lasting, size, without_numbers
 from kinetics.errors import Fatal
 from kinetics.estimate import estimate
 from kinetics.jobs import Download
@@ -56,7 +55,6 @@ QUIET_S = 30.0
 WORKERS = 8
 PATIENCE_S = 300.0
 """For one clip."""
-_NUMBER = re.compile(r"\b\d[\d.]*")
 NAMED = 20
 """So many of the clips that fail are named."""
 QUALITY = 90
@@ -66,6 +64,8 @@ QUALITY = 90
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, 1, 2 or 130 (argparse exits with 2 by itself on bad usage)."""
     args = parse(argv)
+    if args.proxy:  # where every client looks, here and in the workers
+        os.environ.update(dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), args.proxy))
     try:
         _stop_on_signals()
         chosen = next((do for name, do in INSTEAD.items() if getattr(args, name)), download)
@@ -88,8 +88,6 @@ def download(args: argparse.Namespace) -> int:
     engines = _with_cookies(args.engine, args.cookies)
     shared = layout.partial(SPLIT_OF[subsets[0]])
     job = Download(layout, args.cut, engines, args.max_height, args.cookies, args.limit_rate, shared)
-    if args.proxy:  # where every client looks, here and in the workers
-        os.environ.update(dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), args.proxy))
     if not args.dry_run:
         warm_up(job)
     from kinetics import reuse  # pandas comes with it: meanwhile the workers' modules are imported, too
@@ -178,7 +176,7 @@ def verify(args: argparse.Namespace) -> int:
             unfit = [one for one in _shown(args, subset, len(frame), checks) if one.status == "failed"]
             fit = len(frame) - len(unfit)
             print(f"Kinetics{args.version} {subset}: {fit:,} of {len(frame):,} clips are as they should be")
-            for reason, count in Counter(_NUMBER.sub("..", one.reason) for one in unfit).most_common():
+            for reason, count in Counter(without_numbers(one.reason) for one in unfit).most_common():
                 print(f"  {count:8,}  {reason}")
             moved += sum(one.category is Category.MEDIA_ERROR for one in unfit)
             kept += sum(one.category is not Category.MEDIA_ERROR for one in unfit)

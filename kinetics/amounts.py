@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+_NUMBER = re.compile(r"(?<!HTTP )(?<!HTTP Error )\b\d+(?:[.,:]\d+)*")
+"""Differs from clip to clip; an HTTP status says what happened."""
+
+
+def without_numbers(reason: str) -> str:
+    """What reasons have in common that are of one kind."""
+    return _NUMBER.sub("..", reason)
+
 
 def percent(share: float) -> str:
     """Never 100 % of what is not complete, nor 0 % of what has begun."""

@@ -10,7 +10,6 @@ import pandas as pd
 
 from kinetics.errors import Fatal
 from kinetics.layout import Layout
-from kinetics.ledger import STATS_FIELDS
 from kinetics.records import KEY, Subset
 
 
@@ -42,7 +41,6 @@ def made(layout: Layout, subset: Subset) -> pd.DataFrame:
     By youtube_id, time_start and time_end, in seconds.
     """
     columns = [*KEY, "status", "duration_s", "sound", "itag", "cut", "offset_s"]
-    assert set(columns) <= set(STATS_FIELDS)
     table = read(layout.stats(subset), columns)
     table = table[table["status"] == "done"].drop(columns="status")
     for column in ("time_start", "time_end", "duration_s", "sound"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from kinetics.errors import Fatal
-from kinetics.layout import cannot_write, whole_or_absent
+from kinetics.layout import write_whole
 from kinetics.ledger import number
 from kinetics.records import KEY
 
@@ -44,11 +44,7 @@ class Comparison:
         everything, common = folder / "Kinetics_compare.csv", folder / "Kinetics_common.csv"
         in_both = self.table[self.table["verdict"].isin([SAME, OTHER])]
         for path, table in ((everything, self.table), (common, in_both[[*KEY, "label", "split"]])):
-            try:
-                with whole_or_absent(path) as temporary:
-                    table.to_csv(temporary, index=False, lineterminator="\n")
-            except OSError as error:
-                raise cannot_write(error, path) from error
+            write_whole(path, [table.to_csv(index=False, lineterminator="\n")])
         return everything, common
 
 

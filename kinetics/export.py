@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import importlib
+import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pandas as pd
 from kinetics import attempts
 from kinetics.annotations import Annotations
 from kinetics.errors import Fatal
-from kinetics.layout import Layout, cannot_write, whole_or_absent
+from kinetics.layout import Layout, cannot_write, whole_or_absent, write_whole
 from kinetics.ledger import number, safe_cell
 from kinetics.records import KEY, SPLIT_OF, Clip, ClipKey, Facts, Split, Subset
 
@@ -56,7 +58,7 @@ def write_lists(layout: Layout, subset: Subset, frame: pd.DataFrame, classes: Se
         layout.folder / ".huggingface.yaml": [*_splits_for_hugging_face(layout)],
     }
     for path, text in texts.items():
-        write_lines(path, text)
+        write_whole(path, text)
     return [*texts]
 
 
@@ -239,7 +241,7 @@ def keep_terms(folder: Path, terms: Mapping[str, object]) -> None:
     """See to it that all in a folder is made in the same way. Raises Fatal if what is there was made in another."""
     path = folder / "terms.json"
     if not any((folder / split).exists() for split in SPLIT_OF.values()):
-        write_lines(path, [json.dumps(terms), "\n"])
+        write_whole(path, [json.dumps(terms), "\n"])
     try:
         before = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -268,24 +270,19 @@ def write_silent(layout: Layout, subset: Subset, silent: Iterable[Clip], suffix:
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     before = [line for line in lines if not (sounds / line).with_suffix(suffix).exists()]
     found = {str(layout.clip(clip).relative_to(layout.folder)) for clip in silent}
-    write_lines(path, [f"{line}\n" for line in sorted(found.union(before))])
+    write_whole(path, [f"{line}\n" for line in sorted(found.union(before))])
     return path
 
 
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file, whole or not at all. Raises Fatal where that cannot be."""
-    try:
-        with whole_or_absent(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise cannot_write(error, path) from error
-
-
 def _write_table(path: Path, fields: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    try:
-        with whole_or_absent(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(fields)
-            writer.writerows(rows)
-    except OSError as error:
-        raise cannot_write(error, path) from error
+    write_whole(path, _csv_lines(chain([fields], rows)))
+
+
+def _csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    line = io.StringIO()
+    writer = csv.writer(line, lineterminator="\n")
+    for row in rows:
+        writer.writerow(row)
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from kinetics.layout import cannot_write, whole_or_absent
+from kinetics.layout import cannot_write, write_whole
 from kinetics.records import Facts
 
 
@@ -62,14 +62,7 @@ class Journal:
         """The task is done with these files, and is to look at them afresh the next time."""
         self._file.close()
         others = {name: facts for name, facts in self.facts.items() if name not in names}
-        try:
-            if not others:
-                self._path.unlink(missing_ok=True)
-                return
-            with whole_or_absent(self._path) as temporary:
-                temporary.write_text("".join(_line(name, facts) for name, facts in others.items()))
-        except OSError as error:
-            raise cannot_write(error, self._path) from error
+        write_whole(self._path, (_line(name, facts) for name, facts in others.items()))
 
 
 def _line(name: str, facts: Facts) -> str:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -162,6 +162,15 @@ def whole_or_absent(final: Path, partial: Path | None = None) -> Iterator[Path]:
                 shutil.copyfile(temporary, copy)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, pieces: Iterable[str]) -> None:
+    """Write a text file, whole or not at all. Raises Fatal where that cannot be."""
+    try:
+        with whole_or_absent(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+            file.writelines(pieces)
+    except OSError as error:
+        raise cannot_write(error, path) from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from kinetics import plots
 from kinetics.amounts import lasting, percent, size
 from kinetics.errors import MayWorkLater
-from kinetics.layout import Layout, cannot_write, whole_or_absent
+from kinetics.layout import Layout, write_whole
 from kinetics.plots import SERIES, Colour
 from kinetics.records import Category, Subset
 from kinetics.report import Progress, Report, Sample
@@ -40,11 +40,7 @@ def write(report: Report, layout: Layout, subset: Subset) -> list[Path]:
     paths = {layout.table(subset, "report.html"): render(report, layout)}
     paths |= {layout.table(subset, f"report_{name}.csv"): text for name, text in tables(report).items()}
     for path, text in paths.items():
-        try:
-            with whole_or_absent(path) as temporary:
-                temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        except OSError as error:
-            raise cannot_write(error, path) from error
+        write_whole(path, [text.encode("utf-8", "backslashreplace").decode()])  # a path may be of any bytes
     return [*paths]
 
 

@@ -7,7 +7,6 @@ so that a run can be at work meanwhile.
 from __future__ import annotations
 
 import csv
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kinetics import attempts
-from kinetics.amounts import lasting, percent, size
+from kinetics.amounts import lasting, percent, size, without_numbers
 from kinetics.annotations import Annotations
 from kinetics.errors import Fatal
 from kinetics.estimate import Estimate, estimate
@@ -41,8 +40,6 @@ FENCE = 1.5
 STEPS = ("resolve", "download", "cut")
 WORST = 10
 """Classes and reasons that the terminal shows."""
-_NUMBER = re.compile(r"(?<!HTTP )(?<!HTTP Error )\b\d+(?:[.,:]\d+)*")
-"""Numbers differ from clip to clip; an HTTP status says what happened."""
 _GONE, _MAY_WORK, _UNTRIED, _HERE = range(4)
 _COLUMNS = (
     *("time", *KEY, "status", "category", "engine", "itag", "resolve_s", "download_s", "cut_s", "bytes_received"),
@@ -362,7 +359,7 @@ def _attempts(layout: Layout, subset: Subset) -> pd.DataFrame:
 
 def _reasons(failures: pd.DataFrame) -> tuple[Reason, ...]:
     words = [
-        _NUMBER.sub("..", reason.replace(youtube_id, ".."))
+        without_numbers(reason.replace(youtube_id, ".."))
         for youtube_id, reason in zip(failures["youtube_id"], failures["reason"], strict=True)
     ]
     found = (

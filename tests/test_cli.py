@@ -180,6 +180,17 @@ class TestForetold:
         assert said.err == f"warning: {bench.folder} has 5.00 MB free, which is less than the 8.00 MB to come\n"
 
 
+def test_the_time_to_come_counts_the_pauses() -> None:
+    """After a burst, an hour's pause and another burst, ten of a hundred clips are done: nine hours are to come."""
+    with download._bar("700 train", 100) as bar:
+        bar.update(5)
+        bar.start_t -= 3600
+        bar.last_print_t -= 3600
+        for _ in range(5):
+            bar.update()
+        assert "<9:00:0" in str(bar)
+
+
 class TestFailures:
     def test_each_of_youtubes_answers_lands_in_its_category_with_its_words(
         self, make_bench: Callable[..., Bench]
@@ -439,6 +450,17 @@ class TestFace:
             command = bench.command("--proxy", youtube.proxy_url)
             assert subprocess.run(command, env=env, check=False).returncode == 0
             assert {request.kind for request in youtube.requests} == {"visitor", "player", "media"}
+
+    def test_the_proxy_option_is_used_for_the_annotations_whatever_they_are_for(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        bench = make_bench(ROWS[:1], official=True)
+        with LoopbackYouTube(bench.world) as youtube:
+            env = {name: value for name, value in youtube.env.items() if "proxy" not in name.lower()}
+            command = bench.command("--list-classes", "--proxy", youtube.proxy_url)
+            ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+            assert (ran.returncode, ROWS[0].label in ran.stdout) == (0, True), ran.stderr
+            assert {request.kind for request in youtube.requests} == {"archive"}
 
     def test_hosts_that_are_not_youtubes_are_never_asked(self, bench: Bench) -> None:
         assert "refused" not in bench.run().kinds()
