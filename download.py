@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from kinetics.amounts import lasting, size, without_numbers
+from kinetics.dispatch import Event, Job
 from kinetics.errors import Fatal
 from kinetics.estimate import estimate
 from kinetics.jobs import Download
@@ -35,7 +36,7 @@ from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger, one_line
 from kinetics.options import parse
 from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread
-from kinetics.pool import Event, Job, run, warm_up
+from kinetics.pool import run, warm_up
 from kinetics.records import SPLIT_OF, Category, Clip, Outcome, Split, Subset, Tier
 
 if TYPE_CHECKING:

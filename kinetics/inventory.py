@@ -14,10 +14,10 @@ import pandas as pd
 from kinetics import attempts
 from kinetics.annotations import Annotations
 from kinetics.check import Made, fault
+from kinetics.dispatch import Event, Job
 from kinetics.journal import Journal
 from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger
-from kinetics.pool import Event, Job
 from kinetics.records import KEY, Category, Clip, ClipKey, Cut, Outcome, Subset
 from kinetics.tasks import Measure, Verify
 

@@ -86,10 +86,10 @@ class NoPace:
     wary = False
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
+        self.workers = workers
 
     def wait(self, now: float, out: int, asking: int) -> float | None:
-        return 0.0 if out < self._workers else None
+        return 0.0 if out < self.workers else None
 
     def sent(self, now: float) -> None:
         """It does not matter when."""
@@ -103,11 +103,40 @@ class NoPace:
         return Settled(outcome)
 
 
-class Pace:
-    """Says when a clip may go out, and what each answer and outcome means for all the others."""
+class Suspects:
+    """The clips that were refused, each perhaps for itself: if others are answered meanwhile, wherever they are."""
 
-    def __init__(self, workers: int, per_hour: float | None = None) -> None:
-        self._workers = workers
+    def __init__(self) -> None:
+        self._refused: dict[Clip, tuple[int, int]] = {}  # how often, and the answers before the first time
+        self._answers = 0
+
+    def __len__(self) -> int:
+        return len(self._refused)
+
+    def answered(self) -> None:
+        """Some clip was answered."""
+        self._answers += 1
+
+    def clear(self, clip: Clip) -> None:
+        """This one is settled."""
+        self._refused.pop(clip, None)
+
+    def refused(self, clip: Clip, last: bool) -> bool:
+        """Whether the refusals are about this clip, not about everybody; of the last one that is assumed."""
+        times, answers_before = self._refused.get(clip, (0, self._answers))
+        self._refused[clip] = times + 1, answers_before
+        return times + 1 >= REFUSALS and (last or self._answers > answers_before)
+
+
+class Pace:
+    """Says when a clip may go out from one address, and what each answer and outcome means for all the others.
+
+    `workers` are so many as there can be at once at present. Where there are several addresses, they have the
+    `suspects` in common.
+    """
+
+    def __init__(self, workers: int, per_hour: float | None = None, suspects: Suspects | None = None) -> None:
+        self.workers = workers
         self._least_spacing_s = HOUR_S / per_hour if per_hour else 0.0
         self._spacing = _Spacing()
         self._not_before = -math.inf
@@ -118,10 +147,9 @@ class Pace:
         self._probing = False
         self._network = _Pauses(LINE_PAUSES_S, 2 * HOUR_S)
         self._throttle = _BanPauses(BAN_PAUSES_S, 24 * HOUR_S, self._spacing)
-        self._answers = 0
         self._answers_in_a_row = 0
         self._engine_errors = 0
-        self._suspects: dict[Clip, tuple[int, int]] = {}
+        self._suspects = Suspects() if suspects is None else suspects
 
     @property
     def wary(self) -> bool:
@@ -137,7 +165,7 @@ class Pace:
 
         `out` clips are out, `asking` of which have not had YouTube's answer to the player call yet.
         """
-        if self._probing or asking >= ASKING or out >= (self._workers if self._closed else self._window):
+        if self._probing or asking >= ASKING or out >= (self.workers if self._closed else self._window):
             return None
         return max(0.0, self._not_before - now)
 
@@ -167,7 +195,7 @@ class Pace:
             self._probing = False
         if outcome.status == "postponed":
             return Settled(outcome, again=True) if before_closing else self._refused(outcome, now, answered, last)
-        self._suspects.pop(outcome.clip, None)
+        self._suspects.clear(outcome.clip)
         if outcome.status == "done" or (outcome.category and outcome.category.gone):
             self._engine_errors = 0
             if probe or not (answered or before_closing):
@@ -181,16 +209,16 @@ class Pace:
     def _proceed(self, now: float) -> Spread | None:
         """Open the door, or let twice as many clips out through the open one; few ask at once all the same."""
         self._closed = self._probing = False
-        self._window = min(2 * self._window, self._workers)
-        self._answers += 1
+        self._window = min(2 * self._window, self.workers)
+        self._suspects.answered()
         self._answers_in_a_row += 1
         self._throttle.answered()
         self._network.answered()
         return self._spacing.answered(now)
 
     def _refused(self, outcome: Outcome, now: float, answered: bool, last: bool) -> Settled:
-        if self._alone(outcome.clip, last and outcome.category is not Category.NETWORK):
-            del self._suspects[outcome.clip]
+        if self._suspects.refused(outcome.clip, last and outcome.category is not Category.NETWORK):
+            self._suspects.clear(outcome.clip)
             return Settled(outcome.but(status="failed"))
         if outcome.category is Category.NETWORK:
             category, pauses = Category.NETWORK, self._network
@@ -207,12 +235,6 @@ class Pace:
         self._window = 1
         self._answers_in_a_row = 0
         return Settled(outcome, again=True, pause=Pause(category, outcome.reason, seconds))
-
-    def _alone(self, clip: Clip, last: bool) -> bool:
-        """Whether the refusals are about this clip, not about everybody; of the last one that is assumed."""
-        times, answers_before = self._suspects.get(clip, (0, self._answers))
-        self._suspects[clip] = times + 1, answers_before
-        return times + 1 >= REFUSALS and (last or self._answers > answers_before)
 
 
 @dataclass

@@ -16,8 +16,7 @@ import sys
 import time
 import types
 import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -25,13 +24,13 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
-from typing import Protocol
+from typing import Self
 
+from kinetics.dispatch import Event, Job, Report, Worker, dispatch
 from kinetics.errors import Fatal, KineticsError
-from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread
+from kinetics.pace import NoPace, Pace
 from kinetics.records import Category, Clip, Outcome
 
-TICK_S = 0.5
 START_S = 60.0
 """A worker has its engines imported and opened by then, on a busy machine too."""
 REAP_S = 1.0
@@ -47,23 +46,6 @@ _processes: ForkServerContext | SpawnContext = (
     if "forkserver" in multiprocessing.get_all_start_methods()
     else multiprocessing.get_context("spawn")
 )
-
-Worker = Callable[[Clip, Callable[[], None]], Outcome]
-"""Does one clip. Its second argument is to be called once YouTube has answered the player call, if it does."""
-
-
-class Job(Protocol):
-    """What is done to every clip. Pickled to the workers, so of a module that they can import, not of `__main__`."""
-
-    @property
-    def modules(self) -> Sequence[str]:
-        """What every worker needs: imported once, before the first one starts, where the system can fork."""
-
-    def open(self) -> Worker:
-        """Called once in each worker process: opens engines and connections."""
-
-
-Event = Outcome | Pause | Spread | GaveUp | None
 
 
 def warm_up(job: Job) -> None:
@@ -81,99 +63,13 @@ def warm_up(job: Job) -> None:
 def run(
     job: Job, clips: Iterable[Clip], *, workers: int, timeout_s: float, pace: Pace | NoPace
 ) -> Generator[Event, None, None]:
-    """Do `job` to all `clips`, on at most `workers` processes, as fast as `pace` allows.
+    """Do `job` to all `clips`, on at most `workers` processes, as fast as `pace` allows; see `dispatch`.
 
-    Yields an Outcome for every attempt, in the order in which they end: a clip that is `postponed` comes again later. A
-    Pause says that everybody waits now, a Spread how densely clips go out from now on; a GaveUp is the last thing to
-    come. None comes while there is nothing to say, at least every TICK_S seconds, so that the caller can move a clock
-    on.
-
-    `clips` is read as the clips go out. A worker that dies costs the clip in its hand this try (`lost_worker`), as does
-    one that takes longer than `timeout_s` seconds over it (`timeout`). However the iteration ends, no worker is left
-    behind; close the iterator to end it early.
-
-    Raises Fatal when a worker says so, or when workers cannot be started at all.
+    A worker that dies costs the clip in its hand this try (`lost_worker`), as does one that takes longer than
+    `timeout_s` seconds over it (`timeout`). Raises Fatal when a worker says so, or when workers cannot be started at
+    all.
     """
-    queue = _Queue(clips)
-    crew = _Crew(job, workers, timeout_s)
-    gave_up: GaveUp | None = None
-    try:
-        while not gave_up or crew.out:
-            patience = TICK_S if gave_up else _hand_out(queue, crew, pace)
-            if not queue and not crew.out:
-                return
-            reports = crew.reports(patience)
-            for report in reports:
-                if report.outcome is None:
-                    spread = pace.answered(sent=report.sent, now=time.monotonic())
-                else:
-                    settled = pace.settle(
-                        report.outcome,
-                        sent=report.sent,
-                        now=time.monotonic(),
-                        answered=report.answered,
-                        last=not queue and not crew.out,
-                    )
-                    if settled.again:
-                        queue.again(report.outcome.clip)
-                    yield settled.outcome
-                    if settled.pause:
-                        yield settled.pause
-                    gave_up, spread = gave_up or settled.gave_up, settled.spread
-                if spread:
-                    yield spread
-            if crew.broken:
-                raise Fatal(crew.broken)
-            if not reports:
-                yield None
-        yield gave_up
-    finally:
-        crew.dismiss()
-
-
-def _hand_out(queue: _Queue, crew: _Crew, pace: Pace | NoPace) -> float:
-    """Give out clips as long as the pace allows, and return for how many seconds to listen then."""
-    while queue:
-        now = time.monotonic()
-        wait = pace.wait(now, crew.out, crew.asking)
-        if wait is None:
-            if crew.idle() is None:
-                crew.start()  # so that it is ready by then
-            break
-        if wait > 0.0:
-            return min(wait, TICK_S)
-        hand = crew.idle()
-        if hand is None:
-            crew.start()
-            break
-        clip = queue.take(rather_new=pace.wary)
-        if crew.give(hand, clip, now):
-            pace.sent(now)
-        else:
-            queue.again(clip)
-    return TICK_S
-
-
-class _Queue:
-    """The clips to come: those that were postponed, and the new ones, of which it holds one at a time."""
-
-    def __init__(self, clips: Iterable[Clip]) -> None:
-        self._clips = iter(clips)
-        self._new = next(self._clips, None)
-        self._again: deque[Clip] = deque()
-
-    def __bool__(self) -> bool:
-        return self._new is not None or bool(self._again)
-
-    def take(self, rather_new: bool) -> Clip:
-        """A postponed clip goes before new ones, but a refused one is no good for finding out whether all are."""
-        if self._new is None or (self._again and not rather_new):
-            return self._again.popleft()
-        clip, self._new = self._new, next(self._clips, None)
-        return clip
-
-    def again(self, clip: Clip) -> None:
-        self._again.append(clip)
+    yield from dispatch(LocalCrew(job, workers, timeout_s, pace), clips)
 
 
 class _Word(Enum):
@@ -191,15 +87,6 @@ class _Broken:
     fatal: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Report:
-    """What became of a clip; None: YouTube has answered its player call, and work on it goes on."""
-
-    outcome: Outcome | None
-    sent: float
-    answered: bool
-
-
 @dataclass(slots=True, eq=False)
 class _Hand:
     """A worker process, as the parent sees it."""
@@ -212,9 +99,6 @@ class _Hand:
     sent: float = 0.0
     asking: bool = False
 
-    def report(self, outcome: Outcome | None) -> _Report:
-        return _Report(outcome, self.sent, answered=not self.asking)
-
     def kill(self) -> None:
         """Not by Process.kill(), which does nothing once the fork server is gone."""
         if self.process.pid is not None:
@@ -222,20 +106,26 @@ class _Hand:
                 os.kill(self.process.pid, signal.SIGKILL)
 
 
-class _Crew:
+class LocalCrew:
     """The worker processes: started one by one as they are needed, and replaced when they are lost."""
 
-    def __init__(self, job: Job, workers: int, timeout_s: float) -> None:
+    name = ""
+
+    def __init__(self, job: Job, workers: int, timeout_s: float, pace: Pace | NoPace) -> None:
         _processes.set_forkserver_preload([*job.modules])
         self._job = job
         self._workers = workers
         self._timeout_s = timeout_s
+        self.pace = pace
         self._hands: list[_Hand] = []
         self._pipes = selectors.DefaultSelector()
         self._failed_starts = 0
         self._complaint = ""
-        self.broken = ""
-        """Why the run cannot go on, if so."""
+        self._broken = ""  # why the work cannot go on, if so
+
+    @property
+    def places(self) -> Sequence[Self]:
+        return (self,)
 
     @property
     def out(self) -> int:
@@ -247,10 +137,16 @@ class _Crew:
         """Clips in hand for which YouTube has not answered yet."""
         return sum(hand.asking for hand in self._hands)
 
-    def idle(self) -> _Hand | None:
+    def ready(self) -> bool:
+        if self._idle():
+            return True
+        self._start()
+        return False
+
+    def _idle(self) -> _Hand | None:
         return next((hand for hand in self._hands if hand.ready and hand.clip is None), None)
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """Start one more worker, unless one is just starting or all are there."""
         if len(self._hands) >= self._workers or not all(hand.ready for hand in self._hands):
             return
@@ -272,10 +168,11 @@ class _Crew:
     def _failed_start(self, how: str) -> None:
         self._failed_starts += 1
         if self._failed_starts >= FAILED_STARTS:
-            self.broken = f"The worker processes do not start: {self._complaint or how}"
+            self._broken = f"The worker processes do not start: {self._complaint or how}"
 
-    def give(self, hand: _Hand, clip: Clip, now: float) -> bool:
-        """Hand a clip to an idle worker; False if it has just died, which is not the clip's fault."""
+    def give(self, clip: Clip, now: float) -> bool:
+        hand = self._idle()
+        assert hand
         try:
             hand.pipe.send(clip)
         except OSError:
@@ -284,51 +181,55 @@ class _Crew:
         hand.clip, hand.sent, hand.deadline, hand.asking = clip, now, now + self._timeout_s, True
         return True
 
-    def reports(self, patience: float) -> list[_Report]:
-        """Listen for at most `patience` seconds; return what became of clips."""
+    def reports(self, patience: float) -> list[Report]:
+        if self._broken:
+            raise Fatal(self._broken)
         heard = [self._hear(key.data) for key, _ in self._pipes.select(patience)]
         now = time.monotonic()
         late = [self._overdue(hand) for hand in self._hands.copy() if hand.deadline <= now and not hand.pipe.poll()]
         return [report for report in heard + late if report]
 
-    def _hear(self, hand: _Hand) -> _Report | None:
+    def _hear(self, hand: _Hand) -> Report | None:
         try:
             message = hand.pipe.recv()
         except (EOFError, OSError):
             return self._lost(hand)
         if isinstance(message, Outcome):
-            report = hand.report(message)
+            report = self._report(hand, message)
             hand.clip, hand.asking, hand.deadline = None, False, math.inf
             return report
         if isinstance(message, _Broken):
             if message.fatal:
-                self.broken = message.reason
+                self._broken = message.reason
             self._complaint = message.reason
         elif message is _Word.ANSWERED:
             hand.asking = False
-            return hand.report(None)
+            return self._report(hand, None)
         else:
             hand.ready, hand.deadline = True, math.inf
             self._failed_starts, self._complaint = 0, ""
         return None
 
-    def _lost(self, hand: _Hand) -> _Report | None:
+    def _report(self, hand: _Hand, outcome: Outcome | None) -> Report:
+        return Report(self, outcome, hand.sent, answered=not hand.asking)
+
+    def _lost(self, hand: _Hand) -> Report | None:
         how = self._bury(hand)
         if not hand.ready:
             self._failed_start(f"a worker process {how} before it was ready")
         if hand.clip is None:
             return None
         reason = f"the worker process {how} while it held this clip"
-        return hand.report(Outcome(hand.clip, "failed", Category.LOST_WORKER, reason))
+        return self._report(hand, Outcome(hand.clip, "failed", Category.LOST_WORKER, reason))
 
-    def _overdue(self, hand: _Hand) -> _Report | None:
+    def _overdue(self, hand: _Hand) -> Report | None:
         hand.kill()
         self._bury(hand)
         if hand.clip is None:
             self._failed_start(f"a worker process was not ready after {START_S:g} s")
             return None
         reason = f"not finished after {self._timeout_s:g} s; the worker process was stopped"
-        return hand.report(Outcome(hand.clip, "failed", Category.TIMEOUT, reason))
+        return self._report(hand, Outcome(hand.clip, "failed", Category.TIMEOUT, reason))
 
     def _bury(self, hand: _Hand) -> str:
         """Take a dead worker out of the crew, and return how it ended."""
@@ -345,8 +246,7 @@ class _Crew:
             return "ended"
         return f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
 
-    def dismiss(self) -> None:
-        """End all workers, whatever they are doing."""
+    def close(self) -> None:
         with _ctrl_c_waits():
             for hand in self._hands:
                 hand.kill()

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import av
 
+from kinetics.dispatch import Worker
 from kinetics.layout import label_folder
-from kinetics.pool import Worker
 from kinetics.records import Clip, Outcome
 from tests.youtube.log import Request
 from tests.youtube.picture import read_counter

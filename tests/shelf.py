@@ -9,9 +9,9 @@ from pathlib import Path
 import av
 import pandas as pd
 
+from kinetics.dispatch import Event, Job
 from kinetics.layout import Layout
 from kinetics.ledger import Ledger
-from kinetics.pool import Event, Job
 from kinetics.records import Clip, Outcome, Split
 from tests.youtube.videos import Video
 

@@ -22,12 +22,13 @@ from typing import NoReturn
 import pytest
 
 from kinetics import pool
+from kinetics.dispatch import TICK_S, Event, Job, Worker
 from kinetics.errors import Fatal
 from kinetics.pace import ASKING, ENGINE_ERRORS, GaveUp, Pace, Settled, Spread
-from kinetics.pool import Job, Worker, run
+from kinetics.pool import run
 from kinetics.records import Category, Clip, Outcome
 
-Report = pool.Event
+Report = Event
 Program = Callable[..., subprocess.Popen[str]]
 ROOT = Path(__file__).resolve().parent.parent
 IMPORTED_BY = os.getpid()
@@ -231,7 +232,7 @@ class Opening:
 
 
 def slowly() -> None:
-    time.sleep(pool.TICK_S + 0.2)
+    time.sleep(TICK_S + 0.2)
 
 
 def raises() -> None:

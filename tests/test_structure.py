@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
     *("records", "errors", "layout", "annotations", "choose", "engines", "remote", "mp4", "container", "section"),
-    *("pictures", "avc", "smart", "media", "jobs", "header", "check", "convert", "tasks", "pace", "pool", "ledger"),
-    *("attempts", "plan", "reuse", "journal", "inventory", "export", "compare", "estimate", "amounts"),
+    *("pictures", "avc", "smart", "media", "jobs", "header", "check", "convert", "tasks", "pace", "dispatch", "pool"),
+    *("ledger", "attempts", "plan", "reuse", "journal", "inventory", "export", "compare", "estimate", "amounts"),
     *("timeline", "report", "tables", "thumbnails", "plots", "page", "options"),
 )
 """Each room may use those before it."""
@@ -39,14 +39,15 @@ MAY_USE = {
     "convert": {"container"},
     "tasks": {"records", "errors", "layout", "check", "convert"},
     "pace": {"records"},
-    "pool": {"records", "errors", "pace"},
+    "dispatch": {"records", "pace"},
+    "pool": {"records", "errors", "pace", "dispatch"},
     "ledger": {"records", "errors", "layout"},
     "attempts": {"records", "errors", "layout", "ledger"},
     "plan": {"records", "layout", "annotations", "ledger"},
     "reuse": {"records", "errors", "layout", "annotations", "header", "plan"},
     "journal": {"records", "layout"},
     "inventory": {
-        *("records", "layout", "annotations", "check", "tasks", "pool", "ledger", "attempts", "journal"),
+        *("records", "layout", "annotations", "check", "tasks", "dispatch", "ledger", "attempts", "journal"),
     },
     "export": {"records", "errors", "layout", "annotations", "ledger", "attempts"},
     "compare": {"records", "errors", "layout", "ledger"},

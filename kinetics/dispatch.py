@@ -1,0 +1,216 @@
+"""Hands clips out as fast as each place's pace allows, and takes in what becomes of them.
+
+A place is where one address asks YouTube: this machine, or one host of a cluster. Who does the work there, processes or
+other machines, is its crew's affair.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread
+from kinetics.records import Clip, Outcome
+
+TICK_S = 0.5
+
+Worker = Callable[[Clip, Callable[[], None]], Outcome]
+"""Does one clip. Its second argument is to be called once YouTube has answered the player call, if it does."""
+
+
+class Job(Protocol):
+    """What is done to every clip. Pickled to the workers, so of a module that they can import, not of `__main__`."""
+
+    @property
+    def modules(self) -> Sequence[str]:
+        """What every worker needs: imported once, before the first one starts, where the system can fork."""
+
+    def open(self) -> Worker:
+        """Called once in each worker process: opens engines and connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the person at the terminal should know of, and that concerns no clip."""
+
+    text: str
+
+
+Event = Outcome | Pause | Spread | GaveUp | Notice | None
+
+
+class Place(Protocol):
+    """Where one address asks YouTube."""
+
+    @property
+    def name(self) -> str:
+        """Empty where there is only one."""
+
+    @property
+    def pace(self) -> Pace | NoPace: ...
+
+    @property
+    def out(self) -> int:
+        """Clips in hand."""
+
+    @property
+    def asking(self) -> int:
+        """Clips in hand for which YouTube has not answered yet."""
+
+    def ready(self) -> bool:
+        """Whether a worker is free; if not, one more is made ready, where there can be one."""
+
+    def give(self, clip: Clip, now: float) -> bool:
+        """Hand a clip to a free worker; False if it has just died, which is not the clip's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a clip; None: YouTube has answered its player call, and work on it goes on."""
+
+    place: Place
+    outcome: Outcome | None
+    sent: float
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A clip that nobody has in hand any more, through no fault of its own."""
+
+    clip: Clip
+
+
+class Crew(Protocol):
+    """All workers, wherever they are. Raises Fatal where the work cannot go on."""
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """Where clips can be done at present."""
+
+    @property
+    def out(self) -> int:
+        """Clips in hand at all places, past ones too."""
+
+    def reports(self, patience: float) -> Sequence[Report | Returned | Notice | GaveUp]:
+        """Listen for at most `patience` seconds; return what there is to say. A GaveUp ends the run."""
+
+    def close(self) -> None:
+        """End all work, whatever it is at."""
+
+
+def dispatch(crew: Crew, clips: Iterable[Clip]) -> Generator[Event, None, None]:
+    """Let all `clips` be done, as fast as the paces allow.
+
+    Yields an Outcome for every attempt, in the order in which they end: a clip that is `postponed` comes again later. A
+    Pause says that everybody at its place waits now, a Spread how densely clips go out there from now on; a GaveUp is
+    the last thing to come. None comes while there is nothing to say, at least every TICK_S seconds, so that the caller
+    can move a clock on.
+
+    `clips` is read as the clips go out. However the iteration ends, no work is left behind; close the iterator to end
+    it early. Raises Fatal when the crew does.
+    """
+    queue = _Queue(clips)
+    gave_up: GaveUp | None = None
+    left_out = dict[Place, GaveUp]()
+    with closing(crew):
+        while not gave_up or crew.out:
+            places = [place for place in crew.places if place not in left_out]
+            patience = TICK_S if gave_up else _hand_out(queue, places)
+            if not queue and not crew.out:
+                return
+            reports = crew.reports(patience)
+            for report in reports:
+                match report:
+                    case Report():
+                        for event in _taken_in(report, queue, last=not queue and not crew.out):
+                            if isinstance(event, GaveUp):
+                                left_out[report.place] = event
+                                yield Notice(f"{report.place.name} gets no more clips: {event.reason}")
+                            else:
+                                yield event
+                    case Returned(clip):
+                        queue.again(clip)
+                    case Notice():
+                        yield report
+                    case GaveUp():
+                        gave_up = gave_up or report
+            if crew.places and left_out.keys() >= {*crew.places}:
+                gave_up = gave_up or left_out[crew.places[0]]
+            if not reports:
+                yield None
+        yield gave_up
+
+
+def _taken_in(report: Report, queue: _Queue, last: bool) -> Iterator[Event]:
+    """What a report means for the clip, and for the others at its place."""
+    pace, now = report.place.pace, time.monotonic()
+    if report.outcome is None:
+        spread = pace.answered(sent=report.sent, now=now)
+    else:
+        settled = pace.settle(report.outcome, sent=report.sent, now=now, answered=report.answered, last=last)
+        if settled.again:
+            queue.again(report.outcome.clip)
+        yield settled.outcome
+        if settled.pause:
+            yield settled.pause
+        if settled.gave_up:
+            yield settled.gave_up
+        spread = settled.spread
+    if spread:
+        yield spread
+
+
+def _hand_out(queue: _Queue, places: Sequence[Place]) -> float:
+    """Give out clips as long as the paces allow, and return for how many seconds to listen then."""
+    sure = any(not place.pace.wary for place in places)
+    return min((_hand_out_at(place, queue, spare_refused=sure) for place in places), default=TICK_S)
+
+
+def _hand_out_at(place: Place, queue: _Queue, spare_refused: bool) -> float:
+    """`spare_refused`: clips that were refused before are for places that find out more about them than this one."""
+    pace = place.pace
+    while queue and not (pace.wary and spare_refused and not queue.new):
+        now = time.monotonic()
+        wait = pace.wait(now, place.out, place.asking)
+        if wait:
+            return min(wait, TICK_S)
+        if not place.ready() or wait is None:  # where it waits for an answer, one more worker can start meanwhile
+            break
+        clip = queue.take(rather_new=pace.wary)
+        if place.give(clip, now):
+            pace.sent(now)
+        else:
+            queue.again(clip)
+    return TICK_S
+
+
+class _Queue:
+    """The clips to come: those that were postponed, and the new ones, of which it holds one at a time."""
+
+    def __init__(self, clips: Iterable[Clip]) -> None:
+        self._clips = iter(clips)
+        self._new = next(self._clips, None)
+        self._again: deque[Clip] = deque()
+
+    def __bool__(self) -> bool:
+        return self.new or bool(self._again)
+
+    @property
+    def new(self) -> bool:
+        """Whether there are any that were never out."""
+        return self._new is not None
+
+    def take(self, rather_new: bool) -> Clip:
+        """A postponed clip goes before new ones, but a refused one is no good for finding out whether all are."""
+        if self._new is None or (self._again and not rather_new):
+            return self._again.popleft()
+        clip, self._new = self._new, next(self._clips, None)
+        return clip
+
+    def again(self, clip: Clip) -> None:
+        self._again.append(clip)
