@@ -12,7 +12,7 @@ import pandas as pd
 
 from kinetics.annotations import Annotations, load_list
 from kinetics.errors import Fatal
-from kinetics.records import KEY
+from kinetics.records import KEY, Shard
 
 
 def choose(
@@ -23,8 +23,12 @@ def choose(
     limit: int | None = None,
     sample: int | None = None,
     seed: int = 0,
+    shard: Shard | None = None,
 ) -> Annotations:
-    """Narrow a list of clips down, in this order. Raises Fatal where nothing that was asked for is in it."""
+    """Narrow a list of clips down, in this order. Raises Fatal where nothing that was asked for is in it.
+
+    A shard comes last, so that all of them together are what there would be without; one may have no clip.
+    """
     frame, warnings = annotations.frame, [*annotations.warnings]
     if classes:
         frame = frame[frame["label"].isin(_labels(frame, _names(classes)))]
@@ -35,6 +39,8 @@ def choose(
         frame = frame.groupby(["split", "label"], observed=True, sort=False).head(limit)
     if sample and sample < len(frame):
         frame = frame.iloc[np.sort(in_random_order(frame, seed)[:sample])]
+    if shard:
+        frame = frame[_in_shard(frame, shard)]
     return Annotations(frame.reset_index(drop=True), tuple(warnings))
 
 
@@ -48,6 +54,15 @@ def in_random_order(frame: pd.DataFrame, seed: int) -> np.ndarray[tuple[int], np
     return np.argsort(
         [_hash(f"{seed} {youtube_id} {start:g} {end:g}") for youtube_id, start, end in keys], kind="stable"
     )
+
+
+def _in_shard(frame: pd.DataFrame, shard: Shard) -> list[bool]:
+    """Whether each row is a part's, by a hash of its id alone.
+
+    So a part is the same on every machine, also where a list has shrunk, and all segments of a video are in one, since
+    with --cut none they share a file.
+    """
+    return [_hash(youtube_id) % shard.of == shard.number - 1 for youtube_id in frame["youtube_id"].tolist()]
 
 
 def _hash(text: str) -> int:

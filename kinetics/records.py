@@ -92,6 +92,22 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """One part of the clips, which has a run of its own: the first is 1 of so many."""
+
+    number: int
+    of: int
+
+    @property
+    def name(self) -> str:
+        """`03of16`, as long for each of them, so that their files are listed in order."""
+        return f"{self.number:0{len(str(self.of))}}of{self.of}"
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What the file of a clip is like; the size and the time of its last change tell whether it still is that file."""
 

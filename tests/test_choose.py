@@ -13,7 +13,7 @@ import pytest
 from kinetics.annotations import Annotations, classes_of, load
 from kinetics.choose import choose, in_random_order
 from kinetics.errors import Fatal
-from kinetics.records import ClipKey
+from kinetics.records import ClipKey, Shard
 from tests.bench import ROOT
 
 LABELS = ("juggling balls", "massaging person's head", "throwing ball (not baseball or American football)", "tai chi")
@@ -187,6 +187,62 @@ def test_a_list_that_chooses_nothing_is_an_error(
     (tmp_path / "only.csv").write_text(content)
     with pytest.raises(Fatal, match=words):
         choose(annotations, only=tmp_path / "only.csv")
+
+
+# -- shards -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(name="many", scope="module")
+def _many(tmp_path_factory: pytest.TempPathFactory) -> Annotations:
+    """Two segments each of 2,000 videos."""
+    rows = [(LABELS[n % 4], f"{n:011}", start, start + 10) for start in (0, 30) for n in range(2000)]
+    return load("700", "train", write(tmp_path_factory.mktemp("many") / "many.csv", rows))
+
+
+SHARDS_OF_4 = [
+    ["00_00000000", "00_00000002", "01_00000001", "01_00000003", "02_00000001", "03_00000001", "04_00000000"],
+    ["01_00000000", "03_00000000", "03_00000002", "04_00000001", "04_00000003"],
+    ["00_00000001", "01_00000002", "02_00000000", "02_00000002", "02_00000003"],
+    ["00_00000003", "03_00000003", "04_00000002"],
+]
+
+
+def shards(annotations: Annotations, of: int, **choices: int) -> list[list[ClipKey]]:
+    return [keys(choose(annotations, shard=Shard(number, of), **choices)) for number in range(1, of + 1)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 16])
+def test_shards_are_all_the_clips_each_in_one_and_about_as_many_in_each(many: Annotations, of: int) -> None:
+    found = shards(many, of)
+    assert sorted(key for keys in found for key in keys) == sorted(keys(many))
+    assert all(4000 / of * 0.75 < len(keys) < 4000 / of * 1.25 for keys in found)
+    assert found[0] == [key for key in keys(many) if key in set(found[0])], "in the annotations' order"
+
+
+def test_all_segments_of_a_video_are_in_one_shard(many: Annotations) -> None:
+    for found in shards(many, 7):
+        assert set(Counter(youtube_id for youtube_id, _, _ in found).values()) == {2}
+
+
+def test_a_shard_is_the_same_on_every_machine_and_in_every_version(annotations: Annotations) -> None:
+    """Written down once: a run may go on where another machine, or an earlier version of this program, began."""
+    assert [[youtube_id for youtube_id, _, _ in found] for found in shards(annotations, 4)] == SHARDS_OF_4
+
+
+def test_a_clip_stays_in_its_shard_while_the_list_shrinks(many: Annotations) -> None:
+    shrunk = Annotations(many.frame[700:].reset_index(drop=True), ())
+    left = set(keys(shrunk))
+    assert shards(shrunk, 5) == [[key for key in keys if key in left] for keys in shards(many, 5)]
+
+
+@pytest.mark.parametrize("choice", [{"sample": 300, "seed": 3}, {"limit": 50}, {"limit": 50, "sample": 100}])
+def test_shards_of_a_choice_are_that_choice_together(many: Annotations, choice: dict[str, int]) -> None:
+    chosen = keys(choose(many, **choice))  # type: ignore[arg-type]
+    assert sorted(key for keys in shards(many, 8, **choice) for key in keys) == sorted(chosen)
+
+
+def test_a_shard_without_any_clip_is_no_error(annotations: Annotations) -> None:
+    assert {len(found) for found in shards(annotations, 500)} == {0, 1}
 
 
 # -- the command ------------------------------------------------------------------------------------------------------
