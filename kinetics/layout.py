@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -34,6 +35,9 @@ class Layout:
     version: str
     made: str = ""
     """What is made from the clips, such as `frames`: it has a folder of the same form, beside theirs."""
+    shard: str = ""
+    """The part of the clips that a run is about, such as `03of16`: it has tables, locks and unfinished files of its
+    own, since runs on other parts are at work in the same folder meanwhile."""
 
     @property
     def folder(self) -> Path:
@@ -42,6 +46,17 @@ class Layout:
     def beside(self, made: str) -> Layout:
         """The layout of what is made from the clips."""
         return replace(self, made=made)
+
+    @property
+    def undivided(self) -> Layout:
+        """The layout of a run on all parts."""
+        return replace(self, shard="")
+
+    def parts(self, subset: Subset) -> list[Layout]:
+        """The layouts of the runs whose tables tell of these clips: of one part its own, of all those of every part."""
+        pattern = re.compile(rf"Kinetics{self.version}_{subset}_shard(\d+of\d+)_")
+        found = () if self.shard else filter(None, map(pattern.match, names_in(self.root)))
+        return [self, *(replace(self, shard=shard) for shard in sorted({match[1] for match in found}))]
 
     def clip(self, clip: Clip, suffix: str = ".mp4") -> Path:
         """The final path of a clip, or of what is made from it."""
@@ -66,11 +81,15 @@ class Layout:
 
     def partial(self, split: Split) -> Path:
         """Unfinished files of one split; one run at a time owns it."""
-        return self.folder / ".partial" / split
+        return self._own / split
 
     def mark(self, subset: Subset, name: str) -> Path:
         """A file of the program's own: a lock, or how far a task over the clips of a subset has come."""
-        return self.folder / ".partial" / f"{subset}.{name}"
+        return self._own / f"{subset}.{name}"
+
+    @property
+    def _own(self) -> Path:
+        return self.folder / ".partial" / (f"shard{self.shard}" if self.shard else "")
 
     def errors_log(self, subset: Subset) -> Path:
         return self.table(subset, "errors.log")
@@ -80,7 +99,8 @@ class Layout:
 
     def table(self, subset: Subset, name: str) -> Path:
         """A file about a subset."""
-        return self.root / f"Kinetics{self.version}_{subset}_{name}"
+        shard = f"shard{self.shard}_" if self.shard else ""
+        return self.root / f"Kinetics{self.version}_{subset}_{shard}{name}"
 
     def clips_on_disk(self, split: Split, label: str) -> set[str]:
         """The names of what is in the folder of a label."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Container, Iterator, KeysView
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -43,7 +43,8 @@ class Ledger:
     """What is known of a subset's clips that are missing, and a row for every attempt.
 
     Open it with `with`, holding the subset's lock. Every row is flushed as it is written, so a crash costs at most one
-    line. What stands in these files and is none of ours is set aside, never mixed with ours nor lost.
+    line. What stands in these files and is none of ours is set aside, never mixed with ours nor lost. The logs of the
+    other runs on the subset, on parts of it or on all, are read, and never written to.
 
     Raises Fatal where a file cannot be read or written.
     """
@@ -56,6 +57,8 @@ class Ledger:
             lines = [(_key(line), line) for line in _lines(self.errors_log)]
         self._missing = {key: line for key, line in lines if key}
         self._foreign = any(not key and line.strip() for key, line in lines)
+        others = (part.errors_log(subset) for part in layout.undivided.parts(subset) if part != layout)
+        self._newer_elsewhere = _newer(self._missing, others)
         self._files = ExitStack()
         self._errors: TextIO | None = None
         self._attempts: TextIO | None = None
@@ -79,18 +82,24 @@ class Ledger:
             self.compact()
 
     @property
-    def missing(self) -> KeysView[ClipKey]:
-        """The clips that were missing when they were last tried."""
-        return self._missing.keys()
+    def missing(self) -> Set[ClipKey]:
+        """The clips that were missing when they were last tried, by whichever run."""
+        return self._missing.keys() | self._newer_elsewhere.keys()
 
     def category(self, key: ClipKey) -> Category | None:
-        """Why the clip was missing when it was last tried; None if it never was."""
-        line = self._missing.get(key)
+        """Why the clip was missing when it was last tried, by whichever run; None if it never was."""
+        line = self._newer_elsewhere.get(key) or self._missing.get(key)
         return Category(line.split("\t")[3]) if line else None
+
+    def adopt(self, key: ClipKey) -> None:
+        """The clip is one of this run's and still missing, so that its line belongs here, whichever run wrote it."""
+        if line := self._newer_elsewhere.pop(key, None):
+            self._missing[key] = line
 
     def forget(self, key: ClipKey) -> None:
         """The clip is there after all."""
         self._missing.pop(key, None)
+        self._newer_elsewhere.pop(key, None)
 
     def compact(self) -> None:
         """Write the log anew, unless it already has one line for each clip that is still missing, and nothing else.
@@ -131,6 +140,7 @@ class Ledger:
         if outcome.status == "done":
             self.forget(clip.key)
         elif outcome.status == "failed":
+            self._newer_elsewhere.pop(clip.key, None)
             line = self._missing[clip.key] = "\t".join((*segment, category, reason, now))
             with _fatal(self.errors_log):
                 self._errors.write(line + "\n")
@@ -263,6 +273,27 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""
+
+
+def _newer(known: Mapping[ClipKey, str], logs: Iterable[Path]) -> dict[ClipKey, str]:
+    """The last line of each clip in several logs, where it is later than what is known."""
+    found = dict[ClipKey, str]()
+    for log in logs:
+        with _fatal(log):
+            lines = {key: line for line in _lines(log) if (key := _key(line))}
+        for key, line in lines.items():
+            before = found.get(key) or known.get(key)
+            if before is None or _time(before) < _time(line):
+                found[key] = line
+    return found
+
+
+def _time(line: str) -> float:
+    """When a line of the error log was written, in seconds since 1970; 0 where it does not say."""
+    try:
+        return datetime.fromisoformat(line.rpartition("\t")[2]).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _key(line: str) -> ClipKey | None:

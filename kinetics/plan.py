@@ -85,9 +85,10 @@ class Plan:
 def make_plan(
     annotations: Annotations, layout: Layout, ledgers: Mapping[Split, Ledger], cut: Cut, retry: Retry
 ) -> Plan:
-    """Sort the annotated clips by what is on disk and what the ledgers know; the ledgers forget what is on disk.
+    """Sort the annotated clips by what is on disk and what the ledgers know.
 
-    With cut `none` a video counts once, however many of its segments are annotated.
+    The ledgers forget what is on disk, and take over what other runs found missing of these clips. With cut
+    `none` a video counts once, however many of its segments are annotated.
     """
     frame = annotations.frame
     if cut == "none":
@@ -103,6 +104,7 @@ def make_plan(
         if there[row]:
             ledger.forget(clip.key)
         elif category := ledger.category(clip.key):
+            ledger.adopt(clip.key)
             tiers[row] = Tier.WAS_GONE if category.gone else Tier.MAY_WORK
     return Plan(frame, tiers, cut, retry)
 

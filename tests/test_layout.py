@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinetics.layout import Layout, whole_or_absent
-from kinetics.records import Clip
+from kinetics.records import Clip, Shard
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIP = Clip("-_abcDEF012", 7.0, 17.0, "playing harmonica", "train")
@@ -97,6 +97,49 @@ def test_what_an_earlier_run_left_is_removed_for_its_own_split_only(tmp_path: Pa
     assert not layout.partial("train").exists()
     assert (layout.partial("val") / "left.part").exists()
     assert layout.mark("train", "lock").exists()
+
+
+def test_a_shard_has_its_own_tables_marks_and_unfinished_files_and_shares_the_clips(tmp_path: Path) -> None:
+    whole = Layout(tmp_path, "700")
+    one, other = (replace(whole, shard=Shard(number, 16).name) for number in (3, 10))
+    assert one.errors_log("train") == tmp_path / "Kinetics700_train_shard03of16_errors.log"
+    assert one.table("train", "report.html") < other.table("train", "report.html"), "listed in order"
+    assert one.clip(CLIP) == other.clip(CLIP) == whole.clip(CLIP)
+    assert one.whole("-_abcDEF012") == whole.whole("-_abcDEF012")
+    assert one.rejected(CLIP) == whole.rejected(CLIP)
+    for places in zip(
+        *((each.stats("train"), each.mark("train", "lock")) for each in (whole, one, other)), strict=True
+    ):
+        assert len(set(places)) == 3
+    assert one.undivided == whole
+    assert one.beside("frames").mark("train", "lock") != whole.beside("frames").mark("train", "lock")
+
+
+@pytest.mark.parametrize("ours", range(3))
+def test_no_run_clears_away_what_a_run_on_another_part_has_not_finished(tmp_path: Path, ours: int) -> None:
+    layouts = [Layout(tmp_path, "700", shard=shard) for shard in ("", "1of2", "2of2")]
+    for layout in layouts:
+        layout.partial("train").mkdir(parents=True)
+        (layout.partial("train") / "half.part").touch()
+    layouts[ours].discard_partial("train")
+    left = [(layout.partial("train") / "half.part").exists() for layout in layouts]
+    assert left == [place != ours for place in range(3)]
+
+
+def test_the_parts_of_a_subset_are_those_that_have_written_something(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "data", "700")
+    assert layout.parts("train") == [layout]
+    for shard, subset in (("10of16", "train"), ("03of16", "train"), ("1of2", "validate")):
+        written = replace(layout, shard=shard).errors_log(subset)  # type: ignore[arg-type]
+        written.parent.mkdir(exist_ok=True)
+        written.touch()
+    replace(layout, shard="03of16").stats("train").touch()
+    Layout(layout.root, "700-2020", shard="1of9").stats("train").touch()
+    (layout.root / "Kinetics700_train_shards_of_mine.txt").touch()
+    assert [part.shard for part in layout.parts("train")] == ["", "03of16", "10of16"]
+    third = replace(layout, shard="03of16")
+    assert third.parts("train") == [third]
+    assert third.undivided.parts("validate")[1:] == [replace(layout, shard="1of2")]
 
 
 # -- whole or absent --------------------------------------------------------------------------------------------------

@@ -217,6 +217,57 @@ def test_pandas_reads_the_table(layout: Layout) -> None:
     assert table["reason"][0] == 'He said: "no", twice'
 
 
+# -- runs on parts ----------------------------------------------------------------------------------------------------
+
+
+def line(number: int, category: str, time: str) -> str:
+    return f"-_video{number:04}\t7.5\t17\t{category}\tso it is\t{time}\n"
+
+
+@pytest.fixture(params=["", "1of2"])
+def apart(layout: Layout, request: pytest.FixtureRequest) -> tuple[Layout, Path]:
+    """The layout of a run, on all clips or on a part of them, and the log of another one."""
+    return replace(layout, shard=request.param), replace(layout, shard="2of2").errors_log("train")
+
+
+def test_what_another_run_found_missing_is_known_and_its_log_stays_as_it_is(apart: tuple[Layout, Path]) -> None:
+    layout, log = apart
+    record(layout, failed(1))
+    log.write_text(before := "a remark\n" + line(2, "timeout", "2026-01-01T00:00:00+00:00"))
+    with Ledger(layout, "train") as ledger:
+        assert ledger.missing == {clip(1).key, clip(2).key}
+        assert ledger.category(clip(2).key) is Category.TIMEOUT
+    assert [line[0] for line in errors(layout)] == ["-_video0001"], "nobody asked for the other one"
+    assert log.read_text() == before
+
+
+def test_of_two_runs_the_later_word_counts_wherever_their_clocks_stand(apart: tuple[Layout, Path]) -> None:
+    layout, log = apart
+    times = {"": 0, "2026-05-01T12:00:00+00:00": 1, "2026-05-01T11:00:00-04:00": 2, "2026-05-01T23:00:00+02:00": 3}
+    for ours, place in times.items():
+        for theirs, other in times.items():
+            layout.errors_log("train").write_text(line(1, "private", ours))
+            log.write_text(line(1, "timeout", theirs))
+            known = Ledger(layout, "train").category(clip(1).key)
+            assert known is (Category.TIMEOUT if other > place else Category.PRIVATE), (ours, theirs)
+
+
+def test_a_missing_clip_that_is_adopted_gets_its_line_here_as_it_stood_there(apart: tuple[Layout, Path]) -> None:
+    layout, log = apart
+    lines = [line(number, "timeout", "2026-01-01T00:00:00+00:00") for number in (1, 2, 3)]
+    log.write_text("".join(lines))
+    with Ledger(layout, "train") as ledger:
+        ledger.adopt(clip(2).key)
+        ledger.forget(clip(3).key)
+        ledger.adopt(clip(3).key)
+    assert layout.errors_log("train").read_text() == lines[1]
+    with Ledger(layout, "train") as ledger:
+        ledger.record(failed(1))
+        assert ledger.category(clip(1).key) is Category.PRIVATE, "the last word is ours"
+        ledger.record(done(2))
+        assert ledger.category(clip(2).key) is None
+
+
 # -- crashes ----------------------------------------------------------------------------------------------------------
 
 

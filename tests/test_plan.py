@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -118,6 +119,35 @@ def test_each_subset_has_its_own_ledger(layout: Layout) -> None:
     put(layout, train)
     made, ledgers = plan(layout, [train, val])
     assert (ledgers["train"].category(train.key), ledgers["val"].category(val.key)) == (None, Category.TIMEOUT)
+
+
+def test_what_runs_on_other_parts_found_missing_was_tried_and_what_is_missing_still_is_in_ones_own_log(
+    layout: Layout,
+) -> None:
+    """One ran on all clips, two on parts of them; each left a failure, and of one of these the clip is here by now."""
+    shards = [layout, replace(layout, shard="1of2"), replace(layout, shard="2of2")]
+    for shard, failure in zip(shards, (GONE, MAY_WORK, DONE), strict=True):
+        failed(shard, {failure: Category.PRIVATE if failure is GONE else Category.TIMEOUT})
+    put(layout, DONE)
+    for shard in shards:
+        before = {other: other.errors_log("train").read_text() for other in shards if other != shard}
+        made, ledgers = plan(shard, ALL, retry="none")
+        assert list(made.clips()) == [NEW]
+        assert [made.count(tier) for tier in Tier] == [1, 1, 1, 1, 0]
+        with ledgers["train"]:
+            pass
+        own = {line.split("\t")[0] for line in shard.errors_log("train").read_text().splitlines()}
+        assert own == {GONE.youtube_id, MAY_WORK.youtube_id}
+        assert {other: other.errors_log("train").read_text() for other in before} == before
+
+
+def test_a_run_on_a_part_takes_over_no_clips_of_other_parts(layout: Layout) -> None:
+    failed(layout, {GONE: Category.PRIVATE, MAY_WORK: Category.TIMEOUT})
+    _, ledgers = plan(replace(layout, shard="1of2"), [MAY_WORK, NEW])
+    with ledgers["train"]:
+        pass
+    log = replace(layout, shard="1of2").errors_log("train")
+    assert [line.split("\t")[0] for line in log.read_text().splitlines()] == [MAY_WORK.youtube_id]
 
 
 def test_nothing_wanted_is_a_plan_too(layout: Layout) -> None:
