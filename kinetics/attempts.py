@@ -1,9 +1,9 @@
-"""The attempts table, read: what was made of each clip, and how."""
+"""The attempts tables, read: what was made of each clip, and how. Runs on parts of a subset have one each."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,11 +13,28 @@ from kinetics.layout import Layout
 from kinetics.records import KEY, Subset
 
 
-def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Some columns of a table, as text; without rows if there is none. It may be written to meanwhile.
+def read(paths: Iterable[Path], columns: Sequence[str]) -> pd.DataFrame:
+    """Some columns of some tables, as text; without rows if there is none. They may be written to meanwhile.
 
-    Raises Fatal where it cannot be read.
+    Raises Fatal where one cannot be read.
     """
+    needed = [*dict.fromkeys([*columns, "time"])]
+    return in_order([_read(path, needed) for path in paths])[[*columns]]
+
+
+def in_order(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """What several runs wrote, in the order of their column `time`.
+
+    What one run alone wrote stays as it stands, whatever its clock did meanwhile.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    table = pd.concat(tables, ignore_index=True)
+    times = pd.to_datetime(table["time"], utc=True, format="ISO8601", errors="coerce")
+    return table.iloc[times.sort_values(kind="stable", na_position="first").index].reset_index(drop=True)
+
+
+def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         content = path.read_bytes()
         table = pd.read_csv(
@@ -41,7 +58,7 @@ def made(layout: Layout, subset: Subset) -> pd.DataFrame:
     By youtube_id, time_start and time_end, in seconds.
     """
     columns = [*KEY, "status", "duration_s", "sound", "itag", "cut", "offset_s"]
-    table = read(layout.stats(subset), columns)
+    table = read((part.stats(subset) for part in layout.undivided.parts(subset)), columns)
     table = table[table["status"] == "done"].drop(columns="status")
     for column in ("time_start", "time_end", "duration_s", "sound"):
         table[column] = pd.to_numeric(table[column], errors="coerce")

@@ -51,8 +51,11 @@ def verified(
 
 
 def measured(run: Run, layout: Layout, subset: Subset, frame: pd.DataFrame) -> Iterator[Outcome | None]:
-    """Find out what a manifest says of these clips. What is known of a file is kept until the file changes."""
-    with Journal(layout.mark(subset, "manifest")) as journal:
+    """Find out what a manifest says of these clips. What is known of a file is kept until the file changes.
+
+    Without a shard, what the shards' runs found out is known as well.
+    """
+    with Journal(*(part.mark(subset, "manifest") for part in layout.parts(subset))) as journal:
         left = yield from _known(journal, layout, frame)
         with closing(run(Measure(layout), Annotations(left, ()).clips())) as events:
             for outcome in _outcomes(events):

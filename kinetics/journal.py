@@ -10,6 +10,7 @@ import os
 from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import astuple
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -19,11 +20,14 @@ from kinetics.records import Facts
 
 
 class Journal:
-    """The facts by the name of a clip's file. Open it with `with`, and alone; Fatal is raised where it cannot be."""
+    """The facts by the name of a clip's file. Open it with `with`, and alone; Fatal is raised where it cannot be.
 
-    def __init__(self, path: Path) -> None:
+    What others have found out, in journals of their own, is known as well.
+    """
+
+    def __init__(self, path: Path, *others: Path) -> None:
         self._path = path
-        self.facts: Mapping[str, Facts] = dict(_entries(path))
+        self.facts: Mapping[str, Facts] = dict(chain.from_iterable(map(_entries, (*others, path))))
 
     def __enter__(self) -> Self:
         try:

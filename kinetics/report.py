@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ BINS = 30
 FENCE = 1.5
 """Tukey's: what lies more than so many interquartile ranges above the third quartile is an outlier."""
 STEPS = ("resolve", "download", "cut")
+EPOCH = pd.Timestamp(0, tz="UTC")
 WORST = 10
 """Classes and reasons that the terminal shows."""
 _GONE, _MAY_WORK, _UNTRIED, _HERE = range(4)
@@ -145,6 +146,8 @@ class Report:
 
     version: str
     subset: Subset
+    shard: str
+    """Empty where it is about all of the subset."""
     folder: Path
     made: datetime
     total: Progress
@@ -165,7 +168,7 @@ class Report:
 
     @property
     def title(self) -> str:
-        return f"Kinetics{self.version} {self.subset}"
+        return f"Kinetics{self.version} {self.subset}" + (f", shard {self.shard}" if self.shard else "")
 
     @property
     def categories(self) -> dict[Category, int]:
@@ -228,15 +231,17 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
     ours = (frame["split"] == SPLIT_OF[subset]).to_numpy()
     frame, here = frame[ours].reset_index(drop=True), here[ours]
 
-    failures = _failures(layout, subset, frame[~here])
+    tables = [part.stats(subset) for part in layout.parts(subset)]
+    tried = _attempts(tables)
+    done = tried[tried["status"] == "done"]
+    failures = _failures(layout, subset, frame[~here], done)
     states = np.where(here, _HERE, _UNTRIED)
     states[failures.index] = np.where(failures["category"].isin([*MAY_WORK_LATER]), _MAY_WORK, _GONE)
-    tried = _attempts(layout, subset)
-    done = tried[tried["status"] == "done"]
     (total,) = _counted(pd.Series([subset]).repeat(len(frame)), states) or [Progress(subset, 0, 0, 0, 0)]
     return Report(
         version=layout.version,
         subset=subset,
+        shard=layout.shard,
         folder=layout.folder,
         made=datetime.now().astimezone(),
         total=total,
@@ -247,7 +252,7 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
         durations=_durations(done),
         timeline=timeline(tried),
         space=_space(layout, cut, frame[here], tried),
-        to_go=estimate(total.may_work + total.untried, [layout.stats(subset)], whole=cut == "none"),
+        to_go=estimate(total.may_work + total.untried, tables, whole=cut == "none"),
         sources=_sources(tried),
         samples=tuple(Sample(clip, layout.target(clip, cut)) for clip in _samples(frame[here])),
     )
@@ -317,11 +322,27 @@ def _counted(names: pd.Series, states: NDArray[np.int64]) -> list[Progress]:
     ]
 
 
-def _failures(layout: Layout, subset: Subset, missing: pd.DataFrame) -> pd.DataFrame:
-    """Category and reason of the missing clips that were tried, by their place in the frame."""
-    path = layout.errors_log(subset)
+def _failures(layout: Layout, subset: Subset, missing: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
+    """Category and reason of the missing clips that were tried, by their place in the frame.
+
+    What one run's log says is void where another run got the clip since then: it never writes to that log.
+    """
+    logs = [_read_log(part.errors_log(subset)) for part in layout.undivided.parts(subset)]
+    log = attempts.in_order(logs)
+    log = log[log["category"].isin([*Category]) & log["time"].notna()]
+    for column in KEY[1:]:
+        log[column] = pd.to_numeric(log[column], errors="coerce").astype(float)
+    log = log.drop_duplicates(KEY, keep="last")
+    got = done[[*KEY, "ended"]].drop_duplicates(KEY, keep="last")
+    found = missing[KEY].reset_index(names="place").merge(log, on=KEY).merge(got, "left", on=KEY).set_index("place")
+    if len(logs) > 1:
+        found = found[~(found["ended"] > _seconds(found["time"]))]
+    return found[["youtube_id", "category", "reason"]]
+
+
+def _read_log(path: Path) -> pd.DataFrame:
     try:
-        log = pd.read_csv(
+        return pd.read_csv(
             path,
             sep="\t",
             names=[*ERROR_FIELDS],
@@ -332,29 +353,28 @@ def _failures(layout: Layout, subset: Subset, missing: pd.DataFrame) -> pd.DataF
             encoding_errors="replace",
         )
     except (FileNotFoundError, pd.errors.EmptyDataError):
-        log = pd.DataFrame(columns=[*ERROR_FIELDS], dtype=str)
+        return pd.DataFrame(columns=[*ERROR_FIELDS], dtype=str)
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise Fatal(f"Cannot read {path}: {error}. Mend it, or move it away.") from error
-    log = log[log["category"].isin([*Category]) & log["time"].notna()]
-    for column in KEY[1:]:
-        log[column] = pd.to_numeric(log[column], errors="coerce").astype(float)
-    log = log.drop_duplicates(KEY, keep="last")
-    found = missing[KEY].reset_index(names="place").merge(log, on=KEY).set_index("place")
-    return found[["youtube_id", "category", "reason"]]
 
 
-def _attempts(layout: Layout, subset: Subset) -> pd.DataFrame:
-    """The attempts table, its numbers as numbers; `ended` in seconds since 1970, `spent_s` on all steps together."""
-    table = attempts.read(layout.stats(subset), _COLUMNS)
-    ended = pd.to_datetime(table["time"], utc=True, format="ISO8601", errors="coerce")
+def _attempts(tables: Iterable[Path]) -> pd.DataFrame:
+    """The attempts, their numbers as numbers; `ended` in seconds since 1970, `spent_s` on all steps together."""
+    table = attempts.read(tables, _COLUMNS)
+    ended = _seconds(table["time"])
     sound = ended.notna() & table["status"].isin(["done", "failed", "postponed"])
     table = table[sound].drop(columns="time")
-    table["ended"] = (ended[sound] - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+    table["ended"] = ended[sound]
     for column in (*KEY[1:], *(f"{step}_s" for step in STEPS), "bytes_received", "requests", "clip_bytes"):
         numbers = pd.to_numeric(table[column], errors="coerce").astype(float)
         table[column] = numbers.where(np.isfinite(numbers))
     table["spent_s"] = table[[f"{step}_s" for step in STEPS]].sum(axis=1)
     return table
+
+
+def _seconds(times: pd.Series[str]) -> pd.Series[float]:
+    """Since 1970; NaN where it is no time."""
+    return (pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce") - EPOCH).dt.total_seconds()
 
 
 def _reasons(failures: pd.DataFrame) -> tuple[Reason, ...]:

@@ -27,8 +27,10 @@ from kinetics.export import (
     write_manifest,
     write_silent,
 )
+from kinetics.inventory import measured
+from kinetics.ledger import Ledger
 from kinetics.records import Clip, Facts, Outcome
-from tests.shelf import CLIP, Shelf, numbered
+from tests.shelf import CLIP, Shelf, numbered, watched
 
 CLASSES = ("abseiling", "playing harmonica", 'say, "ah"', "tai chi")
 ODD = (
@@ -143,6 +145,44 @@ def test_an_attempts_table_without_the_columns_or_with_bad_cells_tells_nothing_b
     table.mkdir()
     with pytest.raises(Fatal, match="Cannot read"):
         made(shelf.layout, "validate")
+
+
+def test_how_a_clip_was_made_is_told_by_the_last_run_that_made_it_and_a_shards_manifest_is_its_own(
+    shelf: Shelf,
+) -> None:
+    first, second = (replace(shelf.layout, shard=shard) for shard in ("1of2", "2of2"))
+    for layout, itag, time in (
+        (first, "137", "2026-01-31T23:30:00+00:00"),
+        (second, "18", "2026-02-01T08:00:00+09:00"),  # half an hour before
+    ):
+        with Ledger(layout, "validate") as ledger:
+            ledger.record(Outcome(CLIP, "done", itag=itag))
+        rows_of = layout.stats("validate").read_text().splitlines()
+        layout.stats("validate").write_text("\n".join([rows_of[0], time + "," + rows_of[1].split(",", 1)[1], ""]))
+    shelf.record(Outcome(ODD[1], "done", itag="22"))
+    facts = {clip.key: Facts(1, 1, 1, 1.0, 1, 1, True) for clip in ODD}
+    column = MANIFEST_FIELDS.index("itag")
+    paths = [write_manifest(layout, "validate", shelf.frame, facts) for layout in (shelf.layout, first)]
+    assert [path.name for path in paths] == [
+        f"Kinetics700_validate_{shard}manifest.csv" for shard in ("", "shard1of2_")
+    ]
+    for path in paths:
+        assert [row[column] for row in rows(path)[1:]] == ["137", "22", "", "", ""]
+
+
+def test_a_manifest_of_all_clips_measures_none_again_that_a_shards_run_has_measured(tmp_path: Path) -> None:
+    shelf, seen = Shelf(tmp_path), list[Clip]()
+    for clip in numbered(5):
+        shelf.put(clip)
+    for shard, part in (("1of2", shelf.frame[:2]), ("2of2", shelf.frame[2:4])):
+        layout = replace(shelf.layout, shard=shard)
+        outcomes = [*measured(watched(seen), layout, "validate", part)]
+        write_manifest(layout, "validate", part, {one.clip.key: one.facts for one in outcomes if one and one.facts})
+    assert seen == shelf.clips[:4], "each measures its own"
+    found = [*measured(watched(seen), shelf.layout, "validate", shelf.frame)]
+    assert seen == shelf.clips, "the last one is new"
+    assert all(one and one.facts and one.facts.sha256 for one in found)
+    assert len(found) == 5
 
 
 # -- shards -----------------------------------------------------------------------------------------------------------

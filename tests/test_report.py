@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -259,6 +260,51 @@ def test_samples_are_spread_over_the_classes_if_there_are_more_than_samples(layo
     labels = Counter(sample.clip.label for sample in collected(layout, *clips).samples)
     assert len(labels) == report.SAMPLES
     assert {int(label[-2:]) // 10 for label in labels} == set(range(10)), "not all from one end of the alphabet"
+
+
+def by_parts(layout: Layout, attempts: Sequence[Attempt] = small_run.ATTEMPTS) -> list[Layout]:
+    """The same tables as three runs leave them, each with the attempts at some of the videos."""
+    layouts = [replace(layout, shard=shard) for shard in ("", "1of2", "2of2")]
+    ids = sorted({clip.youtube_id for _, clip, *_ in attempts})
+    for place, part in enumerate(layouts):
+        small_run.write_tables(part, [one for one in attempts if ids.index(one[1].youtube_id) % 3 == place])
+    return layouts
+
+
+def test_tables_of_parts_tell_together_what_one_table_tells(layout: Layout) -> None:
+    attempts = [*small_run.ATTEMPTS, *(done(400 + turn, (A1, J2, Y1)[turn % 3]) for turn in range(30))]
+    whole = of_attempts(layout, attempts)
+    assert whole.to_go.attempts
+    by_parts(layout, attempts)
+    again = collected(layout)
+    changes = {"made": whole.made, "space": replace(whole.space, free=again.space.free)}
+    assert replace(again, **changes) == replace(whole, space=changes["space"])  # type: ignore[arg-type]
+
+
+def test_a_shards_report_is_of_its_own_attempts_and_knows_what_others_found_missing(layout: Layout) -> None:
+    _, first, second = by_parts(layout)
+    found = {one.shard: collect(one, "train", small_run.frame()) for one in (first, second)}
+    assert 0 < found["1of2"].attempts < len(small_run.ATTEMPTS)
+    assert sum(one.attempts for one in found.values()) < len(small_run.ATTEMPTS), "the third run was on all clips"
+    assert {one.total for one in found.values()} == {Progress("train", here=5, gone=2, may_work=1, untried=2)}
+    assert found["2of2"].title == "Kinetics700 train, shard 2of2"
+
+
+@pytest.mark.parametrize(
+    ("later", "total"),
+    [
+        ([(500, J2, "failed", Category.TIMEOUT, "slow", (1, None, None), 0, None)], (5, 1, 2, 2)),
+        ([(500, J2, "done", None, "", (1, 1, 1), 100, 100)], (5, 1, 1, 3)),  # its file was removed since then
+        ([(100, J2, "done", None, "", (1, 1, 1), 100, 100)], (5, 2, 1, 2)),  # and then it failed
+        ([(100, J2, "failed", Category.TIMEOUT, "slow", (1, None, None), 0, None)], (5, 2, 1, 2)),
+        ([(500, A1, "failed", Category.TIMEOUT, "slow", (1, None, None), 0, None)], (5, 2, 1, 2)),  # it is here
+    ],
+)
+def test_of_a_clip_that_two_runs_tried_the_later_attempt_counts_and_before_it_the_disk(
+    layout: Layout, later: list[Attempt], total: tuple[int, int, int, int]
+) -> None:
+    small_run.write_tables(replace(layout, shard="1of2"), later)
+    assert collected(layout).total == Progress("train", *total)
 
 
 def test_whole_videos_count_once(layout: Layout) -> None:
