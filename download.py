@@ -10,6 +10,8 @@ if __name__ == "__main__":  # Ctrl-C while the imports below run is no reason fo
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import argparse
+import errno
+import fcntl
 import io
 import shlex
 import shutil
@@ -176,7 +178,7 @@ def verify(args: argparse.Namespace) -> int:
             checks = verified(_local_run(args), layout, subset, frame, quick=args.quick, cut=args.cut)
             unfit = [one for one in _shown(args, subset, len(frame), checks) if one.status == "failed"]
             fit = len(frame) - len(unfit)
-            print(f"Kinetics{args.version} {subset}: {fit:,} of {len(frame):,} clips are as they should be")
+            print(f"{_name(args, subset)}: {fit:,} of {len(frame):,} clips are as they should be")
             for reason, count in Counter(without_numbers(one.reason) for one in unfit).most_common():
                 print(f"  {count:8,}  {reason}")
             moved += sum(one.category is Category.MEDIA_ERROR for one in unfit)
@@ -322,7 +324,12 @@ def _left_over(unfit: int) -> int:
 
 
 def _layout(args: argparse.Namespace) -> Layout:
-    return Layout(args.output.absolute(), args.version)
+    return Layout(args.output.absolute(), args.version, shard=args.shard.name if args.shard else "")
+
+
+def _name(args: argparse.Namespace, subset: str) -> str:
+    """What the run is about."""
+    return f"Kinetics{args.version} {subset}" + (f", shard {args.shard}" if args.shard else "")
 
 
 def _subsets(args: argparse.Namespace) -> list[Subset]:
@@ -335,7 +342,7 @@ def _clips_here(args: argparse.Namespace) -> dict[Subset, pd.DataFrame]:
 
     frame = _load(args).frame
     here = frame[on_disk(frame, _layout(args))]
-    print(f"Kinetics{args.version} {args.subset}: {len(here):,} of {len(frame):,} clips are here", flush=True)
+    print(f"{_name(args, args.subset)}: {len(here):,} of {len(frame):,} clips are here", flush=True)
     return {subset: here[here["split"] == SPLIT_OF[subset]] for subset in _subsets(args)}
 
 
@@ -402,7 +409,13 @@ def _load(args: argparse.Namespace) -> Annotations:
 
         annotations = load(args.version, args.subset, args.annotations, progress=progress)
     annotations = choose(
-        annotations, classes=args.classes, only=args.only, limit=args.limit, sample=args.sample, seed=args.seed
+        annotations,
+        classes=args.classes,
+        only=args.only,
+        limit=args.limit,
+        sample=args.sample,
+        seed=args.seed,
+        shard=args.shard,
     )
     for warning in annotations.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -413,6 +426,7 @@ def _lock(stack: ExitStack, layout: Layout, subsets: Sequence[Subset]) -> None:
     """Keep a second run off these subsets, and clear away what a killed one left."""
     for subset in subsets:
         _lock_file(stack, layout, subset, "lock")
+        _lock_among_parts(stack, layout, subset)
         layout.discard_partial(subset)
         stack.callback(layout.discard_partial, subset)
 
@@ -423,12 +437,34 @@ def _lock_file(stack: ExitStack, layout: Layout, subset: Subset, name: str) -> N
         path.parent.mkdir(parents=True, exist_ok=True)
         stack.enter_context(FileLock(path, timeout=0))
     except Timeout:
-        raise Fatal(
-            f"another run is already working on Kinetics{layout.version} {subset} in {layout.root}: "
-            "wait for it to end, or choose another folder with -o"
-        ) from None
+        raise _busy(layout, subset) from None
     except OSError as error:
         raise cannot_write(error, layout.folder) from error
+
+
+def _lock_among_parts(stack: ExitStack, layout: Layout, subset: Subset) -> None:
+    """Let runs on parts of a subset share it, and keep them apart from one on all of it, which has it alone.
+
+    Not where the file system knows no such locks: there both could fetch the same clips, and no worse.
+    """
+    kind = fcntl.LOCK_SH if layout.shard else fcntl.LOCK_EX
+    try:
+        file = os.open(layout.undivided.mark(subset, "parts.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+        stack.callback(os.close, file)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _busy(layout.undivided, subset) from None
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise cannot_write(error, layout.folder) from error
+
+
+def _busy(layout: Layout, subset: Subset) -> Fatal:
+    shard = f", shard {layout.shard}," if layout.shard else ""
+    return Fatal(
+        f"another run is already working on Kinetics{layout.version} {subset}{shard} in {layout.root}: "
+        "wait for it to end, or choose another folder with -o"
+    )
 
 
 def _reuse(
@@ -469,7 +505,7 @@ def _announcement(args: argparse.Namespace, layout: Layout, plan: Plan, elsewher
     known = ", ".join(f"{plan.count(tier):,} {words}" for tier, words in kinds if plan.count(tier))
     left_out = plan.wanted - plan.count(Tier.ON_DISK) - plan.todo
     return (
-        f"Kinetics{args.version} {args.subset}: {plan.wanted:,} {what} wanted, {plan.count(Tier.ON_DISK):,} on disk"
+        f"{_name(args, args.subset)}: {plan.wanted:,} {what} wanted, {plan.count(Tier.ON_DISK):,} on disk"
         + (f", {known}" if known else "")
         + (f"; {plan.todo:,} to do" if plan.todo else "; nothing to do")
         + (f", {elsewhere:,} perhaps by a link to another version's folder" if elsewhere else "")
@@ -482,7 +518,7 @@ def _foretell(args: argparse.Namespace, layout: Layout, clips: int) -> None:
     """Say about how much is to come, if anything, and whether there is room for it."""
     if not clips:
         return
-    tables = [layout.stats(subset) for subset in _subsets(args)]
+    tables = [part.stats(subset) for subset in _subsets(args) for part in layout.parts(subset)]
     to_come = estimate(clips, tables, whole=args.cut == "none", per_hour=args.rate)
     basis = f"the last {to_come.attempts:,} attempts here" if to_come.attempts else "published figures"
     place = next(folder for folder in (layout.folder, *layout.folder.parents) if folder.exists())
@@ -598,7 +634,7 @@ def _summary(args: argparse.Namespace, plan: Plan, tally: Counter[Category | Non
     done, linked = tally[None], plan.count(Tier.LINKED)
     there = plan.count(Tier.ON_DISK) + linked + done
     new = f"{done:,} of them new" + (f", {linked:,} linked from other versions" if linked else "")
-    lines = [f"Kinetics{args.version} {args.subset}: {there:,} of {plan.wanted:,} on disk, {new}"]
+    lines = [f"{_name(args, args.subset)}: {there:,} of {plan.wanted:,} on disk, {new}"]
     failures = {category: count for category, count in tally.most_common() if category}
     lines += [
         f"  {count:8,}  {category:14}  {'gone' if category.gone else 'may work later'}"

@@ -10,6 +10,7 @@ from typing import Literal, NoReturn
 from urllib.parse import urlsplit
 
 from kinetics.engines import NAMES
+from kinetics.records import Shard
 
 EXAMPLES = """\
 examples:
@@ -21,6 +22,8 @@ examples:
 
 LOCAL = ("verify", "frames", "sound", "shards", "lists", "manifest")
 """What is done with the clips that are here."""
+OF_ALL = ("shards", "lists")
+"""What writes one set of files, whichever clips it is about."""
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -34,6 +37,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--short-side and --quality belong to --frames")
     if local and args.cut == "none":
         parser.error(f"--{local} is for clips, and --cut none keeps whole videos")
+    if args.shard and local in OF_ALL:
+        parser.error(f"--{local} is for all clips that are here together, and --shard is one part of them")
     return args
 
 
@@ -96,6 +101,12 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
         help="N clips drawn at random from all of these; the same ones each time, for the same --seed",
     )
     group.add_argument("--seed", type=_whole, default=0, metavar="S", help="for --sample and --shards (default: 0)")
+    group.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="N/OF",
+        help="only the Nth of OF parts of all these clips, with tables of its own, for job arrays",
+    )
     group.add_argument(
         "--cut",
         choices=("smart", "exact", "keyframe", "none"),
@@ -239,6 +250,13 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _shard(text: str) -> Shard:
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part such as 3/16, from 1/16 to 16/16")
+    return Shard(int(match[1]), int(match[2]))
 
 
 def _fps(text: str) -> float | Literal["all"]:

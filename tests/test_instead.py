@@ -448,6 +448,12 @@ def test_all_subsets_are_done_each_for_itself(
         ("--quick", "belongs to --verify"),
         ("--verify --manifest", "not allowed with"),
         ("--verify --cut none", "whole videos"),
+        *(
+            (f"--shard {shard}", "such as 3/16")
+            for shard in ("0/16", "17/16", "3", "a/b", "3/0", "3/", "1/4/9", "1.0/4")
+        ),
+        ("--shard 1/2 --shards 9", "all clips"),
+        ("--shard 1/2 --lists", "all clips"),
     ],
 )
 def test_bad_usage_is_one_clear_line_and_exit_code_2(

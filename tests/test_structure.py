@@ -62,7 +62,7 @@ MAY_USE = {
     "thumbnails": {"records", "errors", "container"},
     "plots": {"timeline", "report"},
     "page": {"records", "errors", "layout", "amounts", "timeline", "report", "tables", "thumbnails", "plots"},
-    "options": {"engines"},
+    "options": {"records", "engines"},
 }
 BROAD = {
     "engines._engine_errors": "foreign clients raise anything, and none of it may get past the seam",
