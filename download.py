@@ -30,26 +30,29 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from kinetics.amounts import lasting, size, without_numbers
-from kinetics.dispatch import Event, Job
+from kinetics.dispatch import Event, Notice
 from kinetics.errors import Fatal
 from kinetics.estimate import estimate
 from kinetics.jobs import Download
 from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger, one_line
 from kinetics.options import parse
-from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread
+from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread, Suspects
 from kinetics.pool import run, warm_up
 from kinetics.records import SPLIT_OF, Category, Clip, Outcome, Split, Subset, Tier
+from kinetics.remote import use_proxy
 
 if TYPE_CHECKING:
     import pandas as pd
     from _typeshed import ReadableBuffer
 
     from kinetics.annotations import Annotations
+    from kinetics.dispatch import TravellingJob
     from kinetics.plan import Plan
     from kinetics.reuse import Elsewhere
 
 DONE, MAY_WORK, FATAL, INTERRUPTED = 0, 1, 2, 130
+INSTALL_DASK = "pip install distributed"
 UPGRADE = "pip install --upgrade pytubefix yt-dlp"
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}"
 """Short enough for 80 columns: the counts matter more than the bar."""
@@ -67,8 +70,7 @@ QUALITY = 90
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, 1, 2 or 130 (argparse exits with 2 by itself on bad usage)."""
     args = parse(argv)
-    if args.proxy:  # where every client looks, here and in the workers
-        os.environ.update(dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), args.proxy))
+    use_proxy(args.proxy)
     try:
         _stop_on_signals()
         chosen = next((do for name, do in INSTEAD.items() if getattr(args, name)), download)
@@ -87,11 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def download(args: argparse.Namespace) -> int:
     """Load clips, leave out what is on disk, try the rest; returns the exit code."""
-    layout, subsets, workers = _layout(args), _subsets(args), args.workers or WORKERS
-    engines = _with_cookies(args.engine, args.cookies)
-    shared = layout.partial(SPLIT_OF[subsets[0]])
-    job = Download(layout, args.cut, engines, args.max_height, args.cookies, args.limit_rate, shared)
-    if not args.dry_run:
+    layout, subsets = _layout(args), _subsets(args)
+    job = _job(args, layout)
+    if not (args.dry_run or args.scheduler):
         warm_up(job)
     from kinetics import reuse  # pandas comes with it: meanwhile the workers' modules are imported, too
     from kinetics.plan import make_plan
@@ -110,13 +110,9 @@ def download(args: argparse.Namespace) -> int:
         plan = _reuse(args, layout, plan, elsewhere, ledgers)
         for ledger in ledgers.values():
             stack.enter_context(ledger) if plan.todo else ledger.compact()
-        events = run(
-            job,
-            plan.clips(),
-            workers=workers,
-            timeout_s=args.timeout or _patience(args),
-            pace=Pace(workers, args.rate),
-        )
+        pace = partial(Pace, per_hour=args.rate, suspects=Suspects())
+        patience_s = args.timeout or _patience(args)
+        events = _run(args, job, plan.clips(), workers=args.workers or WORKERS, timeout_s=patience_s, pace=pace)
         stack.callback(events.close)
         tally: Counter[Category | None] = Counter()
         gave_up: GaveUp | None = None
@@ -129,6 +125,8 @@ def download(args: argparse.Namespace) -> int:
                         tally.update([event.category] if event.status != "postponed" else [])
                     elif isinstance(event, Pause | Spread):
                         progress.say(_explained(event))
+                    elif isinstance(event, Notice):
+                        progress.say(event.text)
                     elif isinstance(event, GaveUp):
                         gave_up = event
                     else:
@@ -297,7 +295,7 @@ INSTEAD: Mapping[str, Callable[[argparse.Namespace], int]] = {
 
 
 def _converted(
-    args: argparse.Namespace, job: Job, target: Layout, suffix: str, terms: Mapping[str, object] | None = None
+    args: argparse.Namespace, job: TravellingJob, target: Layout, suffix: str, terms: Mapping[str, object] | None = None
 ) -> Iterator[tuple[Subset, Iterator[Outcome]]]:
     """Convert what is not converted yet, all on the same terms: each subset's outcomes, as they are asked for."""
     from kinetics.annotations import Annotations
@@ -346,10 +344,66 @@ def _clips_here(args: argparse.Namespace) -> dict[Subset, pd.DataFrame]:
     return {subset: here[here["split"] == SPLIT_OF[subset]] for subset in _subsets(args)}
 
 
-def _local_run(args: argparse.Namespace) -> Callable[[Job, Iterable[Clip]], Generator[Event, None, None]]:
-    """The pool for work on this machine's files, at which nobody has to be asked."""
-    workers = args.workers or os.cpu_count() or 1
-    return partial(run, workers=workers, timeout_s=args.timeout or PATIENCE_S, pace=NoPace(workers))
+def _job(args: argparse.Namespace, layout: Layout) -> Download:
+    return Download(
+        layout,
+        args.cut,
+        _with_cookies(args.engine, args.cookies),
+        args.max_height,
+        cookies=args.cookies and args.cookies.absolute(),
+        limit_rate=args.limit_rate,
+        shared=_own(args, layout),
+        proxy=args.proxy,
+    )
+
+
+def _own(args: argparse.Namespace, layout: Layout) -> Path:
+    """A folder of this run's own."""
+    return layout.partial(SPLIT_OF[_subsets(args)[0]])
+
+
+def _run(
+    args: argparse.Namespace,
+    job: TravellingJob,
+    clips: Iterable[Clip],
+    *,
+    workers: int,
+    timeout_s: float,
+    pace: Callable[[int], Pace | NoPace],
+) -> Generator[Event, None, None]:
+    """Do a job to clips on so many processes of this machine, or on a cluster."""
+    if not args.scheduler:
+        return run(job, clips, workers=workers, timeout_s=timeout_s, pace=pace(workers))
+    try:
+        from kinetics import cluster
+    except ModuleNotFoundError as error:
+        raise Fatal(f"--scheduler needs Dask here, and on the workers: {INSTALL_DASK} ({error})") from error
+    return cluster.run(
+        job,
+        clips,
+        scheduler=args.scheduler,
+        shared=_own(args, _layout(args)),
+        timeout_s=timeout_s,
+        pace=pace,
+        most=args.workers,
+        one_address=args.proxy is not None,
+    )
+
+
+def _local_run(args: argparse.Namespace) -> Callable[[TravellingJob, Iterable[Clip]], Generator[Event, None, None]]:
+    """The way to do work on files, at which nobody has to be asked."""
+    workers, timeout_s = args.workers or os.cpu_count() or 1, args.timeout or PATIENCE_S
+
+    def attended(job: TravellingJob, clips: Iterable[Clip]) -> Generator[Event, None, None]:
+        with closing(_run(args, job, clips, workers=workers, timeout_s=timeout_s, pace=NoPace)) as events:
+            for event in events:
+                if isinstance(event, GaveUp):
+                    raise Fatal(_why_stopped(event))
+                if isinstance(event, Notice):
+                    tqdm.write(event.text, file=sys.stderr)
+                yield event
+
+    return attended
 
 
 def _shown(args: argparse.Namespace, subset: Subset, total: int, outcomes: Iterable[Event]) -> Iterator[Outcome]:
@@ -619,15 +673,21 @@ def _bar(what: str, total: int) -> tqdm[None]:
 def _explained(event: Pause | Spread) -> str:
     now = datetime.now()
     if isinstance(event, Spread):
+        place = event.place and f" to {event.place}"
         if not event.seconds:
-            return f"{now:%H:%M:%S} spreading the clips over time did not help: they go out as fast as they can again"
+            return (
+                f"{now:%H:%M:%S} spreading the clips over time did not help: they go{place} as fast as they can again"
+            )
         per_hour = f"{3600 / event.seconds:,.0f}"
-        return f"{now:%H:%M:%S} YouTube refuses again and again: {per_hour} clips an hour go out now, slowly more"
+        return (
+            f"{now:%H:%M:%S} YouTube refuses again and again: {per_hour} clips an hour go out{place} now, slowly more"
+        )
+    who = event.place or "everybody"
     until = now + timedelta(seconds=event.seconds)
     form = "%H:%M:%S" if until.date() == now.date() else "%d %b %H:%M:%S"
     reason = one_line(event.reason)
     said = reason if event.category is Category.NETWORK else f"YouTube says: {reason}"
-    return f"{now:%H:%M:%S} {said} -- everybody waits until {until:{form}}, then one clip asks"
+    return f"{now:%H:%M:%S} {said} -- {who} waits until {until:{form}}, then one clip asks"
 
 
 def _summary(args: argparse.Namespace, plan: Plan, tally: Counter[Category | None], ledgers: Iterable[Ledger]) -> str:
@@ -660,6 +720,8 @@ def _why_stopped(gave_up: GaveUp) -> str:
         return f"stopped: the engines no longer understand YouTube ({reason}). They may be out of date: {UPGRADE}"
     if gave_up.category is Category.NETWORK:
         return f"stopped: for too long there was no line to YouTube ({reason}). Run it again when there is one"
+    if gave_up.category is Category.LOST_WORKER:
+        return f"stopped: {gave_up.reason}. Run it again when there is one"
     return f"stopped: for too long YouTube refused every clip ({reason}). Run it again in some hours"
 
 

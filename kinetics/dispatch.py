@@ -10,8 +10,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, Self
 
 from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread
 from kinetics.records import Clip, Outcome
@@ -31,6 +32,13 @@ class Job(Protocol):
 
     def open(self) -> Worker:
         """Called once in each worker process: opens engines and connections."""
+
+
+class TravellingJob(Job, Protocol):
+    """A job that can be done on other machines."""
+
+    def at(self, scratch: Path) -> Self:
+        """The same job on this host, where its workers have that folder to themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,9 @@ class Report:
 class Returned:
     """A clip that nobody has in hand any more, through no fault of its own."""
 
+    place: Place
     clip: Clip
+    sent: float
 
 
 class Crew(Protocol):
@@ -133,7 +143,8 @@ def dispatch(crew: Crew, clips: Iterable[Clip]) -> Generator[Event, None, None]:
                                 yield Notice(f"{report.place.name} gets no more clips: {event.reason}")
                             else:
                                 yield event
-                    case Returned(clip):
+                    case Returned(place, clip, sent):
+                        place.pace.returned(sent=sent)
                         queue.again(clip)
                     case Notice():
                         yield report
@@ -157,12 +168,12 @@ def _taken_in(report: Report, queue: _Queue, last: bool) -> Iterator[Event]:
             queue.again(report.outcome.clip)
         yield settled.outcome
         if settled.pause:
-            yield settled.pause
+            yield replace(settled.pause, place=report.place.name)
         if settled.gave_up:
             yield settled.gave_up
         spread = settled.spread
     if spread:
-        yield spread
+        yield replace(spread, place=report.place.name)
 
 
 def _hand_out(queue: _Queue, places: Sequence[Place]) -> float:

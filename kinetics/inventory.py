@@ -14,15 +14,15 @@ import pandas as pd
 from kinetics import attempts
 from kinetics.annotations import Annotations
 from kinetics.check import Made, fault
-from kinetics.dispatch import Event, Job
+from kinetics.dispatch import Event, TravellingJob
 from kinetics.journal import Journal
 from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger
 from kinetics.records import KEY, Category, Clip, ClipKey, Cut, Outcome, Subset
 from kinetics.tasks import Measure, Verify
 
-Run = Callable[[Job, Iterable[Clip]], Generator[Event, None, None]]
-"""The pool, with as many workers as there are to be."""
+Run = Callable[[TravellingJob, Iterable[Clip]], Generator[Event, None, None]]
+"""The pool, or a cluster, with as many workers as there are to be."""
 
 
 def verified(

@@ -6,7 +6,7 @@ import resource
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kinetics import media
@@ -15,7 +15,7 @@ from kinetics.errors import ClipError, Fatal, MayWorkLater, StopEveryone
 from kinetics.layout import Layout, cannot_write, whole_or_absent
 from kinetics.mp4 import HeaderSizes
 from kinetics.records import Category, Clip, Cut, Outcome
-from kinetics.remote import Limit, Line, MediaRefused, RangeFile
+from kinetics.remote import Limit, Line, MediaRefused, RangeFile, use_proxy
 from kinetics.section import Input
 
 MEMORY_LIMIT = 1 << 31
@@ -39,14 +39,20 @@ class Download:
     cookies: Path | None = None
     limit_rate: float | None = None
     shared: Path | None = None
+    proxy: str | None = None
 
     @property
     def modules(self) -> tuple[str, ...]:
         """What workers need from the start, so that it is imported once for all of them."""
         return (__name__, self.engines[0].replace("-", "_"))
 
+    def at(self, scratch: Path) -> Download:
+        """The same job on another host, where the workers have this folder to themselves."""
+        return replace(self, shared=scratch)
+
     def open(self) -> Callable[[Clip, Callable[[], None]], Outcome]:
         _limit_memory()
+        use_proxy(self.proxy)
         limit = Limit(self.shared / "rate", self.limit_rate) if self.shared and self.limit_rate else None
         visitor_file = self.shared / "visitor" if self.shared else None
         return _Downloader(self, open_engines(self.engines, self.cookies, visitor_file), Line(limit))

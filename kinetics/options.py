@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -145,6 +146,13 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         help="processes at work (default: 8, and one a core for what is done instead of downloading)",
     )
     group.add_argument(
+        "--scheduler",
+        type=_scheduler,
+        metavar="ADDRESS",
+        help="let the workers of a Dask scheduler do it, such as tcp://host:8786, a clip for each of their threads "
+        "(-w: at most so many a host), each host at its own pace: docs/cluster.md",
+    )
+    group.add_argument(
         "--engine",
         type=_engines,
         default=("pytubefix", "yt-dlp"),
@@ -274,6 +282,18 @@ def _rate(text: str) -> float:
     if not match or not float(match[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes such as 500K or 5M")
     return float(match[1]) * {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}[match[2].upper()]
+
+
+def _scheduler(text: str) -> str:
+    try:
+        text = json.loads(Path(text).read_text())["address"]  # its scheduler file
+    except OSError:
+        pass
+    except (ValueError, LookupError, TypeError):
+        text = ""
+    if not re.fullmatch(r"([a-z]+://)?[^/]+:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the address of a Dask scheduler such as tcp://host:8786")
+    return text
 
 
 def _folder(text: str) -> Path:

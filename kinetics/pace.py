@@ -45,11 +45,15 @@ lost to a spacing that turns out too short."""
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Everybody waits for `seconds`, then one clip goes and asks. `reason` is YouTube's own words, or the line's."""
+    """Everybody waits for `seconds`, then one clip goes and asks. `reason` is YouTube's own words, or the line's.
+
+    Everybody: at `place`, where there are several.
+    """
 
     category: Category
     reason: str
     seconds: float
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Spread:
     """From now on one clip goes out every `seconds`, or slowly more often; 0: as fast as they can."""
 
     seconds: float
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,9 @@ class NoPace:
         """It does not matter when."""
 
     def answered(self, *, sent: float, now: float) -> None:
+        """It does not matter."""
+
+    def returned(self, *, sent: float) -> None:
         """It does not matter."""
 
     def settle(
@@ -180,6 +188,11 @@ class Pace:
         self._engine_errors = 0
         before_closing = sent <= self._closed_at
         return None if before_closing or (self._closed and self._closed_by_media) else self._proceed(now)
+
+    def returned(self, *, sent: float) -> None:
+        """Take in that nobody will ever tell of a clip that went out at `sent`."""
+        if sent > self._closed_at:
+            self._probing = False
 
     def settle(
         self, outcome: Outcome, *, sent: float, now: float, answered: bool = False, last: bool = False

@@ -13,10 +13,11 @@ import os
 import selectors
 import signal
 import sys
+import threading
 import time
 import types
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -26,7 +27,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Self
 
-from kinetics.dispatch import Event, Job, Report, Worker, dispatch
+from kinetics.dispatch import TICK_S, Event, Job, Report, Worker, dispatch
 from kinetics.errors import Fatal, KineticsError
 from kinetics.pace import NoPace, Pace
 from kinetics.records import Category, Clip, Outcome
@@ -41,6 +42,8 @@ ORPHAN_S = 30.0
 NO_EXIT_CODE = 255
 """What multiprocessing reports where the fork server took the exit code with it."""
 
+_starting = threading.Lock()
+"""A Dask worker starts processes from several threads."""
 _processes: ForkServerContext | SpawnContext = (
     multiprocessing.get_context("forkserver")
     if "forkserver" in multiprocessing.get_all_start_methods()
@@ -246,6 +249,21 @@ class LocalCrew:
             return "ended"
         return f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
 
+    def attempt(self, clip: Clip, answered: Callable[[], None]) -> Outcome:
+        """Do one clip, and wait for it. Raises Fatal when the worker says so, or cannot be started."""
+        given = False
+        while True:
+            given = given or (self.ready() and self.give(clip, time.monotonic()))
+            for report in self.reports(TICK_S):
+                if report.outcome:
+                    return report.outcome
+                answered()
+
+    def kill(self) -> None:
+        """Let whatever is at work fail, from another thread."""
+        for hand in self._hands.copy():
+            hand.kill()
+
     def close(self) -> None:
         with _ctrl_c_waits():
             for hand in self._hands:
@@ -275,8 +293,8 @@ def _bare_start() -> Iterator[None]:
 
     The search path, though, is inherited by workers but not by the fork server, whose preloads need it.
     """
-    script, search_path = sys.modules["__main__"], os.environ.get("PYTHONPATH")
-    with warnings.catch_warnings():
+    with _starting, warnings.catch_warnings():
+        script, search_path = sys.modules["__main__"], os.environ.get("PYTHONPATH")
         warnings.simplefilter("ignore", UserWarning)
         resource_tracker.ensure_running()  # it lets Ctrl-C through again, so it has to come first
         with _ctrl_c_waits():

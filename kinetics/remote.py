@@ -148,6 +148,12 @@ class Line:
             return self._pools[proxy]
 
 
+def use_proxy(url: str | None) -> None:
+    """Let all that this process and its children fetch go through this proxy, if any: every client looks there."""
+    if url:
+        os.environ.update(dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), url))
+
+
 class Limit:
     """So many bytes a second for all workers together.
 

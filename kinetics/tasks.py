@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from kinetics import check, convert
 from kinetics.errors import ClipError, Fatal
@@ -26,6 +26,10 @@ class _Task:
 
     modules = (__name__,)
     layout: Layout
+
+    def at(self, scratch: Path) -> Self:
+        """It needs nothing but the folder that all share."""
+        return self
 
     def open(self) -> Worker:
         return self.attempt

@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
     *("records", "errors", "layout", "annotations", "choose", "engines", "remote", "mp4", "container", "section"),
     *("pictures", "avc", "smart", "media", "jobs", "header", "check", "convert", "tasks", "pace", "dispatch", "pool"),
-    *("ledger", "attempts", "plan", "reuse", "journal", "inventory", "export", "compare", "estimate", "amounts"),
-    *("timeline", "report", "tables", "thumbnails", "plots", "page", "options"),
+    *("dask_worker", "cluster", "ledger", "attempts", "plan", "reuse", "journal", "inventory", "export", "compare"),
+    *("estimate", "amounts", "timeline", "report", "tables", "thumbnails", "plots", "page", "options"),
 )
 """Each room may use those before it."""
 MAY_USE = {
@@ -41,6 +41,8 @@ MAY_USE = {
     "pace": {"records"},
     "dispatch": {"records", "pace"},
     "pool": {"records", "errors", "pace", "dispatch"},
+    "dask_worker": {"records", "pace", "dispatch", "pool"},
+    "cluster": {"records", "errors", "layout", "pace", "dispatch", "dask_worker"},
     "ledger": {"records", "errors", "layout"},
     "attempts": {"records", "errors", "layout", "ledger"},
     "plan": {"records", "layout", "annotations", "ledger"},

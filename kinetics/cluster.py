@@ -1,0 +1,440 @@
+"""The same run on a Dask cluster, where each host is a place with a pace of its own: YouTube counts by address.
+
+A clip is a task for one Dask worker. So few go out that none waits there, and what a worker held when it left goes out
+again. What comes back is events, which also tell when YouTube has answered. Workers keep nothing, and come and go.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import pickle
+import queue
+import sys
+import threading
+import time
+import uuid
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from distributed import Client, Future
+from distributed.scheduler import KilledWorker
+
+from kinetics import dask_worker
+from kinetics.dask_worker import TOPIC, Order
+from kinetics.dispatch import Event, Notice, Report, Returned, TravellingJob, dispatch
+from kinetics.errors import Fatal
+from kinetics.layout import write_whole
+from kinetics.pace import GaveUp, NoPace, Pace
+from kinetics.records import Category, Clip, Outcome
+
+LOOK_S = 1.0
+"""Between two looks at which workers there are."""
+CALL_S = 10.0
+"""For what the scheduler and the workers answer at once."""
+MEET_S = 60.0
+"""By then the workers that are there at the start have said who they are."""
+LONELY_S = 120.0
+"""So long a run waits for a scheduler that is gone, or for any worker."""
+CLOSE_S = 10.0
+ALLOWED_LOSSES = 3
+"""Of workers, by one clip: as many as Dask allows, which counts only those that it starts again in the same place."""
+GONE = ("cancelled", "lost")
+"""A future of which the scheduler knows nothing."""
+
+Said = Report | Returned | Notice | GaveUp
+
+
+def run(
+    job: TravellingJob,
+    clips: Iterable[Clip],
+    *,
+    scheduler: str,
+    shared: Path,
+    timeout_s: float,
+    pace: Callable[[int], Pace | NoPace],
+    most: int | None = None,
+    one_address: bool = False,
+) -> Generator[Event, None, None]:
+    """Do `job` to all `clips` on the workers of a Dask scheduler, as fast as YouTube allows each of their hosts.
+
+    `shared` is a folder that every worker has to see as
+    this machine does. `pace` makes the pace of a host that does so many clips at once: one a thread of its workers, and
+    `most`, if that is less. With `one_address` all hosts are one to YouTube, as they go through one proxy. See
+    `dispatch` for what comes.
+
+    Raises Fatal where there is no scheduler, and where a worker runs another program or sees another folder. Workers
+    that come later are left out then.
+    """
+    order = Order(uuid.uuid4().hex[:8], job, timeout_s)
+    probe = shared / f"probe-{order.run}"
+    cluster = _Cluster(scheduler, order, probe=probe, pace=pace, most=most, one_address=one_address)
+    yield from dispatch(cluster, clips)
+
+
+@dataclass(eq=False, slots=True)
+class _Errand:
+    """A clip that is out."""
+
+    host: _Host
+    worker: str
+    """Its address, as in all that follows."""
+    clip: Clip
+    future: Future[Any]
+    sent: float
+    answered: bool = False
+
+    def report(self, outcome: Outcome | None) -> Report:
+        return Report(self.host, outcome, self.sent, self.answered)
+
+
+@dataclass(eq=False)
+class _Host:
+    """The workers of one host, each with the number of its threads, and what they have in hand."""
+
+    name: str
+    pace: Pace | NoPace
+    most: int | None
+    send: Callable[[_Host, str, Clip, float], None]
+    threads: dict[str, int] = field(default_factory=dict)
+    errands: dict[int, _Errand] = field(default_factory=dict)
+
+    @property
+    def out(self) -> int:
+        return len(self.errands)
+
+    @property
+    def asking(self) -> int:
+        return sum(not errand.answered for errand in self.errands.values())
+
+    def resize(self, threads: dict[str, int]) -> None:
+        """Workers may have come or left."""
+        self.threads = threads
+        self.pace.workers = min(sum(threads.values()), self.most or sys.maxsize)
+
+    def ready(self) -> bool:
+        return bool(self.threads) and self.out < self.pace.workers and self._freest()[1] > 0
+
+    def give(self, clip: Clip, now: float) -> bool:
+        try:
+            self.send(self, self._freest()[0], clip, now)
+        except OSError:
+            self.threads = {}  # until the next look around
+            return False
+        return True
+
+    def _freest(self) -> tuple[str, int]:
+        """The worker with the most threads free, and how many these are."""
+        busy = Counter(errand.worker for errand in self.errands.values())
+        free = {worker: threads - busy[worker] for worker, threads in self.threads.items()}
+        return max(free.items(), key=lambda item: item[1])
+
+
+class _Line:
+    """The line to a scheduler: whatever calls Dask. Raises OSError where there is none, or no longer."""
+
+    def __init__(self, scheduler: str, hear: Callable[[tuple[float, Any]], None]) -> None:
+        for name in ("distributed", "distributed.client", "distributed.batched", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what there is to say, the run says
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._client = Client(scheduler, timeout=CALL_S, set_as_default=False)
+        self._client.subscribe_topic(TOPIC, hear)
+
+    def workers(self) -> Mapping[str, int]:
+        """Who is there, and with how many threads."""
+        if self._client.status != "running":
+            raise ConnectionError(self._client.status)
+        assert self._client.scheduler
+        threads: Mapping[str, int] = self._client.sync(self._client.scheduler.ncores, callback_timeout=CALL_S)
+        return threads
+
+    def submit(self, worker: str, key: str, task: Callable[..., object], *args: object) -> Future[Any]:
+        """Have a task done by this worker."""
+        return self._client.submit(task, *args, key=key, workers=[worker], allow_other_workers=False, pure=False)
+
+    def close(self, run: str, workers: Sequence[str], futures: Sequence[Future[Any]]) -> None:
+        """Let these workers leave whatever they are at, as far as they can be reached."""
+
+        def leave() -> None:
+            with suppress(OSError):
+                self._client.cancel(futures)
+                if workers:
+                    self._client.run(dask_worker.leave, run, workers=[*workers], on_error="ignore")
+            with suppress(OSError):
+                self._client.close(timeout=CLOSE_S)
+
+        leaving = threading.Thread(target=leave, daemon=True)
+        leaving.start()
+        leaving.join(2 * CLOSE_S)
+
+
+class _Cluster:
+    """The crew of all hosts' workers."""
+
+    def __init__(
+        self,
+        scheduler: str,
+        order: Order,
+        *,
+        probe: Path,
+        pace: Callable[[int], Pace | NoPace],
+        most: int | None,
+        one_address: bool,
+    ) -> None:
+        self._scheduler = scheduler
+        self._order = order
+        self._probe = probe
+        self._pace = pace
+        self._most = most
+        self._one_address = one_address
+        self._line: _Line | None = None
+        self._inbox: queue.SimpleQueue[Callable[[], Iterable[Said]]] = queue.SimpleQueue()
+        self._hosts: dict[str, _Host] = {}
+        self._workers: dict[str, _Host | None] = {}  # None: not, or not yet, to be used
+        self._meetings: dict[str, Future[Any]] = {}
+        self._opening = True  # until the workers that are there at the start have said who they are
+        self._errands: dict[int, _Errand] = {}
+        self._numbers = itertools.count()
+        self._losses: Counter[Clip] = Counter()
+        self._to_try: deque[Returned] = deque()
+        self._on_trial: Clip | None = None
+        self._next_look = self._began = time.monotonic()
+        self._lonely_since: float | None = None
+        self._broken = ""
+
+    @property
+    def places(self) -> Sequence[_Host]:
+        return () if self._opening else [host for host in self._hosts.values() if host.threads]
+
+    @property
+    def out(self) -> int:
+        return len(self._errands) + len(self._to_try)
+
+    def reports(self, patience: float) -> Sequence[Said]:
+        if self._broken:
+            raise Fatal(self._broken)
+        said = [*self._look_round(time.monotonic()), *self._trial()]
+        with suppress(queue.Empty):
+            said += self._inbox.get(timeout=0 if said else patience)()
+            while True:
+                said += self._inbox.get_nowait()()
+        return said
+
+    def close(self) -> None:
+        self._hang_up([worker for worker, host in self._workers.items() if host])
+        self._probe.unlink(missing_ok=True)
+
+    def _look_round(self, now: float) -> Iterator[Said]:
+        """See which workers have come, and which have left."""
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_S
+        there = self._there()
+        for worker in self._workers.keys() - there.keys():
+            yield from self._left(worker)
+        for worker in there.keys() - self._workers.keys():
+            self._meet(worker)
+        for host in self._hosts.values():
+            host.resize({worker: threads for worker, threads in there.items() if self._workers[worker] is host})
+        if self._opening and there and (not self._meetings or now > self._began + MEET_S):
+            self._opening = False
+            hosts = [host for host in self._hosts.values() if host.threads]
+            threads = sum(sum(host.threads.values()) for host in hosts)
+            yield Notice(f"Dask: {threads:,} clips at once, on {len(hosts):,} hosts")
+        yield from self._lonely(now)
+
+    def _there(self) -> Mapping[str, int]:
+        """The workers that can be reached, each with the number of its threads."""
+        try:
+            if self._line is None:
+                self._line = self._open()
+            return self._line.workers()
+        except OSError as error:
+            if self._opening:
+                reason = f"No Dask scheduler answers at {self._scheduler} ({error}). Start one with `dask scheduler`."
+                raise Fatal(reason) from error
+            self._hang_up(())
+            return {}
+
+    def _open(self) -> _Line:
+        write_whole(self._probe, [self._order.run])
+
+        def hear(event: tuple[float, Any]) -> None:
+            run, number, word = event[1]
+            if run == self._order.run:
+                self._inbox.put(partial(self._heard, number, word))
+
+        return _Line(self._scheduler, hear)
+
+    def _hang_up(self, workers: Sequence[str]) -> None:
+        if self._line:
+            self._line.close(self._order.run, workers, [errand.future for errand in self._errands.values()])
+            self._line = None
+
+    def _meet(self, worker: str) -> None:
+        """Ask a worker who it is."""
+        assert self._line
+        self._workers[worker] = None
+        future = self._line.submit(worker, f"{self._order.run}-{worker}", _introduction(str(self._probe)))
+        self._meetings[worker] = future
+        future.add_done_callback(lambda _: self._inbox.put(partial(self._met, worker)))
+
+    def _met(self, worker: str) -> Iterator[Said]:
+        """A worker has said who it is, or cannot."""
+        future = self._meetings.pop(worker, None)
+        if future is None or future.status in GONE:
+            return
+        unfit, remark = self._judged(future)
+        if unfit and self._opening:
+            self._broken = f"The Dask worker {worker} {unfit}"
+        elif unfit:
+            yield Notice(f"warning: the Dask worker {worker} is left out: it {unfit}")
+        else:
+            self._admit(worker)
+        if remark:
+            yield Notice(f"warning: the Dask worker {worker} {remark}")
+
+    def _judged(self, introduction: Future[Any]) -> tuple[str, str]:
+        """Why a worker cannot be used, and what else is to be said of it."""
+        if introduction.status == "error":
+            error = introduction.exception(timeout=CALL_S)
+            return f"cannot run this program ({error}): start it in the program's folder, with PYTHONPATH=.", ""
+        try:
+            card = introduction.result(timeout=CALL_S)
+        except OSError as error:
+            return f"does not answer ({error}).", ""
+        if card["program"] != dask_worker.program():
+            return "runs another version of this program: let all machines have the same.", ""
+        if card["probe"] != self._order.run:
+            folder = self._probe.parent
+            return f"does not see {folder} as this machine does: it has to be one folder for all {card['probe']}.", ""
+        ours = dask_worker.packages()
+        other = [f"{name} {card['packages'][name]} (here {ours[name]})" for name in ours]
+        other = [text for name, text in zip(ours, other, strict=True) if card["packages"][name] != ours[name]]
+        return "", f"has {', '.join(other)}" if other else ""
+
+    def _admit(self, worker: str) -> None:
+        name = "" if self._one_address else host_of(worker)
+        if name not in self._hosts:
+            self._hosts[name] = _Host(name, self._pace(1), self._most, self._send)
+        self._workers[worker] = self._hosts[name]
+
+    def _left(self, worker: str) -> Iterator[Said]:
+        """What a worker held that is gone goes out again, but not for ever, as it may have been the reason."""
+        host = self._workers.pop(worker)
+        self._meetings.pop(worker, None)
+        if host is None:
+            return
+        held = [number for number, errand in host.errands.items() if errand.worker == worker]
+        if held:
+            yield Notice(f"the Dask worker {worker} is gone; {len(held)} clips that it had in hand go out again")
+        for number in held:
+            yield from self._lost(number)
+
+    def _lost(self, number: int) -> Iterator[Said]:
+        errand = self._done_with(number)
+        self._losses[errand.clip] += self._line is not None
+        losses, returned = self._losses[errand.clip], Returned(errand.host, errand.clip, errand.sent)
+        self._tried(errand.clip)
+        if losses <= 1:
+            yield returned
+        elif losses <= ALLOWED_LOSSES:
+            self._to_try.append(returned)
+        else:
+            del self._losses[errand.clip]
+            reason = f"{losses} Dask workers in a row were lost while they held this clip"
+            host = host_of(errand.worker)
+            yield errand.report(Outcome(errand.clip, "failed", Category.LOST_WORKER, reason, host=host))
+
+    def _trial(self) -> Iterator[Said]:
+        """Clips that were lost with several workers go out one at a time: so only the one that is guilty is blamed."""
+        if self._to_try and self._on_trial is None:
+            returned = self._to_try.popleft()
+            self._on_trial = returned.clip
+            yield returned
+
+    def _tried(self, clip: Clip) -> None:
+        if clip == self._on_trial:
+            self._on_trial = None
+
+    def _lonely(self, now: float) -> Iterator[Said]:
+        """Wait for workers, but not for ever."""
+        if self._meetings or any(self._workers.values()):
+            self._lonely_since = None
+        elif self._lonely_since is None:
+            self._lonely_since = now
+            yield Notice(f"no Dask worker to be had at {self._scheduler}: waiting for one, {LONELY_S:g} s at most")
+        elif now > self._lonely_since + LONELY_S:
+            self._to_try.clear()
+            yield GaveUp(Category.LOST_WORKER, f"no Dask worker was to be had at {self._scheduler} for {LONELY_S:g} s")
+
+    def _send(self, host: _Host, worker: str, clip: Clip, now: float) -> None:
+        """Raises OSError where that cannot be, as nobody has looked around yet since it could."""
+        if self._line is None:
+            raise ConnectionError
+        number = next(self._numbers)
+        key = f"{self._order.run}-{number}"
+        future = self._line.submit(worker, key, dask_worker.attempt, self._order, host_of(worker), number, clip)
+        errand = _Errand(host, worker, clip, future, now)
+        self._errands[number] = host.errands[number] = errand
+        future.add_done_callback(lambda _: self._inbox.put(partial(self._ended, number)))
+
+    def _heard(self, number: int, word: bytes) -> Iterator[Said]:
+        """A worker has something to say of a clip."""
+        if errand := self._errands.get(number):
+            outcome: Outcome | None = pickle.loads(word)
+            yield errand.report(outcome)
+            errand.answered = True
+            if outcome:
+                self._done_with(number)
+                self._losses.pop(errand.clip, None)
+                self._tried(errand.clip)
+
+    def _ended(self, number: int) -> Iterator[Said]:
+        """A task has ended; if its outcome is not known by now, it never will be."""
+        errand = self._errands.get(number)
+        if errand is None:
+            return
+        error = errand.future.exception(timeout=CALL_S) if errand.future.status == "error" else None
+        if isinstance(error, Fatal):
+            self._broken = str(error)
+        elif error is None or isinstance(error, KilledWorker):
+            if errand.future.status in GONE:
+                self._hang_up(())  # the scheduler is another one, which knows nothing of this run
+            yield from self._lost(number)
+        else:
+            self._workers[errand.worker] = None
+            yield Notice(f"warning: the Dask worker {errand.worker} is left out: {type(error).__name__}: {error}")
+            yield Returned(errand.host, self._done_with(number).clip, errand.sent)
+
+    def _done_with(self, number: int) -> _Errand:
+        errand = self._errands.pop(number)
+        del errand.host.errands[number]
+        return errand
+
+
+def _introduction(probe: str) -> Callable[[], Mapping[str, Any]]:
+    """A task for workers of which nothing is known yet.
+
+    As a function's function it is sent whole: a task of a module that it does not have would end a Dask worker.
+    """
+
+    def introduction() -> Mapping[str, Any]:
+        from kinetics.dask_worker import introduce  # noqa: PLC0415 - there, not here
+
+        return introduce(probe)
+
+    return introduction
+
+
+def host_of(worker: str) -> str:
+    """The host in a worker's address."""
+    return urlsplit(worker).hostname or worker
