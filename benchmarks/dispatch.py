@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import statistics
 import tempfile
 import time
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import Settings, Table, main, say, spread, verdict
-from benchmarks.rig import YouTube, download, in_worker, youtube_apart
+from benchmarks.rig import YouTube, download, in_worker, memory_mb, youtube_apart
 from benchmarks.worlds import CLIP_S, clips, video
 from kinetics.pace import Pace
 from kinetics.pool import run
@@ -73,7 +72,7 @@ def drain(count: int) -> Drained:
         if isinstance(event, Outcome):
             done += 1
             if done % max(1, count // 100) == 0:
-                sizes.append(_memory_mb(os.getpid())["Rss"])
+                sizes.append(memory_mb(os.getpid())["Rss"])
     assert done == count
     return Drained(count / (time.monotonic() - began), sizes[max(1, len(sizes) // 10)], max(sizes))
 
@@ -105,7 +104,7 @@ def _sizes_of(
     samples: list[list[dict[str, float]]] = []
 
     def look(pid: int) -> None:
-        samples.append([memory for worker in workers(pid) if (memory := _memory_mb(worker))["Rss"]])
+        samples.append([memory for worker in workers(pid) if (memory := memory_mb(worker))["Rss"]])
         time.sleep(1)
 
     download(youtube, rows, scenarios, folder, "exact", "-w", str(crew), look=look)
@@ -122,15 +121,6 @@ def _sizes_of(
 
 def _spread(samples: Sequence[Sequence[dict[str, float]]]) -> str:
     return spread((memory["Rss"] for sample in samples for memory in sample), 0)
-
-
-def _memory_mb(pid: int) -> dict[str, float]:
-    """Resident, and with what is shared divided among those who share it; zeros of a process that has ended."""
-    try:
-        told = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        told = ""
-    return {"Rss": 0.0, "Pss": 0.0} | {name: int(kb) / 1024 for name, kb in re.findall(r"(\w+):\s+(\d+) kB", told)}
 
 
 if __name__ == "__main__":

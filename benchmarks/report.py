@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-NAMES = ("peers", "bytes", "cost", "growth", "line", "start", "dispatch", "convert", "page")
+NAMES = ("peers", "bytes", "cost", "growth", "line", "start", "dispatch", "cluster", "convert", "page")
 CUTS = ("exact", "keyframe", "smart")
-PACKAGES = ("av", "pytubefix", "yt-dlp", "urllib3", "pandas", "decord")
+PACKAGES = ("av", "pytubefix", "yt-dlp", "urllib3", "pandas", "decord", "distributed")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import re
 import statistics
 import subprocess
 import tempfile
@@ -21,7 +22,7 @@ from typing import ParamSpec, TypeVar
 from tests.bench import Bench
 from tests.youtube.log import Request
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import Row, Scenario, World
+from tests.youtube.world import Row, Scenario, Throttle, World
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,9 +45,10 @@ class YouTube:
         latency_s: float = LATENCY_S,
         connection_bit_s: float | None = CONNECTION_BIT_S,
         line_bit_s: float | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         """Have these videos from now on, and behave so."""
-        self._youtube.world = world = World(scenarios)
+        self._youtube.world = world = World(scenarios, throttle)
         world.latency_s, world.bandwidth_bit_s, world.line_bit_s = latency_s, connection_bit_s, line_bit_s
         world.prepare()
 
@@ -177,6 +179,15 @@ def in_worker(env: Mapping[str, str], function: Callable[P, R], *args: P.args, *
 def _settle(env: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(env)
+
+
+def memory_mb(pid: int) -> dict[str, float]:
+    """Resident, and with what is shared divided among those who share it; zeros of a process that has ended."""
+    try:
+        told = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        told = ""
+    return {"Rss": 0.0, "Pss": 0.0} | {name: int(kb) / 1024 for name, kb in re.findall(r"(\w+):\s+(\d+) kB", told)}
 
 
 def quartiles(values: Sequence[float], digits: int = 2) -> str:

@@ -182,6 +182,9 @@ class Nothing:
 
     modules = (__name__,)
 
+    def at(self, scratch: Path) -> Nothing:
+        return self
+
     def open(self) -> Worker:
         def work(clip: Clip, answered: Callable[[], None]) -> Outcome:
             answered()

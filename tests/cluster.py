@@ -70,14 +70,14 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, *envs: Mapping[str, str]) -> Iterator[Cluster]:
+def cluster(folder: Path, *envs: Mapping[str, str], threads: int = 2) -> Iterator[Cluster]:
     """A scheduler, and a worker at a host of its own for each environment."""
     folder.mkdir(parents=True, exist_ok=True)
     dask = Cluster(folder)
     try:
         dask.start_scheduler()
         for host, env in zip(HOSTS, envs, strict=False):
-            dask.start_worker(host, env=env)
+            dask.start_worker(host, threads=threads, env=env)
         yield dask
     finally:
         dask.stop()

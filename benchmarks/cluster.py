@@ -1,0 +1,135 @@
+"""Several hosts: how much two do more than one, what a throttled one costs, and what the parent bears."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.report import Settings, Table, main, say, spread, verdict
+from benchmarks.rig import Run, YouTube, download, in_worker, memory_mb, youtube_apart
+from benchmarks.worlds import clips, video
+from kinetics.cluster import run
+from kinetics.pace import NoPace
+from kinetics.records import Clip, Outcome
+from tests.bench import Nothing
+from tests.cluster import cluster
+from tests.youtube.world import Row, Scenario, Throttle
+
+TWO_HOSTS, ONE_THROTTLED, OUTCOMES_S, GROWTH_MB = 1.8, 0.9, 500.0, 30.0
+LATENCY_S = 0.3
+"""So much that a host waits, and the processors of this machine do not limit two."""
+THREADS = 4
+NOTHING_THREADS = 8
+"""For items that need no work."""
+THROTTLED_AFTER = 10
+
+
+@dataclass(frozen=True)
+class Drained:
+    """What it took to do nothing to many items."""
+
+    items_s: float
+    cpu_s: float
+    """Of the parent, for each item."""
+    before_mb: float
+    """The parent's memory after the first tenth."""
+    most_mb: float
+
+
+def measure(settings: Settings) -> Iterator[Table]:
+    """A table of the hosts, and one of the parent."""
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        free, refusing = (stack.enter_context(youtube_apart()) for _ in range(2))
+        yield _hosts(settings, free, refusing, scratch)
+    yield _parent(settings)
+
+
+def _hosts(settings: Settings, free: YouTube, refusing: YouTube, scratch: Path) -> Table:
+    rows, scenarios = clips(settings.clips_or(160, quick=60), [video(60)], clip_s=2)
+    rates: dict[str, list[float]] = {"one host": [], "two hosts": [], "two hosts, one throttled": []}
+    for number in range(settings.rounds_or(3)):
+        for name, found in rates.items():
+            say(name)
+            free.serve(scenarios, latency_s=LATENCY_S, connection_bit_s=None)
+            throttle = Throttle(THROTTLED_AFTER, for_s=3600.0) if "throttled" in name else None
+            refusing.serve(scenarios, latency_s=LATENCY_S, connection_bit_s=None, throttle=throttle)
+            hosts = [free.env()] if name == "one host" else [free.env(), refusing.env()]
+            ran = _on(hosts, free, rows, scenarios, scratch / f"{name} {number}")
+            found.append(ran.steady_clips_s)
+    alone = statistics.median(rates["one host"])
+    wanted = {"two hosts": TWO_HOSTS, "two hosts, one throttled": ONE_THROTTLED}
+    lines = []
+    for name, found in rates.items():
+        ratio = statistics.median(found) / alone
+        lines.append([name, spread(found), f"{ratio:.2f}"])
+        lines[-1] += [f">= {wanted[name]:g}", verdict(ratio >= wanted[name])] if name in wanted else ["", ""]
+    return Table(
+        f"{len(rows)} clips on a Dask cluster, {THREADS} threads a host, {1000 * LATENCY_S:g} ms a request",
+        ["", "clips/s", "of one host", "wanted", ""],
+        lines,
+        [f"In the middle of the run. Throttled: refused for good after {THROTTLED_AFTER} player calls."],
+    )
+
+
+def _on(
+    hosts: Sequence[Mapping[str, str]],
+    youtube: YouTube,
+    rows: Sequence[Row],
+    scenarios: Mapping[str, Scenario],
+    folder: Path,
+) -> Run:
+    with cluster(folder / "dask", *hosts, threads=THREADS) as dask:
+        return download(youtube, rows, scenarios, folder, "keyframe", "-w", str(THREADS), "--scheduler", dask.address)
+
+
+def _parent(settings: Settings) -> Table:
+    count = settings.clips_or(650_000, quick=20_000)
+    drained = []
+    with tempfile.TemporaryDirectory() as scratch, cluster(Path(scratch), {}, {}, threads=NOTHING_THREADS) as dask:
+        for _ in range(settings.rounds_or(1)):
+            say(f"{count:,} items through a cluster")
+            drained.append(in_worker(os.environ, drain, dask.address, count))
+    able, growths = [1 / one.cpu_s for one in drained], [one.most_mb - one.before_mb for one in drained]
+    return Table(
+        f"{count:,} items that need no work, on two Dask workers with {NOTHING_THREADS} threads each",
+        ["", "measured", "wanted", "verdict"],
+        [
+            ["items/s, all on this machine", spread((one.items_s for one in drained), 0), "", ""],
+            ["parent's CPU, ms an item", spread(1000 * one.cpu_s for one in drained), "", ""],
+            [
+                "so items/s for it",
+                spread(able, 0),
+                f">= {OUTCOMES_S:g}",
+                verdict(statistics.median(able) >= OUTCOMES_S),
+            ],
+            ["parent's growth, MB", spread(growths, 1), f"<= {GROWTH_MB:g}", verdict(max(growths) <= GROWTH_MB)],
+            ["parent, MB", spread((one.most_mb for one in drained), 1), "", ""],
+        ],
+        ["The growth is from the first tenth of the items to the most there ever was."],
+    )
+
+
+def drain(scheduler: str, count: int) -> Drained:
+    """Send so many items through the cluster, from this process."""
+    items = (Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "train") for number in range(count))
+    began, cpu_s, sizes, done = time.monotonic(), time.process_time(), [0.0], 0
+    with tempfile.TemporaryDirectory() as shared:
+        for event in run(Nothing(), items, scheduler=scheduler, shared=Path(shared), timeout_s=60.0, pace=NoPace):
+            if isinstance(event, Outcome):
+                done += 1
+                if done % max(1, count // 100) == 0:
+                    sizes.append(memory_mb(os.getpid())["Rss"])
+    assert done == count
+    took_s, cpu_s = time.monotonic() - began, time.process_time() - cpu_s
+    return Drained(count / took_s, cpu_s / count, sizes[max(1, len(sizes) // 10)], max(sizes))
+
+
+if __name__ == "__main__":
+    main(["cluster"])
