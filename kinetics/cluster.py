@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import pickle
 import queue
 import sys
@@ -65,10 +66,9 @@ def run(
 ) -> Generator[Event, None, None]:
     """Do `job` to all `clips` on the workers of a Dask scheduler, as fast as YouTube allows each of their hosts.
 
-    `shared` is a folder that every worker has to see as
-    this machine does. `pace` makes the pace of a host that does so many clips at once: one a thread of its workers, and
-    `most`, if that is less. With `one_address` all hosts are one to YouTube, as they go through one proxy. See
-    `dispatch` for what comes.
+    `shared` is a folder that every worker has to see as this machine does. `pace` makes the pace of a host that does so
+    many clips at once: one a thread of its workers, and `most`, if that is less. With `one_address` all hosts are one
+    to YouTube, as they go through one proxy. See `dispatch` for what comes.
 
     Raises Fatal where there is no scheduler, and where a worker runs another program or sees another folder. Workers
     that come later are left out then.
@@ -160,20 +160,29 @@ class _Line:
         """Have a task done by this worker."""
         return self._client.submit(task, *args, key=key, workers=[worker], allow_other_workers=False, pure=False)
 
-    def close(self, run: str, workers: Sequence[str], futures: Sequence[Future[Any]]) -> None:
-        """Let these workers leave whatever they are at, as far as they can be reached."""
+    def leave(self, run: str, workers: Sequence[str], futures: Sequence[Future[Any]]) -> None:
+        """Let these workers end whatever they are at, as far as they can be reached, and hang up."""
 
         def leave() -> None:
             with suppress(OSError):
                 self._client.cancel(futures)
-                if workers:
-                    self._client.run(dask_worker.leave, run, workers=[*workers], on_error="ignore")
-            with suppress(OSError):
-                self._client.close(timeout=CLOSE_S)
+                self._client.run(dask_worker.leave, run, workers=[*workers], on_error="ignore")
 
         leaving = threading.Thread(target=leave, daemon=True)
         leaving.start()
-        leaving.join(2 * CLOSE_S)
+        leaving.join(CLOSE_S)
+        self.hang_up().join(CLOSE_S)
+
+    def hang_up(self) -> threading.Thread:
+        """Nobody has to wait for that."""
+
+        def hang_up() -> None:
+            with suppress(OSError):
+                self._client.close(timeout=CLOSE_S)
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        return thread
 
 
 class _Cluster:
@@ -206,7 +215,8 @@ class _Cluster:
         self._losses: Counter[Clip] = Counter()
         self._to_try: deque[Returned] = deque()
         self._on_trial: Clip | None = None
-        self._next_look = self._began = time.monotonic()
+        self._next_look = 0.0
+        self._meet_by = math.inf
         self._lonely_since: float | None = None
         self._broken = ""
 
@@ -229,7 +239,9 @@ class _Cluster:
         return said
 
     def close(self) -> None:
-        self._hang_up([worker for worker, host in self._workers.items() if host])
+        if self._line:
+            futures = [errand.future for errand in self._errands.values()]
+            self._line.leave(self._order.run, [worker for worker, host in self._workers.items() if host], futures)
         self._probe.unlink(missing_ok=True)
 
     def _look_round(self, now: float) -> Iterator[Said]:
@@ -242,13 +254,13 @@ class _Cluster:
             yield from self._left(worker)
         for worker in there.keys() - self._workers.keys():
             self._meet(worker)
+            self._meet_by = min(self._meet_by, now + MEET_S)
         for host in self._hosts.values():
             host.resize({worker: threads for worker, threads in there.items() if self._workers[worker] is host})
-        if self._opening and there and (not self._meetings or now > self._began + MEET_S):
+        if self._opening and there and (not self._meetings or now > self._meet_by):
             self._opening = False
-            hosts = [host for host in self._hosts.values() if host.threads]
-            threads = sum(sum(host.threads.values()) for host in hosts)
-            yield Notice(f"Dask: {threads:,} clips at once, on {len(hosts):,} hosts")
+            at_once = sum(host.pace.workers for host in self.places)
+            yield Notice(f"Dask: {at_once:,} clips at once, on {len(self.places):,} hosts")
         yield from self._lonely(now)
 
     def _there(self) -> Mapping[str, int]:
@@ -261,7 +273,7 @@ class _Cluster:
             if self._opening:
                 reason = f"No Dask scheduler answers at {self._scheduler} ({error}). Start one with `dask scheduler`."
                 raise Fatal(reason) from error
-            self._hang_up(())
+            self._hang_up()
             return {}
 
     def _open(self) -> _Line:
@@ -274,9 +286,9 @@ class _Cluster:
 
         return _Line(self._scheduler, hear)
 
-    def _hang_up(self, workers: Sequence[str]) -> None:
+    def _hang_up(self) -> None:
         if self._line:
-            self._line.close(self._order.run, workers, [errand.future for errand in self._errands.values()])
+            self._line.hang_up()
             self._line = None
 
     def _meet(self, worker: str) -> None:
@@ -408,7 +420,7 @@ class _Cluster:
             self._broken = str(error)
         elif error is None or isinstance(error, KilledWorker):
             if errand.future.status in GONE:
-                self._hang_up(())  # the scheduler is another one, which knows nothing of this run
+                self._hang_up()  # the scheduler is another one, which knows nothing of this run
             yield from self._lost(number)
         else:
             self._workers[errand.worker] = None
