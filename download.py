@@ -36,11 +36,13 @@ from kinetics.estimate import estimate
 from kinetics.jobs import Download
 from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger, one_line
+from kinetics.mirror import Mirror, readable
 from kinetics.options import parse
 from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread, Suspects
 from kinetics.pool import run, warm_up
 from kinetics.records import SPLIT_OF, Category, Clip, Outcome, Split, Subset, Tier
 from kinetics.remote import use_proxy
+from kinetics.store import open_store, without_password
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     use_proxy(args.proxy)
     try:
         _stop_on_signals()
+        if args.url:
+            open_store(args.url)
         chosen = next((do for name, do in INSTEAD.items() if getattr(args, name)), download)
         return chosen(args)
     except Fatal as error:
@@ -98,11 +102,12 @@ def download(args: argparse.Namespace) -> int:
 
     annotations = _load(args)
     with ExitStack() as stack:
-        if not args.dry_run:
-            _lock(stack, layout, subsets)
+        mirror = Mirror(layout, subsets)
+        held = readable(layout, subsets) if args.dry_run else _held(layout, subsets, mirror)
+        layout = stack.enter_context(held)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in subsets}
         plan = make_plan(annotations, layout, ledgers, args.cut, args.retry)
-        elsewhere = [] if args.no_reuse else reuse.find(plan, layout)
+        elsewhere = [] if args.no_reuse or layout.url else reuse.find(plan, layout)
         print(_announcement(args, layout, plan, reuse.count(elsewhere)), flush=True)
         _foretell(args, layout, plan.todo)
         if args.dry_run:
@@ -118,7 +123,7 @@ def download(args: argparse.Namespace) -> int:
         gave_up: GaveUp | None = None
         try:
             with _progress(args, plan) as progress:
-                for event in events:
+                for event in mirror.following(events):
                     if isinstance(event, Outcome):
                         ledgers[event.clip.split].record(event)
                         progress.show(event)
@@ -146,7 +151,8 @@ def report(args: argparse.Namespace) -> int:
 
     layout, frame = _layout(args), _load(args).frame
     for subset in _subsets(args):
-        found = collect(layout, subset, frame, args.cut)
+        with readable(layout, [subset]) as copies:
+            found = collect(copies, subset, frame, args.cut)
         print(*found.lines(), *page.write(found, layout, subset), sep="\n", flush=True)
     return DONE
 
@@ -322,7 +328,7 @@ def _left_over(unfit: int) -> int:
 
 
 def _layout(args: argparse.Namespace) -> Layout:
-    return Layout(args.output.absolute(), args.version, shard=args.shard.name if args.shard else "")
+    return Layout(args.output.absolute(), args.version, shard=args.shard.name if args.shard else "", url=args.url)
 
 
 def _name(args: argparse.Namespace, subset: str) -> str:
@@ -476,6 +482,15 @@ def _load(args: argparse.Namespace) -> Annotations:
     return annotations
 
 
+@contextmanager
+def _held(layout: Layout, subsets: Sequence[Subset], mirror: Mirror) -> Iterator[Layout]:
+    """Have these subsets, and their tables, to ourselves."""
+    with ExitStack() as stack:
+        _lock(stack, layout, subsets)
+        stack.enter_context(mirror)
+        yield layout
+
+
 def _lock(stack: ExitStack, layout: Layout, subsets: Sequence[Subset]) -> None:
     """Keep a second run off these subsets, and clear away what a killed one left."""
     for subset in subsets:
@@ -564,7 +579,7 @@ def _announcement(args: argparse.Namespace, layout: Layout, plan: Plan, elsewher
         + (f"; {plan.todo:,} to do" if plan.todo else "; nothing to do")
         + (f", {elsewhere:,} perhaps by a link to another version's folder" if elsewhere else "")
         + (f" ({left_out:,} left out by --retry {args.retry})" if left_out else "")
-        + f" -> {layout.folder}"
+        + f" -> {layout.said(layout.folder)}"
     )
 
 
@@ -575,10 +590,14 @@ def _foretell(args: argparse.Namespace, layout: Layout, clips: int) -> None:
     tables = [part.stats(subset) for subset in _subsets(args) for part in layout.parts(subset)]
     to_come = estimate(clips, tables, whole=args.cut == "none", per_hour=args.rate)
     basis = f"the last {to_come.attempts:,} attempts here" if to_come.attempts else "published figures"
+    to_fetch, time_left = size(to_come.size), lasting(to_come.seconds)
+    foretold = f"about {to_fetch} and {time_left} to come, by {basis}"
+    if layout.url:
+        print(foretold, flush=True)
+        return
     place = next(folder for folder in (layout.folder, *layout.folder.parents) if folder.exists())
     free = shutil.disk_usage(place).free
-    to_fetch, time_left = size(to_come.size), lasting(to_come.seconds)
-    print(f"about {to_fetch} and {time_left} to come, by {basis}; {size(free)} free", flush=True)
+    print(f"{foretold}; {size(free)} free", flush=True)
     if to_come.size > free:
         print(f"warning: {place} has {size(free)} free, which is less than the {to_fetch} to come", file=sys.stderr)
 
@@ -704,14 +723,14 @@ def _summary(args: argparse.Namespace, plan: Plan, tally: Counter[Category | Non
     if untried:
         lines.append(f"  {untried:8,}  not tried yet")
     if failures:
-        lines += [f"reasons: {ledger.errors_log}" for ledger in ledgers]
+        lines += [f"reasons: {_layout(args).said(ledger.errors_log)}" for ledger in ledgers]
     if untried or plan.may_work_left_out or any(not category.gone for category in failures):
         lines.append(f"to go on: {_this_command()}")
     return "\n".join(lines)
 
 
 def _this_command() -> str:
-    return shlex.join(["python", *sys.argv])
+    return without_password(shlex.join(["python", *sys.argv]))
 
 
 def _why_stopped(gave_up: GaveUp) -> str:

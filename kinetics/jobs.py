@@ -12,7 +12,7 @@ from pathlib import Path
 from kinetics import media
 from kinetics.engines import Engine, Source, open_engines, resolve
 from kinetics.errors import ClipError, Fatal, MayWorkLater, StopEveryone
-from kinetics.layout import Layout, cannot_write, whole_or_absent
+from kinetics.layout import Layout, cannot_write
 from kinetics.mp4 import HeaderSizes
 from kinetics.records import Category, Clip, Cut, Outcome
 from kinetics.remote import Limit, Line, MediaRefused, RangeFile, use_proxy
@@ -44,7 +44,8 @@ class Download:
     @property
     def modules(self) -> tuple[str, ...]:
         """What workers need from the start, so that it is imported once for all of them."""
-        return (__name__, self.engines[0].replace("-", "_"))
+        store = self.layout.store
+        return (__name__, self.engines[0].replace("-", "_"), *(store.modules if store else ()))
 
     def at(self, scratch: Path) -> Download:
         """The same job on another host, where the workers have this folder to themselves."""
@@ -130,16 +131,16 @@ class _Downloader:
             )
             for one in source.formats
         ]
-        target = layout.target(clip, cut)
-        with whole_or_absent(target, layout.partial(clip.split)) as temporary:
+        with layout.arriving(clip, cut) as temporary:
             if cut == "none":
                 made = media.copy_whole(inputs, temporary)
             else:
                 made = CUTTERS[cut](inputs, clip.time_start, clip.time_end, temporary)
+            clip_bytes = temporary.stat().st_size
         return outcome.but(
             status="done",
             height=made.height,
-            clip_bytes=target.stat().st_size,
+            clip_bytes=clip_bytes,
             offset_s=None if cut == "none" else made.offset_s,
             duration_s=made.duration_s,
             sound=made.sound,

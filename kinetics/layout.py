@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import platformdirs
+
 from kinetics.errors import Fatal
 from kinetics.records import SPLIT_OF, Clip, Cut, Split, Subset
+from kinetics.store import Store, without_password
 
 UNLABELED = "_unlabeled"
 _NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "file too large"}
@@ -29,6 +33,9 @@ class Layout:
 
     The split folders hold clips and nothing else, because torchvision, MMAction2, PyTorchVideo, SlowFast and Hugging
     Face's videofolder take every folder below a split for a class and every file in it for a clip.
+
+    With a URL the finished clips and the tables are there, under the same names. What can only be on this machine stays
+    below `root`, a folder of its own: locks, unfinished files, and the tables while a run writes them.
     """
 
     root: Path
@@ -38,10 +45,25 @@ class Layout:
     shard: str = ""
     """The part of the clips that a run is about, such as `03of16`: it has tables, locks and unfinished files of its
     own, since runs on other parts are at work in the same folder meanwhile."""
+    url: str = ""
+    """Where clips go, instead of `root`."""
 
     @property
     def folder(self) -> Path:
         return self.root / f"Kinetics{self.version}{self.made and '_'}{self.made}"
+
+    @property
+    def store(self) -> Store | None:
+        """What is at the URL, if there is one."""
+        return Store(self.url) if self.url else None
+
+    def name(self, path: Path) -> str:
+        """What the file that has this path is called at a URL."""
+        return path.relative_to(self.root).as_posix()
+
+    def said(self, path: Path) -> str:
+        """Where a person finds the file, or folder, that has this path."""
+        return f"{self.store}/{self.name(path)}" if self.store else str(path)
 
     def beside(self, made: str) -> Layout:
         """The layout of what is made from the clips."""
@@ -102,16 +124,20 @@ class Layout:
         shard = f"shard{self.shard}_" if self.shard else ""
         return self.root / f"Kinetics{self.version}_{subset}_{shard}{name}"
 
-    def clips_on_disk(self, split: Split, label: str) -> set[str]:
-        """The names of what is in the folder of a label."""
-        return set(names_in(self.folder / split / label_folder(label)))
+    def clips_on_disk(self, folders: Iterable[tuple[Split, str]]) -> Iterator[set[str]]:
+        """The names of what is in the folder of each split and label."""
+        return map(set, self._names_in_all([self.folder / split / label_folder(label) for split, label in folders]))
 
     def wholes_on_disk(self) -> set[str]:
         """The ids whose whole video is there."""
-        return {name[:-4] for name in names_in(self.folder / "whole") if name.endswith(".mp4")}
+        (names,) = self._names_in_all([self.folder / "whole"])
+        return {name[:-4] for name in names if name.endswith(".mp4")}
+
+    def _names_in_all(self, folders: Sequence[Path]) -> Iterable[list[str]]:
+        return self.store.names_in_all(map(self.name, folders)) if self.store else map(names_in, folders)
 
     def folders(self, cut: Cut) -> list[Path]:
-        """All folders in which results lie, whatever their labels."""
+        """All folders of this machine in which results lie, whatever their labels."""
         if cut == "none":
             return [self.folder / "whole"] if (self.folder / "whole").is_dir() else []
         splits = [self.folder / split for split in SPLIT_OF.values()]
@@ -120,6 +146,29 @@ class Layout:
     def discard_partial(self, subset: Subset) -> None:
         """Remove what an earlier run left unfinished. Only for the holder of the subset's lock."""
         shutil.rmtree(self.partial(SPLIT_OF[subset]), ignore_errors=True)
+
+    @contextmanager
+    def arriving(self, clip: Clip, cut: Cut) -> Iterator[Path]:
+        """Yield a temporary path; when the block ends well, what was written there becomes the result for a clip.
+
+        It is whole or absent, at the URL as well. Raises Fatal where that cannot take it.
+        """
+        target, partial = self.target(clip, cut), self.partial(clip.split)
+        if not self.store:
+            with whole_or_absent(target, partial) as temporary:
+                yield temporary
+            return
+        with _temporary(target, partial) as temporary:
+            yield temporary
+            self.store.put(temporary, self.name(target))
+
+
+def own_folder(url: str) -> Path:
+    """The folder on this machine for what belongs to a data set at a URL but cannot be there."""
+    shown = without_password(url)
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", shown)[:60].strip("-.")
+    unmistakable = hashlib.sha256(shown.encode()).hexdigest()[:10]
+    return platformdirs.user_state_path("kinetics-downloader") / f"{readable}-{unmistakable}"
 
 
 def clip_name(youtube_id: str, time_start: float, time_end: float, suffix: str = ".mp4") -> str:
@@ -165,10 +214,7 @@ def whole_or_absent(final: Path, partial: Path | None = None) -> Iterator[Path]:
     gone afterwards whatever happened. It is synced before the move, so that a power cut cannot leave an empty file
     under the final name either. Where a link leads to another file system, which no move can reach, a copy is moved.
     """
-    folder = partial or final.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{final.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
-    try:
+    with _temporary(final, partial or final.parent) as temporary:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -180,6 +226,15 @@ def whole_or_absent(final: Path, partial: Path | None = None) -> Iterator[Path]:
                 raise
             with whole_or_absent(final) as copy:
                 shutil.copyfile(temporary, copy)
+
+
+@contextmanager
+def _temporary(final: Path, folder: Path) -> Iterator[Path]:
+    """Yield a path in a folder, for what is to become `final`; whatever is there in the end is removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{final.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
+    try:
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from kinetics.engines import NAMES
+from kinetics.layout import own_folder
 from kinetics.records import Shard
+from kinetics.store import without_password
 
 EXAMPLES = """\
 examples:
@@ -22,7 +24,7 @@ examples:
 
 
 LOCAL = ("verify", "frames", "sound", "shards", "lists", "manifest")
-"""What is done with the clips that are here."""
+"""What is done with the clips that are here, in a folder."""
 OF_ALL = ("shards", "lists")
 """What writes one set of files, whichever clips it is about."""
 
@@ -40,6 +42,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--{local} is for clips, and --cut none keeps whole videos")
     if args.shard and local in OF_ALL:
         parser.error(f"--{local} is for all clips that are here together, and --shard is one part of them")
+    args.url = ""
+    if isinstance(args.output, str):
+        if local or args.compare:
+            parser.error(f"--{local or 'compare'} works in a folder: copy the data set to one, and give that to -o")
+        args.url, args.output = args.output, own_folder(args.output)
     return args
 
 
@@ -133,7 +140,12 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
 
 def _add_where(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "-o", "--output", type=_folder, default=Path(), metavar="DIR", help="folder for the data set (default: here)"
+        "-o",
+        "--output",
+        type=_place,
+        default=Path(),
+        metavar="DIR",
+        help="folder for the data set, or a URL such as s3://bucket/prefix (default: here)",
     )
 
 
@@ -294,6 +306,19 @@ def _scheduler(text: str) -> str:
     if not re.fullmatch(r"([a-z]+://)?[^/]+:\d+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the address of a Dask scheduler such as tcp://host:8786")
     return text
+
+
+def _place(text: str) -> Path | str:
+    """A folder, or a URL that leads elsewhere. One that begins with file:// is only another name for a folder."""
+    if "://" not in text:
+        return _folder(text)
+    protocol, _, rest = text.partition("://")
+    if protocol == "file" and rest.startswith("/"):
+        return _folder(unquote(rest))
+    if protocol == "file" or not re.fullmatch(r"[a-z][a-z0-9+.-]*", protocol) or not rest.strip("/"):
+        text = without_password(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a folder nor a URL such as s3://bucket/prefix")
+    return text.rstrip("/")
 
 
 def _folder(text: str) -> Path:

@@ -116,8 +116,9 @@ def on_disk(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> np.nda
     """
     found = np.zeros(len(frame), bool)
     fields = [frame[column].to_numpy(object) for column in ("youtube_id", "time_start", "time_end")]
-    for (split, label), rows in _by_folder(frame).items():
-        if there := layout.clips_on_disk(split, label):
+    folders = _by_folder(frame)
+    for rows, there in zip(folders.values(), layout.clips_on_disk(folders), strict=True):
+        if there:
             names = map(clip_name, *(field[rows] for field in fields), repeat(suffix))
             found[rows] = [name in there for name in names]
     return found

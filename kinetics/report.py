@@ -115,7 +115,8 @@ class Space:
     measured: int
     """Of so many clips the size is known, the others are taken to be alike."""
     clips: int
-    free: int
+    free: int | None
+    """On this machine, if they are here."""
 
     @property
     def per_clip(self) -> float:
@@ -148,7 +149,8 @@ class Report:
     subset: Subset
     shard: str
     """Empty where it is about all of the subset."""
-    folder: Path
+    folder: str
+    """Or URL."""
     made: datetime
     total: Progress
     splits: tuple[Progress, ...]
@@ -242,7 +244,7 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
         version=layout.version,
         subset=subset,
         shard=layout.shard,
-        folder=layout.folder,
+        folder=layout.said(layout.folder),
         made=datetime.now().astimezone(),
         total=total,
         splits=tuple(splits),
@@ -254,7 +256,7 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
         space=_space(layout, cut, frame[here], tried),
         to_go=estimate(total.may_work + total.untried, tables, whole=cut == "none"),
         sources=_sources(tried),
-        samples=tuple(Sample(clip, layout.target(clip, cut)) for clip in _samples(frame[here])),
+        samples=tuple(Sample(clip, layout.target(clip, cut)) for clip in _samples(frame[here]) if not layout.url),
     )
 
 
@@ -294,7 +296,8 @@ def _lines_on_time(report: Report) -> Iterator[str]:
 
 def _lines_on_space(space: Space) -> Iterator[str]:
     about = "" if space.measured == space.clips else "about "
-    yield f"space: {about}{size(space.here)} in clips, {size(space.received)} received, {size(space.free)} free"
+    free = "" if space.free is None else f", {size(space.free)} free"
+    yield f"space: {about}{size(space.here)} in clips, {size(space.received)} received{free}"
     if space.clips:
         yield f"  {size(space.per_clip)} a clip"
 
@@ -426,11 +429,11 @@ def _duration(step: str, seconds: NDArray[np.float64], longest: int) -> Duration
 
 
 def _space(layout: Layout, cut: Cut, here: pd.DataFrame, tried: pd.DataFrame) -> Space:
-    """Clips that were linked, or whose table was deleted, have no row: some of their files are looked at."""
+    """Clips that were linked, or whose table was deleted, have no row: some of their files are looked at, if here."""
     known = tried[tried["clip_bytes"].notna()].drop_duplicates(KEY, keep="last")
     sizes = here[KEY].merge(known[[*KEY, "clip_bytes"]], "left", on=KEY)["clip_bytes"].to_numpy(float, copy=True)
     unknown = np.flatnonzero(np.isnan(sizes))
-    looked_at = unknown[:: max(1, len(unknown) // MEASURED)][:MEASURED]
+    looked_at = unknown[:: max(1, len(unknown) // MEASURED)][: 0 if layout.url else MEASURED]
     for place, clip in zip(looked_at, Annotations(here.iloc[looked_at], ()).clips(), strict=True):
         try:
             sizes[place] = layout.target(clip, cut).stat().st_size
@@ -444,7 +447,7 @@ def _space(layout: Layout, cut: Cut, here: pd.DataFrame, tried: pd.DataFrame) ->
         here=round(float(np.nansum(sizes)) / measured * len(sizes)) if measured else 0,
         measured=measured,
         clips=len(sizes),
-        free=shutil.disk_usage(folder).free,
+        free=None if layout.url else shutil.disk_usage(folder).free,
     )
 
 

@@ -79,9 +79,8 @@ def test_what_is_on_disk_is_told_by_label_and_split_and_whole_videos_by_id(tmp_p
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     for clip in (CLIP, unlabeled, val):
-        assert layout.clips_on_disk(clip.split, clip.label) == {layout.clip(clip).name}
-    assert layout.clips_on_disk("train", "stray.mp4") == set()
-    assert layout.clips_on_disk("test", CLIP.label) == set()
+        assert [*layout.clips_on_disk([(clip.split, clip.label)])] == [{layout.clip(clip).name}]
+    assert [*layout.clips_on_disk([("train", "stray.mp4"), ("test", CLIP.label)])] == [set(), set()]
     assert layout.wholes_on_disk() == {"-_abcDEF012"}
     assert Layout(tmp_path, "600").wholes_on_disk() == set()
 

@@ -12,16 +12,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
-    *("records", "errors", "layout", "annotations", "choose", "engines", "remote", "mp4", "container", "section"),
-    *("pictures", "avc", "smart", "media", "jobs", "header", "check", "convert", "tasks", "pace", "dispatch", "pool"),
-    *("dask_worker", "cluster", "ledger", "attempts", "plan", "reuse", "journal", "inventory", "export", "compare"),
-    *("estimate", "amounts", "timeline", "report", "tables", "thumbnails", "plots", "page", "options"),
+    *("records", "errors", "store", "layout", "annotations", "choose", "engines", "remote", "mp4", "container"),
+    *("section", "pictures", "avc", "smart", "media", "jobs", "header", "check", "convert", "tasks", "pace"),
+    *("dispatch", "pool", "dask_worker", "cluster", "ledger", "mirror", "attempts", "plan", "reuse", "journal"),
+    *("inventory", "export", "compare", "estimate", "amounts", "timeline", "report", "tables", "thumbnails", "plots"),
+    *("page", "options"),
 )
 """Each room may use those before it."""
 MAY_USE = {
     "records": set(),
     "errors": {"records"},
-    "layout": {"records", "errors"},
+    "store": {"errors"},
+    "layout": {"records", "errors", "store"},
     "annotations": {"records", "errors", "layout"},
     "choose": {"records", "errors", "annotations"},
     "engines": {"records", "errors", "layout"},
@@ -44,6 +46,7 @@ MAY_USE = {
     "dask_worker": {"records", "pace", "dispatch", "pool"},
     "cluster": {"records", "errors", "layout", "pace", "dispatch", "dask_worker"},
     "ledger": {"records", "errors", "layout"},
+    "mirror": {"records", "errors", "store", "layout"},
     "attempts": {"records", "errors", "layout", "ledger"},
     "plan": {"records", "layout", "annotations", "ledger"},
     "reuse": {"records", "errors", "layout", "annotations", "header", "plan"},
@@ -64,10 +67,11 @@ MAY_USE = {
     "thumbnails": {"records", "errors", "container"},
     "plots": {"timeline", "report"},
     "page": {"records", "errors", "layout", "amounts", "timeline", "report", "tables", "thumbnails", "plots"},
-    "options": {"records", "engines"},
+    "options": {"records", "store", "layout", "engines"},
 }
 BROAD = {
     "engines._engine_errors": "foreign clients raise anything, and none of it may get past the seam",
+    "store.Store._reached": "each of fsspec's backends has errors of its own, of any kind",
     "jobs._Downloader.__call__": "one clip's surprise must not cost the others",
     "container.muxer": "a container must be closed whatever happens; it raises again",
     "pool._serve": "the reason why a worker does not start is worth more at the parent than a traceback",
