@@ -30,13 +30,13 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from kinetics.amounts import lasting, size, without_numbers
+from kinetics.copies import Copies, readable
 from kinetics.dispatch import Event, Notice
 from kinetics.errors import Fatal
 from kinetics.estimate import estimate
 from kinetics.jobs import Download
 from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger, one_line
-from kinetics.mirror import Mirror, readable
 from kinetics.options import parse
 from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread, Suspects
 from kinetics.pool import run, warm_up
@@ -102,8 +102,8 @@ def download(args: argparse.Namespace) -> int:
 
     annotations = _load(args)
     with ExitStack() as stack:
-        mirror = Mirror(layout, subsets)
-        held = readable(layout, subsets) if args.dry_run else _held(layout, subsets, mirror)
+        copies = Copies(layout, subsets)
+        held = readable(layout, subsets) if args.dry_run else _held(layout, subsets, copies)
         layout = stack.enter_context(held)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in subsets}
         plan = make_plan(annotations, layout, ledgers, args.cut, args.retry)
@@ -123,7 +123,7 @@ def download(args: argparse.Namespace) -> int:
         gave_up: GaveUp | None = None
         try:
             with _progress(args, plan) as progress:
-                for event in mirror.following(events):
+                for event in copies.following(events):
                     if isinstance(event, Outcome):
                         ledgers[event.clip.split].record(event)
                         progress.show(event)
@@ -388,7 +388,8 @@ def _run(
         job,
         clips,
         scheduler=args.scheduler,
-        shared=_own(args, _layout(args)),
+        layout=_layout(args),
+        own=_own(args, _layout(args)),
         timeout_s=timeout_s,
         pace=pace,
         most=args.workers,
@@ -483,11 +484,11 @@ def _load(args: argparse.Namespace) -> Annotations:
 
 
 @contextmanager
-def _held(layout: Layout, subsets: Sequence[Subset], mirror: Mirror) -> Iterator[Layout]:
+def _held(layout: Layout, subsets: Sequence[Subset], copies: Copies) -> Iterator[Layout]:
     """Have these subsets, and their tables, to ourselves."""
     with ExitStack() as stack:
         _lock(stack, layout, subsets)
-        stack.enter_context(mirror)
+        stack.enter_context(copies)
         yield layout
 
 

@@ -15,6 +15,7 @@ from benchmarks.report import Settings, Table, main, say, spread, verdict
 from benchmarks.rig import Run, YouTube, download, in_worker, memory_mb, youtube_apart
 from benchmarks.worlds import clips, video
 from kinetics.cluster import run
+from kinetics.layout import Layout
 from kinetics.pace import NoPace
 from kinetics.records import Clip, Outcome
 from tests.bench import Nothing
@@ -121,7 +122,10 @@ def drain(scheduler: str, count: int) -> Drained:
     items = (Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "train") for number in range(count))
     began, cpu_s, sizes, done = time.monotonic(), time.process_time(), [0.0], 0
     with tempfile.TemporaryDirectory() as shared:
-        for event in run(Nothing(), items, scheduler=scheduler, shared=Path(shared), timeout_s=60.0, pace=NoPace):
+        layout = Layout(Path(shared), "700")
+        for event in run(
+            Nothing(), items, scheduler=scheduler, layout=layout, own=Path(shared), timeout_s=60.0, pace=NoPace
+        ):
             if isinstance(event, Outcome):
                 done += 1
                 if done % max(1, count // 100) == 0:

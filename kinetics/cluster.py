@@ -32,7 +32,7 @@ from kinetics import dask_worker
 from kinetics.dask_worker import TOPIC, Order
 from kinetics.dispatch import Event, Notice, Report, Returned, TravellingJob, dispatch
 from kinetics.errors import Fatal
-from kinetics.layout import write_whole
+from kinetics.layout import Layout, write_whole
 from kinetics.pace import GaveUp, NoPace, Pace
 from kinetics.records import Category, Clip, Outcome
 
@@ -58,7 +58,8 @@ def run(
     clips: Iterable[Clip],
     *,
     scheduler: str,
-    shared: Path,
+    layout: Layout,
+    own: Path,
     timeout_s: float,
     pace: Callable[[int], Pace | NoPace],
     most: int | None = None,
@@ -66,17 +67,54 @@ def run(
 ) -> Generator[Event, None, None]:
     """Do `job` to all `clips` on the workers of a Dask scheduler, as fast as YouTube allows each of their hosts.
 
-    `shared` is a folder that every worker has to see as this machine does. `pace` makes the pace of a host that does so
-    many clips at once: one a thread of its workers, and `most`, if that is less. With `one_address` all hosts are one
-    to YouTube, as they go through one proxy. See `dispatch` for what comes.
+    Every worker has to reach the folder, or the URL, of the layout as this machine does; `own` is a folder in it that
+    is this run's own. `pace` makes the pace of a host that does so many clips at once: one a thread of its workers, and
+    `most`, if that is less. With `one_address` all hosts are one to YouTube, as they go through one proxy. See
+    `dispatch` for what comes.
 
-    Raises Fatal where there is no scheduler, and where a worker runs another program or sees another folder. Workers
-    that come later are left out then.
+    Raises Fatal where there is no scheduler, and where a worker runs another program or does not reach that place.
+    Workers that come later are left out then.
     """
     order = Order(uuid.uuid4().hex[:8], job, timeout_s)
-    probe = shared / f"probe-{order.run}"
+    probe = _Probe(layout, own / f"probe-{order.run}", order.run)
     cluster = _Cluster(scheduler, order, probe=probe, pace=pace, most=most, one_address=one_address)
     yield from dispatch(cluster, clips)
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """A small file by which workers show that they reach the place where the clips go."""
+
+    layout: Layout
+    path: Path
+    content: str
+
+    def leave(self) -> None:
+        if self.layout.store:
+            self.layout.store.write(self.layout.name(self.path), self.content.encode())
+        else:
+            write_whole(self.path, [self.content])
+
+    def remove(self) -> None:
+        if self.layout.store:
+            with suppress(Fatal):  # it may be that which has ended the run, and a probe does no harm
+                self.layout.store.remove(self.layout.name(self.path))
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def introduction(self) -> Callable[[], Mapping[str, Any]]:
+        """A task for workers of which nothing is known yet.
+
+        As a function's function it is sent whole: a task of a module that it does not have would end a Dask worker.
+        """
+        url, probe = self.layout.url, self.layout.name(self.path) if self.layout.url else str(self.path)
+
+        def introduction() -> Mapping[str, Any]:
+            from kinetics.dask_worker import introduce  # noqa: PLC0415 - there, not here
+
+            return introduce(url, probe)
+
+        return introduction
 
 
 @dataclass(eq=False, slots=True)
@@ -193,7 +231,7 @@ class _Cluster:
         scheduler: str,
         order: Order,
         *,
-        probe: Path,
+        probe: _Probe,
         pace: Callable[[int], Pace | NoPace],
         most: int | None,
         one_address: bool,
@@ -242,7 +280,7 @@ class _Cluster:
         if self._line:
             futures = [errand.future for errand in self._errands.values()]
             self._line.leave(self._order.run, [worker for worker, host in self._workers.items() if host], futures)
-        self._probe.unlink(missing_ok=True)
+            self._probe.remove()
 
     def _look_round(self, now: float) -> Iterator[Said]:
         """See which workers have come, and which have left."""
@@ -277,7 +315,7 @@ class _Cluster:
             return {}
 
     def _open(self) -> _Line:
-        write_whole(self._probe, [self._order.run])
+        self._probe.leave()
 
         def hear(event: tuple[float, Any]) -> None:
             run, number, word = event[1]
@@ -295,7 +333,7 @@ class _Cluster:
         """Ask a worker who it is."""
         assert self._line
         self._workers[worker] = None
-        future = self._line.submit(worker, f"{self._order.run}-{worker}", _introduction(str(self._probe)))
+        future = self._line.submit(worker, f"{self._order.run}-{worker}", self._probe.introduction())
         self._meetings[worker] = future
         future.add_done_callback(lambda _: self._inbox.put(partial(self._met, worker)))
 
@@ -325,9 +363,10 @@ class _Cluster:
             return f"does not answer ({error}).", ""
         if card["program"] != dask_worker.program():
             return "runs another version of this program: let all machines have the same.", ""
-        if card["probe"] != self._order.run:
-            folder = self._probe.parent
-            return f"does not see {folder} as this machine does: it has to be one folder for all {card['probe']}.", ""
+        if card["probe"] != self._probe.content:
+            layout = self._probe.layout
+            place = layout.said(layout.folder)
+            return f"does not reach {place} as this machine does: let it be one place for all {card['probe']}.", ""
         ours = dask_worker.packages()
         other = [f"{name} {card['packages'][name]} (here {ours[name]})" for name in ours]
         other = [text for name, text in zip(ours, other, strict=True) if card["packages"][name] != ours[name]]
@@ -431,20 +470,6 @@ class _Cluster:
         errand = self._errands.pop(number)
         del errand.host.errands[number]
         return errand
-
-
-def _introduction(probe: str) -> Callable[[], Mapping[str, Any]]:
-    """A task for workers of which nothing is known yet.
-
-    As a function's function it is sent whole: a task of a module that it does not have would end a Dask worker.
-    """
-
-    def introduction() -> Mapping[str, Any]:
-        from kinetics.dask_worker import introduce  # noqa: PLC0415 - there, not here
-
-        return introduce(probe)
-
-    return introduction
 
 
 def host_of(worker: str) -> str:

@@ -25,9 +25,11 @@ from pathlib import Path
 from distributed import get_worker
 
 from kinetics.dispatch import TravellingJob
+from kinetics.errors import Fatal
 from kinetics.pace import NoPace
 from kinetics.pool import LocalCrew
 from kinetics.records import Clip, Outcome
+from kinetics.store import Store
 
 TOPIC = "kinetics"
 """Of the events in which workers tell what became of clips."""
@@ -58,14 +60,15 @@ def packages() -> dict[str, str]:
     return {"Python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
 
 
-def introduce(probe: str) -> Mapping[str, object]:
-    """A task: which program this is, and what the probe, a file of the parent's, is like from here.
+def introduce(url: str, probe: str) -> Mapping[str, object]:
+    """A task: which program this is, and what the probe holds, a file of the parent's in a folder or at a URL.
 
     Of plain types only, so that another version of the program can answer, too.
     """
     try:
-        seen = Path(probe).read_text("ascii")
-    except (OSError, ValueError) as error:
+        content = Store(url).read(probe) if url else Path(probe).read_bytes()
+        seen = "(there is nothing)" if content is None else content.decode()
+    except (OSError, ValueError, Fatal) as error:
         seen = f"({error})"
     return {"program": program(), "packages": packages(), "probe": seen}
 

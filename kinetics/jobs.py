@@ -48,8 +48,12 @@ class Download:
         return (__name__, self.engines[0].replace("-", "_"), *(store.modules if store else ()))
 
     def at(self, scratch: Path) -> Download:
-        """The same job on another host, where the workers have this folder to themselves."""
-        return replace(self, shared=scratch)
+        """The same job on another host, where the workers have this folder to themselves.
+
+        What belongs below the root of the layout is shared by all hosts, but not where the clips are at a URL.
+        """
+        layout = replace(self.layout, root=scratch) if self.layout.url else self.layout
+        return replace(self, shared=scratch, layout=layout)
 
     def open(self) -> Callable[[Clip, Callable[[], None]], Outcome]:
         _limit_memory()

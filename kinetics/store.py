@@ -96,6 +96,11 @@ class Store:
                 return None
             return content
 
+    def remove(self, name: str) -> None:
+        """Take a file away."""
+        with self._reached(f"remove {name} from") as (backend, root):
+            backend.rm_file(f"{root}/{name}")
+
     def _bring(self, name: str, write: Callable[[Any, str], object]) -> None:
         with self._reached(f"write {name} in") as (backend, root):
             final = f"{root}/{name}"

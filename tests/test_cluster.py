@@ -21,6 +21,7 @@ from kinetics import cluster as cluster_room
 from kinetics.cluster import run
 from kinetics.dispatch import Event, Notice, TravellingJob, Worker
 from kinetics.errors import Fatal
+from kinetics.layout import Layout
 from kinetics.pace import GaveUp, NoPace
 from kinetics.records import Category, Clip, Outcome
 from tests.bench import PATIENCE_S, ROOT, Bench, children, many_rows, session, wait_until
@@ -276,8 +277,9 @@ def clips(count: int) -> list[Clip]:
 
 
 def outcomes(dask: Cluster, job: TravellingJob, wanted: list[Clip], shared: Path, **more: object) -> list[Event]:
-    options = {"timeout_s": 60.0, "pace": NoPace} | more
-    return [event for event in run(job, wanted, scheduler=dask.address, shared=shared, **options) if event]  # type: ignore[arg-type]
+    layout = Layout(shared, "700")
+    options = {"scheduler": dask.address, "layout": layout, "own": shared, "timeout_s": 60.0, "pace": NoPace} | more
+    return [event for event in run(job, wanted, **options) if event]  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +311,7 @@ def test_a_worker_that_does_not_see_the_folder_is_refused(
 ) -> None:
     """As if each host had a disk of its own under that name."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(Fatal, match="does not see /proc/self/cwd as this machine does"):
+    with pytest.raises(Fatal, match="does not reach /proc/self/cwd/Kinetics700 as this machine does"):
         outcomes(dask, Deadly(), clips(3), Path("/proc/self/cwd"))
 
 

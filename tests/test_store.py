@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,14 +18,15 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from s3fs import S3FileSystem
 
-from kinetics import mirror
+from kinetics import copies
+from kinetics.copies import Copies, merged, readable
 from kinetics.errors import Fatal
 from kinetics.jobs import Download
 from kinetics.layout import Layout, own_folder
-from kinetics.mirror import Mirror, merged
 from kinetics.options import parse
 from kinetics.store import Store, open_store
-from tests.bench import ROOT, Bench, Run, frames, many_rows, wait_until
+from tests.bench import PATIENCE_S, ROOT, Bench, Run, frames, many_rows, wait_until
+from tests.cluster import HOSTS, cluster
 from tests.s3 import S3, strangers_refused
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, Row, Scenario
@@ -227,10 +229,10 @@ class TestTables:
     def test_they_are_put_before_the_first_event_now_and_then_and_in_the_end(
         self, layout: Layout, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(mirror, "EVERY_S", 0.0)
-        monkeypatch.setattr(mirror, "SHARE", 0)
+        monkeypatch.setattr(copies, "EVERY_S", 0.0)
+        monkeypatch.setattr(copies, "SHARE", 0)
         seen, table = [], layout.stats("train")
-        with Mirror(layout, ["train"]) as tables:
+        with Copies(layout, ["train"]) as tables:
             table.parent.mkdir()
             table.write_bytes(b"header\n")
 
@@ -249,7 +251,7 @@ class TestTables:
         assert not table.exists()
 
     def test_between_two_times_much_else_is_done(self, layout: Layout) -> None:
-        with Mirror(layout, ["train"]) as tables:
+        with Copies(layout, ["train"]) as tables:
             layout.root.mkdir()
             for number in tables.following(range(3)):
                 layout.stats("train").write_bytes(b"%d\n" % number)
@@ -258,7 +260,7 @@ class TestTables:
     def test_a_table_that_stays_as_it_is_is_not_put_again(self, layout: Layout) -> None:
         Store(layout.url).write("Kinetics700_train_stats.csv", b"a\nb\n")
         before = MemoryFileSystem.store["/data/mine/Kinetics700_train_stats.csv"]
-        with Mirror(layout, ["train"]) as tables:
+        with Copies(layout, ["train"]) as tables:
             assert layout.stats("train").read_bytes() == b"a\nb\n"
             assert [*tables.following(range(3))] == [0, 1, 2]
         assert MemoryFileSystem.store["/data/mine/Kinetics700_train_stats.csv"] is before
@@ -268,22 +270,22 @@ class TestTables:
         store.write("Kinetics700_train_stats.csv", b"a\ntheirs\n")
         layout.root.mkdir()
         layout.stats("train").write_bytes(b"a\nours\nhal")
-        with mirror.readable(layout, ["train"]) as copies:
-            assert copies.stats("train").read_bytes() == b"a\ntheirs\nours\n"
+        with readable(layout, ["train"]) as found:
+            assert found.stats("train").read_bytes() == b"a\ntheirs\nours\n"
         assert layout.stats("train").read_bytes() == b"a\nours\nhal", "a run may be at work on it"
-        with Mirror(layout, ["train"]):
+        with Copies(layout, ["train"]):
             pass
         assert self.there(layout) == b"a\ntheirs\nours\n"
         MemoryFileSystem().rm_file("data/mine/Kinetics700_train_stats.csv")
-        with Mirror(layout, ["train"]):
+        with Copies(layout, ["train"]):
             assert not layout.stats("train").exists()
 
     def test_what_is_read_are_the_tables_of_every_shard(self, layout: Layout) -> None:
         others = ("Kinetics700_validate_stats.csv", "Kinetics700-2020_train_stats.csv", "Kinetics700_train_notes.txt")
         for name in ("Kinetics700_train_shard02of16_stats.csv", *others):
             Store(layout.url).write(name, b"a\n")
-        with mirror.readable(replace(layout, shard="01of16"), ["train"]) as copies:
-            assert [path.name for path in copies.root.iterdir()] == ["Kinetics700_train_shard02of16_stats.csv"]
+        with readable(replace(layout, shard="01of16"), ["train"]) as found:
+            assert [path.name for path in found.root.iterdir()] == ["Kinetics700_train_shard02of16_stats.csv"]
 
     def test_a_run_that_ends_for_a_reason_says_that_one_and_keeps_what_cannot_be_put(
         self, layout: Layout, monkeypatch: pytest.MonkeyPatch
@@ -293,11 +295,11 @@ class TestTables:
 
         monkeypatch.setattr(MemoryFileSystem, "put_file", refuse)
         layout.root.mkdir()
-        with pytest.raises(KeyboardInterrupt), Mirror(layout, ["train"]):
+        with pytest.raises(KeyboardInterrupt), Copies(layout, ["train"]):
             layout.stats("train").write_bytes(b"a\n")
             raise KeyboardInterrupt
         assert layout.stats("train").read_bytes() == b"a\n"
-        with pytest.raises(Fatal, match="no room"), Mirror(layout, ["train"]):
+        with pytest.raises(Fatal, match="no room"), Copies(layout, ["train"]):
             pass
         assert layout.stats("train").read_bytes() == b"a\n"
 
@@ -317,9 +319,9 @@ class TestTables:
 
     def test_in_a_folder_they_are_written_where_they_stay(self, tmp_path: Path) -> None:
         layout = Layout(tmp_path, "700")
-        with Mirror(layout, ["train"]) as tables, mirror.readable(layout, ["train"]) as copies:
+        with Copies(layout, ["train"]) as tables, readable(layout, ["train"]) as found:
             layout.stats("train").write_bytes(b"a\n")
-            assert copies is layout
+            assert found is layout
             assert [*tables.following(range(2))] == [0, 1]
         assert layout.stats("train").read_bytes() == b"a\n"
 
@@ -369,6 +371,42 @@ class TestRun:
         backend = S3FileSystem()
         backend.invalidate_cache()
         backend.get(url.removeprefix("s3://") + "/", str(bench.folder), recursive=True)
+
+    def test_workers_of_a_cluster_put_their_clips_there(
+        self, bench: Bench, bucket: str, machine: Callable[[str], dict[str, str]], tmp_path: Path
+    ) -> None:
+        scratch = {"TMPDIR": str(tmp_path)}
+        with LoopbackYouTube(bench.world) as youtube:
+            parent, worker = (youtube.env | machine(name) | scratch for name in ("parent", "worker"))
+            with cluster(tmp_path / "dask", worker, worker) as dask:
+                first, again = (
+                    subprocess.run(
+                        bench.command("-o", bucket, "--scheduler", dask.address),
+                        env=parent,
+                        capture_output=True,
+                        text=True,
+                        timeout=PATIENCE_S,
+                        check=False,
+                    )
+                    for _ in range(2)
+                )
+        assert (first.returncode, again.returncode) == (0, 0), first.stderr
+        assert "8 on disk; nothing to do" in again.stdout
+        self.copied(bucket, bench)
+        bench.assert_complete()
+        assert {row["host"] for row in bench.attempts()} == set(HOSTS)
+        assert not [*tmp_path.rglob("*.part"), *tmp_path.glob("kinetics-*"), *bench.folder.rglob("probe-*")]
+
+    def test_a_worker_without_credentials_is_refused(
+        self, bench: Bench, bucket: str, machine: Callable[[str], dict[str, str]], tmp_path: Path
+    ) -> None:
+        with LoopbackYouTube(bench.world) as youtube:
+            stranger = youtube.env | machine("stranger") | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+            with cluster(tmp_path / "dask", stranger) as dask:
+                run = bench.run("-o", bucket, "--scheduler", dask.address, env=machine("parent"))
+        assert run.code == 2
+        assert re.search(rf"error: The Dask worker .* does not reach {bucket}/Kinetics700 as", run.err), run.err
+        assert not run.kinds()["player"]
 
     def test_the_clips_and_tables_of_one_machine_are_there_for_another(
         self, bench: Bench, bucket: str, machine: Callable[[str], dict[str, str]]

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
     *("records", "errors", "store", "layout", "annotations", "choose", "engines", "remote", "mp4", "container"),
     *("section", "pictures", "avc", "smart", "media", "jobs", "header", "check", "convert", "tasks", "pace"),
-    *("dispatch", "pool", "dask_worker", "cluster", "ledger", "mirror", "attempts", "plan", "reuse", "journal"),
+    *("dispatch", "pool", "dask_worker", "cluster", "ledger", "copies", "attempts", "plan", "reuse", "journal"),
     *("inventory", "export", "compare", "estimate", "amounts", "timeline", "report", "tables", "thumbnails", "plots"),
     *("page", "options"),
 )
@@ -43,10 +43,10 @@ MAY_USE = {
     "pace": {"records"},
     "dispatch": {"records", "pace"},
     "pool": {"records", "errors", "pace", "dispatch"},
-    "dask_worker": {"records", "pace", "dispatch", "pool"},
+    "dask_worker": {"records", "errors", "store", "pace", "dispatch", "pool"},
     "cluster": {"records", "errors", "layout", "pace", "dispatch", "dask_worker"},
     "ledger": {"records", "errors", "layout"},
-    "mirror": {"records", "errors", "store", "layout"},
+    "copies": {"records", "errors", "store", "layout"},
     "attempts": {"records", "errors", "layout", "ledger"},
     "plan": {"records", "layout", "annotations", "ledger"},
     "reuse": {"records", "errors", "layout", "annotations", "header", "plan"},

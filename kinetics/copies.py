@@ -44,7 +44,7 @@ def readable(layout: Layout, subsets: Sequence[Subset]) -> Iterator[Layout]:
         yield replace(layout, root=Path(folder))
 
 
-class Mirror:
+class Copies:
     """The tables of a run. Open it with `with`, holding the subsets' locks, around whatever writes them.
 
     Does nothing where they are in a folder. Raises Fatal where they cannot be had, or cannot be put.
