@@ -103,10 +103,7 @@ class _Probe:
             self.path.unlink(missing_ok=True)
 
     def introduction(self) -> Callable[[], Mapping[str, Any]]:
-        """A task for workers of which nothing is known yet.
-
-        As a function's function it is sent whole: a task of a module that it does not have would end a Dask worker.
-        """
+        """A task for workers of which nothing is known yet, and which a task from an unknown module would end."""
         url, probe = self.layout.url, self.layout.name(self.path) if self.layout.url else str(self.path)
 
         def introduction() -> Mapping[str, Any]:
@@ -238,6 +235,7 @@ class _Cluster:
     ) -> None:
         self._scheduler = scheduler
         self._order = order
+        self._task = _task(order)
         self._probe = probe
         self._pace = pace
         self._most = most
@@ -298,7 +296,8 @@ class _Cluster:
         if self._opening and there and (not self._meetings or now > self._meet_by):
             self._opening = False
             at_once = sum(host.pace.workers for host in self.places)
-            yield Notice(f"Dask: {at_once:,} clips at once, on {len(self.places):,} hosts")
+            hosts = "1 host" if len(self.places) == 1 else f"{len(self.places):,} hosts"
+            yield Notice(f"Dask: {at_once:,} clips at once, on {hosts}")
         yield from self._lonely(now)
 
     def _there(self) -> Mapping[str, int]:
@@ -433,7 +432,7 @@ class _Cluster:
             raise ConnectionError
         number = next(self._numbers)
         key = f"{self._order.run}-{number}"
-        future = self._line.submit(worker, key, dask_worker.attempt, self._order, host_of(worker), number, clip)
+        future = self._line.submit(worker, key, self._task, host_of(worker), number, pickle.dumps(clip))
         errand = _Errand(host, worker, clip, future, now)
         self._errands[number] = host.errands[number] = errand
         future.add_done_callback(lambda _: self._inbox.put(partial(self._ended, number)))
@@ -463,6 +462,7 @@ class _Cluster:
             yield from self._lost(number)
         else:
             self._workers[errand.worker] = None
+            errand.host.threads.pop(errand.worker, None)
             yield Notice(f"warning: the Dask worker {errand.worker} is left out: {type(error).__name__}: {error}")
             yield Returned(errand.host, self._done_with(number).clip, errand.sent)
 
@@ -470,6 +470,21 @@ class _Cluster:
         errand = self._errands.pop(number)
         del errand.host.errands[number]
         return errand
+
+
+def _task(order: Order) -> Callable[[str, int, bytes], None]:
+    """What workers are to do, in a form in which the scheduler, which looks at it, need not have this program.
+
+    As a function's function it is sent whole, and what is pickled is nothing but bytes to it.
+    """
+    pickled = pickle.dumps(order)
+
+    def task(host: str, number: int, clip: bytes) -> None:
+        from kinetics.dask_worker import attempt  # noqa: PLC0415 - there, not here
+
+        attempt(pickle.loads(pickled), host, number, pickle.loads(clip))
+
+    return task
 
 
 def host_of(worker: str) -> str:

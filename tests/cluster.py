@@ -39,9 +39,10 @@ class Cluster:
         return (self.folder / "dask.log").read_text()
 
     def start_scheduler(self, port: int = 0) -> None:
+        """Start one that knows nothing of the program, as is usual where a cluster is there for many."""
         self.scheduler_file.unlink(missing_ok=True)
         options = ("--host", "127.0.0.1", "--port", str(port), "--scheduler-file", str(self.scheduler_file))
-        self.scheduler = self._start("dask_scheduler", *options, "--no-dashboard")
+        self.scheduler = self._start("dask_scheduler", *options, "--no-dashboard", env={"PYTHONPATH": ""})
         wait_until(self.scheduler_file.exists, "a scheduler")
 
     def start_worker(
