@@ -73,8 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, 1, 2 or 130 (argparse exits with 2 by itself on bad usage)."""
     args = parse(argv)
     use_proxy(args.proxy)
+    stop = _Stop()
     try:
-        _stop_on_signals()
+        stop.listen()
         if args.url:
             open_store(args.url)
         chosen = next((do for name, do in INSTEAD.items() if getattr(args, name)), download)
@@ -86,7 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         place, what = error.filename or args.output, error.strerror or error
         print(f"error: {place}: {what}. Mend that, and run the command again", file=sys.stderr)
         return FATAL
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ImportError) as error:
+        if isinstance(error, ImportError) and not stop.asked:
+            raise  # compiled code that is just being imported makes one of an interrupt
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
 
@@ -435,17 +438,24 @@ def _patience(args: argparse.Namespace) -> float:
     return usual_s + ((args.workers or WORKERS) * most_bytes / args.limit_rate if args.limit_rate else 0.0)
 
 
-def _stop_on_signals() -> None:
-    """Let Ctrl-C, a closed terminal and `kill` all end the run in the same orderly way, once."""
+class _Stop:
+    """Lets Ctrl-C, a closed terminal and `kill` all end the run in the same orderly way, once."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def listen(self) -> None:
+        for each in self.SIGNALS:
+            if signal.getsignal(each) is not signal.SIG_IGN:  # as nohup leaves it
+                signal.signal(each, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        for each in self.SIGNALS:
             signal.signal(each, signal.SIG_IGN)
+        self.asked = True
         raise KeyboardInterrupt
-
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(each) is not signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(each, stop)
 
 
 def _with_cookies(engines: tuple[str, ...], cookies: Path | None) -> tuple[str, ...]:
@@ -496,7 +506,8 @@ def _lock(stack: ExitStack, layout: Layout, subsets: Sequence[Subset]) -> None:
     """Keep a second run off these subsets, and clear away what a killed one left."""
     for subset in subsets:
         _lock_file(stack, layout, subset, "lock")
-        _lock_among_parts(stack, layout, subset)
+        if layout.shard:
+            _share(stack, layout.undivided, subset)
         layout.discard_partial(subset)
         stack.callback(layout.discard_partial, subset)
 
@@ -512,18 +523,17 @@ def _lock_file(stack: ExitStack, layout: Layout, subset: Subset, name: str) -> N
         raise cannot_write(error, layout.folder) from error
 
 
-def _lock_among_parts(stack: ExitStack, layout: Layout, subset: Subset) -> None:
-    """Let runs on parts of a subset share it, and keep them apart from one on all of it, which has it alone.
+def _share(stack: ExitStack, layout: Layout, subset: Subset) -> None:
+    """Let runs on parts of a subset share its lock, and keep them apart from one on all of it, which has it alone.
 
     Not where the file system knows no such locks: there both could fetch the same clips, and no worse.
     """
-    kind = fcntl.LOCK_SH if layout.shard else fcntl.LOCK_EX
     try:
-        file = os.open(layout.undivided.mark(subset, "parts.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(layout.mark(subset, "lock"), os.O_RDWR | os.O_CREAT, 0o666)
         stack.callback(os.close, file)
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise _busy(layout.undivided, subset) from None
+        raise _busy(layout, subset) from None
     except OSError as error:
         if error.errno != errno.ENOSYS:
             raise cannot_write(error, layout.folder) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -117,7 +118,7 @@ class Timeline:
 
 
 def timeline(attempts: pd.DataFrame) -> Timeline:
-    """Of attempts with the columns ended (seconds since 1970), spent_s, status, category and bytes_received."""
+    """Of attempts with the columns ended (seconds since 1970), spent_s, status, category, host and bytes_received."""
     attempts = attempts.sort_values("ended", kind="stable")
     answers = attempts[attempts["status"] != "postponed"]
     begin_s, end_s = (attempts["ended"] - attempts["spent_s"]).min(), attempts["ended"].max()
@@ -162,6 +163,12 @@ def _pauses(ended: NDArray[np.float64], refused: pd.DataFrame) -> tuple[Pause, .
 
 
 def _sessions(answers: pd.DataFrame, refused: pd.DataFrame) -> tuple[Session, ...]:
+    """Those of each host, since each is refused for itself."""
+    found = [_sessions_of(its, refused[refused["host"] == host]) for host, its in answers.groupby("host")]
+    return tuple(sorted(itertools.chain.from_iterable(found), key=lambda session: session.begin))
+
+
+def _sessions_of(answers: pd.DataFrame, refused: pd.DataFrame) -> tuple[Session, ...]:
     """An answer belongs to the session in which its attempt began: several are under way when the door closes."""
     throttles = refused["ended"][refused["category"] == Category.THROTTLED].to_numpy()
     began = answers["ended"] - answers["spent_s"]

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ import pytest
 from kinetics.layout import Layout, whole_or_absent
 from kinetics.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
 from kinetics.records import Category, Clip, Outcome
-from tests.bench import Bench, children, frames, kill, many_rows, session, wait_until, workers
+from tests.bench import ROOT, Bench, children, frames, kill, many_rows, session, wait_until, workers
 from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, PlayerFault, Row, Scenario, Throttle
@@ -279,6 +280,24 @@ class TestStops:
                     out, _ = process.communicate(timeout=60)
                 assert process.returncode in (0, 130), (delay, out)
                 assert "Traceback" not in out, (delay, out)
+
+    @pytest.mark.parametrize(("sent", "code"), [("os.kill(os.getpid(), signal.SIGINT)", 130), ("pass", 1)])
+    def test_ctrl_c_that_compiled_code_makes_an_import_error_of_is_one_all_the_same(self, sent: str, code: int) -> None:
+        script = f"""
+import os, signal, sys, download
+
+def importing(args):
+    try:
+        {sent}
+    finally:
+        raise ImportError("numpy._core.multiarray failed to import")
+
+download.download = importing
+sys.exit(download.main([]))
+"""
+        ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert ran.returncode == code
+        assert ("Traceback" in ran.stderr) == (code == 1)
 
     @pytest.mark.parametrize("trouble", ["throttle", "outage"])
     def test_a_signal_while_everybody_waits_is_answered_too(self, make_bench: MakeBench, trouble: str) -> None:

@@ -133,7 +133,7 @@ def test_where_the_file_system_knows_no_such_locks_each_run_has_its_own_lock_and
     layout.mark("train", "lock").parent.mkdir(parents=True)
     with ExitStack() as stack:
         code = errno.ENOSYS
-        download._lock_among_parts(stack, layout, "train")
+        download._share(stack, layout.undivided, "train")
         code = errno.EIO
         with pytest.raises(Fatal, match="Input/output error"):
-            download._lock_among_parts(stack, layout, "train")
+            download._share(stack, layout.undivided, "train")
