@@ -360,8 +360,8 @@ class _Cluster:
             card = introduction.result(timeout=CALL_S)
         except OSError as error:
             return f"does not answer ({error}).", ""
-        if card["program"] != dask_worker.program():
-            return "runs another version of this program: let all machines have the same.", ""
+        if card["program"] != dask_worker.PROGRAM:
+            return "runs another version of this program: let all machines have the same, and start it anew.", ""
         if card["probe"] != self._probe.content:
             layout = self._probe.layout
             place = layout.said(layout.folder)
@@ -454,17 +454,25 @@ class _Cluster:
         if errand is None:
             return
         error = errand.future.exception(timeout=CALL_S) if errand.future.status == "error" else None
-        if isinstance(error, Fatal):
-            self._broken = str(error)
-        elif error is None or isinstance(error, KilledWorker):
+        if error is None or isinstance(error, KilledWorker):
             if errand.future.status in GONE:
                 self._hang_up()  # the scheduler is another one, which knows nothing of this run
             yield from self._lost(number)
         else:
-            self._workers[errand.worker] = None
-            errand.host.threads.pop(errand.worker, None)
-            yield Notice(f"warning: the Dask worker {errand.worker} is left out: {type(error).__name__}: {error}")
             yield Returned(errand.host, self._done_with(number).clip, errand.sent)
+            yield from self._leave_out(errand, error)
+
+    def _leave_out(self, errand: _Errand, error: BaseException) -> Iterator[Said]:
+        """What one worker cannot do, such as write to its disk, others perhaps can; if none can, the run ends."""
+        if not self._workers.get(errand.worker):
+            return  # it is already
+        reason = str(error) if isinstance(error, Fatal) else f"{type(error).__name__}: {error}"
+        self._workers[errand.worker] = None
+        errand.host.threads.pop(errand.worker, None)
+        if not any(self._workers.values()) and not self._meetings:
+            self._broken = reason
+        else:
+            yield Notice(f"warning: the Dask worker {errand.worker} is left out: {reason}")
 
     def _done_with(self, number: int) -> _Errand:
         errand = self._errands.pop(number)

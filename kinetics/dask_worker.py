@@ -47,12 +47,15 @@ class Order:
     timeout_s: float
 
 
-def program() -> str:
-    """A digest of this program's text, by which two machines can tell whether they have the same."""
+def _digest() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+PROGRAM = _digest()
+"""Of this program's text as it was when this process imported it, which a worker may have done long ago."""
 
 
 def packages() -> dict[str, str]:
@@ -70,7 +73,7 @@ def introduce(url: str, probe: str) -> Mapping[str, object]:
         seen = "(there is nothing)" if content is None else content.decode()
     except (OSError, ValueError, Fatal) as error:
         seen = f"({error})"
-    return {"program": program(), "packages": packages(), "probe": seen}
+    return {"program": PROGRAM, "packages": packages(), "probe": seen}
 
 
 def attempt(order: Order, host: str, number: int, clip: Clip) -> None:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -244,15 +244,16 @@ def test_without_dask_the_error_names_the_command(make_bench: MakeBench, tmp_pat
 
 @dataclass(frozen=True)
 class Deadly:
-    """A job in which one clip kills the Dask worker that holds it, and another is the machine's own fault."""
+    """A job in which one clip kills the Dask worker that holds it; hosts with some names cannot do anything."""
 
     modules = (__name__,)
     deadly: str = ""
-    fatal: str = ""
+    sick: tuple[str, ...] = ()
+    host: str = ""
 
     def at(self, scratch: Path) -> Deadly:
         assert scratch.is_dir()
-        return self
+        return replace(self, host=scratch.name.rpartition("-")[2])
 
     def open(self) -> Worker:
         nanny = os.getppid()  # of this process: the fork server's
@@ -261,7 +262,7 @@ class Deadly:
             answered()
             if clip.youtube_id == self.deadly:
                 kill_dask_worker(nanny)
-            if clip.youtube_id == self.fatal:
+            if self.host in self.sick:
                 raise Fatal("Cannot write here: the disk is full.")
             return Outcome(clip, "done")
 
@@ -301,10 +302,19 @@ def test_a_clip_that_kills_worker_after_worker_is_recorded_in_the_end(dask: Clus
     assert {one.status for clip, one in found.items() if clip != wanted[5]} == {"done"}
 
 
-def test_what_concerns_the_whole_run_on_one_worker_ends_it(dask: Cluster, tmp_path: Path) -> None:
-    wanted = clips(40)
-    with pytest.raises(Fatal, match="the disk is full"):
-        outcomes(dask, Deadly(fatal=wanted[5].youtube_id), wanted, tmp_path)
+def test_a_worker_whose_own_fault_it_is_is_left_out(dask: Cluster, tmp_path: Path) -> None:
+    events = outcomes(dask, Deadly(sick=HOSTS[:1]), clips(40), tmp_path)
+    assert {(event.host, event.status) for event in events if isinstance(event, Outcome)} == {(HOSTS[1], "done")}
+    assert len([event for event in events if isinstance(event, Outcome)]) == 40
+    told = [event.text for event in events if isinstance(event, Notice)]
+    assert any(
+        re.search(rf"worker tcp://{HOSTS[0]}:\d+ is left out: Cannot write here: the disk", text) for text in told
+    )
+
+
+def test_what_no_worker_can_do_ends_the_run(dask: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match=r"^Cannot write here: the disk is full\.$"):
+        outcomes(dask, Deadly(sick=HOSTS), clips(40), tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a name that stands for another folder in each process")
