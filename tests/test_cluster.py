@@ -107,6 +107,7 @@ def test_workers_that_die_and_workers_that_come_later_lose_nothing(make_bench: M
         kill_all(dask.workers[0])
         with LoopbackYouTube(bench.world) as late:
             dask.start_worker("127.0.0.4", env=late.env)
+            dask.start_worker("127.0.0.5", env=late.env | {"PYTHONPATH": ""})
             output, _ = process.communicate(timeout=PATIENCE_S)
             assert late.requests
     assert process.returncode == 0, output
@@ -115,6 +116,23 @@ def test_workers_that_die_and_workers_that_come_later_lose_nothing(make_bench: M
     assert {row["host"] for row in bench.attempts()} >= {HOSTS[1], "127.0.0.4"}
     assert f"the Dask worker tcp://{HOSTS[0]}" in output
     assert "go out again" in output
+    assert re.search(r"the Dask worker tcp://127\.0\.0\.5:\d+ is left out: it cannot run this program", output)
+
+
+def test_what_is_done_with_clips_that_are_here_is_done_there_too(make_bench: MakeBench, tmp_path: Path) -> None:
+    bench = make_bench(many_rows(6))
+    assert bench.run(*COPY).code == 0
+    bench.path(bench.rows[3]).write_bytes(b"no clip")
+    with LoopbackYouTube(bench.world) as youtube, cluster(tmp_path / "dask", youtube.env) as dask:
+        frames, verify = (
+            ended(bench, youtube.env, "--scheduler", dask.address, *action)
+            for action in (("--frames", "1"), ("--verify",))
+        )
+        assert not youtube.requests
+    assert (frames.returncode, verify.returncode) == (1, 1)
+    assert len({path.parent for path in bench.folder.glob("Kinetics700_frames/val/*/*/img_*.jpg")}) == 5
+    assert "5 of 6 clips are as they should be" in verify.stdout
+    assert (bench.partial / "rejected" / bench.path(bench.rows[3]).relative_to(bench.folder / "Kinetics700")).exists()
 
 
 def test_a_scheduler_that_is_restarted_costs_nothing(make_bench: MakeBench) -> None:
@@ -244,10 +262,11 @@ def test_without_dask_the_error_names_the_command(make_bench: MakeBench, tmp_pat
 
 @dataclass(frozen=True)
 class Deadly:
-    """A job in which one clip kills the Dask worker that holds it; hosts with some names cannot do anything."""
+    """A job in which one clip kills the Dask worker that holds it, and one never ends; some hosts can do nothing."""
 
     modules = (__name__,)
     deadly: str = ""
+    stuck: str = ""
     sick: tuple[str, ...] = ()
     host: str = ""
 
@@ -262,6 +281,8 @@ class Deadly:
             answered()
             if clip.youtube_id == self.deadly:
                 kill_dask_worker(nanny)
+            if clip.youtube_id == self.stuck:
+                time.sleep(60.0)
             if self.host in self.sick:
                 raise Fatal("Cannot write here: the disk is full.")
             return Outcome(clip, "done")
@@ -300,6 +321,14 @@ def test_a_clip_that_kills_worker_after_worker_is_recorded_in_the_end(dask: Clus
     assert found[wanted[5]].category is Category.LOST_WORKER
     assert "4 Dask workers in a row" in found[wanted[5]].reason
     assert {one.status for clip, one in found.items() if clip != wanted[5]} == {"done"}
+
+
+def test_a_clip_that_takes_too_long_is_stopped_and_costs_no_other(dask: Cluster, tmp_path: Path) -> None:
+    wanted = clips(12)
+    events = outcomes(dask, Deadly(stuck=wanted[5].youtube_id), wanted, tmp_path, timeout_s=2.0)
+    found = {event.clip: event for event in events if isinstance(event, Outcome)}
+    assert (found[wanted[5]].category, found[wanted[5]].host in HOSTS) == (Category.TIMEOUT, True)
+    assert Counter(one.status for one in found.values()) == {"done": 11, "failed": 1}
 
 
 def test_a_worker_whose_own_fault_it_is_is_left_out(dask: Cluster, tmp_path: Path) -> None:
