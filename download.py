@@ -134,7 +134,7 @@ def download(args: argparse.Namespace) -> int:
                     elif isinstance(event, Pause | Spread):
                         progress.say(_explained(event))
                     elif isinstance(event, Notice):
-                        progress.say(event.text)
+                        progress.say(one_line(event.text))
                     elif isinstance(event, GaveUp):
                         gave_up = event
                     else:
@@ -410,7 +410,7 @@ def _local_run(args: argparse.Namespace) -> Callable[[TravellingJob, Iterable[Cl
                 if isinstance(event, GaveUp):
                     raise Fatal(_why_stopped(event))
                 if isinstance(event, Notice):
-                    tqdm.write(event.text, file=sys.stderr)
+                    tqdm.write(one_line(event.text), file=sys.stderr)
                 yield event
 
     return attended

@@ -140,7 +140,8 @@ def dispatch(crew: Crew, clips: Iterable[Clip]) -> Generator[Event, None, None]:
                         for event in _taken_in(report, queue, last=not queue and not crew.out):
                             if isinstance(event, GaveUp):
                                 left_out[report.place] = event
-                                yield Notice(f"{report.place.name} gets no more clips: {event.reason}")
+                                if len(crew.places) > 1:
+                                    yield Notice(f"{report.place.name} gets no more clips: {event.reason}")
                             else:
                                 yield event
                     case Returned(place, clip, sent):

@@ -1,0 +1,179 @@
+"""Several places, one queue: each at its own pace, and what one cannot do the others do."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from types import SimpleNamespace
+
+import pytest
+
+from kinetics import dispatch as room
+from kinetics.dispatch import Event, Notice, Report, Returned, dispatch
+from kinetics.pace import ENGINE_ERRORS, GaveUp, Pace, Pause, Suspects
+from kinetics.records import Category, Clip, Outcome
+
+Answer = Callable[[Clip], Outcome | None]
+"""What a place makes of a clip; None: nobody will ever tell."""
+
+
+@dataclass(eq=False)
+class House:
+    """A place that does one clip after another, each in so many seconds."""
+
+    name: str
+    town: Town
+    answer: Answer
+    takes_s: Iterator[float]
+    pace: Pace
+    given: list[Clip] = field(default_factory=list)
+    out: int = 0
+
+    @property
+    def asking(self) -> int:
+        return self.out
+
+    def ready(self) -> bool:
+        return self.out == 0
+
+    def give(self, clip: Clip, now: float) -> bool:
+        self.given.append(clip)
+        self.out += 1
+        outcome = self.answer(clip)
+        report = Report(self, outcome, now, answered=False) if outcome else Returned(self, clip, now)
+        self.town.due.append(Due(now + next(self.takes_s), self, report))
+        return True
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is to be heard of a house at some time."""
+
+    time: float
+    house: House
+    report: Report | Returned
+
+
+class Town:
+    """A crew whose places are houses, by a clock that moves on when somebody listens."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.places: list[House] = []
+        self.due: list[Due] = []
+        self.suspects = Suspects()
+
+    def house(self, name: str, answer: Answer, takes_s: Iterable[float] = (1.0,)) -> House:
+        self.places.append(House(name, self, answer, cycle(takes_s), Pace(1, suspects=self.suspects)))
+        return self.places[-1]
+
+    @property
+    def out(self) -> int:
+        return len(self.due)
+
+    def reports(self, patience: float) -> Sequence[Report | Returned]:
+        self.now += patience
+        ended = [one for one in self.due if one.time <= self.now]
+        self.due = [one for one in self.due if one.time > self.now]
+        for one in ended:
+            one.house.out -= 1
+        return [one.report for one in ended]
+
+    def close(self) -> None:
+        self.due.clear()
+
+
+@pytest.fixture
+def town(monkeypatch: pytest.MonkeyPatch) -> Town:
+    town = Town()
+    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: town.now))
+    return town
+
+
+def clips(count: int) -> list[Clip]:
+    return [Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "train") for number in range(count)]
+
+
+def run(town: Town, wanted: Sequence[Clip]) -> list[Event]:
+    return [event for event in dispatch(town, wanted) if event]
+
+
+def outcomes(events: Sequence[Event]) -> Counter[tuple[str, str]]:
+    return Counter((event.host, event.status) for event in events if isinstance(event, Outcome))
+
+
+def done(host: str) -> Answer:
+    return lambda clip: Outcome(clip, "done", host=host)
+
+
+def refused(host: str) -> Answer:
+    return lambda clip: Outcome(clip, "postponed", Category.THROTTLED, "too many", host=host)
+
+
+def broken(host: str) -> Answer:
+    return lambda clip: Outcome(clip, "failed", Category.ENGINE_ERROR, "what is this?", host=host)
+
+
+def test_a_place_that_is_refused_pauses_alone_and_another_gets_its_clips(town: Town) -> None:
+    town.house("a", refused("a"))
+    town.house("b", done("b"), takes_s=[10.0])
+    events = run(town, clips(40))
+    assert outcomes(events)["b", "done"] == 40
+    assert outcomes(events)["a", "postponed"] == 3
+    assert Counter(event.place for event in events if isinstance(event, Pause)) == {"a": 3}
+
+
+def test_what_was_refused_is_left_to_a_place_that_gets_answers(town: Town) -> None:
+    """One that does not would learn nothing of itself by it, and the clip would take the blame."""
+    refusing = town.house("a", refused("a"))
+    town.house("b", done("b"), takes_s=[4.0, 4.0, 4.0, 4.0, 500.0])
+    wanted = clips(6)
+    events = run(town, wanted)
+    assert refusing.given == [wanted[0], wanted[4]], "one after the first pause, and no more once none is new"
+    assert {status for _, status in outcomes(events)} == {"done", "postponed"}
+
+
+def test_a_clip_that_is_refused_wherever_it_goes_is_soon_known_for_it(town: Town) -> None:
+    odd = clips(40)[7]
+
+    def but_for_the_odd_one(name: str) -> Answer:
+        return lambda clip: (refused if clip == odd else done)(name)(clip)
+
+    for name in "abcd":
+        town.house(name, but_for_the_odd_one(name))
+    events = run(town, clips(40))
+    assert sum(isinstance(event, Pause) for event in events) == 2
+    assert [event.status for event in events if isinstance(event, Outcome) and event.clip == odd] == [
+        "postponed",
+        "postponed",
+        "failed",
+    ]
+
+
+def test_a_place_whose_engines_understand_nothing_is_left_out_and_the_others_go_on(town: Town) -> None:
+    town.house("a", broken("a"))
+    town.house("b", done("b"))
+    events = run(town, clips(100))
+    assert outcomes(events) == {("a", "failed"): ENGINE_ERRORS, ("b", "done"): 100 - ENGINE_ERRORS}
+    assert [event.text for event in events if isinstance(event, Notice)] == ["a gets no more clips: what is this?"]
+
+
+def test_when_all_places_are_left_out_the_run_ends(town: Town) -> None:
+    for name in "ab":
+        town.house(name, broken(name))
+    *_, last = events = run(town, clips(100))
+    assert isinstance(last, GaveUp)
+    assert outcomes(events).total() == 2 * ENGINE_ERRORS
+
+
+def test_a_clip_of_which_nobody_will_tell_goes_out_again_also_if_all_waited_for_it(town: Town) -> None:
+    script: deque[Answer] = deque([refused("a"), lambda clip: None])  # the second one asks after the pause
+
+    def as_in_the_script(clip: Clip) -> Outcome | None:
+        return (script.popleft() if script else done("a"))(clip)
+
+    town.house("a", as_in_the_script)
+    events = run(town, clips(5))
+    assert outcomes(events) == {("a", "postponed"): 1, ("a", "done"): 5}
