@@ -30,7 +30,7 @@ from distributed.scheduler import KilledWorker
 
 from kinetics import dask_worker
 from kinetics.dask_worker import TOPIC, Order
-from kinetics.dispatch import Event, Notice, Report, Returned, TravellingJob, dispatch
+from kinetics.dispatch import Event, Notice, Report, Returned, Said, TravellingJob, dispatch
 from kinetics.errors import Fatal
 from kinetics.layout import Layout, write_whole
 from kinetics.pace import GaveUp, NoPace, Pace
@@ -45,12 +45,11 @@ MEET_S = 60.0
 LONELY_S = 120.0
 """So long a run waits for a scheduler that is gone, or for any worker."""
 CLOSE_S = 10.0
+REMEDY = "have it there, in the same folder as here or in one that PYTHONPATH names, and install its requirements.txt"
 ALLOWED_LOSSES = 3
 """Of workers, by one clip: as many as Dask allows, which counts only those that it starts again in the same place."""
 GONE = ("cancelled", "lost")
 """A future of which the scheduler knows nothing."""
-
-Said = Report | Returned | Notice | GaveUp
 
 
 def run(
@@ -103,10 +102,16 @@ class _Probe:
             self.path.unlink(missing_ok=True)
 
     def introduction(self) -> Callable[[], Mapping[str, Any]]:
-        """A task for workers of which nothing is known yet, and which a task from an unknown module would end."""
+        """A task for workers of which nothing is known yet, and which a task from an unknown module would end.
+
+        They look for the program where it is here, too: often it is in a folder that all of them see.
+        """
         url, probe = self.layout.url, self.layout.name(self.path) if self.layout.url else str(self.path)
+        program = str(Path(__file__).resolve().parent.parent)
 
         def introduction() -> Mapping[str, Any]:
+            if program not in sys.path:
+                sys.path.append(program)
             from kinetics.dask_worker import introduce  # noqa: PLC0415 - there, not here
 
             return introduce(url, probe)
@@ -355,7 +360,7 @@ class _Cluster:
         """Why a worker cannot be used, and what else is to be said of it."""
         if introduction.status == "error":
             error = introduction.exception(timeout=CALL_S)
-            return f"cannot run this program ({error}): start it in the program's folder, with PYTHONPATH=.", ""
+            return f"cannot run this program ({error}): {REMEDY}.", ""
         try:
             card = introduction.result(timeout=CALL_S)
         except OSError as error:
@@ -366,9 +371,10 @@ class _Cluster:
             layout = self._probe.layout
             place = layout.said(layout.folder)
             return f"does not reach {place} as this machine does: let it be one place for all {card['probe']}.", ""
-        ours = dask_worker.packages()
-        other = [f"{name} {card['packages'][name]} (here {ours[name]})" for name in ours]
-        other = [text for name, text in zip(ours, other, strict=True) if card["packages"][name] != ours[name]]
+        ours, theirs = dask_worker.packages(), card["packages"]
+        if missing := [name for name in ours if name not in theirs]:
+            return f"lacks {', '.join(missing)}: pip install -r requirements.txt there.", ""
+        other = [f"{name} {theirs[name]} (here {ours[name]})" for name in ours if theirs[name] != ours[name]]
         return "", f"has {', '.join(other)}" if other else ""
 
     def _admit(self, worker: str) -> None:

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -59,8 +59,12 @@ PROGRAM = _digest()
 
 
 def packages() -> dict[str, str]:
-    """The versions of Python and of the packages that matter."""
-    return {"Python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+    """The versions of Python and of the packages that matter, as far as they are here."""
+    found = {"Python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def introduce(url: str, probe: str) -> Mapping[str, object]:
@@ -175,10 +179,3 @@ def _process(order: Order, host: str) -> Iterator[LocalCrew]:
         desk = _desks[order.run]
     with desk.process() as crew:
         yield crew
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"

@@ -95,6 +95,10 @@ class Returned:
     sent: float
 
 
+Said = Report | Returned | Notice | GaveUp
+"""What there is to hear from a crew. A GaveUp ends the run."""
+
+
 class Crew(Protocol):
     """All workers, wherever they are. Raises Fatal where the work cannot go on."""
 
@@ -106,8 +110,8 @@ class Crew(Protocol):
     def out(self) -> int:
         """Clips in hand at all places, past ones too."""
 
-    def reports(self, patience: float) -> Sequence[Report | Returned | Notice | GaveUp]:
-        """Listen for at most `patience` seconds; return what there is to say. A GaveUp ends the run."""
+    def reports(self, patience: float) -> Sequence[Said]:
+        """Listen for at most `patience` seconds; return what there is to say."""
 
     def close(self) -> None:
         """End all work, whatever it is at."""
@@ -135,22 +139,11 @@ def dispatch(crew: Crew, clips: Iterable[Clip]) -> Generator[Event, None, None]:
                 return
             reports = crew.reports(patience)
             for report in reports:
-                match report:
-                    case Report():
-                        for event in _taken_in(report, queue, last=not queue and not crew.out):
-                            if isinstance(event, GaveUp):
-                                left_out[report.place] = event
-                                if len(crew.places) > 1:
-                                    yield Notice(f"{report.place.name} gets no more clips: {event.reason}")
-                            else:
-                                yield event
-                    case Returned(place, clip, sent):
-                        place.pace.returned(sent=sent)
-                        queue.again(clip)
-                    case Notice():
-                        yield report
-                    case GaveUp():
-                        gave_up = gave_up or report
+                for event in _taken_in(report, queue, crew, left_out):
+                    if isinstance(event, GaveUp):
+                        gave_up = gave_up or event
+                    else:
+                        yield event
             if crew.places and left_out.keys() >= {*crew.places}:
                 gave_up = gave_up or left_out[crew.places[0]]
             if not reports:
@@ -158,8 +151,26 @@ def dispatch(crew: Crew, clips: Iterable[Clip]) -> Generator[Event, None, None]:
         yield gave_up
 
 
-def _taken_in(report: Report, queue: _Queue, last: bool) -> Iterator[Event]:
-    """What a report means for the clip, and for the others at its place."""
+def _taken_in(report: Said, queue: _Queue, crew: Crew, left_out: dict[Place, GaveUp]) -> Iterator[Event]:
+    """What follows from a report: for the queue, for the others at its place, and for who listens."""
+    match report:
+        case Report(place):
+            for event in _settled(report, queue, last=not queue and not crew.out):
+                if not isinstance(event, GaveUp):
+                    yield event
+                    continue
+                left_out[place] = event
+                if len(crew.places) > 1:
+                    yield Notice(f"{place.name} gets no more clips: {event.reason}")
+        case Returned(place, clip, sent):
+            place.pace.returned(sent=sent)
+            queue.again(clip)
+        case _:
+            yield report
+
+
+def _settled(report: Report, queue: _Queue, last: bool) -> Iterator[Event]:
+    """What the pace of its place makes of what became of a clip."""
     pace, now = report.place.pace, time.monotonic()
     if report.outcome is None:
         spread = pace.answered(sent=report.sent, now=now)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from kinetics import cluster as cluster_room
+from kinetics import dask_worker
 from kinetics.cluster import run
 from kinetics.dispatch import Event, Notice, TravellingJob, Worker
 from kinetics.errors import Fatal
@@ -75,7 +76,9 @@ def test_a_cluster_gives_the_files_and_tables_that_this_machine_gives(tmp_path: 
     here, there = Bench(tmp_path / "here", rows, odd), Bench(tmp_path / "there", rows, odd)
     local = here.run(*COPY)
     with LoopbackYouTube(there.world) as youtube, cluster(tmp_path / "dask", youtube.env) as dask:
-        dask.start_worker(HOSTS[1], "--no-nanny", env=youtube.env)
+        dask.start_worker(
+            HOSTS[1], "--no-nanny", env=youtube.env | {"PYTHONPATH": ""}
+        )  # it finds the program all the same
         first = ended(there, youtube.env, "--scheduler", dask.address, *COPY)
         asked = len(youtube.requests)
         again = ended(there, youtube.env, "--scheduler", dask.address, *COPY, "--retry", "none")
@@ -101,13 +104,13 @@ def test_a_complete_data_set_needs_no_scheduler(make_bench: MakeBench) -> None:
     assert bench.run("--scheduler", "tcp://127.0.0.1:1", *COPY).code == 0
 
 
-def test_workers_that_die_and_workers_that_come_later_lose_nothing(make_bench: MakeBench) -> None:
+def test_workers_that_die_and_workers_that_come_later_lose_nothing(make_bench: MakeBench, tmp_path: Path) -> None:
     bench = make_bench(many_rows(24))
     with on_cluster(bench) as (dask, process):
         kill_all(dask.workers[0])
         with LoopbackYouTube(bench.world) as late:
             dask.start_worker("127.0.0.4", env=late.env)
-            dask.start_worker("127.0.0.5", env=late.env | {"PYTHONPATH": ""})
+            dask.start_worker("127.0.0.5", env=late.env | without_the_program(tmp_path / "poor"))
             output, _ = process.communicate(timeout=PATIENCE_S)
             assert late.requests
     assert process.returncode == 0, output
@@ -230,13 +233,34 @@ def test_another_program_on_a_worker_is_refused(make_bench: MakeBench, tmp_path:
     assert re.search(rf"error: The Dask worker tcp://{HOSTS[0]}:\d+ runs another version of this program", told.stderr)
 
 
-def test_a_worker_without_the_program_is_refused(make_bench: MakeBench, tmp_path: Path) -> None:
+def without_the_program(folder: Path) -> dict[str, str]:
+    """The environment of a worker that does not have it."""
+    (folder / "kinetics").mkdir(parents=True)
+    (folder / "kinetics" / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'kinetics'\")\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_a_worker_on_which_the_program_does_not_run_is_refused(make_bench: MakeBench, tmp_path: Path) -> None:
     bench = make_bench(many_rows(2))
     with LoopbackYouTube(bench.world) as youtube, cluster(tmp_path / "dask") as dask:
-        dask.start_worker(env=youtube.env | {"PYTHONPATH": ""})
+        dask.start_worker(env=youtube.env | without_the_program(tmp_path / "poor"))
         told = ended(bench, youtube.env, "--scheduler", dask.address)
     assert told.returncode == 2
-    assert re.search(r"error: The Dask worker .* cannot run this program .*PYTHONPATH", told.stderr)
+    assert re.search(
+        r"error: The Dask worker .* cannot run this program \(No module named 'kinetics'\): have", told.stderr
+    )
+
+
+def test_a_worker_that_lacks_a_package_is_refused(
+    dask: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = dask_worker.packages()
+    monkeypatch.setattr(dask_worker, "packages", lambda: ours | {"av": "1.0", "only-here": "2.0"})
+    with pytest.raises(Fatal, match=r"lacks only-here: pip install -r requirements.txt"):
+        outcomes(dask, Deadly(), clips(3), tmp_path)
+    monkeypatch.setattr(dask_worker, "packages", lambda: ours | {"av": "1.0"})
+    told = [event.text for event in outcomes(dask, Deadly(), clips(3), tmp_path) if isinstance(event, Notice)]
+    assert sum(f"has av {ours['av']} (here 1.0)" in text for text in told) == 2
 
 
 def test_no_scheduler_is_one_clear_error(make_bench: MakeBench) -> None:
