@@ -48,7 +48,7 @@ def knocks(run: Run) -> list[int]:
 
 
 class TestOneBan:
-    @pytest.mark.parametrize("kind", ["429", "bot", "later"])
+    @pytest.mark.parametrize("kind", ["429", *(pytest.param(one, marks=pytest.mark.soak) for one in ("bot", "later"))])
     def test_too_many_pauses_everybody_and_no_clip_is_lost_or_called_gone(
         self, make_bench: Callable[..., Bench], kind: Any
     ) -> None:
