@@ -423,7 +423,7 @@ class _Cluster:
 
     def _lonely(self, now: float) -> Iterator[Said]:
         """Wait for workers, but not for ever."""
-        if self._meetings or any(self._workers.values()):
+        if any(self._workers.values()) or (self._opening and self._meetings):
             self._lonely_since = None
         elif self._lonely_since is None:
             self._lonely_since = now

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from distributed import Client
 
 from kinetics import cluster as cluster_room
 from kinetics import dask_worker
@@ -388,6 +389,19 @@ def test_no_worker_is_waited_for_but_not_for_ever(tmp_path: Path, monkeypatch: p
     assert "waiting for one, 2 s at most" in notice.text
     assert isinstance(end, GaveUp)
     assert end.category is Category.LOST_WORKER
+
+
+def test_workers_that_others_keep_busy_are_waited_for_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_room, "MEET_S", 1.0)
+    monkeypatch.setattr(cluster_room, "LONELY_S", 2.0)
+    with cluster(tmp_path / "dask", {}) as dask, Client(dask.address, set_as_default=False) as other:
+        naps = [other.submit(time.sleep, 60.0, pure=False) for _ in range(2)]
+        wait_until(lambda: any(other.processing().values()), "a worker at work for somebody else")
+        *_, end = outcomes(dask, Deadly(), clips(3), tmp_path)
+        other.cancel(naps)
+    assert isinstance(end, GaveUp)
 
 
 def test_one_address_for_all_hosts_is_one_pace(dask: Cluster, tmp_path: Path) -> None:
