@@ -132,7 +132,7 @@ class TestKills:
         finish(bench)
 
     def test_a_worker_killed_while_it_starts_costs_nothing(self, make_bench: MakeBench) -> None:
-        bench = make_bench(many_rows(8))
+        bench = slow_bench(make_bench)  # so slow that it outlasts the kills, however late they come
         with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *COPY) as process:
             for _ in range(3):
                 wait_until(lambda: workers(process.pid), "a worker")

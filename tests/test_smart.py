@@ -66,7 +66,14 @@ def test_most_samples_are_the_videos_own_to_the_byte(start_s: float, shape: Shap
     assert_all_is_shown(out, 300)
 
 
-@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "vp9"])
+LONG = {"rotated", "silent", "begins at pts 1024"}
+"""What differs in nothing that the joint depends on; the tests of media have cuts of these as well."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.soak if name in LONG else ()) for name in VARIANTS if name != "vp9"],
+)
 def test_every_start_and_end_gives_the_frames_and_times_that_encoding_all_gives(name: str, tmp_path: Path) -> None:
     """Tenths of a second, so that sections begin and end at, before and behind every kind of picture."""
     video = VARIANTS[name]
