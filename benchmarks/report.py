@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-NAMES = ("peers", "bytes", "cost", "growth", "line", "start", "dispatch", "cluster", "convert", "page")
+NAMES = ("peers", "bytes", "cost", "growth", "line", "start", "dispatch", "cluster", "convert", "page", "mirror")
 CUTS = ("exact", "keyframe", "smart")
 PACKAGES = ("av", "pytubefix", "yt-dlp", "urllib3", "pandas", "decord", "distributed")
 

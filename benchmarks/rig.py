@@ -15,12 +15,15 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import ACCESS_READ, mmap
 from multiprocessing.managers import BaseManager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from tests.bench import Bench
 from tests.youtube.log import Request
+from tests.youtube.mirror import BASE as MIRROR
+from tests.youtube.mirror import MirrorFile
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import Row, Scenario, Throttle, World
 
@@ -51,6 +54,12 @@ class YouTube:
         self._youtube.world = world = World(scenarios, throttle)
         world.latency_s, world.bandwidth_bit_s, world.line_bit_s = latency_s, connection_bit_s, line_bit_s
         world.prepare()
+
+    def shelve(self, path: str, archive: Path) -> str:
+        """Have this file on the mirror; returns its address."""
+        with open(archive, "rb") as file:
+            self._youtube.world.mirror[path] = MirrorFile(mmap(file.fileno(), 0, access=ACCESS_READ))
+        return f"{MIRROR}{path}"
 
     def annotate(self, subset: str, rows: Sequence[Row]) -> None:
         """Have the official archive of Kinetics-700."""

@@ -1,4 +1,4 @@
-"""A seekable file over HTTP ranges: only what is read is fetched, every answer is proven, a cut one is resumed."""
+"""Files over HTTP: only what is read is fetched, every answer is proven, a cut one is resumed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
@@ -34,8 +35,6 @@ from kinetics.records import Category
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-MEDIA_HOST = re.compile(r"(?:[a-z0-9-]+\.)*(?:googlevideo|youtube)\.com")
-"""A player reply, or a redirect, that names any other host is not followed."""
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 20.0
 TRIES = 3
@@ -57,12 +56,29 @@ KEPT_LIMIT = 1 << 28
 QUEUE_LIMIT_S = 600.0
 """No line is spoken for that far ahead: such a number is what an earlier run left, or the clock was set back."""
 
+_ETAG = re.compile(r'"[!#-~]{1,200}"', re.ASCII)
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 _LINE_DOWN = (ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError)
 
 
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Where a line may lead, and what a person calls that; a reply or a redirect to any other host is not followed."""
+
+    name: str
+    pattern: re.Pattern[str]
+
+
+YOUTUBE = Hosts("YouTube", re.compile(r"(?:[a-z0-9-]+\.)*(?:googlevideo|youtube)\.com"))
+
+
 class MediaRefused(MayWorkLater):
     """The media host refuses this address (403, 404, 410): another engine's may be accepted."""
+
+
+class Changed(MayWorkLater):
+    """The file is another one than that of which the first part is here."""
 
 
 class Line:
@@ -72,7 +88,8 @@ class Line:
     come from the usual environment variables.
     """
 
-    def __init__(self, limit: Limit | None = None) -> None:
+    def __init__(self, limit: Limit | None = None, hosts: Hosts = YOUTUBE) -> None:
+        self.hosts = hosts
         self.bytes_received = 0
         self.requests = 0
         self.busy_s = 0.0
@@ -84,17 +101,24 @@ class Line:
         self._pools: dict[str | None, urllib3.PoolManager] = {}
 
     def get(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        """Ask once, following redirects among the media hosts; the body is still to be read.
+        """Ask once, following redirects among the hosts; the body is still to be read.
 
         Raises MayWorkLater for an address that is not followed, and urllib3's errors.
         """
+        return self._ask("GET", url, headers)
+
+    def head(self, url: str) -> urllib3.BaseHTTPResponse:
+        """The same, without a body."""
+        return self._ask("HEAD", url, {})
+
+    def _ask(self, method: str, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         target = url
         for _ in range(REDIRECTS):
-            url = _media_address(url, target)
+            url = self._address(url, target)
             with self._lock:
                 self.requests += 1
             response = self._pool(url).request(
-                "GET",
+                method,
                 url,
                 headers={**headers, "Accept-Encoding": "identity"},
                 preload_content=False,
@@ -134,6 +158,20 @@ class Line:
                 self._at_work -= 1
                 if not self._at_work:
                     self.busy_s += time.monotonic() - self._since
+
+    def _address(self, base: str, target: str) -> str:
+        """Where a player reply, a list or a redirect leads to, if that is one of the hosts.
+
+        It is read by the very parser that dials: urllib and urllib3 disagree about the host of `https://a\\@b/`.
+        """
+        try:
+            url = parse_url(urljoin(base, target))
+        except ValueError:
+            url = parse_url("")
+        if url.scheme != "https" or url.port not in (None, 443) or not self.hosts.pattern.fullmatch(url.host or ""):
+            reason = f"refused to follow an address outside {self.hosts.name}: {target[:80]}"
+            raise MayWorkLater(Category.MEDIA_ERROR, reason)
+        return url.url
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         host = parse_url(url).host or ""
@@ -304,7 +342,7 @@ class RangeFile(Seekable):
         try:
             response = self._line.get(self._url, {**self._headers, "Range": f"bytes={first}-{stop - 1}"})
         except (HTTPError, OSError) as error:
-            return _no_reply(error)
+            return _no_reply(error, self._line.hosts)
         try:
             if response.status >= 500:
                 return MayWorkLater(Category.SERVER_ERROR, f"HTTP {response.status} from the media host")
@@ -320,50 +358,176 @@ class RangeFile(Seekable):
         return MayWorkLater(Category.MEDIA_ERROR, f"the connection broke at byte {start + len(data)}: {cause}")
 
     def _proven(self, response: urllib3.BaseHTTPResponse, first: int, stop: int) -> int:
-        """The end of what this reply brings, if it is what was asked for (RFC 9110, section 14.4)."""
-        if response.status != 206:
-            raise _refusal(response)
+        """The end of what this reply brings, if it is what was asked for."""
+        part = _part(response)
         coding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if coding != "identity":
             raise MayWorkLater(Category.MEDIA_ERROR, f"asked for plain bytes, was sent them as {coding!r}")
-        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if match is None:
-            raise MayWorkLater(Category.MEDIA_ERROR, "a partial reply that does not say which part it is")
-        begins, last, size = map(int, match.groups())
-        if begins != first or not first <= last < size or last >= stop:
-            raise MayWorkLater(Category.MEDIA_ERROR, f"asked for bytes {first}-{stop - 1}, was sent {match[0]!r}")
-        if self._size not in (None, size):
-            raise MayWorkLater(Category.MEDIA_ERROR, f"the file changed from {self._size} to {size} bytes on the way")
-        self._size = size
-        return last + 1
+        if part.first != first or not first <= part.last < part.size or part.last >= stop:
+            raise MayWorkLater(Category.MEDIA_ERROR, f"asked for bytes {first}-{stop - 1}, was sent '{part}'")
+        if self._size not in (None, part.size):
+            reason = f"the file changed from {self._size} to {part.size} bytes on the way"
+            raise MayWorkLater(Category.MEDIA_ERROR, reason)
+        self._size = part.size
+        return part.last + 1
 
 
-def _media_address(base: str, target: str) -> str:
-    """Where a player reply or a redirect leads to, if that is one of YouTube's hosts.
+class Stream(io.RawIOBase):
+    """A file at a URL that is read once, from its beginning on, with one request as long as the connection holds.
 
-    It is read by the very parser that dials: urllib and urllib3 disagree about the host of `https://a\\@b/`.
+    A cut one is resumed where it was cut, by the entity tag of the file that was begun. `RangeFile` would ask for every
+    4 MiB anew, and wait for each answer. The bytes are those of the file as it is kept, also where the server calls
+    that a coding: it says of some packed files that they are plain ones, coded by gzip.
+
+    Raises StopEveryone (429, no line), MediaRefused (403, 404, 410), Changed, and MayWorkLater (anything else).
     """
+
+    def __init__(self, line: Line, url: str) -> None:
+        super().__init__()
+        self.size: int | None = None
+        """Of the whole file, once anything has come."""
+        self.etag = ""
+        """What the server calls this state of the file; empty if it does not say."""
+        self.position = 0
+        """How many bytes have come."""
+        self._line = line
+        self._url = url
+        self._response: urllib3.BaseHTTPResponse | None = None
+        self._pieces: Iterator[bytes] = iter(())
+        self._piece = memoryview(b"")
+        self._tries = 0
+        self._tried_at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read some of what has come, or wait for more; nothing is the end of the file."""
+        if self.closed:  # or it would connect again
+            raise ValueError("read of a closed stream")
+        view = memoryview(buffer).cast("B")
+        if not self._piece:
+            with self._line.busy():
+                self._piece = memoryview(self._next_piece())
+        piece, self._piece = self._piece[: len(view)], self._piece[len(view) :]
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def peek(self, count: int) -> bytes:
+        """The next bytes, which stay to be read; fewer only at the end of the file."""
+        with self._line.busy():
+            while len(self._piece) < count and (more := self._next_piece()):
+                self._piece = memoryview(bytes(self._piece) + more)
+        return bytes(self._piece[:count])
+
+    def close(self) -> None:
+        """Let go of the connection: it may be in the midst of a reply."""
+        self._hang_up()
+        super().close()
+
+    def _next_piece(self) -> bytes:
+        while self.position != self.size:
+            trouble = self._begin() if self._response is None else None
+            if trouble is None:
+                try:
+                    piece, cause = next(self._pieces, b""), "the reply ended there"
+                except (HTTPError, OSError) as error:
+                    piece, cause = b"", _root(error)
+                if piece:
+                    self.position += len(piece)
+                    return piece
+                trouble = MayWorkLater(Category.MEDIA_ERROR, f"the connection broke at byte {self.position}: {cause}")
+            self._hang_up()
+            self._again_or_not(trouble)
+        return b""
+
+    def _begin(self) -> ClipError | None:
+        """Ask for all that has not come yet; return what to say if asking again does not help."""
+        headers = {"Range": f"bytes={self.position}-", **({"If-Match": self.etag} if self.etag else {})}
+        try:
+            self._response = response = self._line.get(self._url, headers)
+        except (HTTPError, OSError) as error:
+            return _no_reply(error, self._line.hosts)
+        if response.status >= 500:
+            return MayWorkLater(Category.SERVER_ERROR, f"HTTP {response.status} from the media host")
+        part, etag = _part(response), _entity_tag(response)
+        if part.first != self.position or not part.first <= part.last < part.size:
+            raise MayWorkLater(Category.MEDIA_ERROR, f"asked for bytes {self.position}-, was sent '{part}'")
+        if self.size is not None and (self.size, self.etag) != (part.size, etag):
+            raise Changed(Category.MEDIA_ERROR, "the file changed on the way")
+        self.size, self.etag = part.size, etag
+        self._pieces = self._line.body(response, part.last + 1 - part.first)
+        return None
+
+    def _again_or_not(self, trouble: ClipError) -> None:
+        progress = self.position - self._tried_at
+        self._tries = 1 if progress >= NEXT_TO_NOTHING else self._tries + 1
+        self._tried_at = self.position
+        if self._tries >= TRIES:
+            raise trouble
+        time.sleep(BACK_OFF_S * 2 ** (self._tries - 1))
+
+    def _hang_up(self) -> None:
+        if self._response is not None:
+            self._response.close()  # of no effect on a connection whose reply was read to its end: that one is kept
+            self._response, self._pieces = None, iter(())
+
+
+def size_and_tag(line: Line, url: str) -> tuple[int, str]:
+    """How many bytes a file has, and what the server calls its state, without reading it. Raises what a Stream does."""
     try:
-        url = parse_url(urljoin(base, target))
-    except ValueError:
-        url = parse_url("")
-    if url.scheme != "https" or url.port not in (None, 443) or not MEDIA_HOST.fullmatch(url.host or ""):
-        raise MayWorkLater(Category.MEDIA_ERROR, f"refused to follow an address outside YouTube: {target[:80]}")
-    return url.url
+        response = line.head(url)
+    except (HTTPError, OSError) as error:
+        raise _no_reply(error, line.hosts) from error
+    response.close()
+    length = _LENGTH.fullmatch(response.headers.get("Content-Length", ""))
+    if response.status != 200:
+        raise _refusal(response)
+    if length is None:
+        raise MayWorkLater(Category.MEDIA_ERROR, "the media host does not say how long the file is")
+    return int(length[0]), _entity_tag(response)
 
 
-def _no_reply(error: HTTPError | OSError) -> ClipError:
+def _entity_tag(response: urllib3.BaseHTTPResponse) -> str:
+    """What the server calls this state of the file, if that is fit to be sent back; else nothing."""
+    match = _ETAG.fullmatch(response.headers.get("ETag", ""))
+    return match[0] if match else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Which bytes of how many a partial reply brings (RFC 9110, section 14.4)."""
+
+    first: int
+    last: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"bytes {self.first}-{self.last}/{self.size}"
+
+
+def _part(response: urllib3.BaseHTTPResponse) -> _Part:
+    """Raises what a reply means that is no partial one."""
+    if response.status != 206:
+        raise _refusal(response)
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None:
+        raise MayWorkLater(Category.MEDIA_ERROR, "a partial reply that does not say which part it is")
+    return _Part(*map(int, match.groups()))
+
+
+def _no_reply(error: HTTPError | OSError, hosts: Hosts) -> ClipError:
     """Why no reply came, where asking again may help; raised where it will not."""
     cause = _root(error)
     if isinstance(error, LocationValueError):
         raise MayWorkLater(Category.MEDIA_ERROR, f"the media's address makes no sense: {cause}") from error
     if isinstance(error, _LINE_DOWN) and not _hung_up(error):
-        raise StopEveryone(Category.NETWORK, f"no line to YouTube's media host: {cause}") from error
+        raise StopEveryone(Category.NETWORK, f"no line to {hosts.name}'s media host: {cause}") from error
     if isinstance(error, SSLError) and "CERTIFICATE" in str(error).upper():
         raise StopEveryone(
             Category.NETWORK, f"the media host's certificate is not trusted (SSL_CERT_FILE?): {cause}"
         ) from error
-    return StopEveryone(Category.NETWORK, f"no answer from YouTube's media host: {cause}")
+    return StopEveryone(Category.NETWORK, f"no answer from {hosts.name}'s media host: {cause}")
 
 
 def _hung_up(error: HTTPError) -> bool:
@@ -377,6 +541,8 @@ def _refusal(response: urllib3.BaseHTTPResponse) -> ClipError:
         return StopEveryone(
             Category.THROTTLED, "HTTP 429 from the media host", retry_after(response.headers.get("Retry-After"))
         )
+    if status == 412:
+        return Changed(Category.MEDIA_ERROR, "the file changed on the way")
     if status in (403, 404, 410):
         return MediaRefused(Category.MEDIA_ERROR, f"HTTP {status} from the media host")
     if status == 200:

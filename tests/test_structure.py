@@ -13,10 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
     *("records", "errors", "store", "layout", "annotations", "choose", "engines", "remote", "mp4", "container"),
-    *("section", "pictures", "avc", "smart", "media", "jobs", "header", "check", "convert", "tasks", "pace"),
-    *("dispatch", "pool", "dask_worker", "cluster", "ledger", "copies", "attempts", "plan", "reuse", "journal"),
-    *("inventory", "export", "compare", "estimate", "amounts", "timeline", "report", "tables", "thumbnails", "plots"),
-    *("page", "options"),
+    *("section", "pictures", "avc", "smart", "media", "archives", "mirror", "jobs", "header", "check", "harvest"),
+    *("convert", "tasks", "pace", "dispatch", "pool", "dask_worker", "cluster", "ledger", "copies", "attempts"),
+    *("plan", "reuse", "journal", "inventory", "export", "compare", "estimate", "amounts", "timeline", "report"),
+    *("tables", "thumbnails", "plots", "page", "options"),
 )
 """Each room may use those before it."""
 MAY_USE = {
@@ -35,9 +35,12 @@ MAY_USE = {
     "avc": set(),
     "smart": {"section", "pictures", "avc"},
     "media": {"records", "errors", "container", "section", "pictures", "smart"},
+    "archives": {"records", "errors", "remote"},
+    "mirror": {"records", "errors", "layout", "remote", "archives"},
     "jobs": {"records", "errors", "layout", "engines", "remote", "mp4", "section", "media"},
     "header": {"records", "errors"},
     "check": {"records", "errors", "container", "header"},
+    "harvest": {"records", "errors", "layout", "archives", "mirror", "check"},
     "convert": {"container"},
     "tasks": {"records", "errors", "layout", "check", "convert"},
     "pace": {"records"},

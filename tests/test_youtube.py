@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import operator
@@ -10,6 +11,7 @@ import random
 import subprocess
 import sys
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -20,8 +22,11 @@ import numpy as np
 import pytest
 import urllib3
 
+from kinetics import check
+from kinetics.errors import MayWorkLater
 from tests.youtube import spoils
 from tests.youtube.boxes import boxes, elements, segment_index
+from tests.youtube.mirror import Crate, MirrorFile, clip_of, crates_of, stock
 from tests.youtube.picture import read_counter, upright
 from tests.youtube.replies import MEDIA_HOST
 from tests.youtube.server import LoopbackYouTube
@@ -479,3 +484,128 @@ def test_the_wrapper_runs_a_command_passes_its_exit_code_on_and_writes_the_log(t
     assert ran.stderr.startswith("Loopback YouTube on http://127.0.0.1:")
     [line] = log.read_text().splitlines()
     assert (json.loads(line)["kind"], json.loads(line)["bytes_sent"]) == ("media", USUAL.dash_video.size)
+
+
+# -- the mirror --------------------------------------------------------------------------------------------------------
+
+SHELVED = "/kinetics/600/train/washing feet.tar.gz"
+
+
+@pytest.fixture
+def content(youtube: LoopbackYouTube) -> bytes:
+    content = random.Random(600).randbytes(300_000)
+    youtube.world.mirror[SHELVED] = MirrorFile(content)
+    return content
+
+
+def ask_mirror(
+    http: urllib3.ProxyManager, method: str = "GET", **headers: str
+) -> tuple[int, urllib3.HTTPHeaderDict, bytes]:
+    said = {name.replace("_", "-"): value for name, value in headers.items()}
+    reply = http.request(method, f"https://s3.amazonaws.com{SHELVED.replace(' ', '%20')}", headers=said)
+    return reply.status, reply.headers, reply.data
+
+
+def test_the_mirror_serves_ranges_of_one_state_of_a_file(http: urllib3.ProxyManager, content: bytes) -> None:
+    status, headers, body = ask_mirror(http)
+    assert (status, headers["Content-Length"], body) == (200, "300000", content)
+    etag = headers["ETag"]
+    status, headers, body = ask_mirror(http, "HEAD")
+    assert (status, headers["Content-Length"], headers["ETag"], body) == (200, "300000", etag, b"")
+    for right in ({}, {"If_Match": etag}, {"If_Range": etag}):
+        status, headers, body = ask_mirror(http, Range="bytes=100-199", **right)
+        assert (status, headers["Content-Range"], body) == (206, "bytes 100-199/300000", content[100:200])
+    assert ask_mirror(http, Range="bytes=299990-")[::2] == (206, content[-10:])
+    assert ask_mirror(http, Range="bytes=300000-")[0] == 416
+    assert ask_mirror(http, Range="bytes=100-199", If_Match='"other"')[0] == 412
+    assert ask_mirror(http, Range="bytes=100-199", If_Range='"other"')[::2] == (200, content)
+
+
+def test_a_file_that_is_replaced_once_a_fault_has_struck_has_another_tag(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager, content: bytes
+) -> None:
+    then = MirrorFile(b"another")
+    youtube.world.mirror[SHELVED] = MirrorFile(content, faults=(MediaFault("cut", at=150_000),), then=then)
+    with pytest.raises(urllib3.exceptions.ProtocolError):
+        ask_mirror(http)
+    status, headers, body = ask_mirror(http)
+    assert (status, headers["ETag"], body) == (200, then.etag, b"another")
+
+
+def test_what_is_not_on_the_mirror_is_not_found(http: urllib3.ProxyManager) -> None:
+    assert ask_mirror(http)[0] == 404
+
+
+def test_archives_have_the_shapes_of_the_real_ones(youtube: LoopbackYouTube, http: urllib3.ProxyManager) -> None:
+    rows = [Row("tai chi", f"-clip-{number:05}", number, number + 6) for number in range(2)]
+    crates = [
+        Crate(
+            "tai chi.tar.gz",
+            rows,
+            "class",
+            short=frozenset({rows[0].youtube_id}),
+            corrupt=frozenset({rows[1].youtube_id}),
+        ),
+        Crate("part 1.tar.gz", rows, "home", packed=False),
+    ]
+    urls = stock(youtube.world, "600", "train", crates)
+    listed = http.request("GET", "https://s3.amazonaws.com/kinetics/600/train/k600_train_path.txt").data.decode()
+    assert listed.split("\n") == [*urls, ""]
+    assert " " in urls[0]
+    packed, plain = (http.request("GET", url.replace(" ", "%20")).data for url in urls)
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+        sizes = {member.name: member.size for member in tar}
+    assert [*sizes] == [
+        f"tai chi/{dots}{row.youtube_id}_{row.time_start:06}_{row.time_end:06}.mp4"
+        for row in rows
+        for dots in ("._", "")
+    ]
+    with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
+        assert {member.name: member.size for member in tar} == {
+            f"home/kinetics/data/tai chi/trimmed/{row.youtube_id}_{row.time_start:06}_{row.time_end:06}.mp4": len(
+                clip_of(6)
+            )
+            for row in rows
+        }
+    table = http.request("GET", "https://s3.amazonaws.com/kinetics/600/annotations/train.csv").data.decode()
+    assert table.splitlines()[:2] == [
+        "label,youtube_id,time_start,time_end,split,is_cc",
+        '"tai chi",-clip-00000,0,6,train,0',
+    ]
+
+
+def test_a_whole_mirror_has_each_shape_and_each_fault(youtube: LoopbackYouTube, http: urllib3.ProxyManager) -> None:
+    rows = [Row("tai chi", f"-clip-{number:05}", number, number + 3) for number in range(40)]
+    crates = crates_of(rows)
+    assert sorted(row for crate in crates for row in crate.rows) == rows
+    assert [crate.shape for crate in crates] == ["flat", "home", "class", "flat"]
+    assert [crate.packed for crate in crates] == [True, False, True, True]
+    assert (len(crates[0].corrupt), len(crates[0].short)) == (2, 2)
+    assert not {*crates[0].corrupt} & {*crates[0].short}
+    *whole, damaged = (http.request("GET", url).data for url in stock(youtube.world, "400", "train", crates))
+    for data in whole:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:*") as tar:
+            assert sum(member.name.endswith(".mp4") for member in tar) in (10, 20)
+    with pytest.raises((zlib.error, gzip.BadGzipFile, EOFError)):
+        gzip.decompress(damaged)
+
+
+def test_clips_are_short_or_corrupt_where_that_was_ordered(tmp_path: Path) -> None:
+    row = Row("tai chi", "-clip-00000", 0, 6)
+    crates = {
+        "whole": Crate("", [row]),
+        "short": Crate("", [row], short=frozenset({row.youtube_id})),
+        "corrupt": Crate("", [row], corrupt=frozenset({row.youtube_id})),
+    }
+    played = {}
+    for name, crate in crates.items():
+        with tarfile.open(fileobj=io.BytesIO(crate.content), mode="r:gz") as tar:
+            (member,) = tar
+            clip = tar.extractfile(member)
+            assert clip
+            (tmp_path / name).write_bytes(clip.read())
+        try:
+            played[name] = check.play(tmp_path / name).duration_s
+        except MayWorkLater:
+            played[name] = 0.0
+    assert played == pytest.approx({"whole": 6, "short": 3, "corrupt": 0}, abs=0.1)

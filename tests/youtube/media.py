@@ -1,12 +1,12 @@
-"""googlevideo.com: ranges of media files, and what goes wrong with them."""
+"""Ranges of files, such as googlevideo.com's media, and what goes wrong with them."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tests.youtube.pages import CONSENT_PAGE
-from tests.youtube.videos import MediaFile
 from tests.youtube.world import MediaFault
 
 if TYPE_CHECKING:
@@ -16,15 +16,31 @@ RANGE = re.compile(r"(?:bytes=)?(\d+)-(\d*)")
 DRIP_BIT_S = 160.0
 
 
+class Served(Protocol):
+    """A file of which ranges are served."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def mime_type(self) -> str: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def read(self, first: int, last: int) -> bytes | memoryview:
+        """The bytes first..last."""
+
+
 class Span(NamedTuple):
     """The bytes first..last of a file."""
 
-    file: MediaFile
+    file: Served
     first: int
     last: int
 
     @property
-    def content(self) -> bytes:
+    def content(self) -> bytes | memoryview:
         return self.file.read(self.first, self.last)
 
 
@@ -44,15 +60,22 @@ def serve_media(visit: Visit) -> None:
         span = Span(file, first, span.last if last is None else min(last, span.last))
     if span.first > span.last:
         visit.begin(416, "text/plain", 0, {"Content-Range": f"bytes */{file.size}"})
-    elif fault := visit.world.media_fault(video_id, visit.host, itag, span.first, span.last):
+    else:
+        fault = visit.world.media_fault(video_id, visit.host, itag, span.first, span.last)
+        answer(visit, span, fault, partial=in_header is not None)
+
+
+def answer(visit: Visit, span: Span, fault: MediaFault | None, *, partial: bool) -> None:
+    """Send these bytes, or what a fault makes of that."""
+    if fault:
         _answer_badly(visit, span, fault)
     else:
-        _begin(visit, span, partial=in_header is not None)
+        _begin(visit, span, partial=partial)
         visit.send(span.content)
 
 
 def _begin(visit: Visit, span: Span, partial: bool, moved: int = 0, unsaid: bool = False) -> None:
-    headers = {"Accept-Ranges": "bytes"}
+    headers = {"Accept-Ranges": "bytes", **span.file.headers}
     if partial:
         headers["Content-Range"] = f"bytes {span.first + moved}-{span.last + moved}/{span.file.size}"
     mime_type = span.file.mime_type.partition(";")[0]

@@ -12,7 +12,7 @@ import random
 import shutil
 import tempfile
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache, cached_property, lru_cache
@@ -56,6 +56,11 @@ class MediaFile:
         if self.index_range is None:
             return "progressive"
         return "dash" if self.path.suffix == ".mp4" else "webm"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What is said of it beside its type and its size: nothing."""
+        return {}
 
     @property
     def has_picture(self) -> bool:

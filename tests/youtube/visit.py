@@ -21,6 +21,7 @@ from tests.youtube.archive import serve_archive
 from tests.youtube.innertube import PLAYER_PATH, serve_player
 from tests.youtube.log import Request
 from tests.youtube.media import serve_media
+from tests.youtube.mirror import serve_mirror
 from tests.youtube.pages import SCRIPT_PATH, serve_manifest, serve_script, serve_watch_page
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 YOUTUBE_HOSTS = frozenset({"www.youtube.com", "youtube.com", "m.youtube.com", "youtubei.googleapis.com"})
 ARCHIVE_HOST = "storage.googleapis.com"
+MIRROR_HOST = "s3.amazonaws.com"
 MEDIA_DOMAIN = ".googlevideo.com"
 CHUNK = 16 * 1024
 PACE_S = 0.05
@@ -86,6 +88,8 @@ class Visit(BaseHTTPRequestHandler):
                 serve_media(self)
             case _, _ if self.host == ARCHIVE_HOST:
                 serve_archive(self, path)
+            case _, _ if self.host == MIRROR_HOST:
+                serve_mirror(self, path)
             case _, replies.MANIFEST_PATH if self.host == replies.MANIFEST_HOST:
                 serve_manifest(self)
             case "POST", _ if path == PLAYER_PATH and self.host in YOUTUBE_HOSTS:
@@ -120,7 +124,7 @@ class Visit(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def send(self, body: bytes, bit_s: float | None = None) -> None:
+    def send(self, body: bytes | memoryview, bit_s: float | None = None) -> None:
         """The body or a part of it, at `bit_s` or else the world's bandwidth; nothing for a HEAD request."""
         if self.command == "HEAD":
             return
@@ -136,7 +140,7 @@ class Visit(BaseHTTPRequestHandler):
                 due += len(chunk) * 8 / bit_s
                 self.youtube.closing.wait(max(0.0, due - time.monotonic()))
 
-    def _send_chunk(self, chunk: bytes) -> None:
+    def _send_chunk(self, chunk: bytes | memoryview) -> None:
         # Noted before it is sent, so that a client that has it all finds it all in the list of requests.
         self.youtube.log.sent(self._place, len(chunk))
         try:

@@ -9,10 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kinetics.records import Category
 from tests.youtube.videos import MediaFile, Spoil, Video
+
+if TYPE_CHECKING:
+    from tests.youtube.mirror import MirrorFile
 
 Shape = Literal["dash", "progressive", "webm"]
 Subset = Literal["train", "validate", "test"]
@@ -81,7 +84,7 @@ class PlayerFault:
 
 @dataclass(frozen=True)
 class MediaFault:
-    """Something wrong with requests for a video's media.
+    """Something wrong with requests for a video's media, or for an archive of the mirror.
 
     `cut`, `reset`, `stall` and `drip` strike at byte `at` of the file, or else after `after` bytes of the reply, and
     only replies that get so far; so does `cut_unsaid`, a cut in a reply that does not say how long it is. The other
@@ -172,6 +175,8 @@ class World:
         self.scenarios: dict[str, Scenario] = dict(scenarios or {})
         self.annotations: dict[str, dict[Subset, list[Row]]] = {}
         self.archive_faults: dict[str, ArchiveFault] = {}
+        self.mirror: dict[str, MirrorFile] = {}
+        """What is at s3.amazonaws.com, by its path, with spaces as they are."""
         self.line_down = False
         self.latency_s = 0.0
         self.bandwidth_bit_s: float | None = None
@@ -246,13 +251,25 @@ class World:
 
     def media_fault(self, video_id: str, host: str, itag: int, first: int, last: int) -> MediaFault | None:
         """The fault that spoils this request for the bytes first..last, if one does; its `at` is then set."""
-        for number, fault in enumerate(self.scenario(video_id).media_faults):
-            if fault.itag not in (None, itag) or f"//{host}" in fault.location:
-                continue
+        faults = {
+            number: fault
+            for number, fault in enumerate(self.scenario(video_id).media_faults)
+            if fault.itag in (None, itag) and f"//{host}" not in fault.location
+        }
+        return self._fault(video_id, "media", faults, first, last)
+
+    def mirror_fault(self, path: str, first: int, last: int) -> MediaFault | None:
+        """The same for a request for bytes of a file of the mirror."""
+        return self._fault(path, "mirror", dict(enumerate(self.mirror[path].faults)), first, last)
+
+    def _fault(
+        self, name: str, kind: str, faults: Mapping[int, MediaFault], first: int, last: int
+    ) -> MediaFault | None:
+        for number, fault in faults.items():
             at = first + fault.after if fault.at is None else fault.at
             if fault.kind in STRIKES_INSIDE and not first <= at <= last:
                 continue
-            if self._strikes((video_id, "media", number), fault.times, fault.skip):
+            if self._strikes((name, kind, number), fault.times, fault.skip):
                 return replace(fault, at=at)
         return None
 
