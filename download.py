@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from kinetics.amounts import lasting, size, without_numbers
+from kinetics.amounts import lasting, percent, size, without_numbers
 from kinetics.copies import Copies, readable
 from kinetics.dispatch import Event, Notice
 from kinetics.errors import Fatal
@@ -40,9 +40,10 @@ from kinetics.ledger import Ledger, one_line
 from kinetics.options import parse
 from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread, Suspects
 from kinetics.pool import run, warm_up
-from kinetics.records import SPLIT_OF, Category, Clip, Outcome, Split, Subset, Tier
+from kinetics.records import SPLIT_OF, Category, Clip, Outcome, Reached, Source, Split, Subset, Tier
 from kinetics.remote import use_proxy
 from kinetics.store import open_store, without_password
+from kinetics.tally import Tally
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +51,10 @@ if TYPE_CHECKING:
 
     from kinetics.annotations import Annotations
     from kinetics.dispatch import TravellingJob
+    from kinetics.estimate import Estimate
     from kinetics.plan import Plan
     from kinetics.reuse import Elsewhere
+    from kinetics.sources import Mirror, Way
 
 DONE, MAY_WORK, FATAL, INTERRUPTED = 0, 1, 2, 130
 INSTALL_DASK = "pip install distributed"
@@ -63,6 +66,7 @@ QUIET_S = 30.0
 WORKERS = 8
 PATIENCE_S = 300.0
 """For one clip."""
+NAMES: Mapping[Source, str] = {"youtube": "YouTube", "mirror": "the mirror"}
 NAMED = 20
 """So many of the clips that fail are named."""
 QUALITY = 90
@@ -102,6 +106,7 @@ def download(args: argparse.Namespace) -> int:
         warm_up(job)
     from kinetics import reuse  # pandas comes with it: meanwhile the workers' modules are imported, too
     from kinetics.plan import make_plan
+    from kinetics.sources import one_after_the_other
 
     annotations = _load(args)
     with ExitStack() as stack:
@@ -109,28 +114,29 @@ def download(args: argparse.Namespace) -> int:
         held = readable(layout, subsets) if args.dry_run else _held(layout, subsets, copies)
         layout = stack.enter_context(held)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in subsets}
-        plan = make_plan(annotations, layout, ledgers, args.cut, args.retry)
+        plan = make_plan(annotations, layout, ledgers, args.cut, args.retry, mirror_alone=args.source == "mirror")
         elsewhere = [] if args.no_reuse or layout.url else reuse.find(plan, layout)
         print(_announcement(args, layout, plan, reuse.count(elsewhere)), flush=True)
-        _foretell(args, layout, plan.todo)
+        mirror = _mirror(args, layout) if args.source != "youtube" and plan.todo else None
+        order = _foretell(args, layout, plan, mirror)
         if args.dry_run:
             return DONE
         plan = _reuse(args, layout, plan, elsewhere, ledgers)
         for ledger in ledgers.values():
             stack.enter_context(ledger) if plan.todo else ledger.compact()
-        pace = partial(Pace, per_hour=args.rate, suspects=Suspects())
-        patience_s = args.timeout or _patience(args)
-        events = _run(args, job, plan.clips(), workers=args.workers or WORKERS, timeout_s=patience_s, pace=pace)
+        ways = _ways(args, job, mirror)
+        events = one_after_the_other(plan, [ways[source] for source in order])
         stack.callback(events.close)
-        tally: Counter[Category | None] = Counter()
-        gave_up: GaveUp | None = None
+        tally, gave_up = Tally(), None
         try:
-            with _progress(args, plan) as progress:
+            with _bar(f"{args.version} {args.subset}", plan.todo) as bar:
+                progress = _Progress(bar, tally, provisional=args.source == "both")
                 for event in copies.following(events):
                     if isinstance(event, Outcome):
                         ledgers[event.clip.split].record(event)
                         progress.show(event)
-                        tally.update([event.category] if event.status != "postponed" else [])
+                    elif isinstance(event, Reached):
+                        progress.reached(event)
                     elif isinstance(event, Pause | Spread):
                         progress.say(_explained(event))
                     elif isinstance(event, Notice):
@@ -140,11 +146,12 @@ def download(args: argparse.Namespace) -> int:
                     else:
                         progress.refresh()
         finally:
-            print(_summary(args, plan, tally, ledgers.values()), flush=True)
+            print(_summary(args, plan, tally.counts, ledgers.values()), flush=True)
     if gave_up:
         print(_why_stopped(gave_up), file=sys.stderr)
-    unfinished = gave_up or plan.may_work_left_out or any(category and not category.gone for category in tally)
-    return MAY_WORK if unfinished else DONE
+    may_work = any(category and not category.gone for category in +tally.counts)
+    untried = tally.counts.total() < plan.todo
+    return MAY_WORK if gave_up or may_work or untried or plan.may_work_left_out else DONE
 
 
 def report(args: argparse.Namespace) -> int:
@@ -366,6 +373,27 @@ def _job(args: argparse.Namespace, layout: Layout) -> Download:
     )
 
 
+def _mirror(args: argparse.Namespace, layout: Layout) -> Mirror:
+    from kinetics.harvest import Reap
+    from kinetics.sources import Mirror
+
+    own = _own(args, layout)
+    return Mirror(Reap(layout, own / "wanted.sqlite", args.limit_rate, own, args.proxy), _subsets(args))
+
+
+def _ways(args: argparse.Namespace, job: Download, mirror: Mirror | None) -> Mapping[Source, Way]:
+    """The ways to ask for clips."""
+    workers, timeout_s = args.workers or WORKERS, args.timeout or _patience(args)
+    pace = partial(Pace, per_hour=args.rate, suspects=Suspects())
+    ways: dict[Source, Way] = {
+        "youtube": lambda plan: _run(args, job, plan.clips(), workers=workers, timeout_s=timeout_s, pace=pace)
+    }
+    if mirror:
+        read = partial(run, workers=workers, timeout_s=timeout_s, pace=Pace(workers))
+        ways["mirror"] = partial(mirror.ask, read)
+    return ways
+
+
 def _own(args: argparse.Namespace, layout: Layout) -> Path:
     """A folder of this run's own."""
     return layout.partial(SPLIT_OF[_subsets(args)[0]])
@@ -420,7 +448,7 @@ def _shown(args: argparse.Namespace, subset: Subset, total: int, outcomes: Itera
     """The outcomes, counted on a bar as they come; the first failures are named."""
     failures = 0
     with _bar(f"{args.version} {subset}", total) as bar:
-        progress = _Progress(bar)
+        progress = _Progress(bar, Tally())
         for outcome in outcomes:
             if not isinstance(outcome, Outcome):
                 progress.refresh()
@@ -594,45 +622,95 @@ def _announcement(args: argparse.Namespace, layout: Layout, plan: Plan, elsewher
     )
 
 
-def _foretell(args: argparse.Namespace, layout: Layout, clips: int) -> None:
-    """Say about how much is to come, if anything, and whether there is room for it."""
-    if not clips:
-        return
+def _foretell(args: argparse.Namespace, layout: Layout, plan: Plan, mirror: Mirror | None) -> Sequence[Source]:
+    """Say about how much is to come, if anything, and whether there is room for it; returns whom to ask, in order."""
+    if not plan.todo:
+        return ()
     tables = [part.stats(subset) for subset in _subsets(args) for part in layout.parts(subset)]
-    to_come = estimate(clips, tables, whole=args.cut == "none", per_hour=args.rate)
+    to_come = estimate(plan.todo, tables, whole=args.cut == "none", per_hour=args.rate)
     basis = f"the last {to_come.attempts:,} attempts here" if to_come.attempts else "published figures"
-    to_fetch, time_left = size(to_come.size), lasting(to_come.seconds)
-    foretold = f"about {to_fetch} and {time_left} to come, by {basis}"
+    order, seconds = _order(args, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds)
+    foretold = f"about {size(to_come.size)} and {lasting(seconds)} to come, by {basis}"
     if layout.url:
         print(foretold, flush=True)
-        return
+        return order
     place = next(folder for folder in (layout.folder, *layout.folder.parents) if folder.exists())
     free = shutil.disk_usage(place).free
     print(f"{foretold}; {size(free)} free", flush=True)
     if to_come.size > free:
-        print(f"warning: {place} has {size(free)} free, which is less than the {to_fetch} to come", file=sys.stderr)
+        lack = f"{place} has {size(free)} free, which is less than the {size(to_come.size)} to come"
+        print(f"warning: {lack}", file=sys.stderr)
+    return order
+
+
+def _order(args: argparse.Namespace, plan: Plan, mirror: Mirror, youtube: Estimate) -> tuple[Sequence[Source], float]:
+    """Say what the mirror would bring, and at which cost; returns whom to ask, in order, and how long that may take."""
+    from kinetics.sources import weigh
+
+    offered = mirror.offer(plan)
+    if not offered.archives and not offered.unsaid:
+        print("the mirror holds none of the clips to do", flush=True)
+        return ("mirror",) if args.source == "mirror" else ("mirror", "youtube"), youtube.seconds
+    unsaid = f", and {offered.unsaid:,} of unknown size" if offered.unsaid else ""
+    print(
+        f"the mirror: {len(offered.archives):,} archives of {size(offered.size)}{unsaid} to read, "
+        f"which should bring {percent(offered.share)} of the clips to do",
+        flush=True,
+    )
+    weighed = weigh(offered, youtube, plan.count(Tier.WAS_GONE))
+    if args.source == "mirror":
+        return ("mirror",), weighed.mirror_s
+    first, second = weighed.order
+    print(
+        f"{NAMES[first]} first, about {lasting(weighed.seconds(first))} in all: with {NAMES[second]} first it would be "
+        f"{lasting(weighed.seconds(second))}",
+        flush=True,
+    )
+    return weighed.order, weighed.seconds(first)
 
 
 class _Progress:
-    """The bar: clips done, gone and failed, speed and remaining time."""
+    """The bar: clips done, gone and failed, speed and remaining time.
 
-    def __init__(self, bar: tqdm[None]) -> None:
+    `provisional`: what the mirror lacks is still to be asked for elsewhere.
+    """
+
+    def __init__(self, bar: tqdm[None], tally: Tally, *, provisional: bool = False) -> None:
         self._bar = bar
+        self._tally = tally
+        self._provisional = provisional
         self._began = time.monotonic()
         self._bytes = 0
-        self._counts = Counter(done=0, gone=0, failed=0)
+        self._archives = dict[str, Reached]()
 
     def show(self, outcome: Outcome) -> None:
         """Count an attempt; a postponed clip is still to come."""
-        self._bytes += outcome.bytes_received
-        if outcome.status == "postponed":
-            return
-        gone = outcome.category is not None and outcome.category.gone
-        self._counts["gone" if gone else outcome.status] += 1
-        counts = ", ".join(f"{count} {what}" for what, count in self._counts.items())
+        self._bytes += outcome.bytes_received if outcome.source == "youtube" else 0
+        self._tally.take(outcome)
+        self._state()
+
+    def reached(self, archive: Reached) -> None:
+        """Count what has come of an archive."""
+        before = self._archives.get(archive.url, archive).position if archive.url in self._archives else 0
+        self._bytes += max(0, archive.position - before)
+        self._archives[archive.url] = archive
+        self._state()
+
+    def _state(self) -> None:
+        counts = self._tally.counts
+        lacking = counts[Category.NOT_FOUND] if self._provisional else 0
+        gone = sum(count for category, count in counts.items() if category and category.gone) - lacking
+        failed = counts.total() - counts[None] - gone - lacking
+        said = f"{counts[None]} done, {gone} gone, {failed} failed"
+        if self._archives:
+            read, of = (
+                sum(one.position for one in self._archives.values()),
+                sum(one.size for one in self._archives.values()),
+            )
+            said += f", {size(read)} of {size(of)} in {len(self._archives)} archives"
         speed = self._bytes / 1e6 / max(time.monotonic() - self._began, 1e-3)
-        self._bar.set_postfix_str(f"{counts}, {speed:.1f} MB/s" if speed else counts, refresh=False)
-        self._bar.update()
+        self._bar.set_postfix_str(f"{said}, {speed:.1f} MB/s" if speed else said, refresh=False)
+        self._bar.update(counts.total() - lacking - self._bar.n)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
@@ -678,12 +756,6 @@ class _Lines:
         sys.stderr.flush()
 
 
-@contextmanager
-def _progress(args: argparse.Namespace, plan: Plan) -> Iterator[_Progress]:
-    with _bar(f"{args.version} {args.subset}", plan.todo) as bar:
-        yield _Progress(bar)
-
-
 def _bar(what: str, total: int) -> tqdm[None]:
     terminal = sys.stderr.isatty()
     tqdm.monitor_interval = 0  # its thread would take signals, and `refresh` does its work
@@ -701,23 +773,22 @@ def _bar(what: str, total: int) -> tqdm[None]:
 
 
 def _explained(event: Pause | Spread) -> str:
-    now = datetime.now()
+    now, server = datetime.now(), event.server
     if isinstance(event, Spread):
-        place = event.place and f" to {event.place}"
+        items, place = "archives" if server == NAMES["mirror"] else "clips", event.place and f" to {event.place}"
         if not event.seconds:
             return (
-                f"{now:%H:%M:%S} spreading the clips over time did not help: they go{place} as fast as they can again"
+                f"{now:%H:%M:%S} spreading the {items} over time did not help: they go{place} as fast as they can again"
             )
         per_hour = f"{3600 / event.seconds:,.0f}"
-        return (
-            f"{now:%H:%M:%S} YouTube refuses again and again: {per_hour} clips an hour go out{place} now, slowly more"
-        )
-    who = event.place or "everybody"
+        rate = f"{per_hour} {items} an hour go out{place} now, slowly more"
+        return f"{now:%H:%M:%S} {server} refuses again and again: {rate}"
+    who, what = event.place or "everybody", "archive" if server == NAMES["mirror"] else "clip"
     until = now + timedelta(seconds=event.seconds)
     form = "%H:%M:%S" if until.date() == now.date() else "%d %b %H:%M:%S"
     reason = one_line(event.reason)
-    said = reason if event.category is Category.NETWORK else f"YouTube says: {reason}"
-    return f"{now:%H:%M:%S} {said} -- {who} waits until {until:{form}}, then one clip asks"
+    said = reason if event.category is Category.NETWORK else f"{server} says: {reason}"
+    return f"{now:%H:%M:%S} {said} -- {who} waits until {until:{form}}, then one {what} asks"
 
 
 def _summary(args: argparse.Namespace, plan: Plan, tally: Counter[Category | None], ledgers: Iterable[Ledger]) -> str:
@@ -725,7 +796,7 @@ def _summary(args: argparse.Namespace, plan: Plan, tally: Counter[Category | Non
     there = plan.count(Tier.ON_DISK) + linked + done
     new = f"{done:,} of them new" + (f", {linked:,} linked from other versions" if linked else "")
     lines = [f"{_name(args, args.subset)}: {there:,} of {plan.wanted:,} on disk, {new}"]
-    failures = {category: count for category, count in tally.most_common() if category}
+    failures = {category: count for category, count in (+tally).most_common() if category}
     lines += [
         f"  {count:8,}  {category:14}  {'gone' if category.gone else 'may work later'}"
         for category, count in failures.items()
@@ -749,10 +820,10 @@ def _why_stopped(gave_up: GaveUp) -> str:
     if gave_up.category is Category.ENGINE_ERROR:
         return f"stopped: the engines no longer understand YouTube ({reason}). They may be out of date: {UPGRADE}"
     if gave_up.category is Category.NETWORK:
-        return f"stopped: for too long there was no line to YouTube ({reason}). Run it again when there is one"
+        return f"stopped: for too long there was no line to {gave_up.server} ({reason}). Run it again when there is one"
     if gave_up.category is Category.LOST_WORKER:
         return f"stopped: {gave_up.reason}. Run it again when there is one"
-    return f"stopped: for too long YouTube refused every clip ({reason}). Run it again in some hours"
+    return f"stopped: for too long {gave_up.server} refused everything ({reason}). Run it again in some hours"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from benchmarks.report import Settings, Table, main, say, spread, verdict
 from benchmarks.rig import YouTube, in_worker, run, youtube_apart
 from kinetics.archives import MIRROR, Archive
 from kinetics.layout import clip_name
-from kinetics.mirror import Contents, Index, needed
+from kinetics.mirror import Index, needed
+from kinetics.records import Contents
 from kinetics.remote import Line, Stream
 from tests.youtube.mirror import clip_of
 from tests.youtube.videos import Video

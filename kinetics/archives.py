@@ -12,7 +12,7 @@ import io
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,7 @@ REMARKS_LIMIT = 8
 PACKED_LIMIT, PACKED_FROM = 20, 1 << 26
 """A packed archive of more than so many bytes that unpacks to so many times its size holds no video."""
 BEGINNINGS = 3
-"""So often an archive is begun, if it is another one each time."""
+"""So often an archive is begun, if it is another one each time, or cannot be gone on with."""
 PIECE = 1 << 18
 BLOCK = tarfile.BLOCKSIZE
 PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
@@ -76,15 +76,18 @@ class Archive:
 
     A caller may stop at any moment. What keeps a member from being read keeps the archive from being read on, so a
     ClipError from `Member.copy_to` comes again from `members`, unless it can go on: where the archive was replaced by
-    another one meanwhile, it is begun anew.
+    another one meanwhile, or the server cannot go on where the connection was cut, it is begun anew.
+
+    `heard` is called whenever some of its bytes have come, wanted or not; what it raises comes out where they are read.
     """
 
-    def __init__(self, line: Line, url: str) -> None:
+    def __init__(self, line: Line, url: str, heard: Callable[[], None] = lambda: None) -> None:
         self.url = url
         self.passed: list[ClipKey] = []
         """The clips of which all bytes have come, whether they were wanted or not."""
         self._line = line
-        self._stream = Stream(line, url)
+        self._heard = heard
+        self._stream = Stream(line, url, heard)
         self._content: _Content | None = None
 
     def __enter__(self) -> Self:
@@ -127,7 +130,7 @@ class Archive:
             except Changed:
                 if not left:
                     raise
-                self._stream = Stream(self._line, self.url)
+                self._stream = Stream(self._line, self.url, self._heard)
 
     def _members(self) -> Iterator[Member]:
         with closing(self._stream) as stream:

@@ -53,11 +53,12 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def made(layout: Layout, subset: Subset) -> pd.DataFrame:
-    """How each clip was made that was, the last time: duration_s and sound (NaN if unknown), itag, cut and offset_s.
+    """How each clip was made that was, the last time.
 
-    By youtube_id, time_start and time_end, in seconds.
+    By youtube_id, time_start and time_end: duration_s and sound (NaN if unknown), itag, cut, offset_s and source. Times
+    are in seconds.
     """
-    columns = [*KEY, "status", "duration_s", "sound", "itag", "cut", "offset_s"]
+    columns = [*KEY, "status", "duration_s", "sound", "itag", "cut", "offset_s", "source"]
     table = read((part.stats(subset) for part in layout.undivided.parts(subset)), columns)
     table = table[table["status"] == "done"].drop(columns="status")
     for column in ("time_start", "time_end", "duration_s", "sound"):

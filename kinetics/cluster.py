@@ -34,7 +34,7 @@ from kinetics.dispatch import Event, Notice, Report, Returned, Said, TravellingJ
 from kinetics.errors import Fatal
 from kinetics.layout import Layout, write_whole
 from kinetics.pace import GaveUp, NoPace, Pace
-from kinetics.records import Category, Clip, Outcome
+from kinetics.records import Category, Clip, Item, Result
 
 LOOK_S = 1.0
 """Between two looks at which workers there are."""
@@ -126,12 +126,12 @@ class _Errand:
     host: _Host
     worker: str
     """Its address, as in all that follows."""
-    clip: Clip
+    item: Item
     future: Future[Any]
     sent: float
     answered: bool = False
 
-    def report(self, outcome: Outcome | None) -> Report:
+    def report(self, outcome: Result | None) -> Report:
         return Report(self.host, outcome, self.sent, self.answered)
 
 
@@ -142,7 +142,7 @@ class _Host:
     name: str
     pace: Pace | NoPace
     most: int | None
-    send: Callable[[_Host, str, Clip, float], None]
+    send: Callable[[_Host, str, Item, float], None]
     threads: dict[str, int] = field(default_factory=dict)
     errands: dict[int, _Errand] = field(default_factory=dict)
 
@@ -162,9 +162,9 @@ class _Host:
     def ready(self) -> bool:
         return bool(self.threads) and self.out < self.pace.workers and self._freest()[1] > 0
 
-    def give(self, clip: Clip, now: float) -> bool:
+    def give(self, item: Item, now: float) -> bool:
         try:
-            self.send(self, self._freest()[0], clip, now)
+            self.send(self, self._freest()[0], item, now)
         except OSError:
             self.threads = {}  # until the next look around
             return False
@@ -253,9 +253,9 @@ class _Cluster:
         self._opening = True  # until the workers that are there at the start have said who they are
         self._errands: dict[int, _Errand] = {}
         self._numbers = itertools.count()
-        self._losses: Counter[Clip] = Counter()
+        self._losses: Counter[Item] = Counter()
         self._to_try: deque[Returned] = deque()
-        self._on_trial: Clip | None = None
+        self._on_trial: Item | None = None
         self._next_look = 0.0
         self._meet_by = math.inf
         self._lonely_since: float | None = None
@@ -397,28 +397,28 @@ class _Cluster:
 
     def _lost(self, number: int) -> Iterator[Said]:
         errand = self._done_with(number)
-        self._losses[errand.clip] += self._line is not None
-        losses, returned = self._losses[errand.clip], Returned(errand.host, errand.clip, errand.sent)
-        self._tried(errand.clip)
+        self._losses[errand.item] += self._line is not None
+        losses, returned = self._losses[errand.item], Returned(errand.host, errand.item, errand.sent)
+        self._tried(errand.item)
         if losses <= 1:
             yield returned
         elif losses <= ALLOWED_LOSSES:
             self._to_try.append(returned)
         else:
-            del self._losses[errand.clip]
+            del self._losses[errand.item]
             reason = f"{losses} Dask workers in a row were lost while they held this clip"
             host = host_of(errand.worker)
-            yield errand.report(Outcome(errand.clip, "failed", Category.LOST_WORKER, reason, host=host))
+            yield errand.report(errand.item.failed(Category.LOST_WORKER, reason).but(host=host))
 
     def _trial(self) -> Iterator[Said]:
         """Clips that were lost with several workers go out one at a time: so only the one that is guilty is blamed."""
         if self._to_try and self._on_trial is None:
             returned = self._to_try.popleft()
-            self._on_trial = returned.clip
+            self._on_trial = returned.item
             yield returned
 
-    def _tried(self, clip: Clip) -> None:
-        if clip == self._on_trial:
+    def _tried(self, item: Item) -> None:
+        if item == self._on_trial:
             self._on_trial = None
 
     def _lonely(self, now: float) -> Iterator[Said]:
@@ -432,27 +432,27 @@ class _Cluster:
             self._to_try.clear()
             yield GaveUp(Category.LOST_WORKER, f"no Dask worker was to be had at {self._scheduler} for {LONELY_S:g} s")
 
-    def _send(self, host: _Host, worker: str, clip: Clip, now: float) -> None:
+    def _send(self, host: _Host, worker: str, item: Item, now: float) -> None:
         """Raises OSError where that cannot be, as nobody has looked around yet since it could."""
         if self._line is None:
             raise ConnectionError
         number = next(self._numbers)
         key = f"{self._order.run}-{number}"
-        future = self._line.submit(worker, key, self._task, host_of(worker), number, pickle.dumps(clip))
-        errand = _Errand(host, worker, clip, future, now)
+        future = self._line.submit(worker, key, self._task, host_of(worker), number, pickle.dumps(item))
+        errand = _Errand(host, worker, item, future, now)
         self._errands[number] = host.errands[number] = errand
         future.add_done_callback(lambda _: self._inbox.put(partial(self._ended, number)))
 
     def _heard(self, number: int, word: bytes) -> Iterator[Said]:
         """A worker has something to say of a clip."""
         if errand := self._errands.get(number):
-            outcome: Outcome | None = pickle.loads(word)
+            outcome: Result | None = pickle.loads(word)
             yield errand.report(outcome)
             errand.answered = True
             if outcome:
                 self._done_with(number)
-                self._losses.pop(errand.clip, None)
-                self._tried(errand.clip)
+                self._losses.pop(errand.item, None)
+                self._tried(errand.item)
 
     def _ended(self, number: int) -> Iterator[Said]:
         """A task has ended; if its outcome is not known by now, it never will be."""
@@ -465,7 +465,7 @@ class _Cluster:
                 self._hang_up()  # the scheduler is another one, which knows nothing of this run
             yield from self._lost(number)
         else:
-            yield Returned(errand.host, self._done_with(number).clip, errand.sent)
+            yield Returned(errand.host, self._done_with(number).item, errand.sent)
             yield from self._leave_out(errand, error)
 
     def _leave_out(self, errand: _Errand, error: BaseException) -> Iterator[Said]:
@@ -493,10 +493,10 @@ def _task(order: Order) -> Callable[[str, int, bytes], None]:
     """
     pickled = pickle.dumps(order)
 
-    def task(host: str, number: int, clip: bytes) -> None:
+    def task(host: str, number: int, item: bytes) -> None:
         from kinetics.dask_worker import attempt  # noqa: PLC0415 - there, not here
 
-        attempt(pickle.loads(pickled), host, number, pickle.loads(clip))
+        attempt(pickle.loads(pickled), host, number, pickle.loads(item))
 
     return task
 

@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from kinetics.dispatch import TravellingJob
 from kinetics.errors import Fatal
 from kinetics.pace import NoPace
 from kinetics.pool import LocalCrew
-from kinetics.records import Clip, Outcome
+from kinetics.records import Clip, Part, Result
 from kinetics.store import Store
 
 TOPIC = "kinetics"
@@ -88,11 +87,11 @@ def attempt(order: Order, host: str, number: int, clip: Clip) -> None:
     """
     worker = get_worker()
 
-    def say(word: Outcome | None) -> None:
+    def say(word: Result | Part | None) -> None:
         worker.log_event(TOPIC, (order.run, number, pickle.dumps(word)))
 
     with _process(order, host) as crew:
-        outcome = crew.attempt(clip, answered=partial(say, None))
+        outcome = crew.attempt(clip, say)
     if order.run in _desks:  # else nobody listens any more
         say(outcome.but(host=host))
 

@@ -1,7 +1,7 @@
-"""Hands clips out as fast as each place's pace allows, and takes in what becomes of them.
+"""Hands clips, or archives of them, out as fast as each place's pace allows, and takes in what becomes of them.
 
-A place is where one address asks YouTube: this machine, or one host of a cluster. Who does the work there, processes or
-other machines, is its crew's affair.
+A place is where one address asks YouTube, or the mirror: this machine, or one host of a cluster. Who does the work
+there, processes or other machines, is its crew's affair.
 """
 
 from __future__ import annotations
@@ -12,19 +12,27 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread
-from kinetics.records import Clip, Outcome
+from kinetics.records import Item, Part, Result
 
 TICK_S = 0.5
 
-Worker = Callable[[Clip, Callable[[], None]], Outcome]
-"""Does one clip. Its second argument is to be called once YouTube has answered the player call, if it does."""
+
+class Say(Protocol):
+    """How a worker tells what happens to the item in its hand."""
+
+    def __call__(self, part: Part | None = None) -> None:
+        """Without an argument: the server has answered. Where a part is done, the rest has all the time anew."""
+
+
+Worker = Callable[[Any, Say], Result]
+"""Does one item, and says so once the server has answered, if it does."""
 
 
 class Job(Protocol):
-    """What is done to every clip. Pickled to the workers, so of a module that they can import, not of `__main__`."""
+    """What is done to every item. Pickled to the workers, so of a module that they can import, not of `__main__`."""
 
     @property
     def modules(self) -> Sequence[str]:
@@ -48,7 +56,7 @@ class Notice:
     text: str
 
 
-Event = Outcome | Pause | Spread | GaveUp | Notice | None
+Event = Result | Part | Pause | Spread | GaveUp | Notice | None
 
 
 class Place(Protocol):
@@ -72,16 +80,16 @@ class Place(Protocol):
     def ready(self) -> bool:
         """Whether a worker is free; if not, one more is made ready, where there can be one."""
 
-    def give(self, clip: Clip, now: float) -> bool:
+    def give(self, item: Item, now: float) -> bool:
         """Hand a clip to a free worker; False if it has just died, which is not the clip's fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a clip; None: YouTube has answered its player call, and work on it goes on."""
+    """What became of an item; None: the server has answered, and work on it goes on."""
 
     place: Place
-    outcome: Outcome | None
+    outcome: Result | None
     sent: float
     answered: bool
 
@@ -91,11 +99,18 @@ class Returned:
     """A clip that nobody has in hand any more, through no fault of its own."""
 
     place: Place
-    clip: Clip
+    item: Item
     sent: float
 
 
-Said = Report | Returned | Notice | GaveUp
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """What there is to say of an item that is still in hand."""
+
+    part: Part
+
+
+Said = Report | Meanwhile | Returned | Notice | GaveUp
 """What there is to hear from a crew. A GaveUp ends the run."""
 
 
@@ -117,7 +132,7 @@ class Crew(Protocol):
         """End all work, whatever it is at."""
 
 
-def dispatch(crew: Crew, clips: Iterable[Clip]) -> Generator[Event, None, None]:
+def dispatch(crew: Crew, items: Iterable[Item]) -> Generator[Event, None, None]:
     """Let all `clips` be done, as fast as the paces allow.
 
     Yields an Outcome for every attempt, in the order in which they end: a clip that is `postponed` comes again later. A
@@ -128,7 +143,7 @@ def dispatch(crew: Crew, clips: Iterable[Clip]) -> Generator[Event, None, None]:
     `clips` is read as the clips go out. However the iteration ends, no work is left behind; close the iterator to end
     it early. Raises Fatal when the crew does.
     """
-    queue = _Queue(clips)
+    queue = _Queue(items)
     gave_up: GaveUp | None = None
     left_out = dict[Place, GaveUp]()
     with closing(crew):
@@ -162,9 +177,11 @@ def _taken_in(report: Said, queue: _Queue, crew: Crew, left_out: dict[Place, Gav
                 left_out[place] = event
                 if len(crew.places) > 1:
                     yield Notice(f"{place.name} gets no more clips: {event.reason}")
-        case Returned(place, clip, sent):
+        case Returned(place, item, sent):
             place.pace.returned(sent=sent)
-            queue.again(clip)
+            queue.again(item)
+        case Meanwhile(part):
+            yield part
         case _:
             yield report
 
@@ -177,7 +194,7 @@ def _settled(report: Report, queue: _Queue, last: bool) -> Iterator[Event]:
     else:
         settled = pace.settle(report.outcome, sent=report.sent, now=now, answered=report.answered, last=last)
         if settled.again:
-            queue.again(report.outcome.clip)
+            queue.again(report.outcome.item)
         yield settled.outcome
         if settled.pause:
             yield replace(settled.pause, place=report.place.name)
@@ -204,21 +221,21 @@ def _hand_out_at(place: Place, queue: _Queue, spare_refused: bool) -> float:
             return min(wait, TICK_S)
         if not place.ready() or wait is None:  # where it waits for an answer, one more worker can start meanwhile
             break
-        clip = queue.take(rather_new=pace.wary)
-        if place.give(clip, now):
+        item = queue.take(rather_new=pace.wary)
+        if place.give(item, now):
             pace.sent(now)
         else:
-            queue.again(clip)
+            queue.again(item)
     return TICK_S
 
 
 class _Queue:
     """The clips to come: those that were postponed, and the new ones, of which it holds one at a time."""
 
-    def __init__(self, clips: Iterable[Clip]) -> None:
-        self._clips = iter(clips)
-        self._new = next(self._clips, None)
-        self._again: deque[Clip] = deque()
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = iter(items)
+        self._new = next(self._items, None)
+        self._again: deque[Item] = deque()
 
     def __bool__(self) -> bool:
         return self.new or bool(self._again)
@@ -228,12 +245,12 @@ class _Queue:
         """Whether there are any that were never out."""
         return self._new is not None
 
-    def take(self, rather_new: bool) -> Clip:
+    def take(self, rather_new: bool) -> Item:
         """A postponed clip goes before new ones, but a refused one is no good for finding out whether all are."""
         if self._new is None or (self._again and not rather_new):
             return self._again.popleft()
-        clip, self._new = self._new, next(self._clips, None)
-        return clip
+        item, self._new = self._new, next(self._items, None)
+        return item
 
-    def again(self, clip: Clip) -> None:
-        self._again.append(clip)
+    def again(self, item: Item) -> None:
+        self._again.append(item)

@@ -29,7 +29,7 @@ MEMBERS_OVERHEAD = 1 << 13
 """No more is stored beside a clip: the headers and padding of its three members, its class, and what is said of it."""
 MANIFEST_FIELDS = (
     *("youtube_id", "time_start", "time_end", "label", "split", "bytes", "sha256", "frames", "duration", "width"),
-    *("height", "itag", "cut", "offset"),
+    *("height", "itag", "cut", "offset", "source"),
 )
 INDEX_FIELDS = ("shard", "key", "youtube_id", "time_start", "time_end", "label", "class", "bytes")
 NO_CLASS = -1
@@ -73,18 +73,18 @@ def _splits_for_hugging_face(layout: Layout) -> Iterator[str]:
 def write_manifest(layout: Layout, subset: Subset, frame: pd.DataFrame, facts: Mapping[ClipKey, Facts]) -> Path:
     """Write the manifest of those of these clips of which the facts are known, in the order of the annotations."""
     path = layout.table(subset, "manifest.csv")
-    frame = frame.merge(attempts.made(layout, subset), "left", on=KEY).fillna({"itag": "", "cut": "", "offset_s": ""})
-    how = zip(*(frame[column].tolist() for column in ("itag", "cut", "offset_s")), strict=True)
+    how = ("itag", "cut", "offset_s", "source")
+    frame = frame.merge(attempts.made(layout, subset), "left", on=KEY).fillna(dict.fromkeys(how, ""))
     rows = (
         _manifest_row(clip, facts[clip.key], made)
-        for clip, made in zip(Annotations(frame, ()).clips(), how, strict=True)
+        for clip, *made in zip(Annotations(frame, ()).clips(), *(frame[column].tolist() for column in how), strict=True)
         if clip.key in facts
     )
     _write_table(path, MANIFEST_FIELDS, rows)
     return path
 
 
-def _manifest_row(clip: Clip, facts: Facts, made: tuple[str, str, str]) -> list[object]:
+def _manifest_row(clip: Clip, facts: Facts, made: Sequence[str]) -> list[object]:
     return [
         *(clip.youtube_id, number(clip.time_start), number(clip.time_end), safe_cell(clip.label), clip.split),
         *(facts.size, facts.sha256, facts.frames, number(facts.duration_s), facts.width, facts.height),

@@ -3,83 +3,151 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Generator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from kinetics import check
-from kinetics.archives import Archive, Damaged, Member
+from kinetics.archives import MIRROR, Archive, Damaged, Member
+from kinetics.dispatch import Say
 from kinetics.errors import ClipError, MayWorkLater
+from kinetics.jobs import caught, limit_memory
 from kinetics.layout import Layout, clip_name
-from kinetics.mirror import Contents
-from kinetics.records import Category, Clip, ClipKey, Facts, Outcome
+from kinetics.records import Category, Clip, Contents, Facts, Harvest, Need, Outcome, Reached
+from kinetics.remote import Limit, Line, use_proxy
+from kinetics.wanted import Wanted
 
-ENGINE = "mirror"
-"""What the attempts table calls it."""
+TOLD_EVERY = 1 << 22
+"""So many bytes of an archive bring it on: if they do not come in the time for one clip, it is given up."""
 
 
 class UnfitError(MayWorkLater):
     """A clip of the mirror that has come is not as it should be; it never will be."""
 
 
-def harvest(
-    archive: Archive, wanted: dict[ClipKey, Clip], layout: Layout
-) -> Generator[Outcome | None, None, Contents | None]:
-    """Yield an outcome for each clip in the archive that is wanted, None for any other, and return what it holds.
+@dataclass(frozen=True, slots=True)
+class Reap:
+    """The job of taking from archives the clips that are wanted; `wanted` is their file.
 
-    What was had is taken out of `wanted`; where nothing is left there, the rest of the archive is not read. A clip that
-    is not as it should be has failed and stays wanted: another archive may have it whole. Raises what kept the archive
-    from being read on, except its own damage, and OSError where a clip cannot be written.
+    `limit_rate` is in bytes a second, for all workers together, which keep the account of it in the folder `shared`.
     """
-    unfit = set[str]()
-    try:
-        for member in archive.members():
-            clip = wanted.get(member.key)
-            outcome = _taken(member, clip, layout) if clip else None
-            if outcome and outcome.status == "done":
-                del wanted[member.key]
-            elif outcome:
-                unfit.add(clip_name(*member.key))
-            yield outcome
-            if not wanted:
-                break
-    except Damaged:
-        pass  # nobody can have what is behind that
-    if archive.size is None:
-        return None
-    held = (clip_name(*key) for key in archive.passed)
-    return Contents(archive.size, archive.etag, frozenset(held), frozenset(unfit), archive.exhausted)
+
+    layout: Layout
+    wanted: Path
+    limit_rate: float | None = None
+    shared: Path | None = None
+    proxy: str | None = None
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What workers need from the start."""
+        store = self.layout.store
+        return (__name__, *(store.modules if store else ()))
+
+    def open(self) -> Callable[[Need, Say], Harvest]:
+        limit_memory()
+        use_proxy(self.proxy)
+        limit = Limit(self.shared / "rate", self.limit_rate) if self.shared and self.limit_rate else None
+        line, wanted = Line(limit, MIRROR), Wanted(self.wanted)
+        return lambda need, say: _Reaper(self.layout, line, wanted, need, say).harvest()
 
 
-def _taken(member: Member, clip: Clip, layout: Layout) -> Outcome | None:
-    """What came of one clip; nothing where its bytes did not come, for that the archive will say."""
-    outcome, began = Outcome(clip, "failed", engine=ENGINE, host=socket.gethostname()), time.monotonic()
-    try:
-        with layout.arriving(clip, "exact") as temporary:
-            member.copy_to(temporary)
-            copied = time.monotonic()
-            facts = _fit(temporary, clip)
-    except UnfitError as error:
-        return outcome.but(category=error.category, reason=error.reason)
-    except ClipError:
-        return None
-    return outcome.but(
-        status="done",
-        height=facts.height,
-        download_s=copied - began,
-        clip_bytes=facts.size,
-        duration_s=facts.duration_s,
-        sound=facts.sound,
-    )
+class _Reaper:
+    """At work on one archive."""
+
+    def __init__(self, layout: Layout, line: Line, wanted: Wanted, need: Need, say: Say) -> None:
+        self._layout = layout
+        self._line = line
+        self._wanted = wanted
+        self._need = need
+        self._say = say
+        self._archive = Archive(line, need.url, self._heard)
+        self._unfit = set[str]()
+        self._told: int | None = None
+        self._before = line.bytes_received, line.requests, line.busy_s
+
+    def harvest(self) -> Harvest:
+        """Read the archive to where it holds nothing more that is wanted, and say what it holds.
+
+        Raises Fatal where clips cannot be written.
+        """
+        archive, harvest = self._archive, Harvest(self._need, "failed")
+        with archive, caught(self._layout.folder) as trouble:
+            try:
+                self._take_all()
+                self._tell()
+                harvest = harvest.but(status="done")
+            except Damaged as error:  # nobody can have what is behind that
+                harvest = harvest.but(status="done", category=error.category, reason=error.reason)
+        if archive.size is not None:
+            held = (clip_name(*key) for key in archive.passed)
+            contents = Contents(archive.size, archive.etag, frozenset(held), frozenset(self._unfit), archive.exhausted)
+            harvest = harvest.but(contents=contents)
+        return harvest.but(**trouble)
+
+    def _take_all(self) -> None:
+        left = set(self._need.names)
+        for member in self._archive.members():
+            name = clip_name(*member.key)
+            clip = self._wanted.find(member.key) if name not in self._need.unfit else None
+            if clip and (outcome := self._taken(member, clip)):
+                self._say(outcome)
+            left.discard(name)
+            if self._need.all_known and not left:
+                return
+
+    def _taken(self, member: Member, clip: Clip) -> Outcome | None:
+        """What came of one clip; nothing where its bytes did not come, for that the archive will say.
+
+        A clip that is not as it should be stays wanted: another archive may have it whole.
+        """
+        outcome = Outcome(clip, "failed", source="mirror", host=socket.gethostname())
+        try:
+            with self._layout.arriving(clip, "exact") as temporary:
+                member.copy_to(temporary)
+                self._tell(clip_name(*clip.key))
+                facts = _fit(temporary, clip)
+        except UnfitError as error:
+            self._unfit.add(clip_name(*clip.key))
+            outcome = outcome.but(category=error.category, reason=error.reason)
+        except ClipError:
+            return None
+        else:
+            outcome = outcome.but(
+                status="done",
+                height=facts.height,
+                clip_bytes=facts.size,
+                duration_s=facts.duration_s,
+                sound=facts.sound,
+            )
+        now = self._line.bytes_received, self._line.requests, self._line.busy_s
+        received, requests, busy_s = (after - before for after, before in zip(now, self._before, strict=True))
+        self._before = now
+        return outcome.but(bytes_received=int(received), requests=int(requests), download_s=busy_s)
+
+    def _heard(self) -> None:
+        """Some bytes have come."""
+        if self._told is None:
+            self._say()
+        if self._told is None or abs(self._archive.position - self._told) >= TOLD_EVERY:
+            self._tell()
+
+    def _tell(self, name: str = "") -> None:
+        """Say how far it is, and which clip is looked at now."""
+        self._told = self._archive.position
+        self._say(Reached(self._need.url, self._told, self._archive.size or 0, name))
 
 
 def _fit(path: Path, clip: Clip) -> Facts:
     """What a clip is like that plays, and is as long as it should be."""
     try:
         facts = check.play(path)
+        # A little more than the section does no harm, and whether the mirror's clips are cut that exactly is not known.
+        reason = check.fault(facts, clip, check.Made(), "keyframe")
     except MayWorkLater as error:
-        raise UnfitError(error.category, f"the mirror's clip is unfit: {error.reason}") from error
-    # A little more than the section does no harm, and whether the mirror's clips are cut that exactly is not known.
-    if reason := check.fault(facts, clip, check.Made(), "keyframe"):
-        raise UnfitError(Category.MEDIA_ERROR, f"the mirror's clip is unfit: {reason}")
+        reason = error.reason
+    except MemoryError:
+        reason = "it takes too much memory"
+    if reason:
+        raise UnfitError(Category.NOT_FOUND, f"the mirror's clip is unfit: {reason}")
     return facts

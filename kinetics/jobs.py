@@ -5,7 +5,8 @@ from __future__ import annotations
 import resource
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class Download:
         return replace(self, shared=scratch, layout=layout)
 
     def open(self) -> Callable[[Clip, Callable[[], None]], Outcome]:
-        _limit_memory()
+        limit_memory()
         use_proxy(self.proxy)
         limit = Limit(self.shared / "rate", self.limit_rate) if self.shared and self.limit_rate else None
         visitor_file = self.shared / "visitor" if self.shared else None
@@ -77,27 +78,12 @@ class _Downloader:
         outcome = Outcome(clip, "failed", host=socket.gethostname(), cut=self._job.cut)
         line, began = self._line, time.monotonic()
         bytes_before, requests_before, busy_before_s = line.bytes_received, line.requests, line.busy_s
-        try:
+        with caught(self._job.layout.folder) as trouble:
             source = resolve(self._engines, clip.youtube_id, self._job.max_height)
             outcome = outcome.but(engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - began)
             answered()
             outcome = self._fetch(clip, source, outcome)
-        except StopEveryone as error:
-            outcome = outcome.but(
-                status="postponed", category=error.category, reason=error.reason, retry_after_s=error.retry_after_s
-            )
-        except ClipError as error:
-            outcome = outcome.but(category=error.category, reason=error.reason)
-        except Fatal:
-            raise
-        except OSError as error:
-            raise cannot_write(error, self._job.layout.folder) from error
-        except MemoryError:
-            reason = f"it takes more than {MEMORY_LIMIT >> 20} MiB of memory"
-            outcome = outcome.but(category=Category.MEDIA_ERROR, reason=reason)
-        except Exception as error:  # noqa: BLE001 - one clip's surprise must not cost the others
-            reason = f"unexpected {type(error).__name__}: {error}"
-            outcome = outcome.but(category=Category.MEDIA_ERROR, reason=reason)
+        outcome = outcome.but(**trouble)
         spent_s, download_s = time.monotonic() - began, line.busy_s - busy_before_s
         if outcome.resolve_s is None:
             return outcome.but(resolve_s=spent_s)
@@ -151,7 +137,33 @@ class _Downloader:
         )
 
 
-def _limit_memory() -> None:
+@contextmanager
+def caught(folder: Path) -> Iterator[dict[str, object]]:
+    """Let a block fail; what is to be said of that stands in the dictionary then, as fields of an Outcome.
+
+    Raises Fatal where nothing can be written to the folder.
+    """
+    trouble = dict[str, object]()
+    try:
+        yield trouble
+    except StopEveryone as error:
+        trouble |= {"status": "postponed", "category": error.category, "reason": error.reason}
+        trouble["retry_after_s"] = error.retry_after_s
+    except ClipError as error:
+        trouble |= {"category": error.category, "reason": error.reason}
+    except Fatal:
+        raise
+    except OSError as error:
+        raise cannot_write(error, folder) from error
+    except MemoryError:
+        reason = f"it takes more than {MEMORY_LIMIT >> 20} MiB of memory"
+        trouble |= {"category": Category.MEDIA_ERROR, "reason": reason}
+    except Exception as error:  # noqa: BLE001 - one clip's surprise must not cost the others
+        reason = f"unexpected {type(error).__name__}: {error}"
+        trouble |= {"category": Category.MEDIA_ERROR, "reason": reason}
+
+
+def limit_memory() -> None:
     """Let the system refuse a worker more (on Linux): a few bytes of a hostile header can ask for gigabytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     allowed = [limit for limit in (soft, hard, MEMORY_LIMIT) if limit != resource.RLIM_INFINITY]

@@ -20,7 +20,7 @@ ERROR_FIELDS = ("youtube_id", "time_start", "time_end", "category", "reason", "t
 STATS_FIELDS = (
     *("time", "youtube_id", "time_start", "time_end", "label", "status", "category", "reason", "engine", "itag"),
     *("height", "resolve_s", "download_s", "cut_s", "bytes_received", "requests", "clip_bytes", "offset_s"),
-    *("duration_s", "host", "cut", "sound"),
+    *("duration_s", "host", "cut", "sound", "source"),
 )
 _HEADER = ",".join(STATS_FIELDS).encode()
 _CELL = rb'(?:"(?:[^"\0\r\n]++|"")*+"|[^",\0\r\n]*+)'
@@ -34,6 +34,8 @@ _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u206
 _FORMULA = re.compile(r"""(^|[;,])(?=["\s]*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=")""")
 """Where one begins, also behind what some spreadsheets take for the end of a cell, and in quotes: the error log has
 none of its own, so that a reader would take them for its."""
+EARLIER = (b"", b",youtube", b",,,youtube")
+"""What tables lack that were begun before there was the column `source`, or also `cut` and `sound`."""
 REASON_LIMIT = 400
 LINE_LIMIT = 1 << 16
 """No row of ours is longer, in bytes."""
@@ -116,8 +118,14 @@ class Ledger:
                         self._foreign = False
 
     def record(self, outcome: Outcome) -> None:
-        """Write the row of an attempt; a failure also goes to the error log."""
+        """Write the row of an attempt; a failure also goes to the error log.
+
+        There, why YouTube did not give a clip is worth more than that the mirror has none, and stays. That is not
+        written down twice either.
+        """
         assert self._attempts and self._errors
+        if outcome.category is Category.NOT_FOUND and self.category(outcome.clip.key) is Category.NOT_FOUND:
+            return
         if moved := self._moved():
             raise Fatal(
                 f"{moved} was moved, removed or replaced while the run was writing to it. "
@@ -133,13 +141,14 @@ class Ledger:
             *(outcome.bytes_received, outcome.requests, outcome.clip_bytes),
             *(_round(seconds) for seconds in (outcome.offset_s, outcome.duration_s)),
             *(safe_cell(outcome.host), outcome.cut, None if outcome.sound is None else int(outcome.sound)),
+            outcome.source,
         ]
         with _fatal(self.stats):
             csv.writer(self._attempts, lineterminator="\n").writerow(row)
             self._attempts.flush()
         if outcome.status == "done":
             self.forget(clip.key)
-        elif outcome.status == "failed":
+        elif outcome.status == "failed" and not (category is Category.NOT_FOUND and clip.key in self.missing):
             self._newer_elsewhere.pop(clip.key, None)
             line = self._missing[clip.key] = "\t".join((*segment, category, reason, now))
             with _fatal(self.errors_log):
@@ -238,10 +247,10 @@ def _sound(lines: bytes) -> int:
 
 
 def _row(line: bytes) -> bytes:
-    """A line as a row of the table; empty if it is none. Tables of before `cut` and `sound` have two cells less."""
+    """A line as a row of the table; empty if it is none. Of a table of an earlier version, it ends with fewer cells."""
     if not line.endswith(b"\n"):
         return b""
-    return next((row for row in (line, line.rstrip(b"\r\n") + b",,\n") if _sound(row)), b"")
+    return next((row for cells in EARLIER if _sound(row := line.rstrip(b"\r\n") + cells + b"\n")), b"")
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

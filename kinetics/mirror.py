@@ -11,10 +11,10 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -23,7 +23,7 @@ import platformdirs
 from kinetics.archives import CLIPS_LIMIT
 from kinetics.errors import ClipError, Fatal, StopEveryone
 from kinetics.layout import whole_or_absent
-from kinetics.records import SPLIT_OF, Subset
+from kinetics.records import SPLIT_OF, Contents, Need, Subset
 from kinetics.remote import FILES_AT_ONCE, Line, Stream, size_and_tag
 
 BASE = "https://s3.amazonaws.com/kinetics/"
@@ -34,32 +34,9 @@ REPLACEMENTS = {"400": (f"{BASE}400/replacement_for_corrupted_k400.tgz",)}
 LIST_LIMIT = 1 << 20
 """Bytes of a list; the longest of the mirror's has some hundred lines."""
 INDEX_LIMIT = CLIPS_LIMIT * 40
+LATER = "Try again later, or use --source youtube."
 UNFIT = "!"
 """Before the names of clips that were found unfit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What is known of an archive in one state, which the server calls `etag`; clips go by the names of their files."""
-
-    size: int
-    """In bytes."""
-    etag: str = ""
-    names: frozenset[str] = frozenset()
-    unfit: frozenset[str] = frozenset()
-    """Those that do not play, or are not what they should be."""
-    exhausted: bool = False
-    """It holds nothing but these, or nothing else can be had from it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """An archive to be read, and the missing clips that are known to be in it."""
-
-    url: str
-    names: frozenset[str] = frozenset()
-    all_known: bool = False
-    """It holds no other one; else any of them may be in it."""
 
 
 class Index:
@@ -76,7 +53,15 @@ class Index:
         return None
 
     def keep(self, url: str, contents: Contents) -> None:
-        """Raises Fatal where it cannot be written."""
+        """Add this to what is known of the archive in that state. Raises Fatal where it cannot be written."""
+        before = self.find(url)
+        if before and (before.size, before.etag) == (contents.size, contents.etag):
+            contents = replace(
+                contents,
+                names=before.names | contents.names,
+                unfit=before.unfit | contents.unfit,
+                exhausted=before.exhausted or contents.exhausted,
+            )
         about = {"url": url, "size": contents.size, "etag": contents.etag, "exhausted": contents.exhausted}
         names = (f"{UNFIT if name in contents.unfit else ''}{name}" for name in sorted(contents.names | contents.unfit))
         text = "\n".join([json.dumps(about), *names])
@@ -106,27 +91,39 @@ def archives(line: Line, version: str, subset: Subset) -> list[str]:
     return [*REPLACEMENTS.get(version, ()), *listed]
 
 
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The classes of the clips that are missing, and all that there are: some archives are named after their class."""
+
+    missing: Collection[str] = ()
+    known: Collection[str] = ()
+
+    def spared(self, urls: Sequence[str]) -> set[str]:
+        """The archives that by their names hold none of the missing clips."""
+        class_in = {url: _squeezed(class_of(url)) for url in urls}
+        missing, known = {*map(_squeezed, self.missing)} - {""}, {*map(_squeezed, self.known)}
+        if missing and missing <= {*class_in.values()}:
+            return {url for url, name in class_in.items() if name not in missing}
+        return {url for url, name in class_in.items() if name in known - missing}
+
+
 def needed(
-    urls: Iterable[str],
-    find: Callable[[str], Contents | None],
-    missing: Collection[str],
-    complete: Collection[str] = (),
+    urls: Sequence[str], find: Callable[[str], Contents | None], missing: Collection[str], labels: Labels = Labels()
 ) -> list[Need]:
     """The archives that hold missing clips, in order, and behind them those that may, if these do not hold them all.
 
-    `missing` has the names of clips' files. An archive that is known only by its name, which is a class, is left out
-    where that class is `complete`.
+    `missing` has the names of clips' files.
     """
-    left, whole = set(missing), {*map(_squeezed, complete)}
+    left, spared = set(missing), labels.spared(urls)
     sure, perhaps = list[Need](), list[Need]()
     for url in urls:
-        contents = find(url)
-        held = left & (contents.names - contents.unfit) if contents else set[str]()
+        contents = find(url) or Contents(0)
+        held = left & (contents.names - contents.unfit)
         if held:
-            sure.append(Need(url, frozenset(held), contents is not None and contents.exhausted))
+            sure.append(Need(url, frozenset(held), contents.exhausted, contents.unfit))
             left -= held
-        elif not (contents and contents.exhausted) and _squeezed(class_of(url)) not in whole:
-            perhaps.append(Need(url))
+        elif not contents.exhausted and url not in spared:
+            perhaps.append(Need(url, unfit=contents.unfit))
     return [*sure, *(perhaps if left else ())]
 
 
@@ -135,11 +132,11 @@ def class_of(url: str) -> str:
     return PurePosixPath(unquote(url)).name.partition(".")[0]
 
 
-def bytes_of(line: Line, index: Index, urls: Sequence[str]) -> tuple[int, int]:
-    """How many bytes these archives have, and of how many of them the mirror does not say it.
+def sizes_of(line: Line, index: Index, urls: Sequence[str]) -> list[int | None]:
+    """How many bytes each of these archives has, if the mirror says so.
 
-    It is asked for those of which nothing is known, and the answers are kept. Raises StopEveryone where it refuses
-    everybody, or there is no line to it.
+    It is asked for those of which nothing is known, and the answers are kept. Raises Fatal where it refuses everybody,
+    or there is no line to it.
     """
 
     def size(url: str) -> int | None:
@@ -147,16 +144,15 @@ def bytes_of(line: Line, index: Index, urls: Sequence[str]) -> tuple[int, int]:
         if contents is None:
             try:
                 contents = Contents(*size_and_tag(line, url))
-            except StopEveryone:
-                raise
+            except StopEveryone as error:
+                raise Fatal(f"Cannot ask the mirror for its archives: {error}. {LATER}") from error
             except ClipError:
                 return None
             index.keep(url, contents)
         return contents.size
 
     with ThreadPoolExecutor(FILES_AT_ONCE) as asking:
-        sizes = list(asking.map(size, urls))
-    return sum(filter(None, sizes)), sizes.count(None)
+        return [*asking.map(size, urls)]
 
 
 def _cache() -> Path:
@@ -184,9 +180,7 @@ def _fetched(line: Line, url: str) -> str:
         with closing(Stream(line, url)) as stream, io.BufferedReader(stream) as file:
             return file.read(LIST_LIMIT).decode("utf-8", errors="replace")
     except ClipError as error:
-        raise Fatal(
-            f"Cannot fetch the mirror's list of archives from {url}: {error}. Try again later, or use --source youtube."
-        ) from error
+        raise Fatal(f"Cannot fetch the mirror's list of archives from {url}: {error}. {LATER}") from error
 
 
 def _listed(text: str) -> list[str]:

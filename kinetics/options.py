@@ -42,6 +42,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--{local} is for clips, and --cut none keeps whole videos")
     if args.shard and local in OF_ALL:
         parser.error(f"--{local} is for all clips that are here together, and --shard is one part of them")
+    if args.source != "youtube" and args.cut == "none":
+        parser.error("--cut none keeps whole videos, and the mirror has clips: leave out --source")
+    if args.source != "youtube" and args.shard:
+        parser.error("every part would read the same archives: run --source mirror without --shard first")
     args.url = ""
     if isinstance(args.output, str):
         if local or args.compare:
@@ -122,6 +126,13 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
         help="smart: begins at the very frame, re-encoded up to the first keyframe, copied from there; exact: the same "
         "frames, all re-encoded; keyframe: copied, begins up to some seconds early; none: the whole video "
         "(default: smart)",
+    )
+    group.add_argument(
+        "--source",
+        choices=("youtube", "mirror", "both"),
+        default="youtube",
+        help="youtube; mirror: the archives of trimmed clips that the CVDF foundation keeps; both: what is quicker "
+        "first, then the other for what is missing (default: youtube)",
     )
     group.add_argument(
         "--max-height",

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kinetics.records import Category, Clip, Outcome
+from kinetics.records import Category, Item, Result
 
 HOUR_S = 3600.0
 ASKING = 2
@@ -54,6 +54,7 @@ class Pause:
     reason: str
     seconds: float
     place: str = ""
+    server: str = "YouTube"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Spread:
 
     seconds: float
     place: str = ""
+    server: str = "YouTube"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,14 @@ class GaveUp:
 
     category: Category
     reason: str
+    server: str = "YouTube"
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What follows from an outcome."""
 
-    outcome: Outcome
+    outcome: Result
     """To be recorded. A `postponed` one has become `failed` if this clip alone is refused."""
     again: bool = False
     """The clip goes back to the queue."""
@@ -106,7 +109,7 @@ class NoPace:
         """It does not matter."""
 
     def settle(
-        self, outcome: Outcome, *, sent: float, now: float, answered: bool = False, last: bool = False
+        self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
     ) -> Settled:
         return Settled(outcome)
 
@@ -115,7 +118,7 @@ class Suspects:
     """The clips that were refused, each perhaps for itself: if others are answered meanwhile, wherever they are."""
 
     def __init__(self) -> None:
-        self._refused: dict[Clip, tuple[int, int]] = {}  # how often, and the answers before the first time
+        self._refused: dict[Item, tuple[int, int]] = {}  # how often, and the answers before the first time
         self._answers = 0
 
     def __len__(self) -> int:
@@ -125,14 +128,14 @@ class Suspects:
         """Some clip was answered."""
         self._answers += 1
 
-    def clear(self, clip: Clip) -> None:
+    def clear(self, item: Item) -> None:
         """This one is settled."""
-        self._refused.pop(clip, None)
+        self._refused.pop(item, None)
 
-    def refused(self, clip: Clip, last: bool) -> bool:
+    def refused(self, item: Item, last: bool) -> bool:
         """Whether the refusals are about this clip, not about everybody; of the last one that is assumed."""
-        times, answers_before = self._refused.get(clip, (0, self._answers))
-        self._refused[clip] = times + 1, answers_before
+        times, answers_before = self._refused.get(item, (0, self._answers))
+        self._refused[item] = times + 1, answers_before
         return times + 1 >= REFUSALS and (last or self._answers > answers_before)
 
 
@@ -195,7 +198,7 @@ class Pace:
             self._probing = False
 
     def settle(
-        self, outcome: Outcome, *, sent: float, now: float, answered: bool = False, last: bool = False
+        self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
     ) -> Settled:
         """Take in what became of a clip that went out at `sent`, and say what follows.
 
@@ -208,7 +211,7 @@ class Pace:
             self._probing = False
         if outcome.status == "postponed":
             return Settled(outcome, again=True) if before_closing else self._refused(outcome, now, answered, last)
-        self._suspects.clear(outcome.clip)
+        self._suspects.clear(outcome.item)
         if outcome.status == "done" or (outcome.category and outcome.category.gone):
             self._engine_errors = 0
             if probe or not (answered or before_closing):
@@ -229,9 +232,9 @@ class Pace:
         self._network.answered()
         return self._spacing.answered(now)
 
-    def _refused(self, outcome: Outcome, now: float, answered: bool, last: bool) -> Settled:
-        if self._suspects.refused(outcome.clip, last and outcome.category is not Category.NETWORK):
-            self._suspects.clear(outcome.clip)
+    def _refused(self, outcome: Result, now: float, answered: bool, last: bool) -> Settled:
+        if self._suspects.refused(outcome.item, last and outcome.category is not Category.NETWORK):
+            self._suspects.clear(outcome.item)
             return Settled(outcome.but(status="failed"))
         if outcome.category is Category.NETWORK:
             category, pauses = Category.NETWORK, self._network

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Literal
@@ -13,7 +13,7 @@ import pandas as pd
 from kinetics.annotations import Annotations
 from kinetics.layout import Layout, clip_name
 from kinetics.ledger import Ledger
-from kinetics.records import Clip, Cut, Split, Tier
+from kinetics.records import Category, Clip, Cut, Split, Tier
 
 Retry = Literal["all", "transient", "none"]
 
@@ -49,6 +49,17 @@ class Plan:
         return sum(self.count(tier) for tier in TRIED[self.retry])
 
     @property
+    def to_try(self) -> list[int]:
+        """The rows of the clips that will be tried."""
+        rows: list[int] = np.flatnonzero(np.isin(self.tiers, TRIED[self.retry])).tolist()
+        return rows
+
+    def part(self, split: Split) -> Plan:
+        """The plan for one split alone."""
+        ours = (self.frame["split"] == split).to_numpy()
+        return replace(self, frame=self.frame[ours], tiers=self.tiers[ours])
+
+    @property
     def may_work_left_out(self) -> int:
         """How many clips may work now, but are not tried since the user said so."""
         return 0 if Tier.MAY_WORK in TRIED[self.retry] else self.count(Tier.MAY_WORK)
@@ -75,6 +86,14 @@ class Plan:
         """The clips of some rows."""
         return Annotations(self.frame.iloc[rows], ()).clips()
 
+    def without(self, names: Container[str]) -> Plan:
+        """The plan once the clips whose files have these names are on disk."""
+        missing = self.missing
+        there = [row for row, name in zip(missing, self.names(missing), strict=True) if name in names]
+        tiers = self.tiers.copy()
+        tiers[there] = Tier.ON_DISK
+        return replace(self, tiers=tiers)
+
     def linked(self, rows: list[int]) -> Plan:
         """The plan once the clips of these rows are on disk."""
         tiers = self.tiers.copy()
@@ -83,12 +102,19 @@ class Plan:
 
 
 def make_plan(
-    annotations: Annotations, layout: Layout, ledgers: Mapping[Split, Ledger], cut: Cut, retry: Retry
+    annotations: Annotations,
+    layout: Layout,
+    ledgers: Mapping[Split, Ledger],
+    cut: Cut,
+    retry: Retry,
+    *,
+    mirror_alone: bool = False,
 ) -> Plan:
     """Sort the annotated clips by what is on disk and what the ledgers know.
 
     The ledgers forget what is on disk, and take over what other runs found missing of these clips. With cut
-    `none` a video counts once, however many of its segments are annotated.
+    `none` a video counts once, however many of its segments are annotated. What YouTube said of a clip tells nothing of
+    the mirror, nor the other way round.
     """
     frame = annotations.frame
     if cut == "none":
@@ -105,7 +131,8 @@ def make_plan(
             ledger.forget(clip.key)
         elif category := ledger.category(clip.key):
             ledger.adopt(clip.key)
-            tiers[row] = Tier.WAS_GONE if category.gone else Tier.MAY_WORK
+            gone = category.gone and (category is Category.NOT_FOUND) == mirror_alone
+            tiers[row] = Tier.WAS_GONE if gone else Tier.MAY_WORK
     return Plan(frame, tiers, cut, retry)
 
 

@@ -27,10 +27,10 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Self
 
-from kinetics.dispatch import TICK_S, Event, Job, Report, Worker, dispatch
+from kinetics.dispatch import TICK_S, Event, Job, Meanwhile, Report, Worker, dispatch
 from kinetics.errors import Fatal, KineticsError
 from kinetics.pace import NoPace, Pace
-from kinetics.records import Category, Clip, Outcome
+from kinetics.records import Category, Harvest, Item, Outcome, Part, Result
 
 START_S = 60.0
 """A worker has its engines imported and opened by then, on a busy machine too."""
@@ -64,7 +64,7 @@ def warm_up(job: Job) -> None:
 
 
 def run(
-    job: Job, clips: Iterable[Clip], *, workers: int, timeout_s: float, pace: Pace | NoPace
+    job: Job, items: Iterable[Item], *, workers: int, timeout_s: float, pace: Pace | NoPace
 ) -> Generator[Event, None, None]:
     """Do `job` to all `clips`, on at most `workers` processes, as fast as `pace` allows; see `dispatch`.
 
@@ -72,7 +72,7 @@ def run(
     `timeout_s` seconds over it (`timeout`). Raises Fatal when a worker says so, or when workers cannot be started at
     all.
     """
-    yield from dispatch(LocalCrew(job, workers, timeout_s, pace), clips)
+    yield from dispatch(LocalCrew(job, workers, timeout_s, pace), items)
 
 
 class _Word(Enum):
@@ -98,7 +98,7 @@ class _Hand:
     pipe: Connection
     deadline: float
     ready: bool = False
-    clip: Clip | None = None
+    item: Item | None = None
     sent: float = 0.0
     asking: bool = False
 
@@ -133,7 +133,7 @@ class LocalCrew:
     @property
     def out(self) -> int:
         """Clips in hand."""
-        return sum(hand.clip is not None for hand in self._hands)
+        return sum(hand.item is not None for hand in self._hands)
 
     @property
     def asking(self) -> int:
@@ -147,7 +147,7 @@ class LocalCrew:
         return False
 
     def _idle(self) -> _Hand | None:
-        return next((hand for hand in self._hands if hand.ready and hand.clip is None), None)
+        return next((hand for hand in self._hands if hand.ready and hand.item is None), None)
 
     def _start(self) -> None:
         """Start one more worker, unless one is just starting or all are there."""
@@ -173,18 +173,18 @@ class LocalCrew:
         if self._failed_starts >= FAILED_STARTS:
             self._broken = f"The worker processes do not start: {self._complaint or how}"
 
-    def give(self, clip: Clip, now: float) -> bool:
+    def give(self, item: Item, now: float) -> bool:
         hand = self._idle()
         assert hand
         try:
-            hand.pipe.send(clip)
+            hand.pipe.send(item)
         except OSError:
             self._bury(hand)
             return False
-        hand.clip, hand.sent, hand.deadline, hand.asking = clip, now, now + self._timeout_s, True
+        hand.item, hand.sent, hand.deadline, hand.asking = item, now, now + self._timeout_s, True
         return True
 
-    def reports(self, patience: float) -> list[Report]:
+    def reports(self, patience: float) -> list[Report | Meanwhile]:
         if self._broken:
             raise Fatal(self._broken)
         heard = [self._hear(key.data) for key, _ in self._pipes.select(patience)]
@@ -192,14 +192,17 @@ class LocalCrew:
         late = [self._overdue(hand) for hand in self._hands.copy() if hand.deadline <= now and not hand.pipe.poll()]
         return [report for report in heard + late if report]
 
-    def _hear(self, hand: _Hand) -> Report | None:
+    def _hear(self, hand: _Hand) -> Report | Meanwhile | None:
         try:
             message = hand.pipe.recv()
         except (EOFError, OSError):
             return self._lost(hand)
-        if isinstance(message, Outcome):
+        if isinstance(message, Meanwhile):
+            hand.deadline = time.monotonic() + self._timeout_s
+            return message
+        if isinstance(message, Outcome | Harvest):
             report = self._report(hand, message)
-            hand.clip, hand.asking, hand.deadline = None, False, math.inf
+            hand.item, hand.asking, hand.deadline = None, False, math.inf
             return report
         if isinstance(message, _Broken):
             if message.fatal:
@@ -213,26 +216,26 @@ class LocalCrew:
             self._failed_starts, self._complaint = 0, ""
         return None
 
-    def _report(self, hand: _Hand, outcome: Outcome | None) -> Report:
+    def _report(self, hand: _Hand, outcome: Result | None) -> Report:
         return Report(self, outcome, hand.sent, answered=not hand.asking)
 
     def _lost(self, hand: _Hand) -> Report | None:
         how = self._bury(hand)
         if not hand.ready:
             self._failed_start(f"a worker process {how} before it was ready")
-        if hand.clip is None:
+        if hand.item is None:
             return None
-        reason = f"the worker process {how} while it held this clip"
-        return self._report(hand, Outcome(hand.clip, "failed", Category.LOST_WORKER, reason))
+        reason = f"the worker process {how} while it held this {hand.item.kind}"
+        return self._report(hand, hand.item.failed(Category.LOST_WORKER, reason))
 
     def _overdue(self, hand: _Hand) -> Report | None:
         hand.kill()
         self._bury(hand)
-        if hand.clip is None:
+        if hand.item is None:
             self._failed_start(f"a worker process was not ready after {START_S:g} s")
             return None
         reason = f"not finished after {self._timeout_s:g} s; the worker process was stopped"
-        return self._report(hand, Outcome(hand.clip, "failed", Category.TIMEOUT, reason))
+        return self._report(hand, hand.item.failed(Category.TIMEOUT, reason))
 
     def _bury(self, hand: _Hand) -> str:
         """Take a dead worker out of the crew, and return how it ended."""
@@ -249,15 +252,18 @@ class LocalCrew:
             return "ended"
         return f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
 
-    def attempt(self, clip: Clip, answered: Callable[[], None]) -> Outcome:
-        """Do one clip, and wait for it. Raises Fatal when the worker says so, or cannot be started."""
+    def attempt(self, item: Item, say: Callable[[Part | None], None]) -> Result:
+        """Do one item, and wait for it. Raises Fatal when the worker says so, or cannot be started."""
         given = False
         while True:
-            given = given or (self.ready() and self.give(clip, time.monotonic()))
+            given = given or (self.ready() and self.give(item, time.monotonic()))
             for report in self.reports(TICK_S):
-                if report.outcome:
+                if isinstance(report, Meanwhile):
+                    say(report.part)
+                elif report.outcome:
                     return report.outcome
-                answered()
+                else:
+                    say(None)
 
     def kill(self) -> None:
         """Let whatever is at work fail, from another thread."""
@@ -323,20 +329,22 @@ def _serve(pipe: Connection, timeout_s: float) -> None:
             pipe.send(_attempt(work, pipe.recv(), pipe, timeout_s))
 
 
-def _attempt(work: Worker, clip: Clip, pipe: Connection, timeout_s: float) -> Outcome | _Broken:
-    def answered() -> None:
+def _attempt(work: Worker, item: Item, pipe: Connection, timeout_s: float) -> Result | _Broken:
+    def say(part: Part | None = None) -> None:
+        if part:
+            signal.setitimer(signal.ITIMER_REAL, timeout_s + ORPHAN_S)
         try:
-            pipe.send(_Word.ANSWERED)
+            pipe.send(Meanwhile(part) if part else _Word.ANSWERED)
         except OSError:
             raise SystemExit from None  # the parent is gone; no foreign `except Exception` may keep this going
 
     signal.setitimer(signal.ITIMER_REAL, timeout_s + ORPHAN_S)  # its signal ends the process
     try:
-        return work(clip, answered)
+        return work(item, say)
     except Fatal as error:
         return _Broken(_said(error), fatal=True)
     except Exception as error:  # noqa: BLE001 - a mistake in the job must not cost more than a crash would
-        return Outcome(clip, "failed", Category.LOST_WORKER, f"the worker broke on this clip: {_said(error)}")
+        return item.failed(Category.LOST_WORKER, f"the worker broke on this {item.kind}: {_said(error)}")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
-from typing import Literal
+from typing import ClassVar, Literal
 
 Split = Literal["train", "val", "test"]
 Subset = Literal["train", "validate", "test"]
 Cut = Literal["smart", "exact", "keyframe", "none"]
 Status = Literal["done", "failed", "postponed"]
+Source = Literal["youtube", "mirror"]
 ClipKey = tuple[str, float, float]
 
 KEY = ["youtube_id", "time_start", "time_end"]
@@ -81,6 +82,7 @@ class Clip:
     label: str
     """As annotated, with spaces; empty where the subset has no labels."""
     split: Split
+    kind: ClassVar = "clip"
 
     @property
     def key(self) -> ClipKey:
@@ -89,6 +91,10 @@ class Clip:
 
     def __str__(self) -> str:
         return f"{self.youtube_id} {self.time_start:g}-{self.time_end:g} s"
+
+    def failed(self, category: Category, reason: str) -> Outcome:
+        """What to say of it where no worker lived to say anything."""
+        return Outcome(self, "failed", category, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,82 @@ class Outcome:
     retry_after_s: float | None = None
     facts: Facts | None = None
     """Of a clip that was on disk, where they were looked for."""
+    source: Source = "youtube"
+
+    @property
+    def item(self) -> Clip:
+        return self.clip
 
     def but(self, **changes: object) -> Outcome:
         """The same outcome with some fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is known of an archive in one state, which the server calls `etag`; clips go by the names of their files."""
+
+    size: int
+    """In bytes."""
+    etag: str = ""
+    names: frozenset[str] = frozenset()
+    unfit: frozenset[str] = frozenset()
+    """Those that do not play, or are not what they should be."""
+    exhausted: bool = False
+    """It holds nothing but these, or nothing else can be had from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An archive of the mirror to be read, and the missing clips that are known to be in it."""
+
+    url: str
+    names: frozenset[str] = frozenset()
+    all_known: bool = False
+    """It holds no other one; else any of them may be in it."""
+    unfit: frozenset[str] = frozenset()
+    """Its clips that are not to be looked at again."""
+    kind: ClassVar = "archive"
+
+    def failed(self, category: Category, reason: str) -> Harvest:
+        """What to say of it where no worker lived to say anything."""
+        return Harvest(self, "failed", category, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far an archive has been read, in bytes, and the clip whose turn it is, if it is one that is wanted."""
+
+    url: str
+    position: int
+    size: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Harvest:
+    """What came of reading an archive, besides its clips. `postponed` is as of a clip."""
+
+    need: Need
+    status: Status
+    category: Category | None = None
+    reason: str = ""
+    retry_after_s: float | None = None
+    contents: Contents | None = None
+    """As far as it was read; None where nothing came."""
+
+    @property
+    def item(self) -> Need:
+        return self.need
+
+    def but(self, **changes: object) -> Harvest:
+        """The same with some fields changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+Item = Clip | Need
+"""What a worker has in hand."""
+Result = Outcome | Harvest
+"""What came of it in the end."""
+Part = Outcome | Reached
+"""What there is to say of an archive meanwhile."""

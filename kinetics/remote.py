@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,7 @@ class MediaRefused(MayWorkLater):
 
 
 class Changed(MayWorkLater):
-    """The file is another one than that of which the first part is here."""
+    """What would come next does not belong to what is here: the file is another one, or it begins anew."""
 
 
 class Line:
@@ -377,12 +377,13 @@ class Stream(io.RawIOBase):
 
     A cut one is resumed where it was cut, by the entity tag of the file that was begun. `RangeFile` would ask for every
     4 MiB anew, and wait for each answer. The bytes are those of the file as it is kept, also where the server calls
-    that a coding: it says of some packed files that they are plain ones, coded by gzip.
+    that a coding: it says of some packed files that they are plain ones, coded by gzip. `heard` is called whenever some
+    have come.
 
     Raises StopEveryone (429, no line), MediaRefused (403, 404, 410), Changed, and MayWorkLater (anything else).
     """
 
-    def __init__(self, line: Line, url: str) -> None:
+    def __init__(self, line: Line, url: str, heard: Callable[[], None] = lambda: None) -> None:
         super().__init__()
         self.size: int | None = None
         """Of the whole file, once anything has come."""
@@ -392,6 +393,7 @@ class Stream(io.RawIOBase):
         """How many bytes have come."""
         self._line = line
         self._url = url
+        self._heard = heard
         self._response: urllib3.BaseHTTPResponse | None = None
         self._pieces: Iterator[bytes] = iter(())
         self._piece = memoryview(b"")
@@ -435,6 +437,7 @@ class Stream(io.RawIOBase):
                     piece, cause = b"", _root(error)
                 if piece:
                     self.position += len(piece)
+                    self._heard()
                     return piece
                 trouble = MayWorkLater(Category.MEDIA_ERROR, f"the connection broke at byte {self.position}: {cause}")
             self._hang_up()
@@ -450,7 +453,12 @@ class Stream(io.RawIOBase):
             return _no_reply(error, self._line.hosts)
         if response.status >= 500:
             return MayWorkLater(Category.SERVER_ERROR, f"HTTP {response.status} from the media host")
-        part, etag = _part(response), _entity_tag(response)
+        whole = response.status == 200
+        part, etag = _all(response) if whole else _part(response), _entity_tag(response)
+        if whole and self.position:
+            raise Changed(
+                Category.MEDIA_ERROR, f"asked for bytes {self.position}-, was sent the file from its beginning"
+            )
         if part.first != self.position or not part.first <= part.last < part.size:
             raise MayWorkLater(Category.MEDIA_ERROR, f"asked for bytes {self.position}-, was sent '{part}'")
         if self.size is not None and (self.size, self.etag) != (part.size, etag):
@@ -514,6 +522,14 @@ def _part(response: urllib3.BaseHTTPResponse) -> _Part:
     if match is None:
         raise MayWorkLater(Category.MEDIA_ERROR, "a partial reply that does not say which part it is")
     return _Part(*map(int, match.groups()))
+
+
+def _all(response: urllib3.BaseHTTPResponse) -> _Part:
+    """What a reply of the whole file brings, of a host that knows no ranges. Raises what it means if it is no file."""
+    length = _LENGTH.fullmatch(response.headers.get("Content-Length", ""))
+    if length is None or "html" in response.headers.get("Content-Type", "").lower():
+        raise _refusal(response)
+    return _Part(0, int(length[0]) - 1, int(length[0]))
 
 
 def _no_reply(error: HTTPError | OSError, hosts: Hosts) -> ClipError:

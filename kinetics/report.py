@@ -41,10 +41,11 @@ STEPS = ("resolve", "download", "cut")
 EPOCH = pd.Timestamp(0, tz="UTC")
 WORST = 10
 """Classes and reasons that the terminal shows."""
+Kind = Literal["source", "engine", "format (itag)", "machine"]
 _GONE, _MAY_WORK, _UNTRIED, _HERE = range(4)
 _COLUMNS = (
     *("time", *KEY, "status", "category", "engine", "itag", "resolve_s", "download_s", "cut_s", "bytes_received"),
-    *("requests", "clip_bytes", "host"),
+    *("requests", "clip_bytes", "host", "source"),
 )
 
 
@@ -127,7 +128,7 @@ class Space:
 class Source:
     """How many clips came by an engine, in a format, or by a machine."""
 
-    kind: Literal["engine", "format (itag)", "machine"]
+    kind: Kind
     name: str
     done: int
     failed: int
@@ -158,6 +159,8 @@ class Report:
     """The least complete first."""
     reasons: tuple[Reason, ...]
     """The most frequent first."""
+    neither: int
+    """Clips that are gone from YouTube, and that the mirror does not have either."""
     attempts: int
     durations: tuple[Duration, ...]
     """Of each step, and of all together; empty where no clip was made."""
@@ -208,6 +211,8 @@ class Report:
         if len(self.splits) > 1:
             yield from (f"  {split.name}: {split.here:,} of {split.wanted:,}" for split in self.splits)
         yield from _lines_on_reasons(self.reasons)
+        if self.neither:
+            yield f"  {self.neither:8,}  of these are gone from YouTube, and the mirror has no whole copy either"
         yield from _lines_on_durations(self.durations)
         yield from _lines_on_time(self)
         yield from _lines_on_space(self.space)
@@ -252,7 +257,8 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
         reasons=_reasons(failures),
         attempts=len(tried),
         durations=_durations(done),
-        timeline=timeline(tried),
+        neither=_neither(failures, frame, tried),
+        timeline=timeline(tried[tried["category"] != Category.NOT_FOUND]),
         space=_space(layout, cut, frame[here], tried),
         to_go=estimate(total.may_work + total.untried, tables, whole=cut == "none"),
         sources=_sources(tried),
@@ -343,6 +349,13 @@ def _failures(layout: Layout, subset: Subset, missing: pd.DataFrame, done: pd.Da
     return found[["youtube_id", "category", "reason"]]
 
 
+def _neither(failures: pd.DataFrame, frame: pd.DataFrame, tried: pd.DataFrame) -> int:
+    """How many of the failures are YouTube's last word, and were looked for at the mirror in vain."""
+    lacking = tried[(tried["source"] == "mirror") & (tried["category"] == Category.NOT_FOUND)][KEY].drop_duplicates()
+    gone = failures[~failures["category"].isin([*MAY_WORK_LATER, Category.NOT_FOUND])]
+    return len(frame.loc[gone.index, KEY].merge(lacking, on=KEY))
+
+
 def _read_log(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(
@@ -368,6 +381,7 @@ def _attempts(tables: Iterable[Path]) -> pd.DataFrame:
     sound = ended.notna() & table["status"].isin(["done", "failed", "postponed"])
     table = table[sound].drop(columns="time")
     table["ended"] = ended[sound]
+    table["source"] = table["source"].replace("", "youtube")  # in tables of before there was a mirror
     for column in (*KEY[1:], *(f"{step}_s" for step in STEPS), "bytes_received", "requests", "clip_bytes"):
         numbers = pd.to_numeric(table[column], errors="coerce").astype(float)
         table[column] = numbers.where(np.isfinite(numbers))
@@ -452,8 +466,7 @@ def _space(layout: Layout, cut: Cut, here: pd.DataFrame, tried: pd.DataFrame) ->
 
 
 def _sources(tried: pd.DataFrame) -> tuple[Source, ...]:
-    kinds: dict[str, Literal["engine", "format (itag)", "machine"]]
-    kinds = {"engine": "engine", "itag": "format (itag)", "host": "machine"}
+    kinds: dict[str, Kind] = {"source": "source", "engine": "engine", "itag": "format (itag)", "host": "machine"}
     found = list[Source]()
     for column, kind in kinds.items():
         named = tried[tried[column] != ""]

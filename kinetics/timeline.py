@@ -118,7 +118,7 @@ class Timeline:
 
 
 def timeline(attempts: pd.DataFrame) -> Timeline:
-    """Of attempts with the columns ended (seconds since 1970), spent_s, status, category, host and bytes_received."""
+    """Of attempts: ended (seconds since 1970), spent_s, status, category, host, bytes_received and source."""
     attempts = attempts.sort_values("ended", kind="stable")
     answers = attempts[attempts["status"] != "postponed"]
     begin_s, end_s = (attempts["ended"] - attempts["spent_s"]).min(), attempts["ended"].max()
@@ -128,7 +128,7 @@ def timeline(attempts: pd.DataFrame) -> Timeline:
     return Timeline(
         hours=_hours(attempts),
         pauses=_pauses(np.append(answers["ended"], end_s), refused),
-        sessions=_sessions(answers, refused),
+        sessions=_sessions(answers[answers["source"] == "youtube"], refused),
         curve=_curve(answers),
         begin=_local(begin_s),
         end=_local(end_s),

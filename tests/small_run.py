@@ -82,6 +82,7 @@ def write_tables(layout: Layout, attempts: Sequence[Attempt] = ATTEMPTS) -> None
             )
             row |= {f"{step}_s": spent for step, spent in zip(("resolve", "download", "cut"), steps, strict=True)}
             row |= {"bytes_received": received, "requests": 2, "clip_bytes": clip_bytes, "host": "here"}
+            row["source"] = "youtube"
             row |= {"engine": "pytubefix", "itag": "18", "cut": "smart", "sound": 1} if status == "done" else {}
             table.writerow({name: "" if cell is None else cell for name, cell in row.items()})
             missing.pop(clip.key, None)

@@ -8,10 +8,12 @@ import random
 import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from kinetics import archives, remote
 from kinetics.archives import MIRROR, Archive, Damaged, clip_key
@@ -222,6 +224,47 @@ def test_a_server_that_is_at_fault_for_a_moment_is_asked_again(youtube: Loopback
         assert taken(archive, tmp_path) == CLIPS
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_an_archive_from_a_server_without_ranges_is_read_too(
+    youtube: LoopbackYouTube, tmp_path: Path, packed: bool
+) -> None:
+    size = put(youtube, tarball(NAMED, packed=packed), MediaFault("whole_file"))
+    with Archive(Line(hosts=MIRROR), URL) as archive:
+        assert taken(archive, tmp_path) == CLIPS
+        assert (archive.size, archive.etag) == (size, youtube.world.mirror[PATH].etag)
+    assert sent(youtube) <= size
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_where_it_cannot_be_gone_on_with_it_is_begun_anew(
+    youtube: LoopbackYouTube, tmp_path: Path, packed: bool
+) -> None:
+    size = put(youtube, tarball(NAMED, packed=packed), MediaFault("cut", at=700_001, times=1), MediaFault("whole_file"))
+    with Archive(Line(hosts=MIRROR), URL) as archive:
+        assert taken(archive, tmp_path) == CLIPS
+        assert archive.passed == [*CLIPS]
+        assert archive.position <= size
+    assert [request.range for request in youtube.requests] == [(0, None), (700_001, None), (0, None)]
+
+
+def test_a_whole_file_of_no_known_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = urllib3.HTTPResponse(io.BytesIO(tarball(NAMED)), {}, 200, preload_content=False)
+    line = Line(hosts=MIRROR)
+    monkeypatch.setattr(line, "get", lambda *_: reply)
+    with Archive(line, URL) as archive, pytest.raises(MayWorkLater, match="whole document"):
+        list(archive.members())
+    assert not archive.exhausted
+
+
+def test_where_it_breaks_each_time_and_cannot_be_gone_on_with_it_is_given_up(youtube: LoopbackYouTube) -> None:
+    faults = [MediaFault("cut", at=700_001, times=1), MediaFault("whole_file", times=1)] * archives.BEGINNINGS
+    put(youtube, tarball(NAMED), *faults)
+    with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(Changed, match="from its beginning"):
+        list(archive.members())
+    assert not archive.exhausted
+    assert len(youtube.requests) == 2 * archives.BEGINNINGS
+
+
 def test_whoever_stops_early_pays_for_no_more(youtube: LoopbackYouTube, tmp_path: Path) -> None:
     size = put(youtube, tarball([*NAMED, ("filler", bytes(60_000_000))]))
     with Archive(Line(hosts=MIRROR), URL) as archive:
@@ -240,7 +283,7 @@ def test_whoever_stops_early_pays_for_no_more(youtube: LoopbackYouTube, tmp_path
         (MediaFault("status", status=403), MediaRefused),
         (MediaFault("status", status=429), StopEveryone),
         (MediaFault("html"), MayWorkLater),
-        (MediaFault("whole_file"), MayWorkLater),
+        (MediaFault("empty"), MayWorkLater),
         (MediaFault("wrong_range"), MayWorkLater),
     ],
 )
@@ -266,6 +309,39 @@ def test_no_other_host_is_asked(youtube: LoopbackYouTube) -> None:
         with Archive(line, url) as archive, pytest.raises(MayWorkLater, match="outside the mirror"):
             list(archive.members())
     assert line.requests == 0
+
+
+# -- whoever waits for it ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_it_is_heard_of_whenever_bytes_come_wanted_or_not(youtube: LoopbackYouTube, packed: bool) -> None:
+    filler = random.Random(7).randbytes(6_000_000)
+    size, heard = put(youtube, tarball([("unwanted", filler), *NAMED], packed=packed)), list[int]()
+    with Archive(Line(hosts=MIRROR), URL, lambda: heard.append(archive.position)) as archive:
+        list(archive.members())
+        assert archive.size == size
+    steps = [after - before for before, after in pairwise([0, *heard])]
+    assert min(steps) > 0
+    assert max(steps) <= 1 << 20, "also where one large file is skipped"
+    assert heard[-1] == archive.position
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_whoever_hears_of_it_can_stop_it(youtube: LoopbackYouTube, tmp_path: Path, packed: bool) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop() -> None:
+        if archive.position > 700_000:
+            raise Stop
+
+    put(youtube, tarball(NAMED, packed=packed))
+    with Archive(Line(hosts=MIRROR), URL, stop) as archive, pytest.raises(Stop):
+        for member in archive.members():
+            member.copy_to(tmp_path / "clip")
+    assert not archive.exhausted
+    assert archive.passed == [*CLIPS][: len(archive.passed)] != [*CLIPS]
 
 
 # -- another archive in its place --------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from kinetics import dispatch as room
 from kinetics.dispatch import Event, Notice, Report, Returned, dispatch
 from kinetics.pace import ENGINE_ERRORS, GaveUp, Pace, Pause, Suspects
-from kinetics.records import Category, Clip, Outcome
+from kinetics.records import Category, Clip, Item, Outcome
 
 Answer = Callable[[Clip], Outcome | None]
 """What a place makes of a clip; None: nobody will ever tell."""
@@ -38,11 +38,12 @@ class House:
     def ready(self) -> bool:
         return self.out == 0
 
-    def give(self, clip: Clip, now: float) -> bool:
-        self.given.append(clip)
+    def give(self, item: Item, now: float) -> bool:
+        assert isinstance(item, Clip)
+        self.given.append(item)
         self.out += 1
-        outcome = self.answer(clip)
-        report = Report(self, outcome, now, answered=False) if outcome else Returned(self, clip, now)
+        outcome = self.answer(item)
+        report = Report(self, outcome, now, answered=False) if outcome else Returned(self, item, now)
         self.town.due.append(Due(now + next(self.takes_s), self, report))
         return True
 

@@ -8,19 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.estimate import FEWEST, PUBLISHED_CLIP, PUBLISHED_HOUR, PUBLISHED_WHOLE, Estimate, estimate
+from kinetics.estimate import ASSUMED_GONE, FEWEST, PUBLISHED_CLIP, PUBLISHED_HOUR, PUBLISHED_WHOLE, Estimate, estimate
 from kinetics.ledger import STATS_FIELDS
 
 BEGIN = datetime(2026, 11, 22, 9, 0, tzinfo=timezone(timedelta(hours=1)))
 
 
-def row(at_s: float, status: str = "done", size: int | str = 2_000_000, cut: str = "smart") -> str:
+def row(
+    at_s: float,
+    status: str = "done",
+    size: int | str = 2_000_000,
+    cut: str = "smart",
+    *,
+    category: str = "",
+    source: str = "youtube",
+) -> str:
     known = {
         "time": (BEGIN + timedelta(seconds=at_s)).isoformat(timespec="seconds"),
         "youtube_id": "-_video0001",
         "status": status,
         "clip_bytes": str(size) if status == "done" else "",
         "cut": cut,
+        "category": category,
+        "source": source,
     }
     return ",".join(known.get(field, "") for field in STATS_FIELDS)
 
@@ -36,10 +46,22 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_without_attempts_it_rests_on_published_figures(table: Path) -> None:
-    by_the_book = Estimate(1000 * PUBLISHED_CLIP, 1000 * 3600 / PUBLISHED_HOUR, 0)
+    by_the_book = Estimate(1000 * PUBLISHED_CLIP, 1000 * 3600 / PUBLISHED_HOUR, 0, ASSUMED_GONE)
     assert estimate(1000, [table]) == by_the_book
     assert estimate(1000, [write(table, [row(n) for n in range(FEWEST - 1)])]) == by_the_book, "so few tell nothing"
     assert estimate(1000, [table], whole=True).size == 1000 * PUBLISHED_WHOLE
+
+
+def test_what_the_mirror_gave_tells_nothing_of_youtube(table: Path) -> None:
+    write(table, [*(row(10 * n) for n in range(30)), *(row(300 + n, size=9, source="mirror") for n in range(30))])
+    found = estimate(30, [table])
+    assert (found.attempts, found.size) == (30, 30 * 2e6)
+
+
+def test_as_many_are_taken_to_be_gone_as_there_were(table: Path) -> None:
+    kinds = ("private", "timeout", "", "", "")
+    write(table, [row(n, "failed" if kinds[n % 5] else "done", category=kinds[n % 5]) for n in range(50)])
+    assert estimate(30, [table]).gone_share == pytest.approx(0.2)
 
 
 def test_clips_that_failed_took_time_but_no_room(table: Path) -> None:

@@ -102,6 +102,7 @@ def test_a_manifest_says_what_is_known_of_each_clip_in_the_annotations_order(she
         Outcome(ODD[1], "done", itag="134+140", cut="keyframe", offset_s=-2.5, duration_s=12.25, sound=True),
         Outcome(CLIP, "done", itag="18", cut="smart", offset_s=0.0, duration_s=4.0, sound=True),
         Outcome(CLIP, "failed"),
+        Outcome(ODD[4], "done", duration_s=4.0, source="mirror"),
     )
     facts = {clip.key: Facts(100 + n, n, 300, 10.0 + n / 3, 640, 360, True, f"{n:064x}") for n, clip in enumerate(ODD)}
     del facts[ODD[3].key]
@@ -110,10 +111,10 @@ def test_a_manifest_says_what_is_known_of_each_clip_in_the_annotations_order(she
     sums = [f"{n:064x}" for n in range(5)]
     assert rows(path) == [
         list(MANIFEST_FIELDS),
-        [*ONE, "100", sums[0], "300", "10", "640", "360", "18", "smart", "0.0"],
-        [*TWO, "101", sums[1], "300", "10.333", "640", "360", "134+140", "keyframe", "-2.5"],
-        ["--two_parts", "0", "10", 'say, "ah"', "val", "102", sums[2], "300", "10.667", "640", "360", "", "", ""],
-        ["_n0-label_1", "3", "13", "", "val", "104", sums[4], "300", "11.333", "640", "360", "", "", ""],
+        [*ONE, "100", sums[0], "300", "10", "640", "360", "18", "smart", "0.0", "youtube"],
+        [*TWO, "101", sums[1], "300", "10.333", "640", "360", "134+140", "keyframe", "-2.5", "youtube"],
+        ["--two_parts", "0", "10", 'say, "ah"', "val", "102", sums[2], "300", "10.667", "640", "360", "", "", "", ""],
+        ["_n0-label_1", "3", "13", "", "val", "104", sums[4], "300", "11.333", "640", "360", "", "", "", "mirror"],
     ]
 
 

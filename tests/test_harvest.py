@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from kinetics import check, remote
-from kinetics.archives import MIRROR, Archive
-from kinetics.errors import MayWorkLater
-from kinetics.harvest import harvest
+from kinetics import check, harvest, remote
+from kinetics.errors import Fatal
+from kinetics.harvest import Reap
 from kinetics.layout import Layout, clip_name
-from kinetics.mirror import Contents, Index, archives, needed
-from kinetics.records import Clip, ClipKey, Outcome
-from kinetics.remote import Line
+from kinetics.records import Category, Clip, ClipKey, Contents, Harvest, Need, Outcome, Reached
+from kinetics.wanted import write_wanted
 from tests.test_remote import go_through
-from tests.youtube.mirror import BASE, Crate, MirrorFile, clip_of, crates_of, stock
+from tests.youtube.mirror import BASE, Crate, MirrorFile, clip_of, stock
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import MediaFault, Row
 
@@ -28,6 +25,7 @@ ROWS = [Row("tai chi", f"-clip-{number:05}", number, number + 3) for number in r
 @pytest.fixture
 def youtube(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackYouTube]:
     monkeypatch.setattr(remote, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(harvest, "limit_memory", lambda: None)  # of this process
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with LoopbackYouTube() as running:
         go_through(running, monkeypatch)
@@ -44,44 +42,94 @@ def clips_of(*rows: Row) -> dict[ClipKey, Clip]:
     return {clip.key: clip for clip in clips}
 
 
-def gone_through(
-    line: Line, url: str, wanted: dict[ClipKey, Clip], layout: Layout, most: int = 1000
-) -> tuple[list[Outcome], Contents | None]:
-    """The outcomes of an archive, and what is known of it: nothing, where it was stopped after so many clips."""
-    outcomes = list[Outcome]()
-    with Archive(line, url) as archive:
-        events = harvest(archive, wanted, layout)
-        for _ in range(most):
-            try:
-                event = next(events)
-            except StopIteration as end:
-                return outcomes, end.value
-            outcomes += [event] if event else []
-    return outcomes, None
+@dataclass
+class Reaped:
+    """What a worker told of an archive."""
+
+    parts: list[Outcome | Reached | None] = field(default_factory=list)
+    harvest: Harvest | None = None
+
+    def say(self, part: Outcome | Reached | None = None) -> None:
+        self.parts.append(part)
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [part for part in self.parts if isinstance(part, Outcome)]
+
+    @property
+    def contents(self) -> Contents:
+        assert self.harvest
+        assert self.harvest.contents
+        return self.harvest.contents
+
+
+def reap(layout: Layout, need: Need, *rows: Row, job: Reap | None = None) -> Reaped:
+    """Let a worker go through an archive for these clips."""
+    job = job or Reap(layout, layout.root / "wanted.sqlite")
+    write_wanted(job.wanted, clips_of(*rows).values())
+    reaped = Reaped()
+    reaped.harvest = job.open()(need, reaped.say)
+    return reaped
 
 
 def files(layout: Layout) -> set[str]:
-    return {path.name for path in layout.root.rglob("*") if path.is_file() and path.suffix != ".txt"}
+    return {path.name for path in layout.folder.rglob("*") if path.is_file()}
 
 
-def test_only_what_is_wanted_is_had_and_the_archive_is_read_no_further(
+def test_the_wanted_clips_of_an_archive_are_had_and_all_that_it_holds_is_known(
     youtube: LoopbackYouTube, layout: Layout
 ) -> None:
     (url,) = stock(youtube.world, "600", "train", [Crate("part_0.tar.gz", ROWS[:9])])
-    line, wanted = Line(hosts=MIRROR), clips_of(ROWS[1], ROWS[3], ROWS[20])
-    outcomes, contents = gone_through(line, url, wanted, layout)
-    assert [(outcome.clip.youtube_id, outcome.status) for outcome in outcomes] == [
-        (row.youtube_id, "done") for row in (ROWS[1], ROWS[3])
+    reaped = reap(layout, Need(url), ROWS[1], ROWS[3], ROWS[20])
+    assert [(outcome.clip.youtube_id, outcome.status, outcome.source) for outcome in reaped.outcomes] == [
+        (row.youtube_id, "done", "mirror") for row in (ROWS[1], ROWS[3])
     ]
-    assert files(layout) == {layout.clip(outcome.clip).name for outcome in outcomes}
-    assert all(check.play(layout.clip(outcome.clip)).size == outcome.clip_bytes for outcome in outcomes)
-    assert [*wanted] == [*clips_of(ROWS[20])]
-    assert contents
-    assert (len(contents.names), contents.exhausted) == (9, True)
+    assert files(layout) == {layout.clip(outcome.clip).name for outcome in reaped.outcomes}
+    assert all(check.play(layout.clip(outcome.clip)).size == outcome.clip_bytes for outcome in reaped.outcomes)
+    assert (len(reaped.contents.names), reaped.contents.exhausted) == (9, True)
 
-    _, contents = gone_through(line, url, clips_of(ROWS[0]), layout)
-    assert contents
-    assert not contents.exhausted, "nothing was wanted any more"
+
+def test_an_archive_is_read_no_further_than_to_the_last_clip_that_is_known_to_be_wanted(
+    youtube: LoopbackYouTube, layout: Layout
+) -> None:
+    (url,) = stock(youtube.world, "600", "train", [Crate("part_0.tar", ROWS[:9], packed=False)])
+    names = frozenset(clip_name(*key) for key in clips_of(ROWS[2], ROWS[1]))
+    reaped = reap(layout, Need(url, names, all_known=True), *ROWS[:9])
+    assert [outcome.clip.youtube_id for outcome in reaped.outcomes] == [row.youtube_id for row in ROWS[:3]]
+    assert not reaped.contents.exhausted
+
+
+def test_what_was_found_unfit_before_is_not_looked_at_again(youtube: LoopbackYouTube, layout: Layout) -> None:
+    (url,) = stock(youtube.world, "600", "train", [Crate("part_0.tar", ROWS[:3], packed=False)])
+    (unfit,) = (clip_name(*key) for key in clips_of(ROWS[1]))
+    reaped = reap(layout, Need(url, unfit=frozenset({unfit})), *ROWS[:3])
+    assert [outcome.clip.youtube_id for outcome in reaped.outcomes] == [ROWS[0].youtube_id, ROWS[2].youtube_id]
+
+
+def test_the_rows_of_an_archive_count_its_bytes_and_each_of_them_once(youtube: LoopbackYouTube, layout: Layout) -> None:
+    crate = Crate("part_0.tar", ROWS[:9], packed=False)
+    (url,) = stock(youtube.world, "600", "train", [crate])
+    reaped = reap(layout, Need(url), ROWS[1], ROWS[8])
+    received = [outcome.bytes_received for outcome in reaped.outcomes]
+    assert all(received)
+    assert sum(received) <= len(crate.content)
+    assert sum(received) > 0.9 * len(crate.content)
+    assert [outcome.requests for outcome in reaped.outcomes] == [1, 0]
+
+
+def test_the_server_s_answer_is_told_once_and_which_clip_is_looked_at_before_that_is_done(
+    youtube: LoopbackYouTube, layout: Layout
+) -> None:
+    (url,) = stock(youtube.world, "600", "train", [Crate("part_0.tar", ROWS[:3], packed=False)])
+    parts = reap(layout, Need(url), ROWS[1]).parts
+    assert [part is None for part in parts].count(True) == 1
+    assert parts[0] is None
+    (done,) = (place for place, part in enumerate(parts) if isinstance(part, Outcome))
+    before, last = parts[done - 1], parts[-1]
+    assert isinstance(before, Reached)
+    assert before.name == clip_name(*next(iter(clips_of(ROWS[1]))))
+    assert isinstance(last, Reached)
+    assert last.position == last.size
 
 
 def test_a_clip_that_does_not_play_or_is_short_stays_wanted_and_is_known_as_unfit(
@@ -92,22 +140,39 @@ def test_a_clip_that_does_not_play_or_is_short_stays_wanted_and_is_known_as_unfi
         "part_0.tar.gz", ROWS[:3], corrupt=frozenset({corrupt.youtube_id}), short=frozenset({short.youtube_id})
     )
     (url,) = stock(youtube.world, "600", "train", [crate])
-    wanted = clips_of(*ROWS[:3])
-    outcomes, contents = gone_through(Line(hosts=MIRROR), url, wanted, layout)
-    assert [outcome.status for outcome in outcomes] == ["failed", "failed", "done"]
-    assert all("the mirror's clip is unfit" in outcome.reason for outcome in outcomes[:2])
+    reaped = reap(layout, Need(url), *ROWS[:3])
+    assert [outcome.status for outcome in reaped.outcomes] == ["failed", "failed", "done"]
+    assert all(outcome.category is Category.NOT_FOUND for outcome in reaped.outcomes[:2])
+    assert all("the mirror's clip is unfit" in outcome.reason for outcome in reaped.outcomes[:2])
     assert files(layout) == {clip_name(*key) for key in clips_of(whole)}
-    assert [*wanted] == [*clips_of(corrupt, short)]
-    assert contents
-    assert contents.unfit == {clip_name(*key) for key in wanted}
+    assert reaped.contents.unfit == {clip_name(*key) for key in clips_of(corrupt, short)}
 
 
 def test_a_clip_whose_bytes_did_not_come_is_not_called_unfit(youtube: LoopbackYouTube, layout: Layout) -> None:
     crate = Crate("part_0.tar", ROWS[:3], packed=False, faults=(MediaFault("cut", at=100_000),))
     (url,) = stock(youtube.world, "600", "train", [crate])
-    with pytest.raises(MayWorkLater, match="the connection broke"):
-        gone_through(Line(hosts=MIRROR), url, clips_of(*ROWS), layout)
-    assert files(layout) == set()
+    reaped = reap(layout, Need(url), *ROWS)
+    assert reaped.harvest
+    assert (reaped.harvest.status, reaped.harvest.category) == ("failed", Category.MEDIA_ERROR)
+    assert "the connection broke" in reaped.harvest.reason
+    assert (reaped.outcomes, reaped.contents.exhausted, files(layout)) == ([], False, set())
+
+
+def test_a_mirror_that_refuses_everybody_postpones_the_archive(youtube: LoopbackYouTube, layout: Layout) -> None:
+    crate = Crate("part_0.tar", ROWS[:3], faults=(MediaFault("status", status=429, retry_after="7"),))
+    (url,) = stock(youtube.world, "600", "train", [crate])
+    harvest = reap(layout, Need(url), *ROWS).harvest
+    assert harvest
+    assert (harvest.status, harvest.category, harvest.retry_after_s) == ("postponed", Category.THROTTLED, 7.0)
+
+
+def test_what_is_behind_an_archive_s_damage_is_known_to_be_lost(youtube: LoopbackYouTube, layout: Layout) -> None:
+    crate = Crate("part_0.tar", ROWS[:3], packed=False, damaged_at=len(clip_of(3)) * 2)
+    (url,) = stock(youtube.world, "600", "train", [crate])
+    reaped = reap(layout, Need(url), *ROWS)
+    assert reaped.harvest
+    assert (reaped.harvest.status, reaped.contents.exhausted) == ("done", True)
+    assert "damaged" in reaped.harvest.reason
 
 
 def test_an_archive_that_is_replaced_while_a_clip_comes_gives_all_the_same(
@@ -119,47 +184,20 @@ def test_an_archive_that_is_replaced_while_a_clip_comes_gives_all_the_same(
     youtube.world.mirror[path] = replace(
         youtube.world.mirror[path], faults=(MediaFault("cut", at=clip * 3 // 2),), then=other
     )
-    outcomes, contents = gone_through(Line(hosts=MIRROR), url, clips_of(*ROWS[:3]), layout)
-    assert {outcome.clip.youtube_id for outcome in outcomes} == {row.youtube_id for row in ROWS[:3]}
-    assert contents
-    assert (contents.etag, contents.unfit) == (other.etag, frozenset())
+    reaped = reap(layout, Need(url), *ROWS[:3])
+    assert {outcome.clip.youtube_id for outcome in reaped.outcomes} == {row.youtube_id for row in ROWS[:3]}
+    assert (reaped.contents.etag, reaped.contents.unfit) == (other.etag, frozenset())
 
 
 def test_a_place_that_cannot_be_written_is_no_fault_of_the_clip(youtube: LoopbackYouTube, layout: Layout) -> None:
     (url,) = stock(youtube.world, "600", "train", [Crate("part_0.tar.gz", ROWS[:3])])
     layout.folder.write_text("in the way")
-    with pytest.raises(OSError, match=layout.folder.name):
-        gone_through(Line(hosts=MIRROR), url, clips_of(*ROWS), layout)
+    with pytest.raises(Fatal, match=layout.folder.name):
+        reap(layout, Need(url), *ROWS)
 
 
-def test_wherever_runs_are_stopped_all_that_the_mirror_has_whole_is_had_once(
-    youtube: LoopbackYouTube, layout: Layout
-) -> None:
-    crates, clips, line, chance = crates_of(ROWS, bad_share=0.1), clips_of(*ROWS), Line(hosts=MIRROR), random.Random(3)
-    stock(youtube.world, "600", "train", crates)
-    urls, index, had = archives(line, "600", "train"), Index(), list[str]()
-
-    def run(most: int) -> int:
-        wanted = {key: clip for key, clip in clips.items() if not layout.clip(clip).exists()}
-        needs = needed(urls, index.find, {clip_name(*key) for key in wanted})
-        for need in needs:
-            outcomes, contents = gone_through(line, need.url, wanted, layout, most)
-            had.extend(outcome.clip.youtube_id for outcome in outcomes if outcome.status == "done")
-            if contents is None:
-                break
-            index.keep(need.url, contents)
-        return len(needs)
-
-    for _ in range(8):
-        run(chance.randrange(1, 9))
-    before = line.bytes_received
-    assert run(1000)
-    assert line.bytes_received - before <= 1.05 * sum(len(crate.content) for crate in crates)
-    assert run(1000) == 0, "what is still missing, the mirror does not have"
-    bad = crates[0].corrupt | crates[0].short
-    good = [row.youtube_id for crate in crates[:-1] for row in crate.rows if row.youtube_id not in bad]
-    assert len(had) == len({*had})
-    assert {*good} <= {*had}
-    assert not bad & {*had}
-    assert len(had) > len(good), "before its damage the last archive has some"
-    assert files(layout) == {layout.clip(clip).name for clip in clips.values() if clip.youtube_id in had}
+def test_workers_keep_to_the_rate_together(youtube: LoopbackYouTube, layout: Layout) -> None:
+    (url,) = stock(youtube.world, "600", "train", [Crate("part_0.tar", ROWS[:3], packed=False)])
+    job = Reap(layout, layout.root / "wanted.sqlite", limit_rate=1e7, shared=layout.root)
+    reap(layout, Need(url), *ROWS[:3], job=job)
+    assert (layout.root / "rate").exists()

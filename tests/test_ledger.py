@@ -20,7 +20,7 @@ from kinetics.records import Category, Clip, Outcome
 
 HEADER = (
     "time,youtube_id,time_start,time_end,label,status,category,reason,engine,itag,height,resolve_s,download_s,cut_s,"
-    "bytes_received,requests,clip_bytes,offset_s,duration_s,host,cut,sound"
+    "bytes_received,requests,clip_bytes,offset_s,duration_s,host,cut,sound,source"
 )
 
 
@@ -75,7 +75,7 @@ def test_every_attempt_has_a_row_with_all_that_is_known_of_it(layout: Layout) ->
         **{"status": "done", "category": "", "reason": "", "engine": "pytubefix", "itag": "134+140", "height": "360"},
         **{"resolve_s": "0.123", "download_s": "1.5", "cut_s": "2.25", "bytes_received": "1000000", "requests": "3"},
         **{"clip_bytes": "500000", "offset_s": "-0.033", "duration_s": "10.01", "host": "host-1"},
-        **{"cut": "smart", "sound": "0"},
+        **{"cut": "smart", "sound": "0", "source": "youtube"},
     }
     assert (second["status"], second["category"], second["reason"]) == ("failed", "private", "This video is private")
     assert [third[name] for name in ("height", "clip_bytes", "resolve_s", "cut", "sound")] == [""] * 5
@@ -89,6 +89,17 @@ def test_a_failure_is_a_tab_separated_line_whose_first_cell_is_the_id(layout: La
     ]
     cut = subprocess.run(["cut", "-f1", layout.errors_log("train")], capture_output=True, text=True, check=True)
     assert cut.stdout == "-_video0001\n-_video0003\n"
+
+
+def test_that_the_mirror_lacks_a_clip_is_said_once_and_never_instead_of_youtube_s_words(layout: Layout) -> None:
+    lacking = [failed(number, Category.NOT_FOUND, "the mirror lacks it").but(source="mirror") for number in (1, 2)]
+    record(layout, failed(1), *lacking, *lacking)
+    assert [(line[0], line[3]) for line in errors(layout)] == [("-_video0001", "private"), ("-_video0002", "not_found")]
+    assert [(row["youtube_id"][-1], row["source"]) for row in stats(layout)] == [
+        *(("1", "youtube"), ("1", "mirror"), ("2", "mirror"), ("1", "mirror"))
+    ]
+    record(layout, failed(2, Category.TIMEOUT))
+    assert [line[3] for line in errors(layout)] == ["private", "timeout"]
 
 
 def test_a_postponed_clip_has_a_row_but_no_line(layout: Layout) -> None:
@@ -336,13 +347,13 @@ def test_a_table_with_another_header_is_set_aside_not_mixed(layout: Layout) -> N
         assert Path(old).read_text() == content
 
 
-def test_rows_of_before_the_last_two_columns_are_carried_over(layout: Layout) -> None:
+@pytest.mark.parametrize(("columns", "cells"), [(",source", ",youtube"), (",cut,sound,source", ",,,youtube")])
+def test_rows_of_before_the_last_columns_are_carried_over(layout: Layout, columns: str, cells: str) -> None:
     record(layout, failed(1), done(2), failed(3, reason='YouTube said "no", twice'))
     table = layout.stats("train")
     lines = table.read_text().splitlines()
-    table.write_text(
-        "\n".join([HEADER.removesuffix(",cut,sound"), *(line.removesuffix(",,") for line in lines[1:]), "2"])
-    )
+    assert all(line.endswith(cells) for line in lines[1:])
+    table.write_text("\n".join([HEADER.removesuffix(columns), *(line.removesuffix(cells) for line in lines[1:]), "2"]))
     record(layout, failed(4))
     assert table.read_text().splitlines()[:4] == [HEADER, *lines[1:]]
     assert [row["youtube_id"] for row in stats(layout)] == [f"-_video000{number}" for number in (1, 2, 3, 4)]

@@ -10,10 +10,10 @@ import pytest
 
 from kinetics import mirror, remote
 from kinetics.archives import MIRROR, Archive
-from kinetics.errors import Fatal, StopEveryone
+from kinetics.errors import Fatal
 from kinetics.layout import clip_name
-from kinetics.mirror import Contents, Index, Need, archives, bytes_of, class_of, needed
-from kinetics.records import Subset
+from kinetics.mirror import Index, Labels, archives, class_of, needed, sizes_of
+from kinetics.records import Contents, Need, Subset
 from kinetics.remote import Line
 from tests.test_remote import go_through
 from tests.youtube.mirror import BASE, Crate, MirrorFile, replace_corrupt, stock
@@ -143,10 +143,17 @@ def test_an_archive_that_was_read_in_part_may_hold_more() -> None:
 
 def test_an_archive_named_after_a_class_that_is_complete_is_left_out() -> None:
     urls = [A, B, f"{BASE}/kinetics/600/train/massaging%20person's%20head.tar.gz", f"{BASE}/kinetics/600/part_0.tar"]
-    complete = ["abseiling", "massaging person's head"]
-    assert [one.url for one in needed(urls, known(), NAMES, complete)] == [B, urls[3]]
-    assert [one.url for one in needed(urls, known(a=whole(NAMES[0])), NAMES[:1], complete)] == [A], "it is known to"
+    labels = Labels(missing=["tai chi", "tap dancing"], known=["abseiling", "massaging person's head", "tai chi"])
+    assert [one.url for one in needed(urls, known(), NAMES, labels)] == [B, urls[3]]
+    assert [one.url for one in needed(urls, known(a=whole(NAMES[0])), NAMES[:1], labels)] == [A], "it is known to"
     assert [class_of(url) for url in urls[1:]] == ["tai chi", "massaging person's head", "part_0"]
+
+
+def test_where_each_missing_class_has_an_archive_no_other_one_is_needed() -> None:
+    urls = [A, B, f"{BASE}/kinetics/600/train/nobody knows.tar.gz"]
+    assert [one.url for one in needed(urls, known(), NAMES, Labels(missing=["tai_chi"]))] == [B]
+    assert [one.url for one in needed(urls, known(), NAMES, Labels(missing=["tai chi", "tap dancing"]))] == urls
+    assert [one.url for one in needed(urls, known(), NAMES, Labels(missing=[""]))] == urls, "a subset without labels"
 
 
 def test_a_second_run_asks_for_nothing_that_the_first_has_learnt(
@@ -230,8 +237,8 @@ def test_what_archives_cost_is_asked_once_and_without_reading_them(
         youtube.world.mirror[url.removeprefix(BASE)] = MirrorFile(bytes(1000 + number))
     index = Index(tmp_path)
     index.keep(urls[0], whole(*NAMES))
-    assert bytes_of(line, index, urls) == (1000 + 1001 + 1002 + 1003, 1)
-    assert bytes_of(line, Index(tmp_path), urls[:4]) == (4006, 0)
+    assert sizes_of(line, index, urls) == [1000, 1001, 1002, 1003, None]
+    assert sizes_of(line, Index(tmp_path), urls[:4]) == [1000, 1001, 1002, 1003]
     assert sorted((request.method, request.bytes_sent) for request in youtube.requests) == [("HEAD", 0)] * 4
     assert index.find(urls[0]) == whole(*NAMES), "what was known of it is not forgotten"
     assert [one.url for one in needed(urls, index.find, NAMES[:1])] == urls[:1]
@@ -241,6 +248,6 @@ def test_a_mirror_that_cannot_be_reached_is_not_asked_for_every_archive(
     youtube: LoopbackYouTube, line: Line, tmp_path: Path
 ) -> None:
     youtube.world.line_down = True
-    with pytest.raises(StopEveryone):
-        bytes_of(line, Index(tmp_path), [A] * 500)
+    with pytest.raises(Fatal, match="--source youtube"):
+        sizes_of(line, Index(tmp_path), [A] * 500)
     assert line.requests < 500

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kinetics.pace import ASKING, BAN_PAUSES_S, ENGINE_ERRORS, REFUSALS, GaveUp, Pace, Pause, Settled, Spread
-from kinetics.records import Category, Clip, Outcome
+from kinetics.records import Category, Clip, Outcome, Result
 
 HOUR = 3600.0
 Answer = Callable[[Clip, float], Outcome]
@@ -119,6 +119,7 @@ def simulate(
         if settled.again:
             again.append(outcome.clip)
         elif not settled.gave_up:
+            assert isinstance(settled.outcome, Outcome)
             run.outcomes.append((run.now, settled.outcome))
         if settled.pause:
             run.pauses.append((run.now, settled.pause))
@@ -652,7 +653,7 @@ def test_whatever_youtube_answers_one_clip_alone_goes_out_after_a_pause_until_on
             return super().answered(sent=sent, now=now)
 
         def settle(
-            self, outcome: Outcome, *, sent: float, now: float, answered: bool = False, last: bool = False
+            self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
         ) -> Settled:
             settled = super().settle(outcome, sent=sent, now=now, answered=answered, last=last)
             if self.door == "probed" and sent >= self.probed_at:

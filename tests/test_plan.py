@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from kinetics.annotations import Annotations
-from kinetics.layout import Layout
+from kinetics.layout import Layout, clip_name
 from kinetics.ledger import Ledger
 from kinetics.plan import Plan, Retry, make_plan
 from kinetics.records import SPLIT_OF, Category, Clip, Cut, Outcome, Split, Tier
@@ -40,12 +40,12 @@ def failed(layout: Layout, failures: dict[Clip, Category]) -> None:
 
 
 def plan(
-    layout: Layout, clips: Sequence[Clip], *, cut: Cut = "exact", retry: Retry = "all"
+    layout: Layout, clips: Sequence[Clip], *, cut: Cut = "exact", retry: Retry = "all", mirror_alone: bool = False
 ) -> tuple[Plan, dict[Split, Ledger]]:
     rows = [(one.youtube_id, one.time_start, one.time_end, one.label, one.split) for one in clips]
     frame = pd.DataFrame(rows, columns=["youtube_id", "time_start", "time_end", "label", "split"])
     ledgers = {one.split: Ledger(layout, SUBSET_OF[one.split]) for one in clips}
-    return make_plan(Annotations(frame, ()), layout, ledgers, cut, retry), ledgers
+    return make_plan(Annotations(frame, ()), layout, ledgers, cut, retry, mirror_alone=mirror_alone), ledgers
 
 
 GONE, MAY_WORK, DONE, NEW = clip(1), clip(2), clip(3), clip(4)
@@ -78,7 +78,25 @@ def test_never_tried_then_may_work_then_gone_as_far_as_retry_allows(
 def test_each_category_is_tried_in_its_turn(layout: Layout, category: Category) -> None:
     failed(layout, {clip(1): category})
     made, _ = plan(layout, [clip(1)])
-    assert made.count(Tier.WAS_GONE if category.gone else Tier.MAY_WORK) == 1
+    said_by_youtube = category.gone and category is not Category.NOT_FOUND
+    assert made.count(Tier.WAS_GONE if said_by_youtube else Tier.MAY_WORK) == 1
+
+
+@pytest.mark.parametrize("category", Category)
+def test_only_what_the_mirror_lacks_is_gone_where_it_alone_is_asked(layout: Layout, category: Category) -> None:
+    failed(layout, {clip(1): category})
+    made, _ = plan(layout, [clip(1)], mirror_alone=True)
+    assert made.count(Tier.WAS_GONE if category is Category.NOT_FOUND else Tier.MAY_WORK) == 1
+
+
+def test_what_one_source_gave_is_not_asked_for_at_the_next(layout: Layout) -> None:
+    clips = [clip(number) for number in (5, 3, 9, 1)]
+    failed(layout, {clip(3): Category.PRIVATE})
+    made, _ = plan(layout, clips)
+    left = made.without({clip_name(*clip(5).key), clip_name(*clip(3).key)})
+    assert [*left.clips()] == [clip(9), clip(1)]
+    assert [*made.part("train").clips()] == [*made.clips()]
+    assert left.names(left.to_try) == [clip_name(*clip(number).key) for number in (9, 1)]
 
 
 def test_within_a_tier_the_order_is_that_of_the_annotations(layout: Layout) -> None:

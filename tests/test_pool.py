@@ -22,11 +22,11 @@ from typing import NoReturn
 import pytest
 
 from kinetics import pool
-from kinetics.dispatch import TICK_S, Event, Job, Worker
+from kinetics.dispatch import TICK_S, Event, Job, Say, Worker
 from kinetics.errors import Fatal
 from kinetics.pace import ASKING, ENGINE_ERRORS, GaveUp, Pace, Settled, Spread
-from kinetics.pool import run
-from kinetics.records import Category, Clip, Outcome
+from kinetics.pool import ORPHAN_S, run
+from kinetics.records import Category, Clip, Harvest, Need, Outcome, Reached, Result
 
 Report = Event
 Program = Callable[..., subprocess.Popen[str]]
@@ -60,7 +60,7 @@ class Hurried(Pace):
         return super().answered(sent=sent * 100, now=now * 100)
 
     def settle(
-        self, outcome: Outcome, *, sent: float, now: float, answered: bool = False, last: bool = False
+        self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
     ) -> Settled:
         return super().settle(outcome, sent=sent * 100, now=now * 100, answered=answered, last=last)
 
@@ -214,6 +214,27 @@ def the_parent(wanted: Clip, answered: Callable[[], None]) -> Outcome:
 def the_alarm(wanted: Clip, answered: Callable[[], None]) -> Outcome:
     default = signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
     return Outcome(wanted, "done", reason=f"{signal.getitimer(signal.ITIMER_REAL)[0]} {default}")
+
+
+@dataclass(frozen=True)
+class InParts:
+    """A job that takes archives of clips: each has as many as it has names; one whose URL is `stuck` hangs then."""
+
+    modules = (__name__,)
+
+    def open(self) -> Worker:
+        def work(need: Need, say: Say) -> Harvest:
+            say()
+            for place, name in enumerate(sorted(need.names)):
+                time.sleep(0.3)
+                say(Reached(need.url, place, len(need.names), name))
+                say(Outcome(clip(int(name)), "done"))
+            if need.url == "stuck":
+                time.sleep(3600)
+            left_s = signal.getitimer(signal.ITIMER_REAL)[0]
+            return Harvest(need, "done", reason=f"{left_s:.0f}")
+
+        return work
 
 
 @dataclass(frozen=True)
@@ -442,6 +463,23 @@ def test_a_stuck_worker_is_stopped_even_when_the_fork_server_is_gone() -> None:
 # --- workers that do not start ---
 
 
+def test_a_part_that_is_done_gives_the_rest_of_an_item_all_the_time_anew() -> None:
+    need = Need("url", frozenset(map(str, range(5))))
+    events = [event for event in run(InParts(), [need], workers=1, timeout_s=1.0, pace=Hurried(1)) if event]
+    assert [type(event) for event in events] == [Reached, Outcome] * 5 + [Harvest], "in their order"
+    (harvest,) = (event for event in events if isinstance(event, Harvest))
+    assert (harvest.need, harvest.status) == (need, "done")
+    assert float(harvest.reason) > ORPHAN_S, "its own alarm was set anew, too"
+
+
+def test_an_item_that_hangs_between_two_parts_costs_itself_one_try_and_not_what_it_brought() -> None:
+    need = Need("stuck", frozenset("12"))
+    events = [event for event in run(InParts(), [need], workers=1, timeout_s=1.0, pace=Hurried(1)) if event]
+    assert [number_of(event.clip) for event in events if isinstance(event, Outcome)] == [1, 2]
+    assert isinstance(events[-1], Harvest)
+    assert (events[-1].need, events[-1].status, events[-1].category) == (need, "failed", Category.TIMEOUT)
+
+
 @pytest.mark.parametrize(
     ("how", "said", "tries"),
     [
@@ -506,7 +544,7 @@ def test_after_a_refusal_nobody_goes_out_until_the_pause_is_over_and_then_one_al
             return super().answered(sent=sent, now=now)
 
         def settle(
-            self, outcome: Outcome, *, sent: float, now: float, answered: bool = False, last: bool = False
+            self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
         ) -> Settled:
             settled = super().settle(outcome, sent=sent, now=now, answered=answered, last=last)
             events.append((f"back {sent}", now))

@@ -238,10 +238,29 @@ def test_the_last_try_of_a_clip_tells_its_size(layout: Layout) -> None:
 
 def test_engines_formats_and_machines_are_counted(layout: Layout) -> None:
     assert [(one.kind, one.name, one.done, one.failed) for one in collected(layout).sources] == [
+        ("source", "youtube", 4, 3),
         ("engine", "pytubefix", 4, 0),
         ("format (itag)", "18", 4, 0),
         ("machine", "here", 4, 3),
     ]
+
+
+def test_what_neither_source_has_is_counted(layout: Layout) -> None:
+    before = collected(layout)
+    lines = layout.stats("train").read_text().splitlines()
+    lacking = [
+        line.replace(f",failed,{category},", ",failed,not_found,").removesuffix("youtube") + "mirror"
+        for line in lines
+        for category in ("private", "server_error")
+        if f",failed,{category}," in line
+    ]
+    assert len(lacking) == 2
+    layout.stats("train").write_text("\n".join([*lines, *lacking, lacking[0], ""]))
+    found = collected(layout)
+    assert found.neither == 1, "the other one may still work at YouTube"
+    assert any("the mirror has no whole copy either" in line for line in found.lines())
+    assert ("source", "mirror", 0, 3) in [(one.kind, one.name, one.done, one.failed) for one in found.sources]
+    assert found.timeline == before.timeline, "that took no time"
 
 
 def test_samples_are_of_every_class_that_has_a_clip_and_always_the_same(layout: Layout) -> None:

@@ -13,10 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
     *("records", "errors", "store", "layout", "annotations", "choose", "engines", "remote", "mp4", "container"),
-    *("section", "pictures", "avc", "smart", "media", "archives", "mirror", "jobs", "header", "check", "harvest"),
-    *("convert", "tasks", "pace", "dispatch", "pool", "dask_worker", "cluster", "ledger", "copies", "attempts"),
-    *("plan", "reuse", "journal", "inventory", "export", "compare", "estimate", "amounts", "timeline", "report"),
-    *("tables", "thumbnails", "plots", "page", "options"),
+    *("section", "pictures", "avc", "smart", "media", "archives", "mirror", "jobs", "header", "check", "convert"),
+    *("tasks", "pace", "dispatch", "wanted", "harvest", "gather", "pool", "dask_worker", "cluster", "tally", "ledger"),
+    *("copies", "attempts", "plan", "reuse", "journal", "inventory", "export", "compare", "estimate", "sources"),
+    *("amounts", "timeline", "report", "tables", "thumbnails", "plots", "page", "options"),
 )
 """Each room may use those before it."""
 MAY_USE = {
@@ -40,7 +40,11 @@ MAY_USE = {
     "jobs": {"records", "errors", "layout", "engines", "remote", "mp4", "section", "media"},
     "header": {"records", "errors"},
     "check": {"records", "errors", "container", "header"},
-    "harvest": {"records", "errors", "layout", "archives", "mirror", "check"},
+    "wanted": {"records", "errors"},
+    "harvest": {
+        *("records", "errors", "layout", "remote", "archives", "jobs", "check", "dispatch", "wanted"),
+    },
+    "gather": {"records", "layout", "archives", "mirror", "pace", "dispatch"},
     "convert": {"container"},
     "tasks": {"records", "errors", "layout", "check", "convert"},
     "pace": {"records"},
@@ -48,6 +52,7 @@ MAY_USE = {
     "pool": {"records", "errors", "pace", "dispatch"},
     "dask_worker": {"records", "errors", "store", "pace", "dispatch", "pool"},
     "cluster": {"records", "errors", "layout", "pace", "dispatch", "dask_worker"},
+    "tally": {"records"},
     "ledger": {"records", "errors", "layout"},
     "copies": {"records", "errors", "store", "layout"},
     "attempts": {"records", "errors", "layout", "ledger"},
@@ -59,7 +64,11 @@ MAY_USE = {
     },
     "export": {"records", "errors", "layout", "annotations", "ledger", "attempts"},
     "compare": {"records", "errors", "layout", "ledger"},
-    "estimate": {"ledger"},
+    "estimate": {"records", "ledger"},
+    "sources": {
+        *("records", "layout", "remote", "archives", "mirror", "pace", "dispatch", "wanted", "harvest", "gather"),
+        *("plan", "estimate"),
+    },
     "amounts": set(),
     "timeline": {"records"},
     "report": {
@@ -75,13 +84,13 @@ MAY_USE = {
 BROAD = {
     "engines._engine_errors": "foreign clients raise anything, and none of it may get past the seam",
     "store.Store._reached": "each of fsspec's backends has errors of its own, of any kind",
-    "jobs._Downloader.__call__": "one clip's surprise must not cost the others",
+    "jobs.caught": "one clip's surprise must not cost the others",
     "container.muxer": "a container must be closed whatever happens; it raises again",
     "pool._serve": "the reason why a worker does not start is worth more at the parent than a traceback",
     "pool._attempt": "a mistake in a job must not cost more than a crash would",
 }
 """Where everything is caught, and why: a new place needs a reason as good."""
-LEAVES = {"pool._attempt.answered": "the parent is gone, and no foreign `except Exception` may keep the worker alive"}
+LEAVES = {"pool._attempt.say": "the parent is gone, and no foreign `except Exception` may keep the worker alive"}
 HEAVY = {"pandas", "numpy", "matplotlib", "pytubefix", "yt_dlp", "pytube"}
 PRINTS = {"print", "input", "exit", "quit", "breakpoint"}
 PRINTING_METHODS = {("sys", "exit"), ("os", "_exit"), ("os", "abort"), ("sys", "stdout"), ("sys", "stderr")}

@@ -68,7 +68,7 @@ def main() -> None:
     """In a process of its own: read the files of these seeds, and say of each that it begins, and how it ended."""
     first, stop, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     av.logging.set_level(av.logging.PANIC)
-    jobs._limit_memory()
+    jobs.limit_memory()
     sound = [parsed(source.path.read_bytes()) for source in SOURCES]
     for seed in range(first, stop):
         print(json.dumps({"seed": seed}), flush=True)

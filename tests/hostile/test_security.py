@@ -169,7 +169,7 @@ def test_a_header_that_claims_millions_of_samples_costs_no_memory(samples: int, 
         from kinetics import jobs
         from kinetics.errors import ClipError
         from tests.test_media import cut_bytes
-        jobs._limit_memory()
+        jobs.limit_memory()
         try:
             cut_bytes(Path(sys.argv[1], "content").read_bytes(), Path(sys.argv[1]))
         except ClipError as error:

@@ -1,0 +1,35 @@
+"""The last word on a clip counts, and counts once."""
+
+from __future__ import annotations
+
+from kinetics.records import Category, Clip, Outcome
+from kinetics.tally import Tally
+
+CLIP, OTHER = (Clip(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train") for number in range(2))
+DONE, PRIVATE = Outcome(CLIP, "done"), Outcome(CLIP, "failed", Category.PRIVATE)
+LACKING = Outcome(CLIP, "failed", Category.NOT_FOUND, source="mirror")
+
+
+def counted(*outcomes: Outcome) -> dict[Category | None, int]:
+    tally = Tally()
+    for outcome in outcomes:
+        tally.take(outcome)
+    return dict(+tally.counts)
+
+
+def test_each_clip_counts_by_what_came_of_it() -> None:
+    assert counted(DONE, Outcome(OTHER, "failed", Category.TIMEOUT)) == {None: 1, Category.TIMEOUT: 1}
+
+
+def test_a_clip_that_was_postponed_is_still_to_come() -> None:
+    assert counted(Outcome(CLIP, "postponed", Category.THROTTLED)) == {}
+
+
+def test_a_clip_that_one_source_has_is_not_missing_though_the_other_lacks_it() -> None:
+    assert counted(LACKING, DONE) == {None: 1}
+    assert counted(PRIVATE, DONE) == {None: 1}
+
+
+def test_youtube_s_word_on_a_clip_weighs_more_than_that_the_mirror_lacks_it() -> None:
+    assert counted(LACKING, PRIVATE) == counted(PRIVATE, LACKING) == {Category.PRIVATE: 1}
+    assert counted(LACKING) == {Category.NOT_FOUND: 1}

@@ -1,0 +1,37 @@
+"""What is wanted from the mirror is found by the key of its clip, however many there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kinetics.errors import Fatal
+from kinetics.records import Clip
+from kinetics.wanted import Wanted, write_wanted
+
+CLIPS = [Clip(f"-clip-{number:05}", number, number + 10, "javelin's \N{SNOWMAN}", "val") for number in range(1000)]
+
+
+@pytest.mark.parametrize("folder", ["plain", "100 % # odd?", "\udcff"])
+def test_each_clip_is_found_and_no_other(tmp_path: Path, folder: str) -> None:
+    path = tmp_path / folder / "wanted"
+    write_wanted(path, CLIPS)
+    wanted = Wanted(path)
+    assert [wanted.find(clip.key) for clip in CLIPS] == CLIPS
+    assert wanted.find((CLIPS[0].youtube_id, 0.0, 11.0)) is None
+
+
+def test_what_was_wanted_before_is_forgotten(tmp_path: Path) -> None:
+    write_wanted(tmp_path / "wanted", CLIPS[:1])
+    write_wanted(tmp_path / "wanted", CLIPS[1:])
+    assert Wanted(tmp_path / "wanted").find(CLIPS[0].key) is None
+
+
+def test_a_place_that_cannot_be_written_or_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Fatal, match="file"):
+        write_wanted(tmp_path / "file" / "wanted", CLIPS)
+    (tmp_path / "wanted").write_text("no table at all " * 100)
+    with pytest.raises(Fatal, match="wanted"):
+        Wanted(tmp_path / "wanted").find(CLIPS[0].key)
