@@ -10,8 +10,6 @@ if __name__ == "__main__":  # Ctrl-C while the imports below run is no reason fo
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import argparse
-import errno
-import fcntl
 import io
 import shlex
 import shutil
@@ -19,14 +17,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from kinetics.amounts import lasting, percent, size, without_numbers
@@ -34,9 +31,11 @@ from kinetics.copies import Copies, readable
 from kinetics.dispatch import Event, Notice
 from kinetics.errors import Fatal
 from kinetics.estimate import estimate
+from kinetics.harvest import Reap
 from kinetics.jobs import Download
 from kinetics.layout import Layout, cannot_write
 from kinetics.ledger import Ledger, one_line
+from kinetics.locks import held, lock
 from kinetics.options import parse
 from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread, Suspects
 from kinetics.pool import run, warm_up
@@ -101,9 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def download(args: argparse.Namespace) -> int:
     """Load clips, leave out what is on disk, try the rest; returns the exit code."""
     layout, subsets = _layout(args), _subsets(args)
-    job = _job(args, layout)
     if not (args.dry_run or args.scheduler):
-        warm_up(job)
+        warm_up(_modules(args, layout))
     from kinetics import reuse  # pandas comes with it: meanwhile the workers' modules are imported, too
     from kinetics.plan import make_plan
     from kinetics.sources import one_after_the_other
@@ -111,40 +109,30 @@ def download(args: argparse.Namespace) -> int:
     annotations = _load(args)
     with ExitStack() as stack:
         copies = Copies(layout, subsets)
-        held = readable(layout, subsets) if args.dry_run else _held(layout, subsets, copies)
-        layout = stack.enter_context(held)
+        if args.dry_run:
+            layout = stack.enter_context(readable(layout, subsets))
+        else:
+            stack.enter_context(held(layout, subsets))
+            stack.enter_context(copies)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in subsets}
         plan = make_plan(annotations, layout, ledgers, args.cut, args.retry, mirror_alone=args.source == "mirror")
         elsewhere = [] if args.no_reuse or layout.url else reuse.find(plan, layout)
         print(_announcement(args, layout, plan, reuse.count(elsewhere)), flush=True)
-        mirror = _mirror(args, layout) if args.source != "youtube" and plan.todo else None
+        mirror = _mirror(args) if args.source != "youtube" and plan.todo else None
         order = _foretell(args, layout, plan, mirror)
         if args.dry_run:
             return DONE
         plan = _reuse(args, layout, plan, elsewhere, ledgers)
         for ledger in ledgers.values():
             stack.enter_context(ledger) if plan.todo else ledger.compact()
-        ways = _ways(args, job, mirror)
+        ways = _ways(args, layout, mirror)
         events = one_after_the_other(plan, [ways[source] for source in order])
         stack.callback(events.close)
-        tally, gave_up = Tally(), None
+        tally = Tally()
         try:
             with _bar(f"{args.version} {args.subset}", plan.todo) as bar:
                 progress = _Progress(bar, tally, provisional=args.source == "both")
-                for event in copies.following(events):
-                    if isinstance(event, Outcome):
-                        ledgers[event.clip.split].record(event)
-                        progress.show(event)
-                    elif isinstance(event, Reached):
-                        progress.reached(event)
-                    elif isinstance(event, Pause | Spread):
-                        progress.say(_explained(event))
-                    elif isinstance(event, Notice):
-                        progress.say(one_line(event.text))
-                    elif isinstance(event, GaveUp):
-                        gave_up = event
-                    else:
-                        progress.refresh()
+                gave_up = _recorded(copies.following(events), ledgers, progress)
         finally:
             print(_summary(args, plan, tally.counts, ledgers.values()), flush=True)
     if gave_up:
@@ -152,6 +140,27 @@ def download(args: argparse.Namespace) -> int:
     may_work = any(category and not category.gone for category in +tally.counts)
     untried = tally.counts.total() < plan.todo
     return MAY_WORK if gave_up or may_work or untried or plan.may_work_left_out else DONE
+
+
+def _recorded(events: Iterable[Event], ledgers: Mapping[Split, Ledger], progress: _Progress) -> GaveUp | None:
+    """Take down what comes of the clips, and show it; returns why the run gave up, if it did."""
+    gave_up: GaveUp | None = None
+    for event in events:
+        match event:
+            case Outcome():
+                ledgers[event.clip.split].record(event)
+                progress.show(event)
+            case Reached():
+                progress.reached(event)
+            case Pause() | Spread():
+                progress.say(_explained(event))
+            case Notice():
+                progress.say(one_line(event.text))
+            case GaveUp():
+                gave_up = event
+            case _:
+                progress.refresh()
+    return gave_up
 
 
 def report(args: argparse.Namespace) -> int:
@@ -187,7 +196,7 @@ def verify(args: argparse.Namespace) -> int:
 
     layout, here, moved, kept = _layout(args), _clips_here(args), 0, 0
     with ExitStack() as stack:
-        _lock(stack, layout, _subsets(args))
+        stack.enter_context(held(layout, _subsets(args)))
         for subset, frame in here.items():
             checks = verified(_local_run(args), layout, subset, frame, quick=args.quick, cut=args.cut)
             unfit = [one for one in _shown(args, subset, len(frame), checks) if one.status == "failed"]
@@ -212,7 +221,7 @@ def manifest(args: argparse.Namespace) -> int:
     layout, here, unfit = _layout(args), _clips_here(args), 0
     with ExitStack() as stack:
         for subset, frame in here.items():
-            _lock_file(stack, layout, subset, "manifest.lock")
+            stack.enter_context(lock(layout, subset, "manifest.lock"))
             outcomes = _shown(args, subset, len(frame), measured(_local_run(args), layout, subset, frame))
             facts = {one.clip.key: one.facts for one in outcomes if one.facts}
             print(f"{write_manifest(layout, subset, frame, facts)}: {len(facts):,} clips")
@@ -256,7 +265,7 @@ def shards(args: argparse.Namespace) -> int:
     layout, classes, here = _layout(args), classes_of(args.version, args.annotations), _clips_here(args)
     target = layout.beside("shards")
     with ExitStack() as stack:
-        _lock(stack, target, _subsets(args))
+        stack.enter_context(held(target, _subsets(args)))
         for subset, frame in here.items():
             members = members_of(layout, frame.iloc[in_random_order(frame, args.seed)], classes)
             packed = Shards(layout, subset, members, args.shards)
@@ -320,7 +329,7 @@ def _converted(
 
     here = _clips_here(args)
     with ExitStack() as stack:
-        _lock(stack, target, _subsets(args))
+        stack.enter_context(held(target, _subsets(args)))
         if terms:
             keep_terms(target.folder, terms)
         for subset, frame in here.items():
@@ -373,25 +382,38 @@ def _job(args: argparse.Namespace, layout: Layout) -> Download:
     )
 
 
-def _mirror(args: argparse.Namespace, layout: Layout) -> Mirror:
-    from kinetics.harvest import Reap
+def _reap(args: argparse.Namespace, layout: Layout) -> Reap:
+    own = _own(args, layout)
+    return Reap(layout, own / "wanted.sqlite", args.limit_rate, own, args.proxy)
+
+
+def _modules(args: argparse.Namespace, layout: Layout) -> Iterator[str]:
+    """What the workers need."""
+    if args.source != "mirror":
+        yield from _job(args, layout).modules
+    if args.source != "youtube":
+        yield from _reap(args, layout).modules
+
+
+def _mirror(args: argparse.Namespace) -> Mirror:
     from kinetics.sources import Mirror
 
-    own = _own(args, layout)
-    return Mirror(Reap(layout, own / "wanted.sqlite", args.limit_rate, own, args.proxy), _subsets(args))
+    return Mirror(args.version, _subsets(args))
 
 
-def _ways(args: argparse.Namespace, job: Download, mirror: Mirror | None) -> Mapping[Source, Way]:
-    """The ways to ask for clips."""
+def _ways(args: argparse.Namespace, layout: Layout, mirror: Mirror | None) -> Mapping[Source, Way]:
+    """The ways to ask for clips. Archives are read by this machine, whoever else is at work."""
     workers, timeout_s = args.workers or WORKERS, args.timeout or _patience(args)
     pace = partial(Pace, per_hour=args.rate, suspects=Suspects())
-    ways: dict[Source, Way] = {
-        "youtube": lambda plan: _run(args, job, plan.clips(), workers=workers, timeout_s=timeout_s, pace=pace)
-    }
-    if mirror:
-        read = partial(run, workers=workers, timeout_s=timeout_s, pace=Pace(workers))
-        ways["mirror"] = partial(mirror.ask, read)
-    return ways
+    job, reap = _job(args, layout), _reap(args, layout)
+
+    def youtube(plan: Plan) -> Generator[Event, None, None]:
+        return _run(args, job, plan.clips(), workers=workers, timeout_s=timeout_s, pace=pace)
+
+    if not mirror:
+        return {"youtube": youtube}
+    read = partial(run, reap, workers=workers, timeout_s=timeout_s, pace=Pace(workers))
+    return {"youtube": youtube, "mirror": partial(mirror.ask, read, reap.wanted)}
 
 
 def _own(args: argparse.Namespace, layout: Layout) -> Path:
@@ -521,60 +543,6 @@ def _load(args: argparse.Namespace) -> Annotations:
     return annotations
 
 
-@contextmanager
-def _held(layout: Layout, subsets: Sequence[Subset], copies: Copies) -> Iterator[Layout]:
-    """Have these subsets, and their tables, to ourselves."""
-    with ExitStack() as stack:
-        _lock(stack, layout, subsets)
-        stack.enter_context(copies)
-        yield layout
-
-
-def _lock(stack: ExitStack, layout: Layout, subsets: Sequence[Subset]) -> None:
-    """Keep a second run off these subsets, and clear away what a killed one left."""
-    for subset in subsets:
-        _lock_file(stack, layout, subset, "lock")
-        if layout.shard:
-            _share(stack, layout.undivided, subset)
-        layout.discard_partial(subset)
-        stack.callback(layout.discard_partial, subset)
-
-
-def _lock_file(stack: ExitStack, layout: Layout, subset: Subset, name: str) -> None:
-    path = layout.mark(subset, name)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(FileLock(path, timeout=0))
-    except Timeout:
-        raise _busy(layout, subset) from None
-    except OSError as error:
-        raise cannot_write(error, layout.folder) from error
-
-
-def _share(stack: ExitStack, layout: Layout, subset: Subset) -> None:
-    """Let runs on parts of a subset share its lock, and keep them apart from one on all of it, which has it alone.
-
-    Not where the file system knows no such locks: there both could fetch the same clips, and no worse.
-    """
-    try:
-        file = os.open(layout.mark(subset, "lock"), os.O_RDWR | os.O_CREAT, 0o666)
-        stack.callback(os.close, file)
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _busy(layout, subset) from None
-    except OSError as error:
-        if error.errno != errno.ENOSYS:
-            raise cannot_write(error, layout.folder) from error
-
-
-def _busy(layout: Layout, subset: Subset) -> Fatal:
-    shard = f", shard {layout.shard}," if layout.shard else ""
-    return Fatal(
-        f"another run is already working on Kinetics{layout.version} {subset}{shard} in {layout.root}: "
-        "wait for it to end, or choose another folder with -o"
-    )
-
-
 def _reuse(
     args: argparse.Namespace,
     layout: Layout,
@@ -629,28 +597,36 @@ def _foretell(args: argparse.Namespace, layout: Layout, plan: Plan, mirror: Mirr
     tables = [part.stats(subset) for subset in _subsets(args) for part in layout.parts(subset)]
     to_come = estimate(plan.todo, tables, whole=args.cut == "none", per_hour=args.rate)
     basis = f"the last {to_come.attempts:,} attempts here" if to_come.attempts else "published figures"
-    order, seconds = _order(args, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds)
-    foretold = f"about {size(to_come.size)} and {lasting(seconds)} to come, by {basis}"
+    order, seconds, share = _order(args, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds, 1.0)
+    if not share:
+        return order
+    to_come_size = share * to_come.size
+    foretold = f"about {size(to_come_size)} and {lasting(seconds)} to come, by {basis}"
     if layout.url:
         print(foretold, flush=True)
         return order
     place = next(folder for folder in (layout.folder, *layout.folder.parents) if folder.exists())
     free = shutil.disk_usage(place).free
     print(f"{foretold}; {size(free)} free", flush=True)
-    if to_come.size > free:
-        lack = f"{place} has {size(free)} free, which is less than the {size(to_come.size)} to come"
+    if to_come_size > free:
+        lack = f"{place} has {size(free)} free, which is less than the {size(to_come_size)} to come"
         print(f"warning: {lack}", file=sys.stderr)
     return order
 
 
-def _order(args: argparse.Namespace, plan: Plan, mirror: Mirror, youtube: Estimate) -> tuple[Sequence[Source], float]:
-    """Say what the mirror would bring, and at which cost; returns whom to ask, in order, and how long that may take."""
+def _order(
+    args: argparse.Namespace, plan: Plan, mirror: Mirror, youtube: Estimate
+) -> tuple[Sequence[Source], float, float]:
+    """Say what the mirror would bring, and at which cost.
+
+    Returns whom to ask, in order, how many seconds that may take, and which share of the clips may come.
+    """
     from kinetics.sources import weigh
 
-    offered = mirror.offer(plan)
+    alone, offered = args.source == "mirror", mirror.offer(plan)
     if not offered.archives and not offered.unsaid:
         print("the mirror holds none of the clips to do", flush=True)
-        return ("mirror",) if args.source == "mirror" else ("mirror", "youtube"), youtube.seconds
+        return (("mirror",), 0.0, 0.0) if alone else (("mirror", "youtube"), youtube.seconds, 1.0)
     unsaid = f", and {offered.unsaid:,} of unknown size" if offered.unsaid else ""
     print(
         f"the mirror: {len(offered.archives):,} archives of {size(offered.size)}{unsaid} to read, "
@@ -658,15 +634,15 @@ def _order(args: argparse.Namespace, plan: Plan, mirror: Mirror, youtube: Estima
         flush=True,
     )
     weighed = weigh(offered, youtube, plan.count(Tier.WAS_GONE))
-    if args.source == "mirror":
-        return ("mirror",), weighed.mirror_s
+    if alone:
+        return ("mirror",), weighed.mirror_s, offered.share
     first, second = weighed.order
     print(
         f"{NAMES[first]} first, about {lasting(weighed.seconds(first))} in all: with {NAMES[second]} first it would be "
         f"{lasting(weighed.seconds(second))}",
         flush=True,
     )
-    return weighed.order, weighed.seconds(first)
+    return weighed.order, weighed.seconds(first), 1.0
 
 
 class _Progress:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from kinetics.archives import MIRROR
 from kinetics.dispatch import Event, Notice
 from kinetics.layout import clip_name
-from kinetics.mirror import Index, Labels, needed
+from kinetics.mirror import UNLISTED, Index, Labels, needed
 from kinetics.pace import GaveUp, Pause, Spread
 from kinetics.records import Category, Harvest, Need, Outcome, Reached
 
@@ -100,13 +100,14 @@ class Gathering:
             if harvest.reason:
                 yield Notice(f"{need.url}: {harvest.reason}")
             return
-        self.unread[need.url] = harvest.reason
         self._tries[need.url] += 1
+        if need.url not in UNLISTED:
+            self.unread[need.url] = harvest.reason
         name = self._looked_at.get(need.url)
         if name and harvest.category in (Category.LOST_WORKER, Category.TIMEOUT):
             self._lost[need.url, name] += 1
             self._tries[need.url] -= self._lost[need.url, name] == BLAMED
-        if self._tries[need.url] >= TRIES:
+        if self._tries[need.url] >= TRIES and need.url in self.unread:
             yield Notice(f"{need.url} cannot be read: {harvest.reason}")
 
     def _blamed(self, url: str) -> frozenset[str]:

@@ -31,6 +31,8 @@ FOLDERS = {"400": "400", "600": "600", "700": "700_2020", "700-2020": "700_2020"
 """Of each version; 700's clips are among those of 700-2020, with the same ids and times."""
 REPLACEMENTS = {"400": (f"{BASE}400/replacement_for_corrupted_k400.tgz",)}
 """Archives of clips that are corrupt in those of the lists."""
+UNLISTED = frozenset(url for urls in REPLACEMENTS.values() for url in urls)
+"""Nobody says that these are there, so it is no loss if they are not."""
 LIST_LIMIT = 1 << 20
 """Bytes of a list; the longest of the mirror's has some hundred lines."""
 INDEX_LIMIT = CLIPS_LIMIT * 40

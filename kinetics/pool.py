@@ -51,13 +51,13 @@ _processes: ForkServerContext | SpawnContext = (
 )
 
 
-def warm_up(job: Job) -> None:
-    """Let what the workers need be imported from now on, beside whatever the caller does until `run`.
+def warm_up(modules: Iterable[str]) -> None:
+    """Let these modules, which the workers need, be imported from now on, beside whatever the caller does until `run`.
 
     It is the fork server that imports, and every worker is forked from it, so the environment has to be as they need it
     by now. Without a `run` it ends with this process.
     """
-    _processes.set_forkserver_preload([*job.modules])
+    _processes.set_forkserver_preload([*modules])
     if isinstance(_processes, ForkServerContext):
         with _bare_start():
             forkserver.ensure_running()

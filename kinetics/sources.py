@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from kinetics.archives import MIRROR
 from kinetics.dispatch import Event, Notice
 from kinetics.estimate import Estimate
-from kinetics.gather import Gathering
-from kinetics.harvest import Reap
+from kinetics.gather import Gathering, Run
 from kinetics.layout import clip_name
 from kinetics.mirror import Index, Labels, archives, sizes_of
 from kinetics.pace import GaveUp
@@ -25,10 +25,6 @@ WHOLE_SHARE = 240_258 / 246_534
 LACKING = "the mirror has no whole copy of it"
 LINE_BYTES_S = 25e6
 """What comes from the mirror in a second, over a line of 200 Mbit/s."""
-
-
-Run = Callable[[Reap, Iterable[Need]], Generator[Event, None, None]]
-"""Does a job to archives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +97,12 @@ def weigh(offered: Offer, youtube: Estimate, gone: int) -> Weighed:
 class Mirror:
     """The mirror, for some subsets. Raises Fatal where it cannot be asked."""
 
-    def __init__(self, job: Reap, subsets: Sequence[Subset]) -> None:
+    def __init__(self, version: str, subsets: Sequence[Subset]) -> None:
         self.unread: dict[str, str] = {}
         """The archives that could not be read to their ends, and why."""
-        self._job = job
         self._index = Index()
         self._line = Line(hosts=MIRROR)
-        self._urls = {subset: archives(self._line, job.layout.version, subset) for subset in subsets}
+        self._urls = {subset: archives(self._line, version, subset) for subset in subsets}
 
     def offer(self, plan: Plan) -> Offer:
         """What it has for the clips of a plan."""
@@ -116,15 +111,15 @@ class Mirror:
             offers.append(_offer(self._line, self._index, len(gathering.missing), gathering.needs()))
         return sum(offers, Offer(0, (), 0))
 
-    def ask(self, run: Run, plan: Plan) -> Generator[Event, None, None]:
-        """Get the clips of a plan from it, by this way to do a job; of those that it lacks, say so.
+    def ask(self, run: Run, wanted: Path, plan: Plan) -> Generator[Event, None, None]:
+        """Get the clips of a plan from it; of those that it lacks, say so. `run` finds them in the file `wanted`.
 
         Such a clip has failed, but only where all archives that may hold it were read.
         """
         for part, gathering in self._gatherings(plan):
             if gathering.needs():
-                write_wanted(self._job.wanted, part.clips())
-                yield from gathering.run(lambda needs: run(self._job, needs))
+                write_wanted(wanted, part.clips())
+                yield from gathering.run(run)
             self.unread |= gathering.unread
             if not gathering.exhausted:
                 continue

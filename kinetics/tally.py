@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from kinetics.records import Category, ClipKey, Outcome
+from kinetics.records import Category, Clip, Outcome
 
 
 class Tally:
@@ -13,17 +13,17 @@ class Tally:
     def __init__(self) -> None:
         self.counts: Counter[Category | None] = Counter()
         """How many clips are missing by each category; None: done."""
-        self._failed: dict[ClipKey, Category] = {}
+        self._failed: dict[Clip, Category] = {}
 
     def take(self, outcome: Outcome) -> None:
         """Count an attempt, unless the clip was only postponed."""
-        before = self._failed.get(outcome.clip.key)
+        before = self._failed.get(outcome.clip)
         if outcome.status == "postponed" or (before and outcome.category is Category.NOT_FOUND):
             return
         if before:
             self.counts[before] -= 1
         self.counts[outcome.category] += 1
         if outcome.category:
-            self._failed[outcome.clip.key] = outcome.category
+            self._failed[outcome.clip] = outcome.category
         else:
-            self._failed.pop(outcome.clip.key, None)
+            self._failed.pop(outcome.clip, None)

@@ -10,7 +10,7 @@ import pytest
 from kinetics.dispatch import Event, Notice
 from kinetics.gather import BLAMED, TRIES, Gathering
 from kinetics.layout import clip_name
-from kinetics.mirror import BASE, Index, Labels
+from kinetics.mirror import BASE, REPLACEMENTS, Index, Labels
 from kinetics.pace import GaveUp, Pause
 from kinetics.records import Category, Clip, Contents, Harvest, Need, Outcome, Reached
 
@@ -130,6 +130,15 @@ def test_an_archive_that_cannot_be_read_is_asked_for_again_and_then_named(index:
     assert not gathering.exhausted, "it may hold what is missing"
     assert [event.text for event in events if isinstance(event, Notice)] == [f"{A} cannot be read: it broke"]
     assert gathering.unread == {A: "it broke"}
+
+
+def test_an_archive_that_no_list_names_need_not_be_there(index: Index) -> None:
+    (extra,) = REPLACEMENTS["400"]
+    house = House(a=holds(0))
+    house.readings[extra] = fails()
+    gathering = Gathering([extra, A], index, {*NAMES}, Labels())
+    assert not [event for event in gathering.run(house) if isinstance(event, Notice)]
+    assert gathering.exhausted
 
 
 def test_an_archive_that_can_be_read_the_second_time_is_none_the_worse(index: Index) -> None:

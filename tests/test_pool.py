@@ -700,7 +700,7 @@ sys.path.insert(0, {root!r})
 from tests.test_pool import *
 if __name__ == "__main__":
     try:
-        pool.warm_up(Each(imported_here))
+        pool.warm_up(Each(imported_here).modules)
         print(forkserver._forkserver._forkserver_pid, flush=True)
         {then}
     except KeyboardInterrupt:

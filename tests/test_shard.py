@@ -11,14 +11,13 @@ import shlex
 import subprocess
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-import download
 from kinetics.errors import Fatal
 from kinetics.layout import Layout
+from kinetics.locks import shared
 from tests.bench import PATIENCE_S, ROWS, Bench, many_rows
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, Scenario
@@ -131,9 +130,8 @@ def test_where_the_file_system_knows_no_such_locks_each_run_has_its_own_lock_and
     monkeypatch.setattr(fcntl, "flock", flock)
     layout = Layout(tmp_path, "700", shard="1of2")
     layout.mark("train", "lock").parent.mkdir(parents=True)
-    with ExitStack() as stack:
-        code = errno.ENOSYS
-        download._share(stack, layout.undivided, "train")
+    code = errno.ENOSYS
+    with shared(layout.undivided, "train"):
         code = errno.EIO
-        with pytest.raises(Fatal, match="Input/output error"):
-            download._share(stack, layout.undivided, "train")
+        with pytest.raises(Fatal, match="Input/output error"), shared(layout.undivided, "train"):
+            pass
