@@ -190,7 +190,7 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         help="most time for one clip (default: 300, with --cut none 3600; longer where --limit-rate needs it)",
     )
     group.add_argument(
-        "--rate", type=_positive(float), metavar="PER_HOUR", help="most clips an hour (default: no limit)"
+        "--rate", type=_positive(float), metavar="PER_HOUR", help="most clips an hour from YouTube (default: no limit)"
     )
     group.add_argument(
         "--limit-rate",
