@@ -13,7 +13,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -215,11 +215,11 @@ class _Content:
 
 
 def _next_header(content: _Content) -> tarfile.TarInfo | None:
-    """The header of the next member, with what the headers before it say about it; None at the end of the archive."""
+    """The header of the next member, with what the headers before it say about it; None where there is none left."""
     name, size = b"", b""
     for _ in range(REMARKS_LIMIT):
-        block = content.read(BLOCK)
-        if not any(block):
+        block = _next_block(content)
+        if not block:
             return None
         header = _parsed(block, content)
         if header.type not in REMARKS:
@@ -228,11 +228,25 @@ def _next_header(content: _Content) -> tarfile.TarInfo | None:
             return header
         remark = _remark(header, content)
         if header.type == tarfile.GNUTYPE_LONGNAME:
-            name = remark.rstrip(b"\0")
+            name = remark
         elif header.type in PAX:
             records = dict(_records(remark, content))
             name, size = records.get(b"path", name), records.get(b"size", size)
     raise content.damaged(f"{REMARKS_LIMIT} headers in a row are about the next one")
+
+
+def _next_block(content: _Content) -> bytes:
+    """The next header's, or nothing: behind an archive's end another one may stand, and anything else is no loss."""
+    block = content.read(BLOCK)
+    if any(block):
+        return block
+    with suppress(Damaged):
+        while block:
+            if any(block):
+                _parsed(block, content)
+                return block
+            block = content.read(BLOCK)
+    return b""
 
 
 def _parsed(block: bytes, content: _Content) -> tarfile.TarInfo:
@@ -246,13 +260,13 @@ def _parsed(block: bytes, content: _Content) -> tarfile.TarInfo:
 
 
 def _remark(header: tarfile.TarInfo, content: _Content) -> bytes:
-    """What a header says about the next one."""
+    """What a header says about the next one, without the zeros that some end it with."""
     if header.size > REMARK_LIMIT:
         raise content.damaged(f"a header claims to have {header.size} bytes")
     end = content.claim(header.size)
     remark = b"".join(content.pieces(header.size))
     content.skip_to(end)
-    return remark
+    return remark.rstrip(b"\0")
 
 
 def _records(remark: bytes, content: _Content) -> Iterator[tuple[bytes, bytes]]:

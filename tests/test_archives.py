@@ -276,6 +276,19 @@ def test_whoever_stops_early_pays_for_no_more(youtube: LoopbackYouTube, tmp_path
     assert sent(youtube) < size / 2
 
 
+def test_after_an_early_stop_the_next_archive_is_read_from_its_beginning(
+    youtube: LoopbackYouTube, tmp_path: Path
+) -> None:
+    put(youtube, tarball([("filler", bytes(2_000_000)), *NAMED]))
+    line, other = Line(hosts=MIRROR), PATH.replace("feet", "hands")
+    youtube.world.mirror[other] = MirrorFile(tarball(NAMED, packed=True))
+    for _ in range(3):
+        with Archive(line, URL) as archive:
+            next(archive.members())
+        with Archive(line, f"{BASE}{other}") as archive:
+            assert taken(archive, tmp_path) == CLIPS
+
+
 @pytest.mark.parametrize(
     ("fault", "error"),
     [

@@ -188,6 +188,9 @@ PASSED_OVER: dict[str, bytes] = {
     "macOS's remarks": head(f"._{CLIP}", size=163) + bytes(512),
     "a global header": remark(b"g", record(b"path=" + CLIP.encode())),
     "a name that is no text": pax(b"path=\xff\xfe\0\n/") + head("x", size=3) + bytes(512),
+    "a folder that is no text": head("\udce9t\udce9/x", size=3) + bytes(512),
+    "a volume's label": head("label", b"V"),
+    "a folder with a size": head("x/", tarfile.DIRTYPE, 4000),
     "a name of 60,000 bytes": remark(b"L", b"a/" * 30_000) + head("x"),
     "an empty file": head("x"),
 }
@@ -230,6 +233,58 @@ def test_a_size_that_a_header_is_too_short_for_stands_in_the_one_before(place: P
     content = pax(b"size=4000") + head(CLIP) + block(b"clip" * 1000) + GOOD
     assert keys(of(content), place) == [KEY, KEY]
     assert place.read_bytes() == b"clip" * 1000
+
+
+ENDED = GOOD + bytes(10_240)
+BEHIND: dict[str, tuple[bytes, int]] = {
+    "no end": (GOOD, 1),
+    "half of one": (GOOD + bytes(512), 1),
+    "zeros": (ENDED + bytes(100_000), 1),
+    "another archive": (ENDED + ENDED, 2),
+    "another archive, in a row with it": (GOOD + bytes(512) + GOOD, 2),
+    "packed in pieces": (b"".join(gzip.compress(ENDED[at : at + 700]) for at in range(0, len(ENDED), 700)), 1),
+    "packed, with empty pieces": (gzip.compress(GOOD) + gzip.compress(b"") + gzip.compress(GOOD), 2),
+    "packed, and zeros": (gzip.compress(GOOD) + bytes(100_000), 1),
+    "what is no archive": (ENDED + b"garbage" * 1000, 1),
+    "what is no archive, packed": (gzip.compress(ENDED + b"garbage" * 1000), 1),
+    "packed, and what is no archive": (gzip.compress(ENDED) + b"garbage" * 100_000, 1),
+    "packed, and its end cut off": (gzip.compress(ENDED, 0)[:-5000], 1),
+}
+
+
+@pytest.mark.parametrize("case", BEHIND)
+def test_the_clips_come_whatever_stands_behind_them(place: Path, case: str) -> None:
+    content, clips = BEHIND[case]
+    assert keys(of(content), place) == [KEY] * clips
+    assert place.read_bytes() == b"clip" * 1000
+
+
+@pytest.mark.parametrize("zeros", [0, 512, 10_240])
+def test_an_empty_archive_has_no_clips(place: Path, zeros: int) -> None:
+    for content in (bytes(zeros or 1), gzip.compress(bytes(zeros))):
+        assert keys(of(content), place) == []
+
+
+def test_a_header_of_the_oldest_kind_is_read(place: Path) -> None:
+    old = bytearray(head(CLIP, tarfile.AREGTYPE, 4000))
+    old[257:265] = bytes(8)  # no "ustar"
+    old[148:156] = b" " * 8
+    old[148:156] = b"%06o\0 " % sum(old)
+    assert keys(of(bytes(old) + block(b"clip" * 1000) + GOOD), place) == [KEY, KEY]
+
+
+def test_a_name_in_two_parts_is_put_together(place: Path) -> None:
+    member = tarfile.TarInfo(f"{'x' * 150}/{CLIP}")
+    member.size = 4000
+    data = member.tobuf(tarfile.USTAR_FORMAT)
+    assert len(data) == 512
+    assert keys(of(data + GOOD[512:] + GOOD), place) == [KEY, KEY]
+
+
+def test_records_that_end_in_zeros_are_read(place: Path) -> None:
+    records = record(b"path=a/" + CLIP.encode())
+    content = remark(tarfile.XHDTYPE, records + bytes(7)) + head("x", size=4000) + GOOD[512:] + GOOD
+    assert keys(of(content), place) == [KEY, KEY]
 
 
 def test_many_small_files_take_no_memory(place: Path) -> None:
