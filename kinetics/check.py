@@ -16,7 +16,7 @@ from av.audio.frame import AudioFrame
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from kinetics.container import frames_of, translated
+from kinetics.container import FEW_CODECS, frames_of, translated
 from kinetics.errors import MayWorkLater
 from kinetics.header import read_header
 from kinetics.records import Category, Clip, Cut, Facts
@@ -55,7 +55,7 @@ def glance(path: Path) -> Facts:
 def play(path: Path) -> Facts:
     """The same, once every frame and all of the sound have been decoded without an error."""
     facts = glance(path)
-    with translated(), av.open(str(path), "r", format="mov") as container:
+    with translated(), av.open(str(path), "r", format="mov", options=FEW_CODECS) as container:
         streams: tuple[Stream, ...] = (*container.streams.video[:1], *container.streams.audio[:1])
         played = Counter(type(frame) for frame in frames_of(container, *streams))
     if played[VideoFrame] != facts.frames:

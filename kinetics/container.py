@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
 Kind = Literal["mp4", "webm"]
 DECODERS = (
-    *("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "aac", "opus", "libopus", "vorbis"),
+    *("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "aac", "opus", "libopus", "vorbis"),
     *("mp3", "mp3float", "ac3", "eac3"),
 )
 """For what YouTube may come to serve. FFmpeg has 500 more, and it is the header that picks the one to run."""
+FEW_CODECS = {"codec_whitelist": ",".join(DECODERS)}
+"""As an option of `av.open`, which looks at the first frames."""
 _WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOENT}
 
 
@@ -124,20 +126,20 @@ def demuxer(view: View, kind: Kind, *, frugal: bool = False) -> Iterator[InputCo
     at hand, that look finds nothing.
     """
     form = "mov" if kind == "mp4" else "matroska"
-    options = {
-        "format_whitelist": "mov" if form == "mov" else "matroska,webm",
-        "protocol_whitelist": "none",
-        "codec_whitelist": ",".join(DECODERS),
-    }
+    options = {"format_whitelist": "mov" if form == "mov" else "matroska,webm", "protocol_whitelist": "none"}
     view.at_hand_only = frugal and form == "mov"
-    with av.open(view, "r", format=form, options=options, buffer_size=1 << 14) as container:
+    with av.open(view, "r", format=form, options=options | FEW_CODECS, buffer_size=1 << 14) as container:
         view.at_hand_only = False
-        for stream in (*container.streams.video, *container.streams.audio):
-            # whatever PyAV's types say, there is no context where FFmpeg knows no decoder
-            if stream.codec_context is None or stream.codec_context.codec.name not in DECODERS:
-                raise MayWorkLater(Category.MEDIA_ERROR, f"the {stream.type} is of an unknown kind")
-            stream.codec_context.thread_count = 1
+        _limit(*container.streams.video, *container.streams.audio)
         yield container
+
+
+def _limit(*streams: Stream) -> None:
+    for stream in streams:
+        # whatever PyAV's types say, there is no context where FFmpeg knows no decoder
+        if stream.codec_context is None or stream.codec_context.codec.name not in DECODERS:
+            raise MayWorkLater(Category.MEDIA_ERROR, f"the {stream.type} is of an unknown kind")
+        stream.codec_context.thread_count = 1
 
 
 @contextmanager
@@ -168,9 +170,11 @@ def demuxed(container: InputContainer, *streams: Stream) -> Generator[Packet[Any
 
 
 def frames_of(container: InputContainer, *streams: Stream) -> Iterator[Frame]:
-    """The frames of some streams of a file of ours. Raises MayWorkLater at damage, which else would be painted over."""
-    for stream in streams:
-        stream.codec_context.thread_count = 1
+    """The frames of some streams of a file of ours, or of what is to become one.
+
+    Raises MayWorkLater at damage, which else would be painted over, and where there is no decoder that is let run.
+    """
+    _limit(*streams)
     with closing(demuxed(container, *streams)) as packets:
         for packet in packets:
             for frame in packet.decode():

@@ -81,6 +81,14 @@ def test_a_picture_or_sound_of_zeros_does_not_play(shelf: Shelf) -> None:
         play(path)
 
 
+@pytest.mark.parametrize("kind", [b"mjpg", b"png ", b"cvid", b"SVQ3", b"none"])
+def test_a_clip_from_elsewhere_does_not_choose_what_decodes_it(shelf: Shelf, kind: bytes) -> None:
+    path = shelf.put(CLIP, PLAIN.progressive.path.read_bytes().replace(b"avc1", kind))
+    assert glance(path).frames == 120
+    with pytest.raises(MayWorkLater, match="unknown kind"):
+        play(path)
+
+
 @pytest.mark.parametrize(("place", "words"), [(0, "0 of its 120 frames play"), (1, "its sound does not play")])
 def test_a_track_whose_header_counts_samples_that_are_nowhere_does_not_play(
     shelf: Shelf, place: int, words: str
