@@ -62,6 +62,7 @@ class _Reaper:
         self._need = need
         self._say = say
         self._archive = Archive(line, need.url, self._heard)
+        self._had = set[str]()
         self._unfit = set[str]()
         self._told: int | None = None
         self._before = line.bytes_received, line.requests, line.busy_s
@@ -89,7 +90,8 @@ class _Reaper:
         left = set(self._need.names)
         for member in self._archive.members():
             name = clip_name(*member.key)
-            clip = self._wanted.find(member.key) if name not in self._need.unfit else None
+            settled = name in self._had or name in self._need.unfit  # it may come twice
+            clip = None if settled else self._wanted.find(member.key)
             if clip and (outcome := self._taken(member, clip)):
                 self._say(outcome)
             left.discard(name)
@@ -113,6 +115,8 @@ class _Reaper:
         except ClipError:
             return None
         else:
+            self._had.add(clip_name(*clip.key))
+            self._unfit.discard(clip_name(*clip.key))
             outcome = outcome.but(
                 status="done",
                 height=facts.height,

@@ -15,8 +15,9 @@ from kinetics.layout import Layout, clip_name
 from kinetics.records import Category, Clip, ClipKey, Contents, Harvest, Need, Outcome, Reached
 from kinetics.wanted import write_wanted
 from tests.test_remote import go_through
-from tests.youtube.mirror import BASE, Crate, MirrorFile, clip_of, stock
+from tests.youtube.mirror import BASE, Crate, MirrorFile, clip_of, stock, tarball
 from tests.youtube.server import LoopbackYouTube
+from tests.youtube.spoils import noise_for_samples
 from tests.youtube.world import MediaFault, Row
 
 ROWS = [Row("tai chi", f"-clip-{number:05}", number, number + 3) for number in range(40)]
@@ -146,6 +147,20 @@ def test_a_clip_that_does_not_play_or_is_short_stays_wanted_and_is_known_as_unfi
     assert all("the mirror's clip is unfit" in outcome.reason for outcome in reaped.outcomes[:2])
     assert files(layout) == {clip_name(*key) for key in clips_of(whole)}
     assert reaped.contents.unfit == {clip_name(*key) for key in clips_of(corrupt, short)}
+
+
+@pytest.mark.parametrize("corrupt", [(False, True), (True, False), (False, False)])
+def test_a_clip_that_is_in_an_archive_twice_is_had_once_and_is_fit_if_one_of_them_is(
+    youtube: LoopbackYouTube, layout: Layout, corrupt: tuple[bool, bool]
+) -> None:
+    name, whole = clip_name(*next(iter(clips_of(ROWS[0])))), clip_of(3)
+    members = [(f"{place}/{name}", noise_for_samples(whole) if bad else whole) for place, bad in enumerate(corrupt)]
+    url = f"{BASE}/kinetics/600/train/part_0.tar"
+    youtube.world.mirror[url.removeprefix(BASE)] = MirrorFile(tarball(members))
+    reaped = reap(layout, Need(url), ROWS[0])
+    assert [outcome.status for outcome in reaped.outcomes] == ["failed"] * corrupt[0] + ["done"]
+    assert reaped.contents.unfit == frozenset()
+    assert check.play(layout.folder / "train" / "tai_chi" / name)
 
 
 def test_a_clip_whose_bytes_did_not_come_is_not_called_unfit(youtube: LoopbackYouTube, layout: Layout) -> None:
