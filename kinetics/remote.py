@@ -42,6 +42,8 @@ TRIES = 3
 NEXT_TO_NOTHING = 1 << 12
 """Fewer new bytes do not count as progress: else a host that sends one at a time is asked for ever."""
 BACK_OFF_S = 0.5
+TRIES_UNDER_WAY = 7
+"""In half a minute, for a stream of which much may have come already, and would have to come again."""
 REDIRECTS = 4
 FILES_AT_ONCE = 2
 """A video and its sound: so many connections to a host are kept."""
@@ -450,7 +452,12 @@ class Stream(io.RawIOBase):
         try:
             self._response = response = self._line.get(self._url, headers)
         except (HTTPError, OSError) as error:
-            return _no_reply(error, self._line.hosts)
+            try:
+                return _no_reply(error, self._line.hosts)
+            except StopEveryone as no_line:
+                if not self.position:
+                    raise
+                return no_line
         if response.status >= 500:
             return MayWorkLater(Category.SERVER_ERROR, f"HTTP {response.status} from the media host")
         whole = response.status == 200
@@ -471,7 +478,7 @@ class Stream(io.RawIOBase):
         progress = self.position - self._tried_at
         self._tries = 1 if progress >= NEXT_TO_NOTHING else self._tries + 1
         self._tried_at = self.position
-        if self._tries >= TRIES:
+        if self._tries >= (TRIES_UNDER_WAY if self.position else TRIES):
             raise trouble
         time.sleep(BACK_OFF_S * 2 ** (self._tries - 1))
 

@@ -215,7 +215,26 @@ def test_a_connection_that_brings_nothing_more_is_given_up(youtube: LoopbackYouT
     with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(MayWorkLater, match="broke at byte 700001"):
         list(archive.members())
     assert not archive.exhausted, "another time it may be read on"
-    assert len(youtube.requests) == remote.TRIES
+    assert len(youtube.requests) == remote.TRIES_UNDER_WAY
+
+
+def test_a_line_that_is_down_for_a_while_costs_none_of_what_has_come(youtube: LoopbackYouTube, tmp_path: Path) -> None:
+    size = put(youtube, tarball(NAMED), MediaFault("cut", at=700_001, times=remote.TRIES_UNDER_WAY - 2))
+    with Archive(Line(hosts=MIRROR), URL) as archive:
+        assert taken(archive, tmp_path) == CLIPS
+    assert sent(youtube) <= 1.05 * size
+
+
+def test_a_line_that_stays_down_is_waited_for_by_everybody(youtube: LoopbackYouTube) -> None:
+    put(youtube, tarball(NAMED), MediaFault("cut", at=700_001))
+    line = Line(hosts=MIRROR)
+
+    def heard() -> None:
+        youtube.world.line_down = archive.position > 600_000
+
+    with Archive(line, URL, heard) as archive, pytest.raises(StopEveryone):
+        list(archive.members())
+    assert line.requests == remote.TRIES_UNDER_WAY
 
 
 def test_a_server_that_is_at_fault_for_a_moment_is_asked_again(youtube: LoopbackYouTube, tmp_path: Path) -> None:
