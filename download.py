@@ -137,9 +137,9 @@ def download(args: argparse.Namespace) -> int:
             print(_summary(args, plan, tally.counts, ledgers.values()), flush=True)
     if gave_up:
         print(_why_stopped(gave_up), file=sys.stderr)
-    may_work = any(category and not category.gone for category in +tally.counts)
-    untried = tally.counts.total() < plan.todo
-    return MAY_WORK if gave_up or may_work or untried or plan.may_work_left_out else DONE
+    tried_in_vain = any(category and not category.gone for category in +tally.counts)
+    untried = tally.counts[None] < plan.todo if mirror and mirror.unread else tally.counts.total() < plan.todo
+    return MAY_WORK if gave_up or tried_in_vain or untried or plan.may_work_left_out else DONE
 
 
 def _recorded(events: Iterable[Event], ledgers: Mapping[Split, Ledger], progress: _Progress) -> GaveUp | None:

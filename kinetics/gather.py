@@ -72,8 +72,9 @@ class Gathering:
                             if not self.missing:
                                 return
                         case Outcome(clip):
-                            self.unfit.add(clip_name(*clip.key))
-                            yield event
+                            self.unfit.add(name := clip_name(*clip.key))
+                            if name in self.missing:
+                                yield event
                         case Reached():
                             self._looked_at[event.url] = event.name
                             yield event

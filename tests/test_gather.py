@@ -114,6 +114,11 @@ def test_a_clip_that_is_in_two_archives_is_had_once(index: Index) -> None:
     assert done(events) == [0, 1, 2]
 
 
+def test_a_clip_that_was_had_is_not_missing_because_another_archive_has_it_unfit(index: Index) -> None:
+    _, events = gathered(index, House(a=holds(0, 1), b=holds(1, unfit=[1])))
+    assert [event.status for event in events if isinstance(event, Outcome)] == ["done", "done"]
+
+
 def test_a_clip_that_is_unfit_in_one_archive_is_had_from_another(index: Index) -> None:
     index.keep(B, Contents(1000, '"e"', frozenset({NAMES[1]}), exhausted=True))
     index.keep(A, Contents(1000, '"e"', frozenset({NAMES[1]}), exhausted=True))
