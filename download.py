@@ -131,7 +131,8 @@ def download(args: argparse.Namespace) -> int:
         tally = Tally()
         try:
             with _bar(f"{args.version} {args.subset}", plan.todo) as bar:
-                progress = _Progress(bar, tally, provisional=args.source == "both")
+                to_read = mirror.size if mirror else 0
+                progress = _Progress(bar, tally, provisional=args.source == "both", to_read=to_read)
                 gave_up = _recorded(copies.following(events), ledgers, progress)
         finally:
             print(_summary(args, plan, tally.counts, ledgers.values()), flush=True)
@@ -648,16 +649,18 @@ def _order(
 class _Progress:
     """The bar: clips done, gone and failed, speed and remaining time.
 
-    `provisional`: what the mirror lacks is still to be asked for elsewhere.
+    `provisional`: what the mirror lacks is still to be asked for elsewhere. `to_read` is in bytes, of its archives.
     """
 
-    def __init__(self, bar: tqdm[None], tally: Tally, *, provisional: bool = False) -> None:
+    def __init__(self, bar: tqdm[None], tally: Tally, *, provisional: bool = False, to_read: int = 0) -> None:
         self._bar = bar
         self._tally = tally
         self._provisional = provisional
+        self._to_read = to_read
         self._began = time.monotonic()
         self._bytes = 0
-        self._archives = dict[str, Reached]()
+        self._reached = dict[str, int]()
+        self._read = 0
 
     def show(self, outcome: Outcome) -> None:
         """Count an attempt; a postponed clip is still to come."""
@@ -667,9 +670,10 @@ class _Progress:
 
     def reached(self, archive: Reached) -> None:
         """Count what has come of an archive."""
-        before = self._archives.get(archive.url, archive).position if archive.url in self._archives else 0
-        self._bytes += max(0, archive.position - before)
-        self._archives[archive.url] = archive
+        come = archive.position - self._reached.get(archive.url, 0)
+        self._reached[archive.url] = archive.position
+        self._read += come
+        self._bytes += max(0, come)  # an archive may have been begun anew
         self._state()
 
     def _state(self) -> None:
@@ -678,14 +682,11 @@ class _Progress:
         gone = sum(count for category, count in counts.items() if category and category.gone) - lacking
         failed = counts.total() - counts[None] - gone - lacking
         said = f"{counts[None]} done, {gone} gone, {failed} failed"
-        if self._archives:
-            read, of = (
-                sum(one.position for one in self._archives.values()),
-                sum(one.size for one in self._archives.values()),
-            )
-            said += f", {size(read)} of {size(of)} in {len(self._archives)} archives"
         speed = self._bytes / 1e6 / max(time.monotonic() - self._began, 1e-3)
-        self._bar.set_postfix_str(f"{said}, {speed:.1f} MB/s" if speed else said, refresh=False)
+        said += f", {speed:.1f} MB/s" if speed else ""
+        if self._read:
+            said += f", {size(self._read)} of {size(max(self._read, self._to_read))} read"
+        self._bar.set_postfix_str(said, refresh=False)
         self._bar.update(counts.total() - lacking - self._bar.n)
 
     def say(self, text: str) -> None:

@@ -100,6 +100,8 @@ class Mirror:
     def __init__(self, version: str, subsets: Sequence[Subset]) -> None:
         self.unread: dict[str, str] = {}
         """The archives that could not be read to their ends, and why."""
+        self.size = 0
+        """Of the archives that it last offered, in bytes."""
         self._index = Index()
         self._line = Line(hosts=MIRROR)
         self._urls = {subset: archives(self._line, version, subset) for subset in subsets}
@@ -109,7 +111,9 @@ class Mirror:
         offers = []
         for _, gathering in self._gatherings(plan):
             offers.append(_offer(self._line, self._index, len(gathering.missing), gathering.needs()))
-        return sum(offers, Offer(0, (), 0))
+        offered = sum(offers, Offer(0, (), 0))
+        self.size = offered.size
+        return offered
 
     def ask(self, run: Run, wanted: Path, plan: Plan) -> Generator[Event, None, None]:
         """Get the clips of a plan from it; of those that it lacks, say so. `run` finds them in the file `wanted`.
