@@ -675,6 +675,7 @@ class _Progress:
         self._read += come
         self._bytes += max(0, come)  # an archive may have been begun anew
         self._state()
+        self.refresh()
 
     def _state(self) -> None:
         counts = self._tally.counts
