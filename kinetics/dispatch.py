@@ -1,7 +1,8 @@
-"""Hands clips, or archives of them, out as fast as each place's pace allows, and takes in what becomes of them.
+"""Hands items out as fast as each place's pace allows, and takes in what becomes of them.
 
-A place is where one address asks YouTube, or the mirror: this machine, or one host of a cluster. Who does the work
-there, processes or other machines, is its crew's affair.
+An item is a clip, or an archive of the mirror's, which brings clips while it is in hand. A place is where one address
+asks YouTube, or the mirror: this machine, or one host of a cluster. Who does the work there, processes or other
+machines, is its crew's affair.
 """
 
 from __future__ import annotations
@@ -71,17 +72,17 @@ class Place(Protocol):
 
     @property
     def out(self) -> int:
-        """Clips in hand."""
+        """Items in hand."""
 
     @property
     def asking(self) -> int:
-        """Clips in hand for which YouTube has not answered yet."""
+        """Items in hand for which the server has not answered yet."""
 
     def ready(self) -> bool:
         """Whether a worker is free; if not, one more is made ready, where there can be one."""
 
     def give(self, item: Item, now: float) -> bool:
-        """Hand a clip to a free worker; False if it has just died, which is not the clip's fault."""
+        """Hand an item to a free worker; False if it has just died, which is not the item's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A clip that nobody has in hand any more, through no fault of its own."""
+    """An item that nobody has in hand any more, through no fault of its own."""
 
     place: Place
     item: Item
@@ -119,11 +120,11 @@ class Crew(Protocol):
 
     @property
     def places(self) -> Sequence[Place]:
-        """Where clips can be done at present."""
+        """Where items can be done at present."""
 
     @property
     def out(self) -> int:
-        """Clips in hand at all places, past ones too."""
+        """Items in hand at all places, past ones too."""
 
     def reports(self, patience: float) -> Sequence[Said]:
         """Listen for at most `patience` seconds; return what there is to say."""
@@ -133,15 +134,15 @@ class Crew(Protocol):
 
 
 def dispatch(crew: Crew, items: Iterable[Item]) -> Generator[Event, None, None]:
-    """Let all `clips` be done, as fast as the paces allow.
+    """Let all `items` be done, as fast as the paces allow.
 
-    Yields an Outcome for every attempt, in the order in which they end: a clip that is `postponed` comes again later. A
-    Pause says that everybody at its place waits now, a Spread how densely clips go out there from now on; a GaveUp is
-    the last thing to come. None comes while there is nothing to say, at least every TICK_S seconds, so that the caller
-    can move a clock on.
+    Yields a Result for every attempt, in the order in which they end, and before it the parts of an item as they come:
+    an item that is `postponed` comes again later. A Pause says that everybody at its place waits now, a Spread how
+    densely items go out there from now on; a GaveUp is the last thing to come. None comes while there is nothing to
+    say, at least every TICK_S seconds, so that the caller can move a clock on.
 
-    `clips` is read as the clips go out. However the iteration ends, no work is left behind; close the iterator to end
-    it early. Raises Fatal when the crew does.
+    `items` is read as they go out. However the iteration ends, no work is left behind; close the iterator to end it
+    early. Raises Fatal when the crew does.
     """
     queue = _Queue(items)
     gave_up: GaveUp | None = None
@@ -206,13 +207,13 @@ def _settled(report: Report, queue: _Queue, last: bool) -> Iterator[Event]:
 
 
 def _hand_out(queue: _Queue, places: Sequence[Place]) -> float:
-    """Give out clips as long as the paces allow, and return for how many seconds to listen then."""
+    """Give out items as long as the paces allow, and return for how many seconds to listen then."""
     sure = any(not place.pace.wary for place in places)
     return min((_hand_out_at(place, queue, spare_refused=sure) for place in places), default=TICK_S)
 
 
 def _hand_out_at(place: Place, queue: _Queue, spare_refused: bool) -> float:
-    """`spare_refused`: clips that were refused before are for places that find out more about them than this one."""
+    """`spare_refused`: items that were refused before are for places that find out more about them than this one."""
     pace = place.pace
     while queue and not (pace.wary and spare_refused and not queue.new):
         now = time.monotonic()
@@ -230,7 +231,7 @@ def _hand_out_at(place: Place, queue: _Queue, spare_refused: bool) -> float:
 
 
 class _Queue:
-    """The clips to come: those that were postponed, and the new ones, of which it holds one at a time."""
+    """The items to come: those that were postponed, and the new ones, of which it holds one at a time."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._items = iter(items)
@@ -246,7 +247,7 @@ class _Queue:
         return self._new is not None
 
     def take(self, rather_new: bool) -> Item:
-        """A postponed clip goes before new ones, but a refused one is no good for finding out whether all are."""
+        """A postponed item goes before new ones, but a refused one is no good for finding out whether all are."""
         if self._new is None or (self._again and not rather_new):
             return self._again.popleft()
         item, self._new = self._new, next(self._items, None)

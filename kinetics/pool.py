@@ -1,4 +1,4 @@
-"""Runs a job over clips on worker processes, each with one clip in hand, so that a lost worker costs one clip one try.
+"""Runs a job over items on worker processes, each with one in hand, so that a lost worker costs one item one try.
 
 Every worker has a pipe of its own. The pipe's end tells the parent that the worker is dead, and the worker that the
 parent is; the processes' sentinels would not do, since they all fire when the fork server is killed, and the workers
@@ -66,11 +66,11 @@ def warm_up(modules: Iterable[str]) -> None:
 def run(
     job: Job, items: Iterable[Item], *, workers: int, timeout_s: float, pace: Pace | NoPace
 ) -> Generator[Event, None, None]:
-    """Do `job` to all `clips`, on at most `workers` processes, as fast as `pace` allows; see `dispatch`.
+    """Do `job` to all `items`, on at most `workers` processes, as fast as `pace` allows; see `dispatch`.
 
-    A worker that dies costs the clip in its hand this try (`lost_worker`), as does one that takes longer than
-    `timeout_s` seconds over it (`timeout`). Raises Fatal when a worker says so, or when workers cannot be started at
-    all.
+    A worker that dies costs the item in its hand this try (`lost_worker`), as does one that takes longer than
+    `timeout_s` seconds over it, or over the rest of it since its last part (`timeout`). Raises Fatal when a worker says
+    so, or when workers cannot be started at all.
     """
     yield from dispatch(LocalCrew(job, workers, timeout_s, pace), items)
 
@@ -132,12 +132,12 @@ class LocalCrew:
 
     @property
     def out(self) -> int:
-        """Clips in hand."""
+        """Items in hand."""
         return sum(hand.item is not None for hand in self._hands)
 
     @property
     def asking(self) -> int:
-        """Clips in hand for which YouTube has not answered yet."""
+        """Items in hand for which the server has not answered yet."""
         return sum(hand.asking for hand in self._hands)
 
     def ready(self) -> bool:
@@ -317,7 +317,7 @@ def _bare_start() -> Iterator[None]:
 
 
 def _serve(pipe: Connection, timeout_s: float) -> None:
-    """The life of a worker process: a job comes out of the pipe, then clips; words and outcomes go in."""
+    """The life of a worker process: a job comes out of the pipe, then items; words, parts and results go in."""
     with suppress(EOFError, OSError):  # the parent is gone, so nobody waits for this
         try:
             work = pipe.recv().open()
