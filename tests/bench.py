@@ -20,10 +20,11 @@ from kinetics.dispatch import Worker
 from kinetics.layout import label_folder
 from kinetics.records import Clip, Outcome
 from tests.youtube.log import Request
+from tests.youtube.mirror import Crate, clip_of, clips_in, length_of, replace_corrupt, stock
 from tests.youtube.picture import read_counter
 from tests.youtube.samples import scenarios_of, template
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import Row, Scenario, World
+from tests.youtube.world import FAILURES, Row, Scenario, World
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 120.0
@@ -59,7 +60,7 @@ class Bench:
     """A folder, a list of rows, and a YouTube that has videos for them.
 
     With `official` the rows come from the official archive instead of a file of the user's. `prefix` is a command that
-    the program is run by, such as `prlimit`.
+    the program is run by, such as `prlimit`, and `env` what it finds in its environment beside what leads to YouTube.
     """
 
     folder: Path
@@ -67,13 +68,15 @@ class Bench:
     scenarios: dict[str, Scenario] = field(default_factory=dict)
     official: bool = False
     prefix: tuple[str, ...] = ()
+    version: str = "700"
+    env: dict[str, str] = field(default_factory=dict)
     world: World = field(init=False)
 
     def __post_init__(self) -> None:
         videos = scenarios_of(row for row in self.rows if row.youtube_id not in self.scenarios)
         self.world = World(videos | self.scenarios | past_the_end())
         if self.official:
-            self.world.annotate("700", "validate", self.rows)
+            self.world.annotate(self.version, "validate", self.rows)
         else:
             self.write_csv(self.rows)
 
@@ -88,7 +91,7 @@ class Bench:
 
     def command(self, *more: str) -> list[str]:
         return [
-            *(*self.prefix, sys.executable, str(ROOT / "download.py"), "-v", "700", "-s", "validate"),
+            *(*self.prefix, sys.executable, str(ROOT / "download.py"), "-v", self.version, "-s", "validate"),
             *("-o", str(self.folder), "-w", "4", *([] if self.official else ["--annotations", str(self.csv)]), *more),
         ]
 
@@ -96,7 +99,7 @@ class Bench:
         with LoopbackYouTube(self.world) as youtube:
             ended = subprocess.run(
                 self.command(*more),
-                env=youtube.env | (env or {}),
+                env=youtube.env | self.env | (env or {}),
                 capture_output=True,
                 text=True,
                 timeout=timeout,
@@ -108,7 +111,7 @@ class Bench:
         """Start the command as the leader of a session of its own."""
         return subprocess.Popen(
             self.command(*more),
-            env=youtube.env | (env or {}),
+            env=youtube.env | self.env | (env or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -128,27 +131,31 @@ class Bench:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
 
+    @property
+    def data(self) -> Path:
+        return self.folder / f"Kinetics{self.version}"
+
     def path(self, row: Row) -> Path:
         name = f"{row.youtube_id}_{row.time_start:06d}_{row.time_end:06d}.mp4"
-        return self.folder / "Kinetics700" / "val" / label_folder(row.label) / name
+        return self.data / "val" / label_folder(row.label) / name
 
     def files(self) -> list[Path]:
         """Every file in the split folders, and every unfinished one."""
-        folders = [self.folder / "Kinetics700" / name for name in ("train", "val", "test", "whole", ".partial")]
+        folders = [self.data / name for name in ("train", "val", "test", "whole", ".partial")]
         found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
         return sorted(path for path in found if path.suffix != ".lock")
 
     @property
     def errors_log(self) -> Path:
-        return self.folder / "Kinetics700_validate_errors.log"
+        return self.folder / f"Kinetics{self.version}_validate_errors.log"
 
     @property
     def stats(self) -> Path:
-        return self.folder / "Kinetics700_validate_stats.csv"
+        return self.folder / f"Kinetics{self.version}_validate_stats.csv"
 
     @property
     def partial(self) -> Path:
-        return self.folder / "Kinetics700" / ".partial"
+        return self.data / ".partial"
 
     def errors(self) -> dict[str, tuple[str, str]]:
         """Category and reason of each id in the error log."""
@@ -174,6 +181,42 @@ class Bench:
         video = self.world.scenarios[row.youtube_id].video
         assert video
         return list(range(video.frame_at(row.time_start), min(video.frame_at(row.time_end), len(video.frame_times))))
+
+
+@dataclass
+class MirrorBench(Bench):
+    """The same with a mirror, which has archives and replacements of clips in them, and a cache that outlives a run."""
+
+    version: str = "400"
+    crates: Sequence[Crate] = ()
+    replaced: Sequence[Row] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.env["XDG_CACHE_HOME"] = str(self.folder / "cache")
+        stock(self.world, self.version, "validate", self.crates)
+        replace_corrupt(self.world, self.replaced)
+
+    def gone(self, rows: Iterable[Row]) -> None:
+        """YouTube no longer has the videos of these."""
+        self.world.scenarios |= {row.youtube_id: Scenario(failure=FAILURES["private"]) for row in rows}
+
+    @property
+    def archives(self) -> dict[str, bytes]:
+        """What is in each archive of the mirror, by its path."""
+        return {path: bytes(file.content) for path, file in self.world.mirror.items() if "tar" in file.mime_type}
+
+    @property
+    def on_mirror(self) -> set[Row]:
+        """The rows that the mirror has whole."""
+        clips = [one for content in self.archives.values() for one in clips_in(content).items()]
+        whole = {name for name, clip in clips if clip == clip_of(length_of(name))}
+        return {row for row in self.rows if self.path(row).name in whole}
+
+    @property
+    def on_youtube(self) -> set[Row]:
+        """The rows that YouTube has."""
+        return {row for row in self.rows if self.world.scenario(row.youtube_id).video}
 
 
 @dataclass(frozen=True)

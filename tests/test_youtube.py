@@ -26,9 +26,20 @@ from kinetics import check
 from kinetics.errors import MayWorkLater
 from tests.youtube import spoils
 from tests.youtube.boxes import boxes, elements, segment_index
-from tests.youtube.mirror import Crate, MirrorFile, clip_of, crates_of, stock
+from tests.youtube.mirror import (
+    REPLACEMENTS,
+    Crate,
+    MirrorFile,
+    clip_of,
+    clips_in,
+    crates_of,
+    length_of,
+    stock,
+    stock_all,
+)
 from tests.youtube.picture import read_counter, upright
 from tests.youtube.replies import MEDIA_HOST
+from tests.youtube.samples import sample_world
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import MediaFile, Spoil, Video
 from tests.youtube.world import FAILURES, PLAYER_FAULTS, MediaFault, PlayerFault, Row, Scenario, Throttle, World
@@ -484,6 +495,31 @@ def test_the_wrapper_runs_a_command_passes_its_exit_code_on_and_writes_the_log(t
     assert ran.stderr.startswith("Loopback YouTube on http://127.0.0.1:")
     [line] = log.read_text().splitlines()
     assert (json.loads(line)["kind"], json.loads(line)["bytes_sent"]) == ("media", USUAL.dash_video.size)
+
+
+def test_the_wrapper_puts_the_clips_of_what_is_annotated_on_a_mirror_if_wanted(tmp_path: Path) -> None:
+    world = sample_world()
+    stock_all(world)
+    for subset, rows in world.annotations["400"].items():
+        split = "val" if subset == "validate" else subset
+        archives = [
+            file.content for path, file in world.mirror.items() if path.startswith(f"/kinetics/400/{split}/part")
+        ]
+        clips = {name: clip for content in archives for name, clip in clips_in(content).items()}
+        assert clips.keys() == {f"{row.youtube_id}_{row.time_start:06}_{row.time_end:06}.mp4" for row in rows}
+        spoilt = [name for name, clip in clips.items() if clip != clip_of(length_of(name))]
+        assert len(spoilt) == 2, "one is corrupt, and one is short"
+    assert clips_in(world.mirror[REPLACEMENTS].content)
+
+    script = (
+        "import sys, urllib.request\n"
+        "listed = urllib.request.urlopen('https://s3.amazonaws.com/kinetics/400/val/k400_val_path.txt').read().split()\n"
+        "sys.exit(len([urllib.request.urlopen(url.decode()).read() for url in listed]))"
+    )
+    command = [sys.executable, "-m", "tests.youtube", "--mirror", "--", sys.executable, "-c", script]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 4, ran.stderr
+    assert "and a mirror of their clips" in ran.stderr
 
 
 # -- the mirror --------------------------------------------------------------------------------------------------------

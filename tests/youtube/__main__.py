@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.youtube.mirror import stock_all
 from tests.youtube.samples import read_rows, sample_world, scenarios_of
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import Shape, Throttle, World
@@ -30,7 +31,8 @@ def main(arguments: list[str]) -> int:
         archives = ", ".join(world.annotations)
         print(
             f"Loopback YouTube on {youtube.proxy_url}: {len(world.scenarios)} videos, {gone} of them gone; "
-            f"annotations of Kinetics {archives}. Nothing leaves this machine.",
+            f"annotations of Kinetics {archives}{', and a mirror of their clips' * options.mirror}. "
+            "Nothing leaves this machine.",
             file=sys.stderr,
             flush=True,
         )
@@ -58,6 +60,8 @@ def _world(options: argparse.Namespace) -> World:
         for version in VERSIONS:
             for subset, row in rows:
                 world.annotate(version, subset, [row])
+    if options.mirror:
+        stock_all(world)
     world.latency_s, world.bandwidth_bit_s = options.latency / 1000, options.bandwidth and options.bandwidth * 1e6
     if options.throttle_after is not None:
         world.throttle = Throttle(
@@ -78,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--annotations", type=Path, metavar="FILE", help="have a video for each row of this CSV, in every version")
     add("--formats", choices=("dash", "progressive", "webm"), help="in this form only; else dash and progressive")
     add("--gone-share", type=float, default=0.0, metavar="SHARE", help="of the videos of --annotations, 0 to 1")
+    add("--mirror", action="store_true", help="have archives of all clips, 5 %% corrupt and 5 %% short, on a mirror")
     add("--latency", type=float, default=0.0, metavar="MS", help="before each reply, and for each new connection")
     add("--bandwidth", type=float, metavar="MBIT", help="Mbit/s of each connection")
     add("--throttle-after", type=int, metavar="N", help="refuse everybody after that many player calls")

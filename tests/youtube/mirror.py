@@ -7,10 +7,13 @@ import hashlib
 import io
 import random
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from mmap import mmap
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
@@ -26,6 +29,8 @@ BASE = "https://s3.amazonaws.com"
 FOLDERS = {"400": "400", "600": "600", "700": "700_2020", "700-2020": "700_2020"}
 SPLITS: Mapping[Subset, str] = {"train": "train", "validate": "val", "test": "test"}
 REPLACEMENTS = "/kinetics/400/replacement_for_corrupted_k400.tgz"
+CHUNK = 1 << 12
+"""Packed bytes that are unpacked at once: what is damaged costs no more of what is not."""
 
 Shape = Literal["flat", "class", "home"]
 """`./<clip>`; `<class>/<clip>` beside macOS's `<class>/._<clip>`; somebody's `home/<user>/.../<clip>`."""
@@ -80,7 +85,7 @@ class Crate:
     damaged_at: int | None = None
     faults: tuple[MediaFault, ...] = ()
 
-    @property
+    @cached_property
     def content(self) -> bytes:
         data = tarball(self._members(), packed=self.packed)
         if self.damaged_at is None:
@@ -167,10 +172,48 @@ def crates_of(rows: Sequence[Row], count: int = 4, bad_share: float = 0.05, *, d
     return crates
 
 
+def stock_all(world: World) -> None:
+    """Put up archives of everything that is annotated; the same rows share theirs, whichever versions they are in.
+
+    Kinetics-400's replacements have every other of its corrupt clips.
+    """
+    crates_for, corrupt = cache(partial(crates_of, damaged=False)), list[Row]()
+    for version, subsets in world.annotations.items():
+        for subset, rows in subsets.items():
+            crates = crates_for(tuple(rows))
+            stock(world, version, subset, crates)
+            corrupt += [row for row in rows if version == "400" and row.youtube_id in crates[0].corrupt]
+    replace_corrupt(world, corrupt[::2])
+
+
 def replace_corrupt(world: World, rows: Sequence[Row]) -> str:
     """Put up the archive that has Kinetics-400's corrupt clips anew; returns its address."""
     world.mirror[REPLACEMENTS] = MirrorFile(Crate("", rows).content)
     return f"{BASE}{REPLACEMENTS}"
+
+
+def clips_in(content: bytes | mmap) -> dict[str, bytes]:
+    """The clips of an archive, by the names of their files, as far as it can be read."""
+    plain, unpacker = bytearray(), zlib.decompressobj(wbits=31)
+    if content[:2] != b"\x1f\x8b":
+        plain += content
+    else:
+        with suppress(zlib.error):
+            for start in range(0, len(content), CHUNK):
+                plain += unpacker.decompress(content[start : start + CHUNK])
+    clips = dict[str, bytes]()
+    with suppress(tarfile.ReadError), tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
+        for member in tar:
+            name = PurePosixPath(member.name).name
+            if name.endswith(".mp4") and not name.startswith("._"):
+                clips[name] = bytes(plain[member.offset_data : member.offset_data + member.size])
+    return clips
+
+
+def length_of(name: str) -> int:
+    """The seconds of a clip, by its file's name."""
+    _, start, end = name.removesuffix(".mp4").rsplit("_", 2)
+    return int(end) - int(start)
 
 
 def tarball(members: Iterable[tuple[str, bytes]], *, packed: bool = False) -> bytes:
