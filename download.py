@@ -625,13 +625,13 @@ def _order(
     from kinetics.sources import weigh
 
     alone, offered = args.source == "mirror", mirror.offer(plan)
-    if not offered.archives and not offered.unsaid:
+    if not offered.archives:
         print("the mirror holds none of the clips to do", flush=True)
         return (("mirror",), 0.0, 0.0) if alone else (("mirror", "youtube"), youtube.seconds, 1.0)
-    unsaid = f", and {offered.unsaid:,} of unknown size" if offered.unsaid else ""
+    archives = "1 archive" if len(offered.archives) == 1 else f"{len(offered.archives):,} archives"
+    much = f"{'at least ' if offered.unsaid else ''}{size(offered.size)}"
     print(
-        f"the mirror: {len(offered.archives):,} archives of {size(offered.size)}{unsaid} to read, "
-        f"which should bring {percent(offered.share)} of the clips to do",
+        f"the mirror: {archives} of {much} to read, which should bring {percent(offered.share)} of the clips to do",
         flush=True,
     )
     weighed = weigh(offered, youtube, plan.count(Tier.WAS_GONE))

@@ -16,6 +16,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
 from pathlib import Path, PurePosixPath
+from threading import Event
 from urllib.parse import unquote
 
 import platformdirs
@@ -36,7 +37,6 @@ UNLISTED = frozenset(url for urls in REPLACEMENTS.values() for url in urls)
 LIST_LIMIT = 1 << 20
 """Bytes of a list; the longest of the mirror's has some hundred lines."""
 INDEX_LIMIT = CLIPS_LIMIT * 40
-LATER = "Try again later, or use --source youtube."
 UNFIT = "!"
 """Before the names of clips that were found unfit."""
 
@@ -137,20 +137,23 @@ def class_of(url: str) -> str:
 def sizes_of(line: Line, index: Index, urls: Sequence[str]) -> list[int | None]:
     """How many bytes each of these archives has, if the mirror says so.
 
-    It is asked for those of which nothing is known, and the answers are kept. Raises Fatal where it refuses everybody,
-    or there is no line to it.
+    It is asked for those of which nothing is known, and the answers are kept. Once it refuses everybody, or there is no
+    line to it, it is not asked for any more.
     """
+    refused = Event()
 
     def size(url: str) -> int | None:
-        contents = index.find(url)
-        if contents is None:
-            try:
-                contents = Contents(*size_and_tag(line, url))
-            except StopEveryone as error:
-                raise Fatal(f"Cannot ask the mirror for its archives: {error}. {LATER}") from error
-            except ClipError:
-                return None
-            index.keep(url, contents)
+        if contents := index.find(url):
+            return contents.size
+        if refused.is_set():
+            return None
+        try:
+            contents = Contents(*size_and_tag(line, url))
+        except ClipError as error:
+            if isinstance(error, StopEveryone):
+                refused.set()
+            return None
+        index.keep(url, contents)
         return contents.size
 
     with ThreadPool(FILES_AT_ONCE) as asking:  # unlike executors, it does not wait for answers when it is interrupted
@@ -182,7 +185,9 @@ def _fetched(line: Line, url: str) -> str:
         with closing(Stream(line, url)) as stream, io.BufferedReader(stream) as file:
             return file.read(LIST_LIMIT).decode("utf-8", errors="replace")
     except ClipError as error:
-        raise Fatal(f"Cannot fetch the mirror's list of archives from {url}: {error}. {LATER}") from error
+        raise Fatal(
+            f"Cannot fetch the mirror's list of archives from {url}: {error}. Try again later, or use --source youtube."
+        ) from error
 
 
 def _listed(text: str) -> list[str]:

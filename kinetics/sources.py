@@ -33,13 +33,13 @@ class Offer:
 
     missing: int
     archives: tuple[tuple[int, float], ...]
-    """Of each one that is needed, the bytes, and how many of the clips are expected in it."""
+    """Of each one that is needed, the bytes, if the mirror says so, and how many of the clips are expected in it."""
     unsaid: int
-    """Archives of which the mirror does not say how many bytes they have."""
+    """Archives of which it does not say how many bytes they have."""
 
     @property
     def size(self) -> int:
-        """Of all these archives, in bytes."""
+        """Of all these archives, in bytes, as far as that is known."""
         return sum(size for size, _ in self.archives)
 
     @property
@@ -56,13 +56,13 @@ class Offer:
 
 
 def _offer(line: Line, index: Index, missing: int, needs: Sequence[Need]) -> Offer:
-    """What these archives have for so many missing clips. Raises Fatal where there is no line to the mirror."""
+    """What these archives have for so many missing clips."""
     sizes = sizes_of(line, index, [need.url for need in needs])
     unknown = sum(not need.names for need in needs)
     held = sum(len(need.names) for need in needs)
     each = WHOLE_SHARE * (missing - held) / unknown if unknown else 0.0
-    known = ((size, len(need.names) or each) for size, need in zip(sizes, needs, strict=True) if size is not None)
-    return Offer(missing, tuple(known), sizes.count(None))
+    offered = ((size or 0, len(need.names) or each) for size, need in zip(sizes, needs, strict=True))
+    return Offer(missing, tuple(offered), sizes.count(None))
 
 
 @dataclass(frozen=True, slots=True)

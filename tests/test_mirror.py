@@ -18,7 +18,7 @@ from kinetics.remote import Line
 from tests.test_remote import go_through
 from tests.youtube.mirror import BASE, Crate, MirrorFile, replace_corrupt, stock
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import Row
+from tests.youtube.world import MediaFault, Row
 
 NAMES = [clip_name(f"-clip-{number:05}", number, number + 10) for number in range(9)]
 A, B, C = (f"{BASE}/kinetics/600/train/{label}.tar.gz" for label in ("abseiling", "tai chi", "washing feet"))
@@ -244,10 +244,14 @@ def test_what_archives_cost_is_asked_once_and_without_reading_them(
     assert [one.url for one in needed(urls, index.find, NAMES[:1])] == urls[:1]
 
 
-def test_a_mirror_that_cannot_be_reached_is_not_asked_for_every_archive(
-    youtube: LoopbackYouTube, line: Line, tmp_path: Path
+@pytest.mark.parametrize("refusal", ["no line", "too many requests"])
+def test_a_mirror_that_refuses_everybody_is_not_asked_for_every_archive(
+    youtube: LoopbackYouTube, line: Line, tmp_path: Path, refusal: str
 ) -> None:
-    youtube.world.line_down = True
-    with pytest.raises(Fatal, match="--source youtube"):
-        sizes_of(line, Index(tmp_path), [A] * 500)
-    assert line.requests < 500
+    youtube.world.line_down = refusal == "no line"
+    faults = (MediaFault("status", status=429),)
+    youtube.world.mirror[A.removeprefix(BASE)] = MirrorFile(b"", faults=faults)
+    index = Index(tmp_path)
+    index.keep(B, whole(*NAMES))
+    assert sizes_of(line, index, [*[A] * 500, B]) == [*[None] * 500, 1000]
+    assert line.requests < 50
