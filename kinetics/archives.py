@@ -34,6 +34,8 @@ REMARK_LIMIT = 1 << 16
 """Bytes of a header that is about the next one: a long name, or a few records."""
 REMARKS_LIMIT = 8
 """So many of them in a row, each about the next."""
+BAD_HEADERS_LIMIT, PASSED_OVER_LIMIT = 100, 1 << 26
+"""More of them, or more bytes from one to the next good one, are no accident."""
 PACKED_LIMIT, PACKED_FROM = 20, 1 << 26
 """A packed archive of more than so many bytes that unpacks to so many times its size holds no video."""
 BEGINNINGS = 3
@@ -44,12 +46,18 @@ PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 REMARKS = (*PAX, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 """The kinds of headers that are about the next one, or about all that follow."""
 GZIP = b"\x1f\x8b"
+USTAR, USTAR_AT = b"ustar", 257
+"""What a header has at that place."""
 _PAX_RECORD = re.compile(rb"(\d{1,6}) ([^=\n]+)=", re.ASCII)
 _PAX_SIZE = re.compile(rb"\d{1,18}", re.ASCII)
 
 
 class Damaged(MayWorkLater):
-    """What has come of the archive is what the mirror has, and is not to be read any further."""
+    """What has come of the archive is what the mirror has, and not all of it can be read."""
+
+
+class _BadHeader(Exception):
+    """What should be a header is none, or says what cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +129,8 @@ class Archive:
     def members(self) -> Iterator[Member]:
         """The clips, in their order; some may come twice, as they are in the archive or as it was begun anew.
 
-        Raises Damaged, and what a Stream raises.
+        Where it is damaged, what is behind the damage comes too, if it can be found. Raises Damaged then, at last, and
+        what a Stream raises.
         """
         for left in reversed(range(BEGINNINGS)):
             try:
@@ -136,8 +145,8 @@ class Archive:
         with closing(self._stream) as stream:
             self._content = content = _Content(stream)
             self.passed = []
-            while header := _next_header(content):
-                end = content.claim(_bytes_behind(header))
+            while found := _next_member(content):
+                header, end = found
                 key = clip_key(header.name) if header.isreg() and header.size <= CLIP_LIMIT else None
                 if key:
                     yield Member(key, header.size, content, content.offset)
@@ -147,6 +156,8 @@ class Archive:
                 if len(self.passed) > CLIPS_LIMIT:
                     raise content.damaged(f"it holds more than {CLIPS_LIMIT} clips")
             content.exhausted = True
+            if content.damage:
+                raise content.damage
 
 
 def clip_key(name: str) -> ClipKey | None:
@@ -167,6 +178,9 @@ class _Content:
         self._packed = stream.peek(len(GZIP)) == GZIP
         buffered = io.BufferedReader(stream, PIECE)
         self._file = gzip.GzipFile(fileobj=buffered) if self._packed else buffered
+        self.damage: Damaged | None = None
+        """The first that was passed over."""
+        self._bad_headers = 0
         self._trouble: ClipError | None = None
 
     def read(self, count: int) -> bytes:
@@ -195,9 +209,9 @@ class _Content:
             yield piece
 
     def claim(self, count: int) -> int:
-        """Where a member of so many bytes ends."""
+        """Where a member of so many bytes ends. Raises _BadHeader where there are not so many."""
         if not self._packed and count > (self._stream.size or 0) - self.offset:
-            raise self.damaged(f"a file in it claims to have {count} bytes")
+            raise _BadHeader(f"a file in it claims to have {count} bytes")
         return self.offset + count
 
     def skip_to(self, end: int) -> None:
@@ -207,21 +221,44 @@ class _Content:
         self.read(-end % BLOCK)  # fewer at the end of some archives
 
     def damaged(self, how: str) -> Damaged:
-        """What to raise where the archive is not as it should be, now and from now on."""
-        what = f"the archive is damaged at byte {self.offset}" if self.offset > BLOCK else "it is no tar archive"
+        """What to raise where the archive cannot be read on, now and from now on."""
         self.exhausted = True
-        self._trouble = Damaged(Category.MEDIA_ERROR, f"{what}: {how}")
+        self._trouble = self.damage or self._damaged(how)
         return self._trouble
 
+    def pass_over(self, how: str) -> None:
+        """Note that a header is bad, and go on behind it. Raises Damaged if it is the first one, or one of many."""
+        self._bad_headers += 1
+        if self.offset <= BLOCK or self._bad_headers > BAD_HEADERS_LIMIT:
+            raise self.damaged(how)
+        self.damage = self.damage or self._damaged(how)
 
-def _next_header(content: _Content) -> tarfile.TarInfo | None:
-    """The header of the next member, with what the headers before it say about it; None where there is none left."""
+    def _damaged(self, how: str) -> Damaged:
+        what = f"the archive is damaged at byte {self.offset}" if self.offset > BLOCK else "it is no tar archive"
+        return Damaged(Category.MEDIA_ERROR, f"{what}: {how}")
+
+
+def _next_member(content: _Content) -> tuple[tarfile.TarInfo, int] | None:
+    """The header of the next member, and where that ends; None where there is none left.
+
+    A header that is bad is passed over, with all up to the next one that a member can have.
+    """
+    block = _next_block(content)
+    while block:
+        try:
+            header = _header(block, content)
+            return header, content.claim(_bytes_behind(header))
+        except _BadHeader as error:
+            content.pass_over(str(error))
+            block = _next_ustar(content)
+    return None
+
+
+def _header(block: bytes, content: _Content) -> tarfile.TarInfo:
+    """The header that begins with this block, with what the headers before it say about it. Raises _BadHeader."""
     name, size = b"", b""
     for _ in range(REMARKS_LIMIT):
-        block = _next_block(content)
-        if not block:
-            return None
-        header = _parsed(block, content)
+        header = _parsed(block)
         if header.type not in REMARKS:
             header.name = name.decode(errors="replace") or header.name
             header.size = int(size or header.size)
@@ -230,9 +267,10 @@ def _next_header(content: _Content) -> tarfile.TarInfo | None:
         if header.type == tarfile.GNUTYPE_LONGNAME:
             name = remark
         elif header.type in PAX:
-            records = dict(_records(remark, content))
+            records = dict(_records(remark))
             name, size = records.get(b"path", name), records.get(b"size", size)
-    raise content.damaged(f"{REMARKS_LIMIT} headers in a row are about the next one")
+        block = content.read(BLOCK)
+    raise _BadHeader(f"{REMARKS_LIMIT} headers in a row are about the next one")
 
 
 def _next_block(content: _Content) -> bytes:
@@ -241,45 +279,50 @@ def _next_block(content: _Content) -> bytes:
     if any(block):
         return block
     with suppress(Damaged):
-        while block:
-            if any(block):
-                _parsed(block, content)
-                return block
-            block = content.read(BLOCK)
+        return _next_ustar(content)
     return b""
 
 
-def _parsed(block: bytes, content: _Content) -> tarfile.TarInfo:
+def _next_ustar(content: _Content) -> bytes:
+    """The next block that looks like a header, as all but the oldest programs write them; nothing if there is none."""
+    for _ in range(0, PASSED_OVER_LIMIT, BLOCK):
+        block = content.read(BLOCK)
+        if not block or block.startswith(USTAR, USTAR_AT):
+            return block
+    return b""
+
+
+def _parsed(block: bytes) -> tarfile.TarInfo:
     try:
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
-        raise content.damaged(str(error)) from error
+        raise _BadHeader(str(error)) from error
     if header.size < 0 or header.type == tarfile.GNUTYPE_SPARSE:  # which has more headers behind it
-        raise content.damaged("a file in it has a negative size, or is sparse")
+        raise _BadHeader("a file in it has a negative size, or is sparse")
     return header
 
 
 def _remark(header: tarfile.TarInfo, content: _Content) -> bytes:
     """What a header says about the next one, without the zeros that some end it with."""
     if header.size > REMARK_LIMIT:
-        raise content.damaged(f"a header claims to have {header.size} bytes")
+        raise _BadHeader(f"a header claims to have {header.size} bytes")
     end = content.claim(header.size)
     remark = b"".join(content.pieces(header.size))
     content.skip_to(end)
     return remark.rstrip(b"\0")
 
 
-def _records(remark: bytes, content: _Content) -> Iterator[tuple[bytes, bytes]]:
+def _records(remark: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The records of a pax header: `<length> <key>=<value>` and a line end."""
     place = 0
     while place < len(remark):
         match = _PAX_RECORD.match(remark, place)
         stop = place + int(match[1]) if match else 0
         if match is None or not match.end() < stop <= len(remark):
-            raise content.damaged("a header that makes no sense")
+            raise _BadHeader("a header that makes no sense")
         value = remark[match.end() : stop - 1]
         if match[2].startswith(b"GNU.sparse") or (match[2] == b"size" and not _PAX_SIZE.fullmatch(value)):
-            raise content.damaged("a file in it has no plain size, or is sparse")
+            raise _BadHeader("a file in it has no plain size, or is sparse")
         yield match[2], value
         place = stop
 

@@ -7,7 +7,7 @@ import io
 import random
 import tarfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -414,6 +414,29 @@ def test_an_archive_that_never_stays_the_same_is_given_up(youtube: LoopbackYouTu
 
 
 # -- damage ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("damage", [b"\0", b"\xff", b"ustar  \0" * 64])
+def test_a_damaged_archive_gives_what_comes_behind_the_damage_too(
+    youtube: LoopbackYouTube, tmp_path: Path, packed: bool, damage: bytes
+) -> None:
+    plain = bytearray(tarball(NAMED))
+    first, second, *rest = CLIPS
+    at = plain.index(clip_name(*second).encode()) // 512 * 512
+    plain[at - 100 : at + 2000] = (damage * 2100)[:2100]
+    put(youtube, gzip.compress(plain, 1, mtime=0) if packed else bytes(plain))
+    found = dict[ClipKey, bytes]()
+    expected = (
+        pytest.raises(Damaged, match="damaged at byte") if any(damage) else nullcontext()
+    )  # an end, and a second one
+    with Archive(Line(hosts=MIRROR), URL) as archive, expected:
+        for member in archive.members():
+            member.copy_to(tmp_path / "clip")
+            found[member.key] = (tmp_path / "clip").read_bytes()
+    assert archive.exhausted
+    assert [*found] == [first, *rest]
+    assert all(found[key] == CLIPS[key] for key in rest)
 
 
 @pytest.mark.parametrize("packed", [True, False])
