@@ -427,9 +427,8 @@ def test_a_damaged_archive_gives_what_comes_behind_the_damage_too(
     plain[at - 100 : at + 2000] = (damage * 2100)[:2100]
     put(youtube, gzip.compress(plain, 1, mtime=0) if packed else bytes(plain))
     found = dict[ClipKey, bytes]()
-    expected = (
-        pytest.raises(Damaged, match="damaged at byte") if any(damage) else nullcontext()
-    )  # an end, and a second one
+    second_archive = not any(damage)  # as which it looks behind zeros
+    expected = nullcontext() if second_archive else pytest.raises(Damaged, match="damaged at byte")
     with Archive(Line(hosts=MIRROR), URL) as archive, expected:
         for member in archive.members():
             member.copy_to(tmp_path / "clip")
