@@ -366,7 +366,7 @@ def needed(video: Video, shape: Shape, cut: Cutter, start_s: float, end_s: float
     return total
 
 
-@pytest.mark.parametrize("cut", [cut_exact, cut_smart, cut_keyframe])
+@pytest.mark.parametrize("cut", [pytest.param(cut_exact, marks=pytest.mark.soak), cut_smart, cut_keyframe])
 @pytest.mark.parametrize(("shape", "most_requests", "most"), [("progressive", 2, 1.4), ("dash", 4, 1.15)])
 def test_little_more_is_fetched_than_the_sections_need(
     cut: Cutter, shape: Shape, most_requests: int, most: float, tmp_path: Path

@@ -502,11 +502,16 @@ def test_where_bans_last_for_longer_than_an_hour_few_calls_meet_them_too() -> No
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (Throttle(300, HOUR, HOUR), Throttle(100, HOUR, HOUR)),
         (Throttle(300, HOUR, HOUR), Throttle(900, HOUR, HOUR)),
         (Throttle(300, HOUR, HOUR), Throttle(300, 0.0, 600.0, "from ban to ban")),
-        (Throttle(300, 0.0, 600.0, "from ban to ban"), Throttle(300, HOUR, HOUR)),
-        (Throttle(300, 0.0, HOUR, "from ban to ban"), Throttle(300, 0.0, 600.0, "from ban to ban")),
+        *(
+            pytest.param(*change, marks=pytest.mark.soak)
+            for change in (
+                (Throttle(300, HOUR, HOUR), Throttle(100, HOUR, HOUR)),
+                (Throttle(300, 0.0, 600.0, "from ban to ban"), Throttle(300, HOUR, HOUR)),
+                (Throttle(300, 0.0, HOUR, "from ban to ban"), Throttle(300, 0.0, 600.0, "from ban to ban")),
+            )
+        ),
     ],
     ids=named,
 )

@@ -66,7 +66,7 @@ def test_most_samples_are_the_videos_own_to_the_byte(start_s: float, shape: Shap
     assert_all_is_shown(out, 300)
 
 
-LONG = {"rotated", "silent", "begins at pts 1024"}
+LONG = {"rotated", "silent", "begins at pts 1024", "29.97"}
 """What differs in nothing that the joint depends on; the tests of media have cuts of these as well."""
 
 

@@ -372,6 +372,7 @@ class TestRun:
         backend.invalidate_cache()
         backend.get(url.removeprefix("s3://") + "/", str(bench.folder), recursive=True)
 
+    @pytest.mark.soak
     def test_workers_of_a_cluster_put_their_clips_there(
         self, bench: Bench, bucket: str, machine: Callable[[str], dict[str, str]], tmp_path: Path
     ) -> None:
