@@ -42,8 +42,8 @@ TRIES = 3
 NEXT_TO_NOTHING = 1 << 12
 """Fewer new bytes do not count as progress: else a host that sends one at a time is asked for ever."""
 BACK_OFF_S = 0.5
-TRIES_UNDER_WAY = 7
-"""In half a minute, for a stream of which much may have come already, and would have to come again."""
+UNDER_WAY_S = 45.0
+"""At least so long a stream is tried for of which something has come: it would have to come again."""
 REDIRECTS = 4
 FILES_AT_ONCE = 2
 """A video and its sound: so many connections to a host are kept."""
@@ -401,6 +401,7 @@ class Stream(io.RawIOBase):
         self._piece = memoryview(b"")
         self._tries = 0
         self._tried_at = 0
+        self._since = 0.0
 
     def readable(self) -> bool:
         return True
@@ -475,10 +476,12 @@ class Stream(io.RawIOBase):
         return None
 
     def _again_or_not(self, trouble: ClipError) -> None:
-        progress = self.position - self._tried_at
-        self._tries = 1 if progress >= NEXT_TO_NOTHING else self._tries + 1
+        if not self._tries or self.position - self._tried_at >= NEXT_TO_NOTHING:
+            self._tries, self._since = 0, time.monotonic()
+        self._tries += 1
         self._tried_at = self.position
-        if self._tries >= (TRIES_UNDER_WAY if self.position else TRIES):
+        patient = self.position and time.monotonic() - self._since < UNDER_WAY_S
+        if self._tries >= TRIES and not patient:
             raise trouble
         time.sleep(BACK_OFF_S * 2 ** (self._tries - 1))
 

@@ -39,6 +39,7 @@ NAMED = [(f"./{clip_name(*key)}", content) for key, content in CLIPS.items()]
 @pytest.fixture
 def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
     monkeypatch.setattr(remote, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(remote, "UNDER_WAY_S", 0.0)
     monkeypatch.setattr(remote, "READ_TIMEOUT_S", 0.5)
     with LoopbackYouTube() as running:
         go_through(running, monkeypatch)
@@ -215,11 +216,14 @@ def test_a_connection_that_brings_nothing_more_is_given_up(youtube: LoopbackYouT
     with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(MayWorkLater, match="broke at byte 700001"):
         list(archive.members())
     assert not archive.exhausted, "another time it may be read on"
-    assert len(youtube.requests) == remote.TRIES_UNDER_WAY
+    assert len(youtube.requests) == remote.TRIES
 
 
-def test_a_line_that_is_down_for_a_while_costs_none_of_what_has_come(youtube: LoopbackYouTube, tmp_path: Path) -> None:
-    size = put(youtube, tarball(NAMED), MediaFault("cut", at=700_001, times=remote.TRIES_UNDER_WAY - 2))
+def test_a_line_that_is_down_for_a_while_costs_none_of_what_has_come(
+    youtube: LoopbackYouTube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "UNDER_WAY_S", 600.0)
+    size = put(youtube, tarball(NAMED), MediaFault("cut", at=700_001, times=2 * remote.TRIES))
     with Archive(Line(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
     assert sent(youtube) <= 1.05 * size
@@ -234,7 +238,7 @@ def test_a_line_that_stays_down_is_waited_for_by_everybody(youtube: LoopbackYouT
 
     with Archive(line, URL, heard) as archive, pytest.raises(StopEveryone):
         list(archive.members())
-    assert line.requests == remote.TRIES_UNDER_WAY
+    assert line.requests == remote.TRIES
 
 
 def test_a_server_that_is_at_fault_for_a_moment_is_asked_again(youtube: LoopbackYouTube, tmp_path: Path) -> None:

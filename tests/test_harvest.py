@@ -26,6 +26,7 @@ ROWS = [Row("tai chi", f"-clip-{number:05}", number, number + 3) for number in r
 @pytest.fixture
 def youtube(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackYouTube]:
     monkeypatch.setattr(remote, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(remote, "UNDER_WAY_S", 0.0)
     monkeypatch.setattr(harvest, "limit_memory", lambda: None)  # of this process
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with LoopbackYouTube() as running:
