@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from kinetics.amounts import lasting, percent, size, without_numbers
+from kinetics.archives import MIRROR
 from kinetics.copies import Copies, readable
 from kinetics.dispatch import Event, Notice
 from kinetics.errors import Fatal
@@ -40,7 +41,7 @@ from kinetics.options import parse
 from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread, Suspects
 from kinetics.pool import run, warm_up
 from kinetics.records import SPLIT_OF, Category, Clip, Outcome, Reached, Source, Split, Subset, Tier
-from kinetics.remote import use_proxy
+from kinetics.remote import YOUTUBE, use_proxy
 from kinetics.store import open_store, without_password
 from kinetics.tally import Tally
 
@@ -65,7 +66,7 @@ QUIET_S = 30.0
 WORKERS = 8
 PATIENCE_S = 300.0
 """For one clip."""
-NAMES: Mapping[Source, str] = {"youtube": "YouTube", "mirror": "the mirror"}
+NAMES: Mapping[Source, str] = {"youtube": YOUTUBE.name, "mirror": MIRROR.name}
 NAMED = 20
 """So many of the clips that fail are named."""
 QUALITY = 90

@@ -11,10 +11,10 @@ from kinetics import check
 from kinetics.archives import MIRROR, Archive, Damaged, Member
 from kinetics.dispatch import Say
 from kinetics.errors import ClipError, MayWorkLater
-from kinetics.jobs import caught, limit_memory
+from kinetics.jobs import caught, common_limit, limit_memory
 from kinetics.layout import Layout, clip_name
 from kinetics.records import Category, Clip, Contents, Facts, Harvest, Need, Outcome, Reached
-from kinetics.remote import Limit, Line, use_proxy
+from kinetics.remote import Line, use_proxy
 from kinetics.wanted import Wanted
 
 TOLD_EVERY = 1 << 22
@@ -41,14 +41,12 @@ class Reap:
     @property
     def modules(self) -> tuple[str, ...]:
         """What workers need from the start."""
-        store = self.layout.store
-        return (__name__, *(store.modules if store else ()))
+        return (__name__, *self.layout.modules)
 
     def open(self) -> Callable[[Need, Say], Harvest]:
         limit_memory()
         use_proxy(self.proxy)
-        limit = Limit(self.shared / "rate", self.limit_rate) if self.shared and self.limit_rate else None
-        line, wanted = Line(limit, MIRROR), Wanted(self.wanted)
+        line, wanted = Line(common_limit(self.shared, self.limit_rate), MIRROR), Wanted(self.wanted)
         return lambda need, say: _Reaper(self.layout, line, wanted, need, say).harvest()
 
 

@@ -45,8 +45,7 @@ class Download:
     @property
     def modules(self) -> tuple[str, ...]:
         """What workers need from the start, so that it is imported once for all of them."""
-        store = self.layout.store
-        return (__name__, self.engines[0].replace("-", "_"), *(store.modules if store else ()))
+        return (__name__, self.engines[0].replace("-", "_"), *self.layout.modules)
 
     def at(self, scratch: Path) -> Download:
         """The same job on another host, where the workers have this folder to themselves.
@@ -59,7 +58,7 @@ class Download:
     def open(self) -> Callable[[Clip, Callable[[], None]], Outcome]:
         limit_memory()
         use_proxy(self.proxy)
-        limit = Limit(self.shared / "rate", self.limit_rate) if self.shared and self.limit_rate else None
+        limit = common_limit(self.shared, self.limit_rate)
         visitor_file = self.shared / "visitor" if self.shared else None
         return _Downloader(self, open_engines(self.engines, self.cookies, visitor_file), Line(limit))
 
@@ -135,6 +134,11 @@ class _Downloader:
             duration_s=made.duration_s,
             sound=made.sound,
         )
+
+
+def common_limit(shared: Path | None, rate: float | None) -> Limit | None:
+    """The limit of all workers that share this folder, in bytes a second, if there is to be one."""
+    return Limit(shared / "rate", rate) if shared and rate else None
 
 
 @contextmanager

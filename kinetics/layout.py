@@ -57,6 +57,11 @@ class Layout:
         """What is at the URL, if there is one."""
         return Store(self.url) if self.url else None
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What a process needs that puts clips there."""
+        return (*self.store.modules,) if self.store else ()
+
     def name(self, path: Path) -> str:
         """What the file that has this path is called at a URL."""
         return path.relative_to(self.root).as_posix()

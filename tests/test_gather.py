@@ -170,6 +170,14 @@ def test_each_of_some_clips_at_which_workers_are_lost_is_left_out_and_the_archiv
     assert done(gathered(index, house)[1]) == [0, 3]
 
 
+def test_an_archive_that_no_longer_has_what_it_is_known_for_is_asked_once(index: Index) -> None:
+    index.keep(A, Contents(1000, '"e"', frozenset({NAMES[1]}), exhausted=True))
+    house = House(a=in_turn(holds()), b=holds())
+    gathering, _ = gathered(index, house, wanted=[1])
+    assert house.urls == [[A]]
+    assert gathering.exhausted
+
+
 def test_what_came_of_an_archive_before_it_broke_is_kept(index: Index) -> None:
     def breaks(need: Need) -> Iterator[Event]:
         yield Outcome(CLIPS[0], "done", source="mirror")

@@ -408,7 +408,7 @@ class TestTrouble:
         assert "mirror" not in {request.kind for request in there.requests}
         assert_settled(bench)
 
-    @pytest.mark.parametrize("source", ["mirror"])
+    @pytest.mark.parametrize("source", ["mirror", "both"])
     @pytest.mark.parametrize("more", [("--cut", "none"), ("--shard", "1/2")])
     def test_what_makes_no_sense_with_a_mirror_is_refused(
         self, source: str, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
