@@ -26,35 +26,35 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from kinetics.amounts import lasting, percent, size, without_numbers
-from kinetics.archives import MIRROR
-from kinetics.copies import Copies, readable
-from kinetics.dispatch import Event, Notice
+from kinetics.cli.options import parse
+from kinetics.cli.run_counts import Tally
 from kinetics.errors import Fatal
-from kinetics.estimate import estimate
-from kinetics.harvest import Reap
-from kinetics.jobs import Download
-from kinetics.layout import Layout, cannot_write
-from kinetics.ledger import Ledger, one_line
-from kinetics.locks import held, lock
-from kinetics.options import parse
-from kinetics.pace import GaveUp, NoPace, Pace, Pause, Spread, Suspects
-from kinetics.pool import run, warm_up
+from kinetics.humanize import lasting, percent, size, without_numbers
+from kinetics.mirror.extract_job import Reap
+from kinetics.mirror.tar_stream import MIRROR
+from kinetics.net.range_file import YOUTUBE, use_proxy
+from kinetics.planning.estimate import estimate
 from kinetics.records import SPLIT_OF, Category, Clip, Outcome, Reached, Source, Split, Subset, Tier
-from kinetics.remote import YOUTUBE, use_proxy
-from kinetics.store import open_store, without_password
-from kinetics.tally import Tally
+from kinetics.scheduling.dispatch import Event, Notice
+from kinetics.scheduling.pool import run, warm_up
+from kinetics.scheduling.throttle import GaveUp, NoPace, Pace, Pause, Spread, Suspects
+from kinetics.storage.layout import Layout, cannot_write
+from kinetics.storage.ledger import Ledger, one_line
+from kinetics.storage.locks import held, lock
+from kinetics.storage.object_store import open_store, without_password
+from kinetics.storage.table_sync import Copies, readable
+from kinetics.youtube.download_job import Download
 
 if TYPE_CHECKING:
     import pandas as pd
     from _typeshed import ReadableBuffer
 
-    from kinetics.annotations import Annotations
-    from kinetics.dispatch import TravellingJob
-    from kinetics.estimate import Estimate
-    from kinetics.plan import Plan
-    from kinetics.reuse import Elsewhere
-    from kinetics.sources import Mirror, Way
+    from kinetics.annotations.table import Annotations
+    from kinetics.planning.estimate import Estimate
+    from kinetics.planning.plan import Plan
+    from kinetics.planning.reuse import Elsewhere
+    from kinetics.planning.sources import Mirror, Way
+    from kinetics.scheduling.dispatch import TravellingJob
 
 DONE, MAY_WORK, FATAL, INTERRUPTED = 0, 1, 2, 130
 INSTALL_DASK = "pip install distributed"
@@ -103,9 +103,9 @@ def download(args: argparse.Namespace) -> int:
     layout, subsets = _layout(args), _subsets(args)
     if not (args.dry_run or args.scheduler):
         warm_up(_modules(args, layout))
-    from kinetics import reuse  # pandas comes with it: meanwhile the workers' modules are imported, too
-    from kinetics.plan import make_plan
-    from kinetics.sources import one_after_the_other
+    from kinetics.planning import reuse  # pandas comes with it: meanwhile the workers' modules are imported, too
+    from kinetics.planning.plan import make_plan
+    from kinetics.planning.sources import one_after_the_other
 
     annotations = _load(args)
     with ExitStack() as stack:
@@ -167,8 +167,8 @@ def _recorded(events: Iterable[Event], ledgers: Mapping[Split, Ledger], progress
 
 def report(args: argparse.Namespace) -> int:
     """Tell how the download has gone so far, in figures and as a page."""
-    from kinetics import page
-    from kinetics.report import collect
+    from kinetics.report import page
+    from kinetics.report.collect import collect
 
     layout, frame = _layout(args), _load(args).frame
     for subset in _subsets(args):
@@ -180,7 +180,7 @@ def report(args: argparse.Namespace) -> int:
 
 def list_classes(args: argparse.Namespace) -> int:
     """Print each class with the number of its clips, and of those that are here."""
-    from kinetics.plan import on_disk
+    from kinetics.planning.plan import on_disk
 
     frame = _load(args).frame
     here = frame["label"][on_disk(frame, _layout(args))].value_counts()
@@ -194,7 +194,7 @@ def list_classes(args: argparse.Namespace) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     """Look whether the clips that are here are as they should be; move away those that are not."""
-    from kinetics.inventory import verified
+    from kinetics.dataset.inventory import verified
 
     layout, here, moved, kept = _layout(args), _clips_here(args), 0, 0
     with ExitStack() as stack:
@@ -217,8 +217,8 @@ def verify(args: argparse.Namespace) -> int:
 
 def manifest(args: argparse.Namespace) -> int:
     """Write down what the clips that are here are like."""
-    from kinetics.export import write_manifest
-    from kinetics.inventory import measured
+    from kinetics.dataset.inventory import measured
+    from kinetics.dataset.shards import write_manifest
 
     layout, here, unfit = _layout(args), _clips_here(args), 0
     with ExitStack() as stack:
@@ -233,7 +233,7 @@ def manifest(args: argparse.Namespace) -> int:
 
 def frames(args: argparse.Namespace) -> int:
     """Write frames of the clips that are here."""
-    from kinetics.tasks import Frames
+    from kinetics.dataset.clip_jobs import Frames
 
     target, quality = _layout(args).beside("frames"), args.quality or QUALITY
     job = Frames(_layout(args), target, args.frames, args.short_side, quality)
@@ -244,8 +244,8 @@ def frames(args: argparse.Namespace) -> int:
 
 def sound(args: argparse.Namespace) -> int:
     """Write the sound of the clips that are here, and which have none."""
-    from kinetics.export import write_silent
-    from kinetics.tasks import Sound
+    from kinetics.dataset.clip_jobs import Sound
+    from kinetics.dataset.shards import write_silent
 
     layout, unfit, suffix = _layout(args), 0, f".{args.sound}"
     target = layout.beside("sound")
@@ -260,9 +260,9 @@ def sound(args: argparse.Namespace) -> int:
 
 def shards(args: argparse.Namespace) -> int:
     """Pack the clips that are here into WebDataset shards."""
-    from kinetics.annotations import classes_of
-    from kinetics.choose import in_random_order
-    from kinetics.export import Shards, members_of
+    from kinetics.annotations.select import in_random_order
+    from kinetics.annotations.table import classes_of
+    from kinetics.dataset.shards import Shards, members_of
 
     layout, classes, here = _layout(args), classes_of(args.version, args.annotations), _clips_here(args)
     target = layout.beside("shards")
@@ -283,8 +283,8 @@ def shards(args: argparse.Namespace) -> int:
 
 def lists(args: argparse.Namespace) -> int:
     """Write list files of the clips that are here."""
-    from kinetics.annotations import classes_of
-    from kinetics.export import write_lists
+    from kinetics.annotations.table import classes_of
+    from kinetics.dataset.shards import write_lists
 
     classes = classes_of(args.version, args.annotations)
     for subset, frame in _clips_here(args).items():
@@ -295,7 +295,7 @@ def lists(args: argparse.Namespace) -> int:
 
 def compare(args: argparse.Namespace) -> int:
     """Say how two data sets differ."""
-    from kinetics.compare import VERDICTS, compare
+    from kinetics.dataset.compare import VERDICTS, compare
 
     found = compare(*args.compare)
     rows = [*found.classes(), ("all classes", found.counts)]
@@ -325,9 +325,9 @@ def _converted(
     args: argparse.Namespace, job: TravellingJob, target: Layout, suffix: str, terms: Mapping[str, object] | None = None
 ) -> Iterator[tuple[Subset, Iterator[Outcome]]]:
     """Convert what is not converted yet, all on the same terms: each subset's outcomes, as they are asked for."""
-    from kinetics.annotations import Annotations
-    from kinetics.export import keep_terms
-    from kinetics.plan import on_disk
+    from kinetics.annotations.table import Annotations
+    from kinetics.dataset.shards import keep_terms
+    from kinetics.planning.plan import on_disk
 
     here = _clips_here(args)
     with ExitStack() as stack:
@@ -363,7 +363,7 @@ def _subsets(args: argparse.Namespace) -> list[Subset]:
 
 def _clips_here(args: argparse.Namespace) -> dict[Subset, pd.DataFrame]:
     """The chosen clips that are on disk, by subset."""
-    from kinetics.plan import on_disk
+    from kinetics.planning.plan import on_disk
 
     frame = _load(args).frame
     here = frame[on_disk(frame, _layout(args))]
@@ -398,7 +398,7 @@ def _modules(args: argparse.Namespace, layout: Layout) -> Iterator[str]:
 
 
 def _mirror(args: argparse.Namespace) -> Mirror:
-    from kinetics.sources import Mirror
+    from kinetics.planning.sources import Mirror
 
     return Mirror(args.version, _subsets(args))
 
@@ -436,7 +436,7 @@ def _run(
     if not args.scheduler:
         return run(job, clips, workers=workers, timeout_s=timeout_s, pace=pace(workers))
     try:
-        from kinetics import cluster
+        from kinetics.scheduling import dask_client as cluster
     except ModuleNotFoundError as error:
         raise Fatal(f"--scheduler needs Dask here, and on the workers: {INSTALL_DASK} ({error})") from error
     return cluster.run(
@@ -521,8 +521,8 @@ def _with_cookies(engines: tuple[str, ...], cookies: Path | None) -> tuple[str, 
 
 
 def _load(args: argparse.Namespace) -> Annotations:
-    from kinetics.annotations import load
-    from kinetics.choose import choose
+    from kinetics.annotations.select import choose
+    from kinetics.annotations.table import load
 
     with tqdm(desc="annotations", unit="B", unit_scale=True, delay=0.5, leave=False) as bar:
 
@@ -553,7 +553,7 @@ def _reuse(
     ledgers: Mapping[Split, Ledger],
 ) -> Plan:
     """Link what other versions have, and return what is left to do."""
-    from kinetics import reuse
+    from kinetics.planning import reuse
 
     found = reuse.count(elsewhere)
     if not found:
@@ -623,7 +623,7 @@ def _order(
 
     Returns whom to ask, in order, how many seconds that may take, and which share of the clips may come.
     """
-    from kinetics.sources import weigh
+    from kinetics.planning.sources import weigh
 
     alone, offered = args.source == "mirror", mirror.offer(plan)
     if not offered.archives:

@@ -14,10 +14,10 @@ from pathlib import Path
 from benchmarks.report import Settings, Table, main, say, spread, verdict
 from benchmarks.rig import Run, YouTube, download, in_worker, memory_mb, youtube_apart
 from benchmarks.worlds import clips, video
-from kinetics.cluster import run
-from kinetics.layout import Layout
-from kinetics.pace import NoPace
 from kinetics.records import Clip, Outcome
+from kinetics.scheduling.dask_client import run
+from kinetics.scheduling.throttle import NoPace
+from kinetics.storage.layout import Layout
 from tests.bench import Nothing
 from tests.cluster import cluster
 from tests.youtube.world import Row, Scenario, Throttle

@@ -20,10 +20,10 @@ from types import FrameType
 from benchmarks.report import Settings, Table, main, say, spread, verdict
 from benchmarks.rig import in_worker, quartiles, youtube_apart
 from benchmarks.worlds import clips
-from kinetics.engines import open_engines, resolve
-from kinetics.jobs import Download
-from kinetics.layout import Layout
 from kinetics.records import Clip
+from kinetics.storage.layout import Layout
+from kinetics.youtube.download_job import Download
+from kinetics.youtube.engines import open_engines, resolve
 from tests.youtube.world import Row
 
 ENGINES = ("pytubefix", "yt-dlp")

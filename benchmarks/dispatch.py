@@ -13,9 +13,9 @@ from pathlib import Path
 from benchmarks.report import Settings, Table, main, say, spread, verdict
 from benchmarks.rig import YouTube, download, in_worker, memory_mb, youtube_apart
 from benchmarks.worlds import CLIP_S, clips, video
-from kinetics.pace import Pace
-from kinetics.pool import run
 from kinetics.records import Clip, Outcome
+from kinetics.scheduling.pool import run
+from kinetics.scheduling.throttle import Pace
 from tests.bench import Nothing, workers
 from tests.youtube.world import Row, Scenario
 

@@ -23,12 +23,12 @@ import urllib3
 
 from benchmarks.report import Settings, Table, main, say, spread, verdict
 from benchmarks.rig import YouTube, in_worker, run, youtube_apart
-from kinetics import check
-from kinetics.archives import MIRROR, Archive
-from kinetics.layout import clip_name
-from kinetics.mirror import Index, needed
+from kinetics.media import check
+from kinetics.mirror.catalog import Index, needed
+from kinetics.mirror.tar_stream import MIRROR, Archive
+from kinetics.net.range_file import Line, Stream
 from kinetics.records import Contents
-from kinetics.remote import Line, Stream
+from kinetics.storage.layout import clip_name
 from tests.youtube.mirror import clip_of
 from tests.youtube.picture import draw
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from benchmarks.report import Settings, Table, main, say, spread, verdict
 from benchmarks.rig import in_worker
 from benchmarks.worlds import video
-from kinetics.layout import Layout
-from kinetics.ledger import STATS_FIELDS
 from kinetics.records import Category, Clip
+from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import STATS_FIELDS
 
 LABELS = 700
 EACH = 9
@@ -98,16 +98,16 @@ def _make(layout: Layout, annotations: Path, clips: list[Clip]) -> None:
 def _report(layout: Layout, annotations: Path) -> dict[str, float]:
     """Seconds of each part, and megabytes."""
     marks = [time.monotonic()]
-    from kinetics.annotations import load  # noqa: PLC0415 - what is imported is part of what is measured
+    from kinetics.annotations.table import load  # noqa: PLC0415 - what is imported is part of what is measured
 
     frame = load("700", "train", annotations).frame
     marks.append(time.monotonic())
-    from kinetics.report import collect  # noqa: PLC0415
+    from kinetics.report.collect import collect  # noqa: PLC0415
 
     report = collect(layout, "train", frame)
     assert sum(map(len, report.lines()))
     marks.append(time.monotonic())
-    from kinetics import page  # noqa: PLC0415
+    from kinetics.report import page  # noqa: PLC0415
 
     written = page.write(report, layout, "train")
     marks.append(time.monotonic())

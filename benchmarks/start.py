@@ -14,8 +14,8 @@ from pathlib import Path
 from benchmarks.report import Settings, Table, main, say, spread, verdict
 from benchmarks.rig import Used, YouTube, run, youtube_apart
 from benchmarks.worlds import CLIP_S, video
-from kinetics.layout import Layout
 from kinetics.records import Clip
+from kinetics.storage.layout import Layout
 from tests.bench import ROOT
 from tests.youtube.world import Row, Scenario
 

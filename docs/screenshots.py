@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pyte
 
-from kinetics import page
-from kinetics.annotations import load
-from kinetics.layout import Layout
-from kinetics.report import collect
+from kinetics.annotations.table import load
+from kinetics.report import page
+from kinetics.report.collect import collect
+from kinetics.storage.layout import Layout
 from tests.bench import ROOT, Bench
 from tests.browser import chromium
 from tests.youtube.samples import scenarios_of

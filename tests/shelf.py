@@ -9,10 +9,10 @@ from pathlib import Path
 import av
 import pandas as pd
 
-from kinetics.dispatch import Event, Job
-from kinetics.layout import Layout
-from kinetics.ledger import Ledger
 from kinetics.records import Clip, Outcome, Split
+from kinetics.scheduling.dispatch import Event, Job
+from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import Ledger
 from tests.youtube.videos import Video
 
 PLAIN = Video(duration_s=4, moving=False)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from kinetics.layout import Layout
-from kinetics.ledger import STATS_FIELDS
 from kinetics.records import Category, Clip, ClipKey, Status
+from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import STATS_FIELDS
 from tests.youtube.videos import Video
 
 BEGIN = datetime(2026, 3, 1, 10).astimezone()

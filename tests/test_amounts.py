@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kinetics.amounts import lasting, percent, size
+from kinetics.humanize import lasting, percent, size
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kinetics import annotations as module
-from kinetics.annotations import Annotations, fetch, load
+from kinetics.annotations import table as module
+from kinetics.annotations.table import Annotations, fetch, load
 from kinetics.errors import Fatal
 from kinetics.records import Clip
 from tests.youtube.server import LoopbackYouTube

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import urllib3
 
-from kinetics import archives, remote
-from kinetics.archives import MIRROR, Archive, Damaged, clip_key
 from kinetics.errors import ClipError, MayWorkLater, StopEveryone
-from kinetics.layout import clip_name
+from kinetics.mirror import tar_stream as archives
+from kinetics.mirror.tar_stream import MIRROR, Archive, Damaged, clip_key
+from kinetics.net import range_file as remote
+from kinetics.net.range_file import Changed, Line, MediaRefused
 from kinetics.records import Category, ClipKey
-from kinetics.remote import Changed, Line, MediaRefused
+from kinetics.storage.layout import clip_name
 from tests.test_remote import go_through
 from tests.youtube.mirror import BASE, Crate, MirrorFile, Shape, clip_of, stock, tarball
 from tests.youtube.server import LoopbackYouTube

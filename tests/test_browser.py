@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kinetics import page
-from kinetics.report import collect
+from kinetics.report import page
+from kinetics.report.collect import collect
 from tests import small_run
 from tests.browser import CHROMIUM, chromium
 from tests.small_run import JUGGLING, SCRIPT, YOGA

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from kinetics import check
-from kinetics.check import ANNOTATED_LEEWAY_S, LEEWAY_S, Made, fault, glance, play
+from kinetics.dataset.inventory import measured, verified
 from kinetics.errors import Fatal, MayWorkLater
-from kinetics.inventory import measured, verified
-from kinetics.journal import Journal
-from kinetics.ledger import Ledger
+from kinetics.media import check
+from kinetics.media.check import ANNOTATED_LEEWAY_S, LEEWAY_S, Made, fault, glance, play
+from kinetics.planning.reuse import take
 from kinetics.records import Category, Clip, Cut, Facts, Outcome
-from kinetics.reuse import take
+from kinetics.storage.journal import Journal
+from kinetics.storage.ledger import Ledger
 from tests.shelf import CLIP, PLAIN, ROTATED, SILENT, UPRIGHT, Shelf, numbered, run_here, scratched, watched
 from tests.youtube.videos import Video
 

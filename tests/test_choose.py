@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.annotations import Annotations, classes_of, load
-from kinetics.choose import choose, in_random_order
+from kinetics.annotations.select import choose, in_random_order
+from kinetics.annotations.table import Annotations, classes_of, load
 from kinetics.errors import Fatal
 from kinetics.records import ClipKey, Shard
 from tests.bench import ROOT

@@ -19,7 +19,7 @@ import av
 import pytest
 
 import download
-from kinetics.options import make_parser
+from kinetics.cli.options import make_parser
 from kinetics.records import Category
 from tests.bench import ROOT, ROWS, Bench, frames, many_rows, session, wait_until, workers
 from tests.youtube.samples import scenarios_of, template

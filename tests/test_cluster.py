@@ -18,14 +18,14 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from kinetics import cluster as cluster_room
-from kinetics import dask_worker
-from kinetics.cluster import run
-from kinetics.dispatch import Event, Notice, TravellingJob, Worker
 from kinetics.errors import Fatal
-from kinetics.layout import Layout
-from kinetics.pace import GaveUp, NoPace
 from kinetics.records import Category, Clip, Outcome
+from kinetics.scheduling import dask_client as cluster_room
+from kinetics.scheduling import dask_worker
+from kinetics.scheduling.dask_client import run
+from kinetics.scheduling.dispatch import Event, Notice, TravellingJob, Worker
+from kinetics.scheduling.throttle import GaveUp, NoPace
+from kinetics.storage.layout import Layout
 from tests.bench import PATIENCE_S, ROOT, Bench, children, many_rows, session, wait_until
 from tests.cluster import HOSTS, Cluster, cluster, kill_all
 from tests.youtube.samples import template
@@ -223,7 +223,7 @@ def command(pid: int) -> str:
 def test_another_program_on_a_worker_is_refused(make_bench: MakeBench, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(ROOT / "kinetics", other / "kinetics")
-    with open(other / "kinetics" / "pace.py", "a") as file:
+    with open(other / "kinetics" / "scheduling" / "throttle.py", "a") as file:
         file.write("# an older one\n")
     bench = make_bench(many_rows(2))
     with LoopbackYouTube(bench.world) as youtube, cluster(tmp_path / "dask") as dask:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.compare import ONLY_A, ONLY_B, OTHER, SAME, compare
+from kinetics.dataset.compare import ONLY_A, ONLY_B, OTHER, SAME, compare
+from kinetics.dataset.shards import MANIFEST_FIELDS
 from kinetics.errors import Fatal
-from kinetics.export import MANIFEST_FIELDS
 from tests.bench import ROOT
 
 Manifest = dict[tuple[str, int, int], tuple[str, str]]

@@ -22,9 +22,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kinetics.layout import Layout, whole_or_absent
-from kinetics.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
 from kinetics.records import Category, Clip, Outcome
+from kinetics.storage.layout import Layout, whole_or_absent
+from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
 from tests.bench import ROOT, Bench, children, frames, kill, many_rows, session, wait_until, workers
 from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube

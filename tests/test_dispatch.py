@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from kinetics import dispatch as room
-from kinetics.dispatch import Event, Notice, Report, Returned, dispatch
-from kinetics.pace import ENGINE_ERRORS, GaveUp, Pace, Pause, Suspects
 from kinetics.records import Category, Clip, Item, Outcome
+from kinetics.scheduling import dispatch as room
+from kinetics.scheduling.dispatch import Event, Notice, Report, Returned, dispatch
+from kinetics.scheduling.throttle import ENGINE_ERRORS, GaveUp, Pace, Pause, Suspects
 
 Answer = Callable[[Clip], Outcome | None]
 """What a place makes of a clip; None: nobody will ever tell."""

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinetics import engines
-from kinetics.engines import NAMES, Format, choose, open_engines, resolve, sort_reason
 from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater, StopEveryone, retry_after
 from kinetics.records import Category
+from kinetics.youtube import engines
+from kinetics.youtube.engines import NAMES, Format, choose, open_engines, resolve, sort_reason
 from tests.youtube import replies
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
@@ -73,7 +73,7 @@ class Answer:
 SCRIPT = dedent("""
     import json, sys
     from pathlib import Path
-    from kinetics import engines
+    from kinetics.youtube import engines
     from kinetics.errors import ClipError
     names, cookies, timeout_s, max_height, *ids = sys.argv[1:]
     engines.TIMEOUT_S = float(timeout_s)

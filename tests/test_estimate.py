@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.estimate import ASSUMED_GONE, FEWEST, PUBLISHED_CLIP, PUBLISHED_HOUR, PUBLISHED_WHOLE, Estimate, estimate
-from kinetics.ledger import STATS_FIELDS
+from kinetics.planning.estimate import (
+    ASSUMED_GONE,
+    FEWEST,
+    PUBLISHED_CLIP,
+    PUBLISHED_HOUR,
+    PUBLISHED_WHOLE,
+    Estimate,
+    estimate,
+)
+from kinetics.storage.ledger import STATS_FIELDS
 
 BEGIN = datetime(2026, 11, 22, 9, 0, tzinfo=timezone(timedelta(hours=1)))
 

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from kinetics import export
-from kinetics.attempts import made
-from kinetics.errors import Fatal
-from kinetics.export import (
+from kinetics.dataset import shards as export
+from kinetics.dataset.inventory import measured
+from kinetics.dataset.shards import (
     INDEX_FIELDS,
     MANIFEST_FIELDS,
     SHARD_LIMIT,
@@ -27,9 +26,10 @@ from kinetics.export import (
     write_manifest,
     write_silent,
 )
-from kinetics.inventory import measured
-from kinetics.ledger import Ledger
+from kinetics.errors import Fatal
 from kinetics.records import Clip, Facts, Outcome
+from kinetics.storage.attempts import made
+from kinetics.storage.ledger import Ledger
 from tests.shelf import CLIP, Shelf, numbered, watched
 
 CLASSES = ("abseiling", "playing harmonica", 'say, "ah"', "tai chi")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.dispatch import Event, Notice
-from kinetics.gather import BLAMED, TRIES, Gathering
-from kinetics.layout import clip_name
-from kinetics.mirror import BASE, REPLACEMENTS, Index, Labels
-from kinetics.pace import GaveUp, Pause
+from kinetics.mirror.catalog import BASE, REPLACEMENTS, Index, Labels
+from kinetics.mirror.search import BLAMED, TRIES, Gathering
 from kinetics.records import Category, Clip, Contents, Harvest, Need, Outcome, Reached
+from kinetics.scheduling.dispatch import Event, Notice
+from kinetics.scheduling.throttle import GaveUp, Pause
+from kinetics.storage.layout import clip_name
 
 A, B = f"{BASE}400/train/part_0.tar.gz", f"{BASE}400/train/part_1.tar.gz"
 CLIPS = [Clip(f"-clip-{number:05}", number, number + 10.0, "tai chi", "train") for number in range(6)]

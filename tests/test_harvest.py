@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from kinetics import check, harvest, remote
 from kinetics.errors import Fatal
-from kinetics.harvest import Reap
-from kinetics.layout import Layout, clip_name
+from kinetics.media import check
+from kinetics.mirror import extract_job as harvest
+from kinetics.mirror.extract_job import Reap
+from kinetics.mirror.wanted_clips import write_wanted
+from kinetics.net import range_file as remote
 from kinetics.records import Category, Clip, ClipKey, Contents, Harvest, Need, Outcome, Reached
-from kinetics.wanted import write_wanted
+from kinetics.storage.layout import Layout, clip_name
 from tests.test_remote import go_through
 from tests.youtube.mirror import BASE, Crate, MirrorFile, clip_of, stock, tarball
 from tests.youtube.server import LoopbackYouTube

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kinetics import header
-from kinetics.check import glance
 from kinetics.errors import MayWorkLater
-from kinetics.header import read_header
+from kinetics.media import clip_header as header
+from kinetics.media.check import glance
+from kinetics.media.clip_header import read_header
 from kinetics.records import Category
 from tests.shelf import PLAIN, ROTATED, SILENT, UPRIGHT
 from tests.youtube.videos import Video

@@ -15,10 +15,10 @@ from pathlib import Path
 import av
 import pytest
 
-from kinetics.options import parse
-from kinetics.pace import NoPace
-from kinetics.pool import run as run_pool
+from kinetics.cli.options import parse
 from kinetics.records import SPLIT_OF, Clip, Outcome
+from kinetics.scheduling.pool import run as run_pool
+from kinetics.scheduling.throttle import NoPace
 from tests.bench import PATIENCE_S, ROWS, Bench, Nothing, session, wait_until
 from tests.shelf import PLAIN, scratched
 from tests.test_machine import Disk, assert_stopped

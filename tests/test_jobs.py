@@ -15,11 +15,12 @@ from urllib.request import install_opener
 import av
 import pytest
 
-from kinetics import engines, jobs
 from kinetics.errors import Fatal
-from kinetics.jobs import MEMORY_LIMIT, Download
-from kinetics.layout import Layout
 from kinetics.records import Category, Clip, Cut, Outcome
+from kinetics.storage.layout import Layout
+from kinetics.youtube import download_job as jobs
+from kinetics.youtube import engines
+from kinetics.youtube.download_job import MEMORY_LIMIT, Download
 from tests.youtube.picture import read_counter
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
@@ -252,7 +253,7 @@ def test_a_worker_does_its_clips_without_a_word(youtube: LoopbackYouTube, job: D
         failure=replace(FAILURES["removed"], reason="Who knows", status="?")
     )
     script = (
-        "import sys, pathlib; from kinetics.jobs import *; from kinetics.records import Clip\n"
+        "import sys, pathlib; from kinetics.youtube.download_job import *; from kinetics.records import Clip\n"
         "job = Download(Layout(pathlib.Path(sys.argv[1]), '700'), 'exact', ('pytubefix', 'yt-dlp'), 360, None, 1e9)\n"
         "(job.layout.folder / '.partial').mkdir(parents=True)\n"
         "work = job.open()\n"

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kinetics.layout import Layout
-from kinetics.ledger import REASON_LIMIT, STATS_FIELDS, Ledger, one_line
 from kinetics.records import Category, Clip, Outcome
+from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import REASON_LIMIT, STATS_FIELDS, Ledger, one_line
 
 HEADER = (
     "time,youtube_id,time_start,time_end,label,status,category,reason,engine,itag,height,resolve_s,download_s,cut_s,"
@@ -199,7 +199,7 @@ def test_a_table_is_examined_alike_wherever_the_blocks_end_in_which_it_is_read(
     foreign = "caf\u00e9\n".encode("latin-1") if kind == "no utf-8" else b""
     whole = table.read_bytes()
     for limit in (701, 1000, 1500, 4096):
-        monkeypatch.setattr("kinetics.ledger.LINE_LIMIT", limit)
+        monkeypatch.setattr("kinetics.storage.ledger.LINE_LIMIT", limit)
         table.write_bytes(whole + foreign + b"half a row" + bytes(2 * limit))
         record(layout)
         assert table.read_bytes() == whole
@@ -209,7 +209,7 @@ def test_a_table_is_examined_alike_wherever_the_blocks_end_in_which_it_is_read(
 
 
 def test_a_row_with_a_gap_in_it_is_none(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kinetics.ledger.LINE_LIMIT", 1000)
+    monkeypatch.setattr("kinetics.storage.ledger.LINE_LIMIT", 1000)
     record(layout, failed(1), failed(2))
     table = layout.stats("train")
     whole = table.read_bytes()

@@ -17,10 +17,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kinetics.annotations import VERSIONS
-from kinetics.layout import Layout
-from kinetics.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
+from kinetics.annotations.table import VERSIONS
 from kinetics.records import Category, Clip, Outcome
+from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
 from tests.bench import PATIENCE_S, Bench, Run, kill, many_rows, wait_until, workers
 from tests.youtube.world import FAILURES, Row, Scenario, Throttle
 

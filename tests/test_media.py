@@ -22,13 +22,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kinetics import media, remote
 from kinetics.errors import ClipError, Gone, MayWorkLater
-from kinetics.media import Cut, copy_whole, cut_exact, cut_keyframe, cut_smart
-from kinetics.mp4 import HeaderSizes
+from kinetics.media import cut as media
+from kinetics.media.cut import Cut, copy_whole, cut_exact, cut_keyframe, cut_smart
+from kinetics.media.fragment_index import HeaderSizes
+from kinetics.media.section import Input
+from kinetics.net import range_file as remote
+from kinetics.net.range_file import Line, MediaRefused, RangeFile
 from kinetics.records import Category
-from kinetics.remote import Line, MediaRefused, RangeFile
-from kinetics.section import Input
 from tests.youtube.boxes import boxes
 from tests.youtube.encoder import pitch_at
 from tests.youtube.picture import draw, read_counter, upright
@@ -595,7 +596,8 @@ def test_a_file_that_cannot_be_written_is_not_the_medias_fault(cut: str, tmp_pat
     script = f"""
         import errno, resource, sys
         from pathlib import Path
-        from kinetics import layout, media
+        from kinetics.storage import layout
+        from kinetics.media import cut as media
         from tests.test_media import USUAL, Disk, inputs_of
 
         section = () if {cut!r} == "copy_whole" else (7.0, 12.0)

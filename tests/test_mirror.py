@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from kinetics import mirror, remote
-from kinetics.archives import MIRROR, Archive
 from kinetics.errors import Fatal
-from kinetics.layout import clip_name
-from kinetics.mirror import Index, Labels, archives, class_of, needed, sizes_of
+from kinetics.mirror import catalog as mirror
+from kinetics.mirror.catalog import Index, Labels, archives, class_of, needed, sizes_of
+from kinetics.mirror.tar_stream import MIRROR, Archive
+from kinetics.net import range_file as remote
+from kinetics.net.range_file import Line
 from kinetics.records import Contents, Need, Subset
-from kinetics.remote import Line
+from kinetics.storage.layout import clip_name
 from tests.test_remote import go_through
 from tests.youtube.mirror import BASE, Crate, MirrorFile, replace_corrupt, stock
 from tests.youtube.server import LoopbackYouTube

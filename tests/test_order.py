@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from kinetics.annotations import Annotations
-from kinetics.dispatch import Event, Notice
-from kinetics.estimate import Estimate
-from kinetics.layout import Layout
-from kinetics.ledger import Ledger
-from kinetics.pace import GaveUp
-from kinetics.plan import Plan, make_plan
+from kinetics.annotations.table import Annotations
+from kinetics.planning.estimate import Estimate
+from kinetics.planning.plan import Plan, make_plan
+from kinetics.planning.sources import LINE_BYTES_S, Offer, Way, one_after_the_other, weigh
 from kinetics.records import Category, Clip, Outcome
-from kinetics.sources import LINE_BYTES_S, Offer, Way, one_after_the_other, weigh
+from kinetics.scheduling.dispatch import Event, Notice
+from kinetics.scheduling.throttle import GaveUp
+from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import Ledger
 
 CLIPS = [Clip(f"-clip-{number:05}", number, number + 10.0, "tai chi", "train") for number in range(6)]
 GAVE_UP = GaveUp(Category.THROTTLED, "too many requests")

@@ -13,8 +13,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kinetics.pace import ASKING, BAN_PAUSES_S, ENGINE_ERRORS, REFUSALS, GaveUp, Pace, Pause, Settled, Spread
 from kinetics.records import Category, Clip, Outcome, Result
+from kinetics.scheduling.throttle import (
+    ASKING,
+    BAN_PAUSES_S,
+    ENGINE_ERRORS,
+    REFUSALS,
+    GaveUp,
+    Pace,
+    Pause,
+    Settled,
+    Spread,
+)
 
 HOUR = 3600.0
 Answer = Callable[[Clip, float], Outcome]

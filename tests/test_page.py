@@ -17,12 +17,12 @@ from urllib.parse import unquote
 import matplotlib as mpl
 import pytest
 
-from kinetics import page
 from kinetics.errors import Fatal
-from kinetics.layout import Layout
 from kinetics.records import Category
-from kinetics.report import Progress, Reason, Report, collect
-from kinetics.timeline import Hour, Pause, Session
+from kinetics.report import page
+from kinetics.report.collect import Progress, Reason, Report, collect
+from kinetics.report.timeline import Hour, Pause, Session
+from kinetics.storage.layout import Layout
 from tests import small_run
 from tests.small_run import A1, A2, BEGIN, HERE, JUGGLING, SCRIPT
 from tests.youtube.videos import Video

@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kinetics.annotations import Annotations
-from kinetics.layout import Layout, clip_name
-from kinetics.ledger import Ledger
-from kinetics.plan import Plan, Retry, make_plan
+from kinetics.annotations.table import Annotations
+from kinetics.planning.plan import Plan, Retry, make_plan
 from kinetics.records import SPLIT_OF, Category, Clip, Cut, Outcome, Split, Tier
+from kinetics.storage.layout import Layout, clip_name
+from kinetics.storage.ledger import Ledger
 
 SUBSET_OF = {split: subset for subset, split in SPLIT_OF.items()}
 

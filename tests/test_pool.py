@@ -21,12 +21,12 @@ from typing import NoReturn
 
 import pytest
 
-from kinetics import pool
-from kinetics.dispatch import TICK_S, Event, Job, Say, Worker
 from kinetics.errors import Fatal
-from kinetics.pace import ASKING, ENGINE_ERRORS, GaveUp, Pace, Settled, Spread
-from kinetics.pool import ORPHAN_S, run
 from kinetics.records import Category, Clip, Harvest, Need, Outcome, Reached, Result
+from kinetics.scheduling import pool
+from kinetics.scheduling.dispatch import TICK_S, Event, Job, Say, Worker
+from kinetics.scheduling.pool import ORPHAN_S, run
+from kinetics.scheduling.throttle import ASKING, ENGINE_ERRORS, GaveUp, Pace, Settled, Spread
 
 Report = Event
 Program = Callable[..., subprocess.Popen[str]]

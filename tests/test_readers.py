@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from kinetics.media import cut_exact, cut_keyframe, cut_smart
+from kinetics.media.cut import cut_exact, cut_keyframe, cut_smart
 from tests.test_media import VARIANTS, Cutter, Disk, Shape, inputs_of
 from tests.youtube.picture import read_counter
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from kinetics.options import make_parser
+from kinetics.cli.options import make_parser
 from kinetics.records import Category
 
 ROOT = Path(__file__).parent.parent

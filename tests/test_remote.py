@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinetics import remote
 from kinetics.errors import ClipError, MayWorkLater, StopEveryone
+from kinetics.net import range_file as remote
+from kinetics.net.range_file import Limit, Line, MediaRefused, RangeFile
 from kinetics.records import Category
-from kinetics.remote import Limit, Line, MediaRefused, RangeFile
 from tests.youtube.log import Request
 from tests.youtube.replies import MEDIA_HOST
 from tests.youtube.server import LoopbackYouTube

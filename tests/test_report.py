@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from kinetics import report
-from kinetics.estimate import estimate
-from kinetics.layout import Layout
-from kinetics.ledger import Ledger
+from kinetics.planning.estimate import estimate
 from kinetics.records import Category, Clip, Outcome
-from kinetics.report import NO_LABEL, Progress, Report, collect
-from kinetics.timeline import Hour, Pause, Session
+from kinetics.report import collect as report
+from kinetics.report.collect import NO_LABEL, Progress, Report, collect
+from kinetics.report.timeline import Hour, Pause, Session
+from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import Ledger
 from tests import small_run
 from tests.small_run import A1, A2, A3, BEGIN, CLIPS, HERE, J1, J2, JUGGLING, NO_BOT, SCRIPT, Y1, Y2, Y4, YOGA, Attempt
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kinetics.annotations import Annotations
-from kinetics.layout import Layout
-from kinetics.plan import Plan, make_plan
+from kinetics.annotations.table import Annotations
+from kinetics.planning.plan import Plan, make_plan
+from kinetics.planning.reuse import candidates, count, find, take
 from kinetics.records import Clip, Cut, Tier
-from kinetics.reuse import candidates, count, find, take
+from kinetics.storage.layout import Layout
 
 CLIP = Clip("-_abcDEF012", 7.0, 17.0, "playing harmonica", "train")
 PICTURE, SOUND = (640, 360), (0, 0)

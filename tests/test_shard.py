@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from kinetics.errors import Fatal
-from kinetics.layout import Layout
-from kinetics.locks import shared
+from kinetics.storage.layout import Layout
+from kinetics.storage.locks import shared
 from tests.bench import PATIENCE_S, ROWS, Bench, many_rows
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, Scenario

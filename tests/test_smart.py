@@ -11,11 +11,12 @@ import av
 import numpy as np
 import pytest
 
-from kinetics import pictures, smart
-from kinetics.avc import IDR, Config
-from kinetics.media import cut_exact, cut_smart
-from kinetics.remote import RangeFile
-from kinetics.section import Input
+from kinetics.media import encode as pictures
+from kinetics.media import smart_cut as smart
+from kinetics.media.avc import IDR, Config
+from kinetics.media.cut import cut_exact, cut_smart
+from kinetics.media.section import Input
+from kinetics.net.range_file import RangeFile
 from tests.test_media import VARIANTS, Disk, Shape, assert_all_is_shown, inputs_of, play
 from tests.youtube.picture import draw
 from tests.youtube.videos import Video

@@ -24,12 +24,12 @@ from pathlib import Path
 import av
 import pytest
 
-from kinetics.layout import Layout
-from kinetics.ledger import Ledger
-from kinetics.media import probe
-from kinetics.pace import Pace
-from kinetics.pool import run
+from kinetics.media.cut import probe
 from kinetics.records import Category, Clip, Outcome
+from kinetics.scheduling.pool import run
+from kinetics.scheduling.throttle import Pace
+from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import Ledger
 from tests.bench import Bench, Nothing, frames, kill, session, wait_until, workers
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video

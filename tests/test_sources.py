@@ -18,10 +18,10 @@ from urllib.parse import unquote
 import av
 import pytest
 
-from kinetics.layout import Layout
-from kinetics.ledger import Ledger
-from kinetics.options import parse
+from kinetics.cli.options import parse
 from kinetics.records import Outcome
+from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import Ledger
 from tests.bench import PATIENCE_S, MirrorBench, Run, wait_until
 from tests.cluster import cluster
 from tests.shelf import numbered

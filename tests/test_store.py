@@ -18,13 +18,13 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from s3fs import S3FileSystem
 
-from kinetics import copies
-from kinetics.copies import Copies, merged, readable
+from kinetics.cli.options import parse
 from kinetics.errors import Fatal
-from kinetics.jobs import Download
-from kinetics.layout import Layout, own_folder
-from kinetics.options import parse
-from kinetics.store import Store, open_store
+from kinetics.storage import table_sync as copies
+from kinetics.storage.layout import Layout, own_folder
+from kinetics.storage.object_store import Store, open_store
+from kinetics.storage.table_sync import Copies, merged, readable
+from kinetics.youtube.download_job import Download
 from tests.bench import PATIENCE_S, ROOT, Bench, Run, frames, many_rows, wait_until
 from tests.cluster import HOSTS, cluster
 from tests.s3 import S3, strangers_refused
@@ -203,8 +203,8 @@ class TestStore:
 
     def test_a_request_that_breaks_off_unseen_leaves_the_terminal_alone(self) -> None:
         script = (
-            "import gc, kinetics.store, fsspec.asyn\n"
-            "kinetics.store.open_store('memory://data')\n"
+            "import gc, kinetics.storage.object_store, fsspec.asyn\n"
+            "kinetics.storage.object_store.open_store('memory://data')\n"
             "async def fail(): raise OSError\n"
             "async def begin(): __import__('asyncio').ensure_future(fail())\n"
             "fsspec.asyn.sync(fsspec.asyn.get_loop(), begin)\n"

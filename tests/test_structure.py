@@ -1,4 +1,4 @@
-"""The rooms of the house: who may use whom, who prints, and what a worker carries."""
+"""The packages: which may import which, who prints, and what a worker imports."""
 
 from __future__ import annotations
 
@@ -6,124 +6,52 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = (
-    *("records", "errors", "store", "layout", "annotations", "choose", "engines", "remote", "mp4", "container"),
-    *("section", "pictures", "avc", "smart", "media", "archives", "mirror", "jobs", "header", "check"),
-    *(
-        "convert",
-        "tasks",
-        "pace",
-        "dispatch",
-        "wanted",
-        "harvest",
-        "gather",
-        "pool",
-        "dask_worker",
-        "cluster",
-        "tally",
-        "ledger",
-    ),
-    *(
-        "copies",
-        "locks",
-        "attempts",
-        "plan",
-        "reuse",
-        "journal",
-        "inventory",
-        "export",
-        "compare",
-        "estimate",
-        "sources",
-    ),
-    *("amounts", "timeline", "report", "tables", "thumbnails", "plots", "page", "options"),
-)
-"""Each room may use those before it."""
-MAY_USE = {
-    "records": set(),
-    "errors": {"records"},
-    "store": {"errors"},
-    "layout": {"records", "errors", "store"},
-    "annotations": {"records", "errors", "layout"},
-    "choose": {"records", "errors", "annotations"},
-    "engines": {"records", "errors", "layout"},
-    "remote": {"records", "errors"},
-    "mp4": {"records", "errors", "remote"},
-    "container": {"records", "errors", "remote"},
-    "section": {"records", "errors", "remote", "mp4", "container"},
-    "pictures": {"records", "errors", "section"},
-    "avc": set(),
-    "smart": {"section", "pictures", "avc"},
-    "media": {"records", "errors", "container", "section", "pictures", "smart"},
-    "archives": {"records", "errors", "remote"},
-    "mirror": {"records", "errors", "layout", "remote", "archives"},
-    "jobs": {"records", "errors", "layout", "engines", "remote", "mp4", "section", "media"},
-    "header": {"records", "errors"},
-    "check": {"records", "errors", "container", "header"},
-    "wanted": {"records", "errors"},
-    "harvest": {
-        *("records", "errors", "layout", "remote", "archives", "jobs", "check", "dispatch", "wanted"),
-    },
-    "gather": {"records", "layout", "archives", "mirror", "pace", "dispatch"},
-    "convert": {"container"},
-    "tasks": {"records", "errors", "layout", "check", "convert"},
-    "pace": {"records"},
-    "dispatch": {"records", "pace"},
-    "pool": {"records", "errors", "pace", "dispatch"},
-    "dask_worker": {"records", "errors", "store", "pace", "dispatch", "pool"},
-    "cluster": {"records", "errors", "layout", "pace", "dispatch", "dask_worker"},
-    "tally": {"records"},
-    "ledger": {"records", "errors", "layout"},
-    "copies": {"records", "errors", "store", "layout"},
-    "locks": {"records", "errors", "layout"},
-    "attempts": {"records", "errors", "layout", "ledger"},
-    "plan": {"records", "layout", "annotations", "ledger"},
-    "reuse": {"records", "errors", "layout", "annotations", "header", "plan"},
-    "journal": {"records", "layout"},
-    "inventory": {
-        *("records", "layout", "annotations", "check", "tasks", "dispatch", "ledger", "attempts", "journal"),
-    },
-    "export": {"records", "errors", "layout", "annotations", "ledger", "attempts"},
-    "compare": {"records", "errors", "layout", "ledger"},
-    "estimate": {"records", "ledger"},
-    "sources": {
-        *("records", "layout", "remote", "archives", "mirror", "pace", "dispatch", "wanted", "gather"),
-        *("plan", "estimate"),
-    },
-    "amounts": set(),
-    "timeline": {"records"},
-    "report": {
-        *("records", "errors", "layout", "annotations", "ledger", "attempts", "plan", "estimate", "amounts"),
-        "timeline",
-    },
-    "tables": {"ledger", "report"},
-    "thumbnails": {"records", "errors", "container"},
-    "plots": {"timeline", "report"},
-    "page": {"records", "errors", "layout", "amounts", "timeline", "report", "tables", "thumbnails", "plots"},
-    "options": {"records", "store", "layout", "engines"},
+PACKAGES = {
+    "records": "",
+    "errors": "records",
+    "humanize": "",
+    "net": "records errors humanize",
+    "storage": "records errors humanize",
+    "media": "records errors net",
+    "annotations": "records errors net storage",
+    "scheduling": "records errors storage",
+    "youtube": "records errors net storage media scheduling",
+    "mirror": "records errors net storage media scheduling youtube",
+    "planning": "records errors net storage media annotations scheduling mirror",
+    "dataset": "records errors storage media annotations scheduling",
+    "report": "records errors humanize storage media annotations planning",
+    "cli": "records errors storage youtube",
+}
+"""What each package may import, all of it above its own line: so imports run one way, and there is no cycle."""
+MODULES = {
+    ".".join(path.relative_to(ROOT / "kinetics").with_suffix("").parts): path
+    for path in sorted((ROOT / "kinetics").rglob("*.py"))
 }
 BROAD = {
-    "engines._engine_errors": "foreign clients raise anything, and none of it may get past the seam",
-    "store.Store._reached": "each of fsspec's backends has errors of its own, of any kind",
-    "jobs.caught": "one clip's surprise must not cost the others",
-    "container.muxer": "a container must be closed whatever happens; it raises again",
-    "pool._serve": "the reason why a worker does not start is worth more at the parent than a traceback",
-    "pool._attempt": "a mistake in a job must not cost more than a crash would",
+    "youtube.engines._engine_errors": "foreign clients raise anything, and none of it may get past the seam",
+    "storage.object_store.Store._reached": "each of fsspec's backends has errors of its own, of any kind",
+    "youtube.download_job.caught": "one clip's surprise must not cost the others",
+    "media.container.muxer": "a container must be closed whatever happens; it raises again",
+    "scheduling.pool._serve": "the reason why a worker does not start is worth more at the parent than a traceback",
+    "scheduling.pool._attempt": "a mistake in a job must not cost more than a crash would",
 }
 """Where everything is caught, and why: a new place needs a reason as good."""
-LEAVES = {"pool._attempt.say": "the parent is gone, and no foreign `except Exception` may keep the worker alive"}
+LEAVES = {
+    "scheduling.pool._attempt.say": "the parent is gone, and no foreign `except Exception` may keep the worker alive"
+}
 HEAVY = {"pandas", "numpy", "matplotlib", "pytubefix", "yt_dlp", "pytube"}
 PRINTS = {"print", "input", "exit", "quit", "breakpoint"}
 PRINTING_METHODS = {("sys", "exit"), ("os", "_exit"), ("os", "abort"), ("sys", "stdout"), ("sys", "stderr")}
 
 
-def tree(room: str) -> ast.Module:
-    return ast.parse((ROOT / "kinetics" / f"{room}.py").read_text("utf-8"))
+def tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text("utf-8"))
 
 
 def imported(module: ast.Module) -> set[str]:
@@ -138,6 +66,12 @@ def imported(module: ast.Module) -> set[str]:
     return found
 
 
+def used(module: str) -> set[str]:
+    """The modules of the program that one imports, by their names below `kinetics`."""
+    names = {name.removeprefix("kinetics.") for name in imported(tree(module)) if name.startswith("kinetics.")}
+    return names & MODULES.keys()
+
+
 def named(module: ast.AST, path: str = "") -> Iterator[tuple[str, ast.AST]]:
     """Each node with the dotted name of the function or class in which it stands."""
     for node in ast.iter_child_nodes(module):
@@ -146,29 +80,43 @@ def named(module: ast.AST, path: str = "") -> Iterator[tuple[str, ast.AST]]:
         yield from named(node, inner)
 
 
-def test_every_room_is_on_the_list() -> None:
-    assert {path.stem for path in (ROOT / "kinetics").glob("*.py")} == {*ROOMS, "__init__"}
-    assert set(MAY_USE) == set(ROOMS)
-    assert not imported(tree("__init__"))
+def test_the_listing_is_short_and_every_package_is_in_the_table() -> None:
+    entries = {path.stem for path in (ROOT / "kinetics").iterdir() if path.name != "__pycache__"}
+    assert entries == {*PACKAGES, "__init__"}
+    assert len(entries) <= 20
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_imports_point_one_way(room: str) -> None:
-    used = {name.split(".")[1] for name in imported(tree(room)) if name.startswith("kinetics.")}
-    assert used <= MAY_USE[room]
-    assert MAY_USE[room] <= set(ROOMS[: ROOMS.index(room)])
-    assert not {name for name in imported(tree(room)) if name.split(".")[0] in ("download", "tests")}
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_uses_only_those_above_it(package: str) -> None:
+    above = [*PACKAGES][: [*PACKAGES].index(package)]
+    assert {*PACKAGES[package].split()} <= {*above}
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_only_the_entry_prints_or_exits(room: str) -> None:
-    for where, node in named(tree(room)):
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module: str) -> None:
+    package = module.split(".", maxsplit=1)[0]
+    if package == "__init__" or module.endswith(".__init__"):
+        assert not imported(tree(module)), "what is heavy loads where it is used"
+        return
+    assert {name.split(".")[0] for name in used(module)} <= {package, *PACKAGES[package].split()}
+    assert not {name for name in imported(tree(module)) if name.split(".")[0] in ("download", "tests")}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert [*TopologicalSorter({module: used(module) for module in MODULES}).static_order()]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if not module.startswith("cli.")])
+def test_only_the_command_prints_or_exits(module: str) -> None:
+    for where, node in named(tree(module)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in PRINTS, f"{room}{where} calls {node.func.id}"
+            assert node.func.id not in PRINTS, f"{module}{where} calls {node.func.id}"
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            assert (node.value.id, node.attr) not in PRINTING_METHODS, f"{room}{where} uses {node.value.id}.{node.attr}"
+            assert (node.value.id, node.attr) not in PRINTING_METHODS, (
+                f"{module}{where} uses {node.value.id}.{node.attr}"
+            )
         if isinstance(node, ast.Name) and node.id in ("SystemExit", "KeyboardInterrupt"):
-            assert f"{room}{where}" in LEAVES
+            assert f"{module}{where}" in LEAVES
 
 
 BROADEST = {"Exception", "BaseException"}
@@ -176,9 +124,9 @@ BROADEST = {"Exception", "BaseException"}
 
 def test_everything_is_caught_in_few_places_each_with_a_reason() -> None:
     broad = [
-        f"{room}{where}"
-        for room in ROOMS
-        for where, node in named(tree(room))
+        f"{module}{where}"
+        for module in MODULES
+        for where, node in named(tree(module))
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)} & BROADEST)
     ]
@@ -186,7 +134,7 @@ def test_everything_is_caught_in_few_places_each_with_a_reason() -> None:
 
 
 def test_a_worker_starts_without_pandas_and_the_engines() -> None:
-    script = "import sys, kinetics.jobs; print(*{name.partition('.')[0] for name in sys.modules})"
+    script = "import sys, kinetics.youtube.download_job; print(*{name.partition('.')[0] for name in sys.modules})"
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "av" in ran.stdout.split()
     assert not HEAVY & set(ran.stdout.split())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kinetics.cli.run_counts import Tally
 from kinetics.records import Category, Clip, Outcome
-from kinetics.tally import Tally
 
 CLIP, OTHER = (Clip(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train") for number in range(2))
 DONE, PRIVATE = Outcome(CLIP, "done"), Outcome(CLIP, "failed", Category.PRIVATE)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from kinetics.pace import ENGINE_ERRORS
 from kinetics.records import Category
+from kinetics.scheduling.throttle import ENGINE_ERRORS
 from tests.bench import PATIENCE_S, Bench, Run, many_rows
 from tests.youtube.log import Request
 from tests.youtube.samples import template

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kinetics.errors import Fatal
+from kinetics.mirror.wanted_clips import Wanted, write_wanted
 from kinetics.records import Clip
-from kinetics.wanted import Wanted, write_wanted
 
 CLIPS = [Clip(f"-clip-{number:05}", number, number + 10, "javelin's \N{SNOWMAN}", "val") for number in range(1000)]
 

@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 import urllib3
 
-from kinetics import check
 from kinetics.errors import MayWorkLater
+from kinetics.media import check
 from tests.youtube import spoils
 from tests.youtube.boxes import boxes, elements, segment_index
 from tests.youtube.mirror import (

@@ -24,10 +24,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kinetics import annotations as module
-from kinetics.annotations import load
+from kinetics.annotations import table as module
+from kinetics.annotations.table import load
 from kinetics.errors import Fatal
-from kinetics.layout import Layout
+from kinetics.storage.layout import Layout
 from tests.test_annotations import HEADER, KEYED, OFFICIAL, ONE, any_csv, check, keyed, packed, records, subsets, values
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -299,7 +299,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
 LOAD = dedent("""
     import resource, sys
     from pathlib import Path
-    from kinetics.annotations import load
+    from kinetics.annotations.table import load
     from kinetics.errors import Fatal
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:

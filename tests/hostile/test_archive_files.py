@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from kinetics import archives
-from kinetics.archives import MIRROR, Archive, Damaged
 from kinetics.errors import ClipError
+from kinetics.mirror import tar_stream as archives
+from kinetics.mirror.tar_stream import MIRROR, Archive, Damaged
+from kinetics.net.range_file import Line
 from kinetics.records import ClipKey
-from kinetics.remote import Line
 from tests.youtube.mirror import tarball
 
 CLIP = "Cl1p-_hostl_000001_000011.mp4"

@@ -20,10 +20,13 @@ from typing import Any
 import av
 import pytest
 
-from kinetics import container, jobs, media, mp4
 from kinetics.errors import ClipError, MayWorkLater
-from kinetics.remote import RangeFile
-from kinetics.section import Input
+from kinetics.media import container
+from kinetics.media import cut as media
+from kinetics.media import fragment_index as mp4
+from kinetics.media.section import Input
+from kinetics.net.range_file import RangeFile
+from kinetics.youtube import download_job as jobs
 from tests.hostile.boxes import Box, parsed, spoilt
 from tests.test_media import Disk
 from tests.youtube.videos import Video

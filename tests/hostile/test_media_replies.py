@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kinetics import remote
 from kinetics.errors import ClipError, MayWorkLater
-from kinetics.remote import Line, RangeFile
+from kinetics.net import range_file as remote
+from kinetics.net.range_file import Line, RangeFile
 from tests.test_remote import URL, go_through
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import World

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from kinetics import engines
 from kinetics.errors import ClipError, Gone, MayWorkLater
-from kinetics.remote import Line, RangeFile
+from kinetics.net.range_file import Line, RangeFile
+from kinetics.youtube import engines
 from tests.test_engines import OK, PLAYABLE, Answer, _places, ask, mutated
 from tests.youtube import replies, visit
 from tests.youtube.server import LoopbackYouTube

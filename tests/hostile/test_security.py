@@ -17,14 +17,14 @@ from textwrap import dedent
 import pytest
 import trustme
 
-from kinetics import annotations as annotation_files
-from kinetics import jobs
-from kinetics.container import DECODERS
+from kinetics.annotations import table as annotation_files
 from kinetics.errors import Fatal, MayWorkLater, StopEveryone
-from kinetics.layout import Layout
-from kinetics.ledger import Ledger, one_line
+from kinetics.media.container import DECODERS
+from kinetics.net.range_file import Line, RangeFile
 from kinetics.records import Category, Clip, Outcome
-from kinetics.remote import Line, RangeFile
+from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import Ledger, one_line
+from kinetics.youtube import download_job as jobs
 from tests.bench import ROWS, Bench
 from tests.hostile.boxes import Box, parsed
 from tests.test_engines import OK, ask
@@ -35,7 +35,7 @@ from tests.youtube.visit import ARCHIVE_HOST, YOUTUBE_HOSTS
 from tests.youtube.world import Row, World
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CODE = [ROOT / "download.py", *(ROOT / "kinetics").glob("*.py")]
+CODE = [ROOT / "download.py", *(ROOT / "kinetics").rglob("*.py")]
 
 
 # -- where it writes --------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_a_header_that_claims_millions_of_samples_costs_no_memory(samples: int, 
     script = """
         import resource, sys
         from pathlib import Path
-        from kinetics import jobs
+        from kinetics.youtube import download_job as jobs
         from kinetics.errors import ClipError
         from tests.test_media import cut_bytes
         jobs.limit_memory()

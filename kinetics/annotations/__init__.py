@@ -1,0 +1,1 @@
+"""A version and a subset become the table of clips that a run is about."""

@@ -1,0 +1,353 @@
+"""The options of the command: what each may be, and what it means."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, NoReturn
+from urllib.parse import unquote, urlsplit
+
+from kinetics.records import Shard
+from kinetics.storage.layout import own_folder
+from kinetics.storage.object_store import without_password
+from kinetics.youtube.engines import NAMES
+
+EXAMPLES = """\
+examples:
+  python download.py -v 700 -s train -w 16         the training set of Kinetics-700, with 16 workers
+  python download.py -v 400 -s validate --dry-run  what would be done, without doing it
+  python download.py --annotations few_shot.csv -s test -o data --cut keyframe
+"""
+
+
+LOCAL = ("verify", "frames", "sound", "shards", "lists", "manifest")
+"""What is done with the clips that are here, in a folder."""
+OF_ALL = ("shards", "lists")
+"""What writes one set of files, whichever clips it is about."""
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options that were given; bad ones end the program with one line."""
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    local = next((name for name in LOCAL if getattr(args, name)), None)
+    if args.quick and not args.verify:
+        parser.error("--quick belongs to --verify")
+    if args.frames is None and (args.short_side or args.quality is not None):
+        parser.error("--short-side and --quality belong to --frames")
+    if local and args.cut == "none":
+        parser.error(f"--{local} is for clips, and --cut none keeps whole videos")
+    if args.shard and local in OF_ALL:
+        parser.error(f"--{local} is for all clips that are here together, and --shard is one part of them")
+    if args.source != "youtube" and args.cut == "none":
+        parser.error("--cut none keeps whole videos, and the mirror has clips: leave out --source")
+    if args.source != "youtube" and args.shard:
+        parser.error("every part would read the same archives: run --source mirror without --shard first")
+    args.url = ""
+    if isinstance(args.output, str):
+        if local or args.compare:
+            parser.error(f"--{local or 'compare'} works in a folder: copy the data set to one, and give that to -o")
+        args.url, args.output = args.output, own_folder(args.output)
+    return args
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = _Parser(
+        prog="download.py",
+        description="Download the clips of a Kinetics data set from YouTube, trimmed to their annotated sections.\n"
+        "Run it again to go on where it stopped, and to retry what failed.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_what(parser.add_argument_group("What to fetch"))
+    _add_where(parser.add_argument_group("Where"))
+    _add_how(parser.add_argument_group("How"))
+    _add_instead(parser.add_argument_group("Instead of downloading"))
+    _add_details(parser.add_argument_group("Details of these"))
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line: the usage would fill a screen."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} ({self.prog} --help lists the options)\n")
+
+
+def _add_what(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-v", "--version", choices=("400", "600", "700", "700-2020"), default="700", help="(default: 700)"
+    )
+    group.add_argument(
+        "-s", "--subset", choices=("train", "test", "validate", "all"), default="train", help="subset (default: train)"
+    )
+    group.add_argument(
+        "--annotations",
+        type=Path,
+        metavar="PATH",
+        help="CSV, JSON, folder or tar.gz to use instead of the official archive, which is fetched once and kept",
+    )
+    group.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="only these classes; @FILE stands for the lines of a file, spaces may be underscores",
+    )
+    group.add_argument(
+        "--only",
+        type=Path,
+        metavar="FILE",
+        help="only the clips in this CSV, such as a manifest: its columns youtube_id, time_start and time_end",
+    )
+    group.add_argument(
+        "--limit", type=_positive(int), metavar="N", help="at most N clips of each class, the first ones"
+    )
+    group.add_argument(
+        "--sample",
+        type=_positive(int),
+        metavar="N",
+        help="N clips drawn at random from all of these; the same ones each time, for the same --seed",
+    )
+    group.add_argument("--seed", type=_whole, default=0, metavar="S", help="for --sample and --shards (default: 0)")
+    group.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="N/OF",
+        help="only the Nth of OF parts of all these clips, with tables of its own, for job arrays",
+    )
+    group.add_argument(
+        "--cut",
+        choices=("smart", "exact", "keyframe", "none"),
+        default="smart",
+        help="smart: begins at the very frame, re-encoded up to the first keyframe, copied from there; exact: the same "
+        "frames, all re-encoded; keyframe: copied, begins up to some seconds early; none: the whole video "
+        "(default: smart)",
+    )
+    group.add_argument(
+        "--source",
+        choices=("youtube", "mirror", "both"),
+        default="youtube",
+        help="youtube; mirror: the archives of trimmed clips that the CVDF foundation keeps; both: what is quicker "
+        "first, then the other for what is missing (default: youtube)",
+    )
+    group.add_argument(
+        "--max-height",
+        type=_positive(int),
+        default=360,
+        metavar="LINES",
+        help="tallest picture; the smallest is taken where none is that small (default: 360)",
+    )
+    group.add_argument(
+        "--retry",
+        choices=("all", "transient", "none"),
+        default="all",
+        help="earlier failures to try again: all of them, those that may work now, or none (default: all)",
+    )
+
+
+def _add_where(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-o",
+        "--output",
+        type=_place,
+        default=Path(),
+        metavar="DIR",
+        help="folder for the data set, or a URL such as s3://bucket/prefix (default: here)",
+    )
+
+
+def _add_how(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-w",
+        "--workers",
+        type=_positive(int),
+        metavar="WORKERS",
+        help="processes at work (default: 8, and one a core for what is done instead of downloading)",
+    )
+    group.add_argument(
+        "--scheduler",
+        type=_scheduler,
+        metavar="ADDRESS",
+        help="let the workers of a Dask scheduler do it, such as tcp://host:8786, a clip for each of their threads "
+        "(-w: at most so many a host), each host at its own pace: docs/cluster.md",
+    )
+    group.add_argument(
+        "--engine",
+        type=_engines,
+        default=("pytubefix", "yt-dlp"),
+        metavar="LIST",
+        help="who asks YouTube, the next one where the one before fails: pytubefix, yt-dlp, pytube "
+        "(default: pytubefix,yt-dlp)",
+    )
+    group.add_argument(
+        "--timeout",
+        type=_positive(float),
+        metavar="SECONDS",
+        help="most time for one clip (default: 300, with --cut none 3600; longer where --limit-rate needs it)",
+    )
+    group.add_argument(
+        "--rate", type=_positive(float), metavar="PER_HOUR", help="most clips an hour from YouTube (default: no limit)"
+    )
+    group.add_argument(
+        "--limit-rate",
+        type=_rate,
+        metavar="BYTES",
+        help="most bytes a second, all workers together, such as 500K or 5M (default: no limit)",
+    )
+    group.add_argument(
+        "--no-reuse",
+        action="store_true",
+        help="fetch what another version's folder beside this one already has, too, instead of linking it",
+    )
+    group.add_argument(
+        "--cookies", type=Path, metavar="FILE", help="cookies.txt of your own login; only yt-dlp can send it"
+    )
+    group.add_argument(
+        "--proxy", type=_proxy, metavar="URL", help="HTTP proxy (default: the environment's HTTPS_PROXY, if set)"
+    )
+
+
+def _add_instead(group: argparse._ArgumentGroup) -> None:
+    one = group.add_mutually_exclusive_group()
+    one.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+    one.add_argument(
+        "--report",
+        action="store_true",
+        help="write a page on how the download has gone so far and print its figures, also while a run is at work",
+    )
+    one.add_argument(
+        "--list-classes", action="store_true", help="the classes, with how many clips each has, and how many are here"
+    )
+    one.add_argument(
+        "--verify",
+        action="store_true",
+        help="decode every clip that is here; what is unfit is moved away, and fetched by the next run",
+    )
+    one.add_argument(
+        "--frames", type=_fps, metavar="FPS", help="write so many frames a second of every clip, or all, as JPEG files"
+    )
+    one.add_argument("--sound", choices=("wav", "mp3", "flac"), help="write the sound of every clip to a file")
+    one.add_argument(
+        "--shards",
+        type=_positive(int),
+        metavar="CLIPS",
+        help="write WebDataset tar files of so many clips, 1 GB at most",
+    )
+    one.add_argument(
+        "--lists",
+        action="store_true",
+        help="write list files for MMAction2, PyTorchVideo and SlowFast, and the classes",
+    )
+    one.add_argument(
+        "--manifest",
+        action="store_true",
+        help="write a table of all clips that are here, with size, SHA-256 and frames",
+    )
+    one.add_argument(
+        "--compare", nargs=2, type=Path, metavar=("A", "B"), help="say how the data sets of two manifests differ"
+    )
+
+
+def _add_details(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--quick", action="store_true", help="let --verify read the headers only")
+    group.add_argument(
+        "--short-side",
+        type=_positive(int),
+        metavar="PIXELS",
+        help="the shorter side of --frames (default: as it is in the clip)",
+    )
+    group.add_argument("--quality", type=_quality, metavar="Q", help="JPEG quality of --frames, 1 to 100 (default: 90)")
+
+
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
+        return value
+
+    return convert
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _shard(text: str) -> Shard:
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part such as 3/16, from 1/16 to 16/16")
+    return Shard(int(match[1]), int(match[2]))
+
+
+def _fps(text: str) -> float | Literal["all"]:
+    return "all" if text == "all" else _positive(float)(text)
+
+
+def _quality(text: str) -> int:
+    if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", text.strip(), re.IGNORECASE)
+    if not match or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes such as 500K or 5M")
+    return float(match[1]) * {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}[match[2].upper()]
+
+
+def _scheduler(text: str) -> str:
+    try:
+        text = json.loads(Path(text).read_text())["address"]  # its scheduler file
+    except OSError:
+        pass
+    except (ValueError, LookupError, TypeError):
+        text = ""
+    if not re.fullmatch(r"([a-z]+://)?[^/]+:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the address of a Dask scheduler such as tcp://host:8786")
+    return text
+
+
+def _place(text: str) -> Path | str:
+    """A folder, or a URL that leads elsewhere. One that begins with file:// is only another name for a folder."""
+    if "://" not in text:
+        return _folder(text)
+    protocol, _, rest = text.partition("://")
+    if protocol == "file" and rest.startswith("/"):
+        return _folder(unquote(rest))
+    if protocol == "file" or not re.fullmatch(r"[a-z][a-z0-9+.-]*", protocol) or not rest.strip("/"):
+        text = without_password(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a folder nor a URL such as s3://bucket/prefix")
+    return text.rstrip("/")
+
+
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"there is no home folder for {text!r}") from None
+
+
+def _engines(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not set(names) <= set(NAMES):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(NAMES)}")
+    return names
+
+
+def _proxy(text: str) -> str:
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the address of an HTTP proxy such as http://host:3128")
+    return parts.geturl()

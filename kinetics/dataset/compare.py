@@ -1,0 +1,80 @@
+"""How two people's data sets differ, by their manifests: what only one has, and what both have but not alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from kinetics.errors import Fatal
+from kinetics.records import KEY
+from kinetics.storage.layout import write_whole
+from kinetics.storage.ledger import number
+
+ONLY_A, ONLY_B, SAME, OTHER = "only in A", "only in B", "the same", "other content"
+VERDICTS = (ONLY_A, ONLY_B, SAME, OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Every clip of either manifest: youtube_id, time_start, time_end, label, split, sha256_a, sha256_b and verdict."""
+
+    table: pd.DataFrame
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many clips there are of each verdict."""
+        found = self.table["verdict"].value_counts()
+        return {verdict: int(found.get(verdict, 0)) for verdict in VERDICTS}
+
+    def classes(self) -> Iterator[tuple[str, dict[str, int]]]:
+        """The same for each class in which the two differ, where they differ most first."""
+        counts = pd.crosstab(self.table["label"], self.table["verdict"]).reindex(columns=[*VERDICTS], fill_value=0)
+        differing = counts.drop(columns=SAME).sum(axis=1)
+        for label in differing[differing > 0].sort_values(ascending=False, kind="stable").index:
+            yield str(label), dict(zip(VERDICTS, counts.loc[label].tolist(), strict=True))
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """Write all clips with their verdicts, and those that both have; returns the two CSV files.
+
+        The second can be given to --only.
+        """
+        everything, common = folder / "Kinetics_compare.csv", folder / "Kinetics_common.csv"
+        in_both = self.table[self.table["verdict"].isin([SAME, OTHER])]
+        for path, table in ((everything, self.table), (common, in_both[[*KEY, "label", "split"]])):
+            write_whole(path, [table.to_csv(index=False, lineterminator="\n")])
+        return everything, common
+
+
+def compare(a: Path, b: Path) -> Comparison:
+    """Compare two manifests. Raises Fatal where one cannot be read, or is none."""
+    both = _read(a).merge(_read(b), "outer", on=KEY, suffixes=("_a", "_b"), indicator=True)
+    alike = both["sha256_a"] == both["sha256_b"]
+    verdict = both["_merge"].map({"left_only": ONLY_A, "right_only": ONLY_B, "both": OTHER}).astype(object)
+    verdict[alike] = SAME
+    table = both[KEY].assign(
+        label=both["label_a"].fillna(both["label_b"]),
+        split=both["split_a"].fillna(both["split_b"]),
+        sha256_a=both["sha256_a"].fillna(""),
+        sha256_b=both["sha256_b"].fillna(""),
+        verdict=verdict,
+    )
+    return Comparison(table)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    columns = [*KEY, "label", "split", "sha256"]
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise Fatal(f"Cannot read the manifest {path}: {error}. Name another file.") from error
+    if missing := [column for column in columns if column not in table]:
+        raise Fatal(f"{path} lacks the columns {', '.join(missing)}: --manifest writes a file that has them.")
+    for column in KEY[1:]:
+        times = pd.to_numeric(table[column], errors="coerce")
+        if times.isna().any():
+            raise Fatal(f"{path} has {column} that is no number of seconds: {table[column][times.isna()].iloc[0]!r}.")
+        table[column] = times.map(number)
+    return table[columns].drop_duplicates(KEY)

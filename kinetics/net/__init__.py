@@ -1,0 +1,1 @@
+"""Files over HTTP: allowed hosts, proxies, TLS and timeouts, proven ranges, streams, and the common rate limit."""

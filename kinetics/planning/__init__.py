@@ -1,0 +1,1 @@
+"""What a run will do, in which order, from which source, and about how long that takes."""

@@ -1,0 +1,156 @@
+"""Which clips a run will try, and in which order: the disk says what is done, the error logs what was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import repeat
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from kinetics.annotations.table import Annotations
+from kinetics.records import Category, Clip, Cut, Split, Tier
+from kinetics.storage.layout import Layout, clip_name
+from kinetics.storage.ledger import Ledger
+
+Retry = Literal["all", "transient", "none"]
+
+
+TRIED: Mapping[Retry, tuple[Tier, ...]] = {
+    "all": (Tier.NEVER_TRIED, Tier.MAY_WORK, Tier.WAS_GONE),
+    "transient": (Tier.NEVER_TRIED, Tier.MAY_WORK),
+    "none": (Tier.NEVER_TRIED,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The clips of a run by what is known of them."""
+
+    frame: pd.DataFrame
+    tiers: np.ndarray[tuple[int], np.dtype[np.uint8]]
+    """A Tier for each row of the frame."""
+    cut: Cut
+    retry: Retry
+
+    def count(self, tier: Tier) -> int:
+        """How many clips are in a tier."""
+        return int((self.tiers == tier).sum())
+
+    @property
+    def wanted(self) -> int:
+        return len(self.frame)
+
+    @property
+    def todo(self) -> int:
+        """How many clips will be tried."""
+        return sum(self.count(tier) for tier in TRIED[self.retry])
+
+    @property
+    def to_try(self) -> list[int]:
+        """The rows of the clips that will be tried."""
+        rows: list[int] = np.flatnonzero(np.isin(self.tiers, TRIED[self.retry])).tolist()
+        return rows
+
+    def part(self, split: Split) -> Plan:
+        """The plan for one split alone."""
+        ours = (self.frame["split"] == split).to_numpy()
+        return replace(self, frame=self.frame[ours], tiers=self.tiers[ours])
+
+    @property
+    def may_work_left_out(self) -> int:
+        """How many clips may work now, but are not tried since the user said so."""
+        return 0 if Tier.MAY_WORK in TRIED[self.retry] else self.count(Tier.MAY_WORK)
+
+    def clips(self) -> Iterator[Clip]:
+        """The clips to try, in order, made as they are asked for."""
+        for tier in TRIED[self.retry]:
+            yield from Annotations(self.frame[self.tiers == tier], ()).clips()
+
+    @property
+    def missing(self) -> list[int]:
+        """The rows of all clips that are not on disk, whether they will be tried or not."""
+        rows: list[int] = np.flatnonzero(self.tiers < Tier.ON_DISK).tolist()
+        return rows
+
+    def names(self, rows: list[int]) -> list[str]:
+        """What the files of some rows' clips are called."""
+        part = self.frame.iloc[rows]
+        if self.cut == "none":
+            return [f"{youtube_id}.mp4" for youtube_id in part["youtube_id"].tolist()]
+        return [*map(clip_name, *(part[column].tolist() for column in ("youtube_id", "time_start", "time_end")))]
+
+    def at(self, rows: list[int]) -> Iterator[Clip]:
+        """The clips of some rows."""
+        return Annotations(self.frame.iloc[rows], ()).clips()
+
+    def without(self, names: Container[str]) -> Plan:
+        """The plan once the clips whose files have these names are on disk."""
+        missing = self.missing
+        there = [row for row, name in zip(missing, self.names(missing), strict=True) if name in names]
+        tiers = self.tiers.copy()
+        tiers[there] = Tier.ON_DISK
+        return replace(self, tiers=tiers)
+
+    def linked(self, rows: list[int]) -> Plan:
+        """The plan once the clips of these rows are on disk."""
+        tiers = self.tiers.copy()
+        tiers[rows] = Tier.LINKED
+        return replace(self, tiers=tiers)
+
+
+def make_plan(
+    annotations: Annotations,
+    layout: Layout,
+    ledgers: Mapping[Split, Ledger],
+    cut: Cut,
+    retry: Retry,
+    *,
+    mirror_alone: bool = False,
+) -> Plan:
+    """Sort the annotated clips by what is on disk and what the ledgers know.
+
+    The ledgers forget what is on disk, and take over what other runs found missing of these clips. With cut
+    `none` a video counts once, however many of its segments are annotated. What YouTube said of a clip tells nothing of
+    the mirror, nor the other way round.
+    """
+    frame = annotations.frame
+    if cut == "none":
+        frame = frame.drop_duplicates("youtube_id")
+        there = frame["youtube_id"].isin(layout.wholes_on_disk()).to_numpy()
+    else:
+        there = on_disk(frame, layout)
+    tiers = np.where(there, Tier.ON_DISK, Tier.NEVER_TRIED).astype(np.uint8)
+    known = {key[0] for ledger in ledgers.values() for key in ledger.missing}
+    rows = np.flatnonzero([youtube_id in known for youtube_id in frame["youtube_id"].tolist()] if known else [])
+    for row, clip in zip(rows, Annotations(frame.iloc[rows], ()).clips(), strict=True):
+        ledger = ledgers[clip.split]
+        if there[row]:
+            ledger.forget(clip.key)
+        elif category := ledger.category(clip.key):
+            ledger.adopt(clip.key)
+            gone = category.gone and (category is Category.NOT_FOUND) == mirror_alone
+            tiers[row] = Tier.WAS_GONE if gone else Tier.MAY_WORK
+    return Plan(frame, tiers, cut, retry)
+
+
+def on_disk(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Whether the clip of each row, or what is made from it, is there.
+
+    Folders are listed, since 650,000 look-ups would take minutes.
+    """
+    found = np.zeros(len(frame), bool)
+    fields = [frame[column].to_numpy(object) for column in ("youtube_id", "time_start", "time_end")]
+    folders = _by_folder(frame)
+    for rows, there in zip(folders.values(), layout.clips_on_disk(folders), strict=True):
+        if there:
+            names = map(clip_name, *(field[rows] for field in fields), repeat(suffix))
+            found[rows] = [name in there for name in names]
+    return found
+
+
+def _by_folder(frame: pd.DataFrame) -> dict[tuple[Split, str], np.ndarray[tuple[int], np.dtype[np.intp]]]:
+    """The places of the rows of each split and label."""
+    return frame.groupby(["split", "label"], observed=True).indices  # type: ignore[return-value]

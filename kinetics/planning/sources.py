@@ -1,0 +1,172 @@
+"""YouTube and the mirror: what each would cost for the missing clips, and one after the other asked for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinetics.mirror.catalog import Index, Labels, archives, sizes_of
+from kinetics.mirror.search import Gathering, Run
+from kinetics.mirror.tar_stream import MIRROR
+from kinetics.mirror.wanted_clips import write_wanted
+from kinetics.net.range_file import Line
+from kinetics.planning.estimate import Estimate
+from kinetics.planning.plan import Plan
+from kinetics.records import SPLIT_OF, Category, Need, Outcome, Source, Subset
+from kinetics.scheduling.dispatch import Event, Notice
+from kinetics.scheduling.throttle import GaveUp
+from kinetics.storage.layout import clip_name
+
+WHOLE_SHARE = 240_258 / 246_534
+"""Of the clips, so many are at the mirror: so it is for Kinetics-400's training set, by its own count."""
+LACKING = "the mirror has no whole copy of it"
+LINE_BYTES_S = 25e6
+"""What comes from the mirror in a second, over a line of 200 Mbit/s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the mirror has for the clips that are missing, as far as that is known before its archives are read."""
+
+    missing: int
+    archives: tuple[tuple[int, float], ...]
+    """Of each one that is needed, the bytes, if the mirror says so, and how many of the clips are expected in it."""
+    unsaid: int
+    """Archives of which it does not say how many bytes they have."""
+
+    @property
+    def size(self) -> int:
+        """Of all these archives, in bytes, as far as that is known."""
+        return sum(size for size, _ in self.archives)
+
+    @property
+    def share(self) -> float:
+        """Of the missing clips, those that are expected."""
+        return min(1.0, sum(clips for _, clips in self.archives) / self.missing) if self.missing else 0.0
+
+    def size_for(self, share: float) -> float:
+        """Bytes of the archives that are needed once only this share of the clips is missing, whichever they are."""
+        return sum(size * (1.0 - math.pow(1.0 - share, clips)) for size, clips in self.archives)
+
+    def __add__(self, other: Offer) -> Offer:
+        return Offer(self.missing + other.missing, self.archives + other.archives, self.unsaid + other.unsaid)
+
+
+def _offer(line: Line, index: Index, missing: int, needs: Sequence[Need]) -> Offer:
+    """What these archives have for so many missing clips."""
+    sizes = sizes_of(line, index, [need.url for need in needs])
+    unknown = sum(not need.names for need in needs)
+    held = sum(len(need.names) for need in needs)
+    each = WHOLE_SHARE * (missing - held) / unknown if unknown else 0.0
+    offered = ((size or 0, len(need.names) or each) for size, need in zip(sizes, needs, strict=True))
+    return Offer(missing, tuple(offered), sizes.count(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """How long the mirror takes alone, in seconds, and both of them, depending on which one is asked first."""
+
+    mirror_s: float
+    mirror_first_s: float
+    youtube_first_s: float
+
+    def seconds(self, first: Source) -> float:
+        """With this one first."""
+        return self.mirror_first_s if first == "mirror" else self.youtube_first_s
+
+    @property
+    def order(self) -> tuple[Source, Source]:
+        """The one first that makes it quicker."""
+        return ("youtube", "mirror") if self.youtube_first_s < self.mirror_first_s else ("mirror", "youtube")
+
+
+def weigh(offered: Offer, youtube: Estimate, gone: int) -> Weighed:
+    """Weigh both ways. `youtube` is the estimate for all the missing clips, of which so many are known to be gone."""
+    gone_share = (gone + youtube.gone_share * (offered.missing - gone)) / max(1, offered.missing)
+    mirror_s = offered.size / LINE_BYTES_S
+    return Weighed(
+        mirror_s=mirror_s,
+        mirror_first_s=mirror_s + youtube.seconds * (1.0 - offered.share),
+        youtube_first_s=youtube.seconds + offered.size_for(gone_share) / LINE_BYTES_S,
+    )
+
+
+class Mirror:
+    """The mirror, for some subsets. Raises Fatal where it cannot be asked."""
+
+    def __init__(self, version: str, subsets: Sequence[Subset]) -> None:
+        self.unread: dict[str, str] = {}
+        """The archives that could not be read to their ends, and why."""
+        self.size = 0
+        """Of the archives that it last offered, in bytes."""
+        self._index = Index()
+        self._line = Line(hosts=MIRROR)
+        self._urls = {subset: archives(self._line, version, subset) for subset in subsets}
+
+    def offer(self, plan: Plan) -> Offer:
+        """What it has for the clips of a plan."""
+        offers = []
+        for _, gathering in self._gatherings(plan):
+            offers.append(_offer(self._line, self._index, len(gathering.missing), gathering.needs()))
+        offered = sum(offers, Offer(0, (), 0))
+        self.size = offered.size
+        return offered
+
+    def ask(self, run: Run, wanted: Path, plan: Plan) -> Generator[Event, None, None]:
+        """Get the clips of a plan from it; of those that it lacks, say so. `run` finds them in the file `wanted`.
+
+        Such a clip has failed, but only where all archives that may hold it were read.
+        """
+        for part, gathering in self._gatherings(plan):
+            if gathering.needs():
+                write_wanted(wanted, part.clips())
+                yield from gathering.run(run)
+            self.unread |= gathering.unread
+            if not gathering.exhausted:
+                continue
+            lacking = gathering.missing - gathering.unfit
+            for clip in part.clips():
+                if clip_name(*clip.key) in lacking:
+                    yield Outcome(clip, "failed", Category.NOT_FOUND, LACKING, source="mirror")
+
+    def _gatherings(self, plan: Plan) -> Iterator[tuple[Plan, Gathering]]:
+        """Of each subset of which clips are missing."""
+        for subset, urls in self._urls.items():
+            part = plan.part(SPLIT_OF[subset])
+            rows = part.to_try
+            if rows:
+                labels = part.frame["label"]
+                about = Labels(missing=labels.iloc[rows].unique().tolist(), known=labels.cat.categories.tolist())
+                yield part, Gathering(urls, self._index, set(part.names(rows)), about)
+
+
+Way = Callable[[Plan], Generator[Event, None, None]]
+"""Asks one source for the clips of a plan."""
+
+
+def one_after_the_other(plan: Plan, ways: Sequence[Way]) -> Generator[Event, None, None]:
+    """Ask each source for what the ones before it did not give.
+
+    One that gives up, or has no more, leaves the rest to the next. The GaveUp comes last, if anything is missing then.
+    """
+    gave_up: GaveUp | None = None
+    for number, way in enumerate(ways, 1):
+        had = set[str]()
+        with closing(way(plan)) as events:
+            for event in events:
+                if isinstance(event, Outcome) and event.status == "done":
+                    had.add(clip_name(*event.clip.key))
+                if not isinstance(event, GaveUp):
+                    yield event
+                    continue
+                gave_up = gave_up or event
+                if number < len(ways):
+                    yield Notice(f"{event.server} gives no more ({event.reason}): the rest is looked for elsewhere")
+        plan = plan.without(had) if had else plan
+        if not plan.todo:
+            return
+    if gave_up:
+        yield gave_up

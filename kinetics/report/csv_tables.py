@@ -1,0 +1,72 @@
+"""The numbers of the report as tables for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from kinetics.report.collect import Report
+from kinetics.storage.ledger import number, safe_cell
+
+NAMES = ("classes", "reasons", "durations", "hours", "sessions")
+_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+"""Stays as it is, since tables are joined by it: no formula that does anything is of such characters."""
+
+
+def tables(report: Report) -> dict[str, str]:
+    """Each as the text of a CSV file."""
+    contents: dict[str, tuple[Sequence[str], Iterable[Sequence[object]]]] = {
+        "classes": (
+            ("label", "wanted", "here", "share", "gone", "may_work_later", "not_tried"),
+            (
+                (one.name, one.wanted, one.here, one.share, one.gone, one.may_work, one.untried)
+                for one in report.classes
+            ),
+        ),
+        "reasons": (
+            ("category", "gone", "reason", "clips", "example"),
+            ((one.category, one.category.gone, one.words, one.clips, one.example) for one in report.reasons),
+        ),
+        "durations": (
+            (
+                *("step", "clips", "mean_s", "median_s", "max_s", "fence_s", "clips_within", "mean_within_s"),
+                *("max_within_s", "total_s", "longest_of_clips"),
+            ),
+            (
+                (
+                    *(one.step, one.clips, one.mean_s, one.median_s, one.max_s, one.fence_s, one.within),
+                    *(one.mean_within_s, one.max_within_s, one.total_s, one.longest),
+                )
+                for one in report.durations
+            ),
+        ),
+        "hours": (
+            ("hour", "done", "failed", "postponed", "bytes_received"),
+            ((one.begin, one.done, one.failed, one.postponed, one.bytes_received) for one in report.timeline.hours),
+        ),
+        "sessions": (
+            ("begin", "end", "done", "failed", "ended_by_a_refusal"),
+            ((one.begin, one.end, one.done, one.failed, one.throttled) for one in report.timeline.sessions),
+        ),
+    }
+    return {name: _csv(*contents[name]) for name in NAMES}
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([header, *(map(_cell, row) for row in rows)])
+    return file.getvalue()
+
+
+def _cell(value: object) -> object:
+    """As the other tables have it."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float):
+        return number(value)
+    return safe_cell(value) if isinstance(value, str) and not _ID.fullmatch(value) else value

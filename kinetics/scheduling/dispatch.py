@@ -1,0 +1,257 @@
+"""Hands items out as fast as each place's pace allows, and takes in what becomes of them.
+
+An item is a clip, or an archive of the mirror's, which brings clips while it is in hand. A place is where one address
+asks YouTube, or the mirror: this machine, or one host of a cluster. Who does the work there, processes or other
+machines, is its crew's affair.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from kinetics.records import Item, Part, Result
+from kinetics.scheduling.throttle import GaveUp, NoPace, Pace, Pause, Spread
+
+TICK_S = 0.5
+
+
+class Say(Protocol):
+    """How a worker tells what happens to the item in its hand."""
+
+    def __call__(self, part: Part | None = None) -> None:
+        """Without an argument: the server has answered. Where a part is done, the rest has all the time anew."""
+
+
+Worker = Callable[[Any, Say], Result]
+"""Does one item, and says so once the server has answered, if it does."""
+
+
+class Job(Protocol):
+    """What is done to every item. Pickled to the workers, so of a module that they can import, not of `__main__`."""
+
+    @property
+    def modules(self) -> Sequence[str]:
+        """What every worker needs: imported once, before the first one starts, where the system can fork."""
+
+    def open(self) -> Worker:
+        """Called once in each worker process: opens engines and connections."""
+
+
+class TravellingJob(Job, Protocol):
+    """A job that can be done on other machines."""
+
+    def at(self, scratch: Path) -> Self:
+        """The same job on this host, where its workers have that folder to themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the person at the terminal should know of, and that concerns no clip."""
+
+    text: str
+
+
+Event = Result | Part | Pause | Spread | GaveUp | Notice | None
+
+
+class Place(Protocol):
+    """Where one address asks YouTube."""
+
+    @property
+    def name(self) -> str:
+        """Empty where there is only one."""
+
+    @property
+    def pace(self) -> Pace | NoPace: ...
+
+    @property
+    def out(self) -> int:
+        """Items in hand."""
+
+    @property
+    def asking(self) -> int:
+        """Items in hand for which the server has not answered yet."""
+
+    def ready(self) -> bool:
+        """Whether a worker is free; if not, one more is made ready, where there can be one."""
+
+    def give(self, item: Item, now: float) -> bool:
+        """Hand an item to a free worker; False if it has just died, which is not the item's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of an item; None: the server has answered, and work on it goes on."""
+
+    place: Place
+    outcome: Result | None
+    sent: float
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """An item that nobody has in hand any more, through no fault of its own."""
+
+    place: Place
+    item: Item
+    sent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """What there is to say of an item that is still in hand."""
+
+    part: Part
+
+
+Said = Report | Meanwhile | Returned | Notice | GaveUp
+"""What there is to hear from a crew. A GaveUp ends the run."""
+
+
+class Crew(Protocol):
+    """All workers, wherever they are. Raises Fatal where the work cannot go on."""
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """Where items can be done at present."""
+
+    @property
+    def out(self) -> int:
+        """Items in hand at all places, past ones too."""
+
+    def reports(self, patience: float) -> Sequence[Said]:
+        """Listen for at most `patience` seconds; return what there is to say."""
+
+    def close(self) -> None:
+        """End all work, whatever it is at."""
+
+
+def dispatch(crew: Crew, items: Iterable[Item]) -> Generator[Event, None, None]:
+    """Let all `items` be done, as fast as the paces allow.
+
+    Yields a Result for every attempt, in the order in which they end, and before it the parts of an item as they come:
+    an item that is `postponed` comes again later. A Pause says that everybody at its place waits now, a Spread how
+    densely items go out there from now on; a GaveUp is the last thing to come. None comes while there is nothing to
+    say, at least every TICK_S seconds, so that the caller can move a clock on.
+
+    `items` is read as they go out. However the iteration ends, no work is left behind; close the iterator to end it
+    early. Raises Fatal when the crew does.
+    """
+    queue = _Queue(items)
+    gave_up: GaveUp | None = None
+    left_out = dict[Place, GaveUp]()
+    with closing(crew):
+        while not gave_up or crew.out:
+            places = [place for place in crew.places if place not in left_out]
+            patience = TICK_S if gave_up else _hand_out(queue, places)
+            if not queue and not crew.out:
+                return
+            reports = crew.reports(patience)
+            for report in reports:
+                for event in _taken_in(report, queue, crew, left_out):
+                    if isinstance(event, GaveUp):
+                        gave_up = gave_up or event
+                    else:
+                        yield event
+            if crew.places and left_out.keys() >= {*crew.places}:
+                gave_up = gave_up or left_out[crew.places[0]]
+            if not reports:
+                yield None
+        yield gave_up
+
+
+def _taken_in(report: Said, queue: _Queue, crew: Crew, left_out: dict[Place, GaveUp]) -> Iterator[Event]:
+    """What follows from a report: for the queue, for the others at its place, and for who listens."""
+    match report:
+        case Report(place):
+            for event in _settled(report, queue, last=not queue and not crew.out):
+                if not isinstance(event, GaveUp):
+                    yield event
+                    continue
+                left_out[place] = event
+                if len(crew.places) > 1:
+                    yield Notice(f"{place.name} gets no more clips: {event.reason}")
+        case Returned(place, item, sent):
+            place.pace.returned(sent=sent)
+            queue.again(item)
+        case Meanwhile(part):
+            yield part
+        case _:
+            yield report
+
+
+def _settled(report: Report, queue: _Queue, last: bool) -> Iterator[Event]:
+    """What the pace of its place makes of what became of a clip."""
+    pace, now = report.place.pace, time.monotonic()
+    if report.outcome is None:
+        spread = pace.answered(sent=report.sent, now=now)
+    else:
+        settled = pace.settle(report.outcome, sent=report.sent, now=now, answered=report.answered, last=last)
+        if settled.again:
+            queue.again(report.outcome.item)
+        yield settled.outcome
+        if settled.pause:
+            yield replace(settled.pause, place=report.place.name)
+        if settled.gave_up:
+            yield settled.gave_up
+        spread = settled.spread
+    if spread:
+        yield replace(spread, place=report.place.name)
+
+
+def _hand_out(queue: _Queue, places: Sequence[Place]) -> float:
+    """Give out items as long as the paces allow, and return for how many seconds to listen then."""
+    sure = any(not place.pace.wary for place in places)
+    return min((_hand_out_at(place, queue, spare_refused=sure) for place in places), default=TICK_S)
+
+
+def _hand_out_at(place: Place, queue: _Queue, spare_refused: bool) -> float:
+    """`spare_refused`: items that were refused before are for places that find out more about them than this one."""
+    pace = place.pace
+    while queue and not (pace.wary and spare_refused and not queue.new):
+        now = time.monotonic()
+        wait = pace.wait(now, place.out, place.asking)
+        if wait:
+            return min(wait, TICK_S)
+        if not place.ready() or wait is None:  # where it waits for an answer, one more worker can start meanwhile
+            break
+        item = queue.take(rather_new=pace.wary)
+        if place.give(item, now):
+            pace.sent(now)
+        else:
+            queue.again(item)
+    return TICK_S
+
+
+class _Queue:
+    """The items to come: those that were postponed, and the new ones, of which it holds one at a time."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = iter(items)
+        self._new = next(self._items, None)
+        self._again: deque[Item] = deque()
+
+    def __bool__(self) -> bool:
+        return self.new or bool(self._again)
+
+    @property
+    def new(self) -> bool:
+        """Whether there are any that were never out."""
+        return self._new is not None
+
+    def take(self, rather_new: bool) -> Item:
+        """A postponed item goes before new ones, but a refused one is no good for finding out whether all are."""
+        if self._new is None or (self._again and not rather_new):
+            return self._again.popleft()
+        item, self._new = self._new, next(self._items, None)
+        return item
+
+    def again(self, item: Item) -> None:
+        self._again.append(item)

@@ -1,0 +1,87 @@
+"""What a long task has found out about clips on disk, so that it goes on where it was stopped.
+
+One line a clip, written as soon as it is known. A line counts as long as its file is the one that it was about. The
+file's name comes last, so that half a line names none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import astuple
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from kinetics.records import Facts
+from kinetics.storage.layout import cannot_write, write_whole
+
+
+class Journal:
+    """The facts by the name of a clip's file. Open it with `with`, and alone; Fatal is raised where it cannot be.
+
+    What others have found out, in journals of their own, is known as well.
+    """
+
+    def __init__(self, path: Path, *others: Path) -> None:
+        self._path = path
+        self.facts: Mapping[str, Facts] = dict(chain.from_iterable(map(_entries, (*others, path))))
+
+    def __enter__(self) -> Self:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: TextIO = open(self._path, "a", encoding="utf-8", newline="")
+            self._file.write("\n")  # behind half a line that a crash left
+        except OSError as error:
+            raise cannot_write(error, self._path) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # what could not be written is found out anew
+            self._file.close()
+
+    def find(self, path: Path) -> Facts | None:
+        """What is known of a file; None if it has changed since then."""
+        facts = self.facts.get(path.name)
+        if facts is None:
+            return None
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None
+        return facts if (facts.size, facts.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
+
+    def note(self, path: Path, facts: Facts) -> None:
+        try:
+            self._file.write(_line(path.name, facts))
+            self._file.flush()
+        except OSError as error:
+            raise cannot_write(error, self._path) from error
+
+    def forget(self, names: Container[str]) -> None:
+        """The task is done with these files, and is to look at them afresh the next time."""
+        self._file.close()
+        others = {name: facts for name, facts in self.facts.items() if name not in names}
+        write_whole(self._path, (_line(name, facts) for name, facts in others.items()))
+
+
+def _line(name: str, facts: Facts) -> str:
+    return ",".join(map(str, (*astuple(facts), name))) + "\n"
+
+
+def _entries(path: Path) -> Iterator[tuple[str, Facts]]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_write(error, path) from error
+    for line in lines:
+        with suppress(ValueError):  # half a line
+            size, mtime_ns, frames, duration_s, width, height, sound, digest, name = line.split(",")
+            numbers = int(size), int(mtime_ns), int(frames), float(duration_s), int(width), int(height)
+            yield name, Facts(*numbers, sound == "True", digest)

@@ -1,0 +1,316 @@
+"""The attempts table and the error log of one subset. The parent process alone writes them; the disk decides."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from kinetics.errors import Fatal
+from kinetics.records import SPLIT_OF, Category, ClipKey, Outcome, Subset
+from kinetics.storage.layout import Layout, cannot_write, whole_or_absent
+
+ERROR_FIELDS = ("youtube_id", "time_start", "time_end", "category", "reason", "time")
+STATS_FIELDS = (
+    *("time", "youtube_id", "time_start", "time_end", "label", "status", "category", "reason", "engine", "itag"),
+    *("height", "resolve_s", "download_s", "cut_s", "bytes_received", "requests", "clip_bytes", "offset_s"),
+    *("duration_s", "host", "cut", "sound", "source"),
+)
+_HEADER = ",".join(STATS_FIELDS).encode()
+_CELL = rb'(?:"(?:[^"\0\r\n]++|"")*+"|[^",\0\r\n]*+)'
+_ROWS = re.compile(
+    rb"(?:%b,[A-Za-z0-9_-]{11}(?:,[0-9.]++){2},%b,(?:done|failed|postponed)%b\r?\n)*"
+    % (_CELL, _CELL, (b"," + _CELL) * (len(STATS_FIELDS) - 6))  # written out, which is faster than a counted group
+)
+_CATEGORIES: Container[str] = {category.value for category in Category}
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+"""Control characters, line ends, changes of direction, and halves of characters, which no file can hold."""
+_FORMULA = re.compile(r"""(^|[;,])(?=["\s]*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=")""")
+"""Where one begins, also behind what some spreadsheets take for the end of a cell, and in quotes: the error log has
+none of its own, so that a reader would take them for its."""
+EARLIER = (b"", b",youtube", b",,,youtube")
+"""What tables lack that were begun before there was the column `source`, or also `cut` and `sound`."""
+REASON_LIMIT = 400
+LINE_LIMIT = 1 << 16
+"""No row of ours is longer, in bytes."""
+
+
+class Ledger:
+    """What is known of a subset's clips that are missing, and a row for every attempt.
+
+    Open it with `with`, holding the subset's lock. Every row is flushed as it is written, so a crash costs at most one
+    line. What stands in these files and is none of ours is set aside, never mixed with ours nor lost. The logs of the
+    other runs on the subset, on parts of it or on all, are read, and never written to.
+
+    Raises Fatal where a file cannot be read or written.
+    """
+
+    def __init__(self, layout: Layout, subset: Subset) -> None:
+        self.errors_log = layout.errors_log(subset)
+        self.stats = layout.stats(subset)
+        self._partial = layout.partial(SPLIT_OF[subset])
+        with _fatal(self.errors_log):
+            lines = [(_key(line), line) for line in _lines(self.errors_log)]
+        self._missing = {key: line for key, line in lines if key}
+        self._foreign = any(not key and line.strip() for key, line in lines)
+        others = (part.errors_log(subset) for part in layout.undivided.parts(subset) if part != layout)
+        self._newer_elsewhere = _newer(self._missing, others)
+        self._files = ExitStack()
+        self._errors: TextIO | None = None
+        self._attempts: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        self.compact()
+        with _fatal(self.errors_log):
+            self._errors = self._files.enter_context(open(self.errors_log, "a", encoding="utf-8", newline=""))
+        with _fatal(self.stats):
+            self._mend_table()
+            self._attempts = self._files.enter_context(open(self.stats, "a", encoding="utf-8", newline=""))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        moved = self._moved()
+        with _fatal(self.errors_log):
+            self._files.close()
+        if not moved:
+            self.compact()
+
+    @property
+    def missing(self) -> Set[ClipKey]:
+        """The clips that were missing when they were last tried, by whichever run."""
+        return self._missing.keys() | self._newer_elsewhere.keys()
+
+    def category(self, key: ClipKey) -> Category | None:
+        """Why the clip was missing when it was last tried, by whichever run; None if it never was."""
+        line = self._newer_elsewhere.get(key) or self._missing.get(key)
+        return Category(line.split("\t")[3]) if line else None
+
+    def adopt(self, key: ClipKey) -> None:
+        """The clip is one of this run's and still missing, so that its line belongs here, whichever run wrote it."""
+        if line := self._newer_elsewhere.pop(key, None):
+            self._missing[key] = line
+
+    def forget(self, key: ClipKey) -> None:
+        """The clip is there after all."""
+        self._missing.pop(key, None)
+        self._newer_elsewhere.pop(key, None)
+
+    def compact(self) -> None:
+        """Write the log anew, unless it already has one line for each clip that is still missing, and nothing else.
+
+        What stood in it and is none of ours is set aside.
+        """
+        content = "".join(line + "\n" for line in self._missing.values())
+        with _fatal(self.errors_log):
+            if content != _text(self.errors_log):
+                with whole_or_absent(self.errors_log, self._partial) as temporary:
+                    temporary.write_text(content, encoding="utf-8")
+                    if self._foreign:
+                        _set_aside(self.errors_log)
+                        self._foreign = False
+
+    def record(self, outcome: Outcome) -> None:
+        """Write the row of an attempt; a failure also goes to the error log.
+
+        There, why YouTube did not give a clip is worth more than that the mirror has none, and stays. That is not
+        written down twice either.
+        """
+        assert self._attempts and self._errors
+        if outcome.category is Category.NOT_FOUND and self.category(outcome.clip.key) is Category.NOT_FOUND:
+            return
+        if moved := self._moved():
+            raise Fatal(
+                f"{moved} was moved, removed or replaced while the run was writing to it. "
+                "Put its folder back if you want to go on there, and run the command again."
+            )
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        clip, category, reason = outcome.clip, outcome.category or "", safe_cell(outcome.reason)
+        segment = clip.youtube_id, number(clip.time_start), number(clip.time_end)
+        row = [
+            *(now, *segment, safe_cell(clip.label), outcome.status, category, reason),
+            *(safe_cell(outcome.engine), safe_cell(outcome.itag), outcome.height),
+            *(_round(seconds) for seconds in (outcome.resolve_s, outcome.download_s, outcome.cut_s)),
+            *(outcome.bytes_received, outcome.requests, outcome.clip_bytes),
+            *(_round(seconds) for seconds in (outcome.offset_s, outcome.duration_s)),
+            *(safe_cell(outcome.host), outcome.cut, None if outcome.sound is None else int(outcome.sound)),
+            outcome.source,
+        ]
+        with _fatal(self.stats):
+            csv.writer(self._attempts, lineterminator="\n").writerow(row)
+            self._attempts.flush()
+        if outcome.status == "done":
+            self.forget(clip.key)
+        elif outcome.status == "failed" and not (category is Category.NOT_FOUND and clip.key in self.missing):
+            self._newer_elsewhere.pop(clip.key, None)
+            line = self._missing[clip.key] = "\t".join((*segment, category, reason, now))
+            with _fatal(self.errors_log):
+                self._errors.write(line + "\n")
+                self._errors.flush()
+
+    def _moved(self) -> str:
+        """The file of ours that is no longer where it was: it would swallow rows without a word."""
+        for file in filter(None, (self._attempts, self._errors)):
+            try:
+                if not os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
+                    return file.name
+            except FileNotFoundError:
+                return file.name
+        return ""
+
+    def _mend_table(self) -> None:
+        """Leave the attempts table with its header and whole rows only; a half one is what a crash cost."""
+        sound, foreign = _examined(self.stats)
+        if foreign:
+            with whole_or_absent(self.stats, self._partial) as temporary:
+                with open(temporary, "wb") as table:
+                    table.write(_HEADER + b"\n")
+                    table.writelines(filter(None, map(_row, _pieces(self.stats))))
+                _set_aside(self.stats)
+        elif sound:
+            os.truncate(self.stats, sound)
+        else:
+            self.stats.write_bytes(_HEADER + b"\n")
+
+
+def one_line(text: str) -> str:
+    """Text from outside, fit for a table and a terminal: nothing that steers either, and not endless."""
+    text = _STEERING.sub(" ", text).strip()
+    return text if len(text) <= REASON_LIMIT else text[: REASON_LIMIT - 1] + "\u2026"
+
+
+def safe_cell(text: str) -> str:
+    """A spreadsheet runs a cell that begins like a formula; an apostrophe in front stops it.
+
+    Ids stay as they are, since tables are joined by them: what can stand in one is no formula that does anything.
+    """
+    return _FORMULA.sub(r"\1'", one_line(text))
+
+
+def number(seconds: float) -> str:
+    """To the millisecond, without zeros that say nothing."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".")
+
+
+def _round(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+@contextmanager
+def _fatal(path: Path) -> Iterator[None]:
+    """A table that cannot be written ends the run: without it, nobody would know what was tried."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(error, path) from error
+
+
+def _examined(table: Path) -> tuple[int, bool]:
+    """How many bytes there are before a half line at the end, and whether anything else is none of ours."""
+    try:
+        with open(table, "rb") as file:
+            header = file.readline(LINE_LIMIT)
+            if not header.endswith(b"\n"):
+                return 0, not _HEADER.startswith(header)
+            if header.rstrip(b"\r\n") != _HEADER:
+                return 0, True
+            size, rest = len(header), b""
+            while block := file.read(LINE_LIMIT):
+                rest += block
+                sound = _sound(rest)
+                size, rest = size + sound, rest[sound:]
+                half = rest.rstrip(b"\0")  # zeros at the end are blocks that a power cut left unwritten
+                if b"\n" in half or len(half) > LINE_LIMIT:
+                    return size, True
+                rest = rest[: len(half) + 1]
+            return size, False
+    except FileNotFoundError:
+        return 0, False
+
+
+def _sound(lines: bytes) -> int:
+    """How many bytes of rows of the attempts table stand at the beginning, each whole and with all of its cells."""
+    match = _ROWS.match(lines)
+    rows = match[0] if match else b""
+    try:
+        rows.decode()
+    except UnicodeDecodeError:
+        return 0
+    return len(rows)
+
+
+def _row(line: bytes) -> bytes:
+    """A line as a row of the table; empty if it is none. Of a table of an earlier version, it ends with fewer cells."""
+    if not line.endswith(b"\n"):
+        return b""
+    return next((row for cells in EARLIER if _sound(row := line.rstrip(b"\r\n") + cells + b"\n")), b"")
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """The lines of a file, such as are too long to be ours in pieces; none if there is no file."""
+    try:
+        with open(path, "rb") as file:
+            yield from iter(lambda: file.readline(LINE_LIMIT), b"")
+    except FileNotFoundError:
+        return
+
+
+def _set_aside(path: Path) -> None:
+    """Rename to `<name>.old`, or `.old-2` and so on."""
+    old = path.with_name(f"{path.name}.old")
+    number = 1
+    while old.exists():
+        number += 1
+        old = path.with_name(f"{path.name}.old-{number}")
+    path.rename(old)
+
+
+def _lines(path: Path) -> list[str]:
+    """The whole lines of a file: what follows the last line end was cut by a crash."""
+    return _text(path).split("\n")[:-1]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _newer(known: Mapping[ClipKey, str], logs: Iterable[Path]) -> dict[ClipKey, str]:
+    """The last line of each clip in several logs, where it is later than what is known."""
+    found = dict[ClipKey, str]()
+    for log in logs:
+        with _fatal(log):
+            lines = {key: line for line in _lines(log) if (key := _key(line))}
+        for key, line in lines.items():
+            before = found.get(key) or known.get(key)
+            if before is None or _time(before) < _time(line):
+                found[key] = line
+    return found
+
+
+def _time(line: str) -> float:
+    """When a line of the error log was written, in seconds since 1970; 0 where it does not say."""
+    try:
+        return datetime.fromisoformat(line.rpartition("\t")[2]).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _key(line: str) -> ClipKey | None:
+    """The clip that a line of the error log is about; None for a line that was edited into nonsense."""
+    cells = line.split("\t")
+    if len(cells) != len(ERROR_FIELDS) or cells[3] not in _CATEGORIES:
+        return None
+    try:
+        return cells[0], float(cells[1]), float(cells[2])
+    except ValueError:
+        return None

@@ -1,0 +1,174 @@
+"""What is done to one clip in a worker process: Clip -> Outcome. The only broad `except` about a clip is here."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kinetics.errors import ClipError, Fatal, MayWorkLater, StopEveryone
+from kinetics.media import cut as media
+from kinetics.media.fragment_index import HeaderSizes
+from kinetics.media.section import Input
+from kinetics.net.range_file import Limit, Line, MediaRefused, RangeFile, use_proxy
+from kinetics.records import Category, Clip, Cut, Outcome
+from kinetics.storage.layout import Layout, cannot_write
+from kinetics.youtube.engines import Engine, Source, open_engines, resolve
+
+MEMORY_LIMIT = 1 << 31
+"""Of a worker, in bytes: what claims to need more costs its clip, not the machine. A clip of 4K video takes 1.3 GB."""
+
+CUTTERS = {"smart": media.cut_smart, "exact": media.cut_exact, "keyframe": media.cut_keyframe}
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """The job of getting a clip from YouTube.
+
+    `limit_rate` is in bytes a second, for all workers together. `shared` is a folder for what they tell each other: how
+    far they have come with that rate, and the id as which YouTube knows them.
+    """
+
+    layout: Layout
+    cut: Cut
+    engines: tuple[str, ...]
+    max_height: int
+    cookies: Path | None = None
+    limit_rate: float | None = None
+    shared: Path | None = None
+    proxy: str | None = None
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What workers need from the start, so that it is imported once for all of them."""
+        return (__name__, self.engines[0].replace("-", "_"), *self.layout.modules)
+
+    def at(self, scratch: Path) -> Download:
+        """The same job on another host, where the workers have this folder to themselves.
+
+        What belongs below the root of the layout is shared by all hosts, but not where the clips are at a URL.
+        """
+        layout = replace(self.layout, root=scratch) if self.layout.url else self.layout
+        return replace(self, shared=scratch, layout=layout)
+
+    def open(self) -> Callable[[Clip, Callable[[], None]], Outcome]:
+        limit_memory()
+        use_proxy(self.proxy)
+        limit = common_limit(self.shared, self.limit_rate)
+        visitor_file = self.shared / "visitor" if self.shared else None
+        return _Downloader(self, open_engines(self.engines, self.cookies, visitor_file), Line(limit))
+
+
+class _Downloader:
+    """One worker's engines and connections, kept from clip to clip."""
+
+    def __init__(self, job: Download, engines: list[Engine], line: Line) -> None:
+        self._job = job
+        self._engines = engines
+        self._line = line
+        self._sizes = HeaderSizes()
+
+    def __call__(self, clip: Clip, answered: Callable[[], None]) -> Outcome:
+        """Get one clip. Raises Fatal where nothing can be written."""
+        outcome = Outcome(clip, "failed", host=socket.gethostname(), cut=self._job.cut)
+        line, began = self._line, time.monotonic()
+        bytes_before, requests_before, busy_before_s = line.bytes_received, line.requests, line.busy_s
+        with caught(self._job.layout.folder) as trouble:
+            source = resolve(self._engines, clip.youtube_id, self._job.max_height)
+            outcome = outcome.but(engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - began)
+            answered()
+            outcome = self._fetch(clip, source, outcome)
+        outcome = outcome.but(**trouble)
+        spent_s, download_s = time.monotonic() - began, line.busy_s - busy_before_s
+        if outcome.resolve_s is None:
+            return outcome.but(resolve_s=spent_s)
+        return outcome.but(
+            download_s=download_s,
+            cut_s=max(0.0, spent_s - outcome.resolve_s - download_s),
+            bytes_received=line.bytes_received - bytes_before,
+            requests=line.requests - requests_before,
+        )
+
+    def _fetch(self, clip: Clip, source: Source, outcome: Outcome) -> Outcome:
+        """Fetch from this source; where the media host refuses it, from the next engine's, if there is one."""
+        try:
+            return self._make(clip, source, outcome)
+        except MediaRefused as refused:
+            others = [engine for engine in self._engines if engine.name != source.engine]
+            if not others:
+                raise
+            try:
+                source = resolve(others, clip.youtube_id, self._job.max_height)
+            except MayWorkLater:
+                raise refused from None
+            return self._make(clip, source, outcome.but(engine=source.engine, itag=source.itag))
+
+    def _make(self, clip: Clip, source: Source, outcome: Outcome) -> Outcome:
+        cut, layout = self._job.cut, self._job.layout
+        inputs = [
+            Input(
+                RangeFile(self._line, one.url, one.headers, forget=cut == "none"),
+                one.container,
+                source.duration_s,
+                progressive=bool(one.video_codec and one.audio_codec),
+                header_bytes=one.header_bytes,
+                sizes=self._sizes,
+            )
+            for one in source.formats
+        ]
+        with layout.arriving(clip, cut) as temporary:
+            if cut == "none":
+                made = media.copy_whole(inputs, temporary)
+            else:
+                made = CUTTERS[cut](inputs, clip.time_start, clip.time_end, temporary)
+            clip_bytes = temporary.stat().st_size
+        return outcome.but(
+            status="done",
+            height=made.height,
+            clip_bytes=clip_bytes,
+            offset_s=None if cut == "none" else made.offset_s,
+            duration_s=made.duration_s,
+            sound=made.sound,
+        )
+
+
+def common_limit(shared: Path | None, rate: float | None) -> Limit | None:
+    """The limit of all workers that share this folder, in bytes a second, if there is to be one."""
+    return Limit(shared / "rate", rate) if shared and rate else None
+
+
+@contextmanager
+def caught(folder: Path) -> Iterator[dict[str, object]]:
+    """Let a block fail; what is to be said of that stands in the dictionary then, as fields of an Outcome.
+
+    Raises Fatal where nothing can be written to the folder.
+    """
+    trouble = dict[str, object]()
+    try:
+        yield trouble
+    except StopEveryone as error:
+        trouble |= {"status": "postponed", "category": error.category, "reason": error.reason}
+        trouble["retry_after_s"] = error.retry_after_s
+    except ClipError as error:
+        trouble |= {"category": error.category, "reason": error.reason}
+    except Fatal:
+        raise
+    except OSError as error:
+        raise cannot_write(error, folder) from error
+    except MemoryError:
+        reason = f"it takes more than {MEMORY_LIMIT >> 20} MiB of memory"
+        trouble |= {"category": Category.MEDIA_ERROR, "reason": reason}
+    except Exception as error:  # noqa: BLE001 - one clip's surprise must not cost the others
+        reason = f"unexpected {type(error).__name__}: {error}"
+        trouble |= {"category": Category.MEDIA_ERROR, "reason": reason}
+
+
+def limit_memory() -> None:
+    """Let the system refuse a worker more (on Linux): a few bytes of a hostile header can ask for gigabytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    allowed = [limit for limit in (soft, hard, MEMORY_LIMIT) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(allowed), hard))
