@@ -18,8 +18,8 @@ from kinetics.records import Clip, Outcome
 from kinetics.scheduling.dask_client import run
 from kinetics.scheduling.throttle import NoPace
 from kinetics.storage.layout import Layout
-from tests.bench import Nothing
-from tests.cluster import cluster
+from tests.support.cluster import cluster
+from tests.support.program import Nothing
 from tests.youtube.world import Row, Scenario, Throttle
 
 TWO_HOSTS, ONE_THROTTLED, OUTCOMES_S, GROWTH_MB = 1.8, 0.9, 500.0, 30.0

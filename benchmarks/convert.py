@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.report import Settings, Table, ffmpeg, main, say, spread, verdict
 from benchmarks.rig import download, run, youtube_apart
 from benchmarks.worlds import clips
-from tests.bench import Bench
+from tests.support.program import Bench
 from tests.youtube.world import Row
 
 AT_ONCE = 2

@@ -20,7 +20,7 @@ from multiprocessing.managers import BaseManager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from tests.bench import Bench
+from tests.support.program import Bench
 from tests.youtube.log import Request
 from tests.youtube.mirror import BASE as MIRROR
 from tests.youtube.mirror import MirrorFile

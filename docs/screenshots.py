@@ -23,8 +23,8 @@ from kinetics.annotations.table import load
 from kinetics.report import page
 from kinetics.report.collect import collect
 from kinetics.storage.layout import Layout
-from tests.bench import ROOT, Bench
-from tests.browser import chromium
+from tests.support.browser import chromium
+from tests.support.program import ROOT, Bench
 from tests.youtube.samples import scenarios_of
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import Row, Throttle

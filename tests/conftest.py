@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import Bench
+from tests.support.program import Bench
 
 
 @pytest.fixture

@@ -28,9 +28,21 @@ from kinetics.annotations import table as module
 from kinetics.annotations.table import load
 from kinetics.errors import Fatal
 from kinetics.storage.layout import Layout
-from tests.test_annotations import HEADER, KEYED, OFFICIAL, ONE, any_csv, check, keyed, packed, records, subsets, values
+from tests.unit.test_annotations import (
+    HEADER,
+    KEYED,
+    OFFICIAL,
+    ONE,
+    any_csv,
+    check,
+    keyed,
+    packed,
+    records,
+    subsets,
+    values,
+)
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MEMORY_MIB = 2560
 """Of the whole process, for the worst file that is taken; one that is refused costs less."""
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.net import range_file as remote
 from kinetics.net.range_file import Line, RangeFile
-from tests.test_remote import URL, go_through
+from tests.unit.test_net import URL, go_through
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import World
 

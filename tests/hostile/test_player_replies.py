@@ -14,7 +14,7 @@ import pytest
 from kinetics.errors import ClipError, Gone, MayWorkLater
 from kinetics.net.range_file import Line, RangeFile
 from kinetics.youtube import engines
-from tests.test_engines import OK, PLAYABLE, Answer, _places, ask, mutated
+from tests.unit.test_engines import OK, PLAYABLE, Answer, _places, ask, mutated
 from tests.youtube import replies, visit
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, Scenario, World

@@ -1,0 +1,469 @@
+"""The whole program, run as a user runs it, against the loopback YouTube: files, tables, exit codes, words."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import pytest
+
+import download
+from kinetics.cli.options import make_parser
+from kinetics.records import Category
+from tests.support.program import ROOT, ROWS, Bench, frames, many_rows, session, wait_until, workers
+from tests.youtube.samples import scenarios_of, template
+from tests.youtube.server import LoopbackYouTube
+from tests.youtube.world import FAILURES, MediaFault, PlayerFault, Row, Scenario, World
+
+GONE = {name: failure for name, failure in FAILURES.items() if failure.category.gone}
+
+
+class TestMainJob:
+    def test_every_clip_lands_at_its_path_begins_at_the_very_frame_and_has_sound(self, bench: Bench) -> None:
+        run = bench.run()
+        assert (run.code, bench.errors()) == (0, {})
+        bench.assert_complete()
+        for row in ROWS:
+            with av.open(str(bench.path(row))) as container:
+                seconds = len(bench.expected(row)) / 30
+                for stream in (container.streams.video[0], container.streams.audio[0]):
+                    assert stream.duration and stream.time_base
+                    assert float(stream.duration * stream.time_base) == pytest.approx(seconds, abs=0.05)
+
+    def test_a_second_run_asks_nobody_and_rewrites_nothing(self, bench: Bench) -> None:
+        bench.run()
+        before = {path: path.stat().st_mtime_ns for path in bench.files()}
+        again = bench.run()
+        assert (again.code, again.requests) == (0, [])
+        assert "nothing to do" in again.out
+        assert {path: path.stat().st_mtime_ns for path in bench.files()} == before
+
+    def test_a_clip_costs_at_most_4_requests_progressive_and_6_in_dash(self, bench: Bench) -> None:
+        run = bench.run()
+        spent = Counter(request.video_id for request in run.requests if request.kind in ("player", "media"))
+        wanted = Counter(row.youtube_id for row in ROWS)
+        for video_id, clips in wanted.items():
+            shape = bench.world.scenarios[video_id].shapes[0]
+            assert spent[video_id] <= (4 if shape == "progressive" else 6) * clips, (video_id, shape)
+
+    def test_the_official_archive_is_fetched_once_and_each_subset_has_its_own_tables(self, tmp_path: Path) -> None:
+        rows = {"train": ROWS[:1], "validate": ROWS[1:3], "test": ROWS[3:5]}
+        world = World(scenarios_of(ROWS))
+        for subset, part in rows.items():
+            world.annotate("600", subset, part)  # type: ignore[arg-type]
+        command = [sys.executable, str(ROOT / "download.py"), "-v", "600", "-s", "all", "-o", str(tmp_path)]
+        with LoopbackYouTube(world) as youtube:
+            for _ in range(2):
+                assert subprocess.run(command, env=youtube.env, check=False).returncode == 0
+            assert [request.kind for request in youtube.requests].count("archive") == 1
+        for split, count in (("train", 1), ("val", 2), ("test", 2)):
+            assert len(list((tmp_path / "Kinetics600" / split).rglob("*.mp4"))) == count
+        for subset, part in rows.items():
+            table = (tmp_path / f"Kinetics600_{subset}_stats.csv").read_text()
+            assert table.count("\n") == 1 + len(part)
+
+    def test_keyframe_cuts_begin_where_the_table_says(self, bench: Bench) -> None:
+        assert bench.run("--cut", "keyframe").code == 0
+        offsets = {(row["youtube_id"], row["time_start"]): float(row["offset_s"]) for row in bench.attempts()}
+        for row in ROWS:
+            shown = frames(bench.path(row))
+            offset_s = (shown[0] - bench.expected(row)[0]) / 30
+            assert offset_s <= 0
+            assert offsets[row.youtube_id, str(row.time_start)] == pytest.approx(offset_s, abs=0.002)
+            last = bench.expected(row)[-1]
+            assert [number for number in shown if number <= last] == list(range(shown[0], last + 1))
+
+    def test_cut_none_keeps_each_whole_video_once(self, bench: Bench) -> None:
+        assert bench.run("--cut", "none").code == 0
+        ids = {row.youtube_id for row in ROWS}
+        assert bench.files() == sorted(bench.folder / "Kinetics700" / "whole" / f"{one}.mp4" for one in ids)
+        for one in ids:
+            video = bench.world.scenarios[one].video
+            assert video
+            assert frames(bench.folder / "Kinetics700" / "whole" / f"{one}.mp4") == list(range(len(video.frame_times)))
+
+    def test_a_limited_rate_gets_the_same_clips_and_leaves_nothing_behind(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        bench = make_bench(ROWS[:3])
+        assert bench.run("--limit-rate", "2M", "--cut", "keyframe").code == 0
+        assert bench.files() == sorted(bench.path(row) for row in bench.rows)
+
+    def test_a_limited_rate_leaves_each_clip_the_time_that_it_then_takes(self) -> None:
+        def patience(*options: str) -> float:
+            return download._patience(make_parser().parse_args(options))
+
+        assert patience() == 300
+        assert patience("--cut", "none") == 3600
+        assert patience("-w", "64", "--limit-rate", "100K") >= 64 * 1.5e6 / 100e3, "64 clips share the line"
+
+    @pytest.mark.parametrize("engine", ["yt-dlp", "pytube"])
+    def test_every_engine_gets_the_clips_and_the_table_names_it(self, bench: Bench, engine: str) -> None:
+        assert bench.run("--engine", engine).code == 0
+        bench.assert_complete()
+        assert {row["engine"] for row in bench.attempts()} == {engine}
+
+
+class TestReport:
+    def test_it_tells_how_it_went_and_asks_nobody(self, bench: Bench) -> None:
+        bench.world.scenarios[ROWS[0].youtube_id] = Scenario(failure=FAILURES["private"])
+        bench.run("--cut", "keyframe")
+        before = {path: path.read_bytes() for path in (bench.errors_log, bench.stats)}
+        run = bench.run("--report", "--cut", "keyframe")
+        assert (run.code, run.err, run.requests) == (0, "", [])
+        assert "7 of 8 clips are here (87.5%)" in run.out
+        assert bench.errors()[ROWS[0].youtube_id][1] in run.out
+        assert before == {path: path.read_bytes() for path in before}
+        page = (bench.folder / "Kinetics700_validate_report.html").read_text()
+        assert "87.5%" in page
+        assert len([*bench.folder.glob("Kinetics700_validate_report_*.csv")]) == 5
+
+    def test_it_can_be_asked_for_while_a_run_is_at_work_which_goes_on(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(many_rows(60))
+        with bench.under_way("--cut", "keyframe") as process:
+            ran = subprocess.run(bench.command("--report"), capture_output=True, text=True, check=False, timeout=120)
+            assert process.poll() is None, "the report came while the run was at work"
+            assert (ran.returncode, ran.stderr) == (0, "")
+            found = re.search(r"(\d+) of 60 clips are here", ran.stdout)
+            assert found
+            assert 1 <= int(found[1]) < 60
+            out, _ = process.communicate(timeout=120)
+        assert (process.returncode, "60 of 60 on disk" in out) == (0, True)
+
+    def test_all_subsets_each_get_their_own(self, bench: Bench) -> None:
+        lines = bench.csv.read_text().splitlines()
+        bench.csv.write_text("\n".join([f"{lines[0]},split", *(f"{line},train" for line in lines[1:])]))
+        assert bench.run("-s", "all", "--report").code == 0
+        assert {path.name for path in bench.folder.glob("*.html")} == {
+            f"Kinetics700_{subset}_report.html" for subset in ("train", "validate", "test")
+        }
+
+    def test_before_anything_was_fetched_it_says_so(self, bench: Bench) -> None:
+        ran = bench.run("--report")
+        assert ran.code == 0
+        assert "0 of 8 clips are here" in ran.out
+
+
+class TestForetold:
+    def test_before_anything_was_tried_the_plan_rests_on_published_figures(self, bench: Bench) -> None:
+        run = bench.run("--dry-run")
+        assert f"about {len(ROWS)}.00 MB and 96 seconds to come, by published figures; " in run.out
+        assert not run.err
+
+    def test_later_it_rests_on_what_happened_here(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(many_rows(30))
+        assert bench.run("--cut", "keyframe").code == 0
+        for path in bench.files()[:10]:
+            path.unlink()
+        run = bench.run("--dry-run", "--cut", "keyframe")
+        assert "10 to do" in run.out
+        assert " to come, by the last 30 attempts here; " in run.out
+
+    def test_too_little_room_is_said_before_the_run(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 5_000_000))
+        assert download.main([*bench.command("--dry-run")[2:]]) == 0
+        said = capsys.readouterr()
+        assert "5.00 MB free" in said.out
+        assert said.err == f"warning: {bench.folder} has 5.00 MB free, which is less than the 8.00 MB to come\n"
+
+
+def test_the_time_to_come_counts_the_pauses() -> None:
+    """After a burst, an hour's pause and another burst, ten of a hundred clips are done: nine hours are to come."""
+    with download._bar("700 train", 100) as bar:
+        bar.update(5)
+        bar.start_t -= 3600
+        bar.last_print_t -= 3600
+        for _ in range(5):
+            bar.update()
+        assert "<9:00:0" in str(bar)
+
+
+class TestFailures:
+    def test_each_of_youtubes_answers_lands_in_its_category_with_its_words(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        ids = {f"gone-{number:06d}": failure for number, failure in enumerate(GONE.values())}
+        rows = [Row("tai chi", one, 0, 10) for one in ids]
+        bench = make_bench(rows, {one: Scenario(failure=failure) for one, failure in ids.items()})
+        run = bench.run()
+        errors = bench.errors()
+        assert run.code == 0, "what YouTube calls gone is nothing that a re-run could fetch"
+        assert {one: category for one, (category, _) in errors.items()} == {
+            one: failure.category for one, failure in ids.items()
+        }
+        for one, failure in ids.items():
+            if not failure.is_live:
+                assert errors[one][1] in (failure.subreason, failure.reason, *failure.messages)
+        assert bench.files() == []
+
+    def test_what_may_work_later_makes_exit_code_1_and_a_re_run_gets_it(self, make_bench: Callable[..., Bench]) -> None:
+        rows = [Row("tai chi", "busy-server", 3, 13), Row("tai chi", "refused-me1", 3, 13), *ROWS[:1]]
+        faults = {
+            "busy-server": Scenario(template(20), player_faults=(PlayerFault("status", 503, times=2),)),
+            "refused-me1": Scenario(template(20), media_faults=(MediaFault("status", 403, times=2),)),
+        }
+        bench = make_bench(rows, faults)
+        first = bench.run()
+        assert (first.code, {*bench.errors()}) == (1, {"busy-server", "refused-me1"})
+        assert bench.errors()["busy-server"][0] == Category.SERVER_ERROR
+        assert bench.errors()["refused-me1"][0] == Category.MEDIA_ERROR
+        assert "to go on: python" in first.out
+        second = bench.run()
+        assert (second.code, bench.errors()) == (0, {})
+        bench.assert_complete()
+
+    def test_a_clip_past_the_end_of_its_video_is_gone(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench([Row("tai chi", "past_the-en", 20, 30)])
+        assert bench.run().code == 0
+        assert bench.errors()["past_the-en"][0] == Category.PAST_END
+
+    def test_the_next_run_tries_the_untried_first_then_what_may_work_then_what_was_gone(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        gone = Row("tai chi", "was-gone-01", 0, 10)
+        busy = Row("tai chi", "was-busy-01", 0, 10)
+        faults = {
+            gone.youtube_id: Scenario(failure=FAILURES["private"]),
+            busy.youtube_id: Scenario(template(20), player_faults=(PlayerFault("status", 503, times=2),)),
+        }
+        bench = make_bench([gone, busy], faults)
+        bench.run()
+        assert bench.run("--retry", "none").code == 1, "what may work was left out, not settled"
+        bench.world.scenarios |= scenarios_of(ROWS[:1])
+        bench.write_csv([gone, busy, ROWS[0]])
+        narrow = bench.run("--retry", "none", "--dry-run")
+        assert "1 to do" in narrow.out
+        assert "2 left out by --retry none" in narrow.out
+        run = bench.run("-w", "1")
+        assert "1 never tried, 1 failed before but may work now, 1 gone before; 3 to do" in run.out
+        players = [request.video_id for request in run.requests if request.kind == "player"]
+        assert players == [ROWS[0].youtube_id, busy.youtube_id, gone.youtube_id]
+        assert run.code == 0
+
+    def test_the_second_engine_is_asked_when_the_first_fails_but_not_after_an_answer(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        rows = [Row("tai chi", "no-json-001", 0, 10), Row("tai chi", "private-001", 0, 10)]
+        faults = {
+            "no-json-001": Scenario(template(20), player_faults=(PlayerFault("html", times=1),)),
+            "private-001": Scenario(failure=FAILURES["private"]),
+        }
+        bench = make_bench(rows, faults)
+        run = bench.run()
+        calls = Counter(request.video_id for request in run.requests if request.kind == "player")
+        assert calls == {"no-json-001": 2, "private-001": 1}
+        assert {row["youtube_id"]: row["engine"] for row in bench.attempts()}["no-json-001"] == "yt-dlp"
+
+
+class TestReuse:
+    """What another version's folder beside this one has."""
+
+    def test_it_is_linked_counted_and_asked_of_nobody(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(ROWS[:7])
+        assert bench.run("-v", "600").code == 0
+        shown = bench.run("--dry-run")
+        assert "7 to do, 7 perhaps by a link to another version's folder" in shown.out
+        assert bench.files() == []
+        again = bench.run()
+        assert (again.code, again.requests) == (0, [])
+        assert "7 linked from other versions' folders; 0 to do" in again.out
+        assert "7 of 7 on disk, 0 of them new, 7 linked from other versions" in again.out
+        bench.assert_complete()
+        for path in bench.files():
+            assert path.samefile(str(path).replace("Kinetics700", "Kinetics600"))
+        assert "linked from" not in bench.run().out
+
+    def test_another_label_or_split_is_the_same_clip_and_what_was_gone_here_is_no_longer_missing(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        rows = [ROWS[0], ROWS[5]]
+        bench = make_bench([row._replace(label="another label") for row in rows])
+        bench.world.scenarios = dict.fromkeys(bench.world.scenarios, Scenario(failure=FAILURES["private"]))
+        bench.run()
+        assert len(bench.errors()) == 2
+        bench.world.scenarios = scenarios_of(rows)
+        bench.write_csv(rows)
+        assert bench.run("-v", "600", "-s", "train").code == 0
+        bench.write_csv(bench.rows)
+        run = bench.run()
+        assert (run.code, run.requests, bench.errors()) == (0, [], {})
+        bench.assert_complete()
+
+    def test_what_begins_early_or_is_too_tall_is_fetched_again(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench([ROWS[0], ROWS[4]])
+        assert bench.run("-v", "600", "--cut", "keyframe").code == 0
+        fetched = bench.run()
+        assert "0 linked from other versions' folders; 2 to do" in fetched.out
+        assert "2 of 2 on disk, 2 of them new" in fetched.out
+        bench.assert_complete()
+        early = bench.run("-v", "400", "--cut", "keyframe", "--max-height", "359")
+        assert "0 linked" in early.out
+        assert bench.run("-v", "700-2020", "--cut", "keyframe").requests == []
+
+    def test_no_reuse_fetches_all(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(ROWS[:2])
+        assert bench.run("-v", "600").code == 0
+        run = bench.run("--no-reuse")
+        assert run.kinds()["media"] > 0
+        assert "link" not in run.out
+        assert {path.stat().st_nlink for path in bench.files()} == {1}
+
+    def test_a_run_that_is_killed_amid_links_goes_on_from_there(
+        self, make_bench: Callable[..., Bench], tmp_path: Path
+    ) -> None:
+        bench = make_bench(many_rows(8))
+        assert bench.run("-v", "600", "--cut", "keyframe").code == 0
+        patched = tmp_path / "patched"
+        patched.mkdir()
+        (patched / "sitecustomize.py").write_text(KILLED_AT_THE_FOURTH_LINK)
+        assert bench.run("--cut", "keyframe", env={"PYTHONPATH": str(patched)}).code == -signal.SIGKILL
+        assert len(bench.files()) == 3
+        run = bench.run("--cut", "keyframe")
+        assert (run.code, run.requests) == (0, [])
+        assert "8 clips wanted, 3 on disk" in run.out
+        assert "8 of 8 on disk, 0 of them new, 5 linked" in run.out
+
+
+KILLED_AT_THE_FOURTH_LINK = """
+import os
+real, links = os.link, []
+def link(*args):
+    links.append(args)
+    if len(links) == 4:
+        os.kill(os.getpid(), 9)
+    real(*args)
+os.link = link
+"""
+
+
+class TestManyWorkers:
+    @pytest.mark.parametrize("count", [16, pytest.param(64, marks=pytest.mark.soak)])
+    def test_many_workers_lose_nothing_and_end_at_once_with_ctrl_c(
+        self, count: int, make_bench: Callable[..., Bench]
+    ) -> None:
+        bench = make_bench(many_rows(count * 5 // 2))
+        bench.world.bandwidth_bit_s = 60_000  # so that clips last until all workers have one, on a busy machine too
+        options = ("-w", str(count), "--cut", "keyframe")
+        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *options) as process:
+            wait_until(lambda: len(workers(process.pid)) == count or process.poll() is not None, "all workers")
+            os.killpg(process.pid, signal.SIGINT)
+            out, _ = process.communicate(timeout=60)
+            wait_until(lambda: not session(process.pid), "the end of all of its processes")
+        assert process.returncode == 130, out
+        assert "Traceback" not in out
+        assert all(".partial" not in path.parts for path in bench.files())
+        bench.world.bandwidth_bit_s = None
+        run = bench.run(*options)
+        assert (run.code, bench.errors()) == (0, {})
+        assert bench.files() == sorted(map(bench.path, bench.rows))
+
+
+class TestFace:
+    def test_a_dry_run_says_what_would_be_done_and_writes_nothing(self, bench: Bench) -> None:
+        run = bench.run("--dry-run")
+        assert (run.code, run.requests) == (0, [])
+        assert f"{len(ROWS)} clips wanted, 0 on disk" in run.out
+        assert str(bench.folder / "Kinetics700") in run.out
+        assert list(bench.folder.iterdir()) == [bench.csv]
+
+    def test_a_log_file_gets_lines_and_no_carriage_returns(self, bench: Bench) -> None:
+        run = bench.run()
+        assert "\r" not in run.err
+        assert re.search(rf"{len(ROWS)}/{len(ROWS)} .* {len(ROWS)} done, 0 gone, 0 failed, [\d.]+ MB/s", run.err)
+
+    def test_a_terminal_gets_one_bar_that_nothing_tears(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench([*many_rows(4), Row("tai chi", "is-private1", 0, 10)])
+        bench.world.scenarios["is-private1"] = Scenario(failure=FAILURES["private"])
+        shown = bytearray()
+        with LoopbackYouTube(bench.world) as youtube:
+            ours, theirs = pty.openpty()
+            termios.tcsetwinsize(theirs, (24, 80))
+
+            def listen() -> None:
+                try:
+                    while piece := os.read(ours, 4096):
+                        shown.extend(piece)
+                except OSError:
+                    pass  # how a closed terminal looks from this side
+
+            listener = threading.Thread(target=listen)
+            listener.start()
+            with subprocess.Popen(bench.command(), env=youtube.env, stdout=theirs, stderr=theirs) as process:
+                os.close(theirs)
+            listener.join()
+            os.close(ours)
+        text = shown.decode()
+        bars = [line for line in re.split(r"[\r\n]+", text) if "%|" in line]
+        assert process.returncode == 0
+        assert all(line.startswith("700 validate ") for line in bars)
+        assert "5/5" in bars[-1]
+        assert re.search(r"\d\d:\d\d<00:00, 4 done, 1 gone, 0 failed, [\d.]+ MB/s$", bars[-1].rstrip())
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--annotations", "nowhere.csv"], "nowhere.csv"),
+            (["-o", "rows.csv/inside"], "Cannot write"),
+            (["-o", "~nobody-of-that-name/here"], "no home folder"),
+            (["--engine", "curl"], "pytubefix, yt-dlp, pytube"),
+            (["-w", "0"], "above zero"),
+            (["--rate", "often"], "above zero"),
+            (["--limit-rate", "fast"], "500K"),
+            (["--proxy", "socks5://here"], "HTTP proxy"),
+            (["--cookies", "nowhere.txt"], "cannot read the cookies"),
+            (["--cookies", "rows.csv", "--engine", "pytubefix"], "only yt-dlp can send cookies"),
+        ],
+    )
+    def test_bad_usage_is_one_clear_message_and_exit_code_2(
+        self, bench: Bench, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(bench.folder)
+        run = bench.run(*arguments)
+        assert (run.code, run.requests) == (2, [])
+        assert words in run.err
+        assert "Traceback" not in run.err
+
+    def test_cookies_are_sent_and_the_users_file_stays_as_it_is(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(ROWS[:2])
+        cookies = bench.folder / "cookies.txt"
+        text = "# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t4102444800\tMY_COOKIE\tvalue\n"
+        cookies.write_text(text)
+        run = bench.run("--cookies", str(cookies))
+        assert run.code == 0
+        assert all("MY_COOKIE" in request.cookies for request in run.requests if request.kind == "player")
+        assert cookies.read_text() == text
+
+    def test_the_proxy_option_is_used_by_engines_and_media(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(ROWS[:1])
+        with LoopbackYouTube(bench.world) as youtube:
+            env = {name: value for name, value in youtube.env.items() if "proxy" not in name.lower()}
+            command = bench.command("--proxy", youtube.proxy_url)
+            assert subprocess.run(command, env=env, check=False).returncode == 0
+            assert {request.kind for request in youtube.requests} == {"visitor", "player", "media"}
+
+    def test_the_proxy_option_is_used_for_the_annotations_whatever_they_are_for(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        bench = make_bench(ROWS[:1], official=True)
+        with LoopbackYouTube(bench.world) as youtube:
+            env = {name: value for name, value in youtube.env.items() if "proxy" not in name.lower()}
+            command = bench.command("--list-classes", "--proxy", youtube.proxy_url)
+            ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+            assert (ran.returncode, ROWS[0].label in ran.stdout) == (0, True), ran.stderr
+            assert {request.kind for request in youtube.requests} == {"archive"}
+
+    def test_hosts_that_are_not_youtubes_are_never_asked(self, bench: Bench) -> None:
+        assert "refused" not in bench.run().kinds()

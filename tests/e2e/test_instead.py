@@ -1,0 +1,478 @@
+"""What is done instead of downloading, as a user does it: the command, on a data set that it made, stopped at will."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import av
+import pytest
+
+from kinetics.cli.options import parse
+from kinetics.records import SPLIT_OF, Clip, Outcome
+from kinetics.scheduling.pool import run as run_pool
+from kinetics.scheduling.throttle import NoPace
+from tests.e2e.test_machine import Disk, assert_stopped
+from tests.support.dataset import PLAIN, scratched
+from tests.support.program import PATIENCE_S, ROWS, Bench, Nothing, session, wait_until
+from tests.youtube.picture import read_counter
+from tests.youtube.server import LoopbackYouTube
+from tests.youtube.videos import Video
+from tests.youtube.world import Row, Scenario
+
+MUTE = Row("tai chi", "no-s0und-01", 2, 5)
+ALL = (*ROWS, MUTE)
+SCENARIOS = {MUTE.youtube_id: Scenario(Video(duration_s=20, moving=False, sound=False), ("progressive",))}
+SMALL = ("--short-side", "36")
+"""What costs the processor least."""
+STOP = """
+import {module}, os, signal
+real, calls = {module}.{name}, []
+def stopping(*args, **kwargs):
+    calls.extend(one for one in args if str(one).endswith({ending!r}))
+    if len(calls) == {at}:
+        calls.append(None)
+        os.killpg(0, signal.{signal})
+    return real(*args, **kwargs)
+{module}.{name} = stopping
+"""
+"""For every process of a run: at its n-th call that is about such a file, all of them get the signal."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A data set as the command makes it."""
+    bench = Bench(tmp_path_factory.mktemp("whole"), ALL, SCENARIOS)
+    assert bench.run().code == 0
+    return bench
+
+
+def copied(whole: Bench, folder: Path) -> Bench:
+    shutil.copytree(whole.folder, folder, dirs_exist_ok=True)
+    return Bench(folder, ALL, SCENARIOS)
+
+
+@pytest.fixture
+def bench(whole: Bench, tmp_path: Path) -> Bench:
+    """A copy of it, to be damaged."""
+    return copied(whole, tmp_path)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Bench:
+    """A dozen clips that nobody downloaded."""
+    bench = Bench(tmp_path, [Row("tai chi", f"many-{number:06d}", number, number + 4) for number in range(12)])
+    for row in bench.rows:
+        bench.path(row).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PLAIN.progressive.path, bench.path(row))
+    return bench
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    mounted = Disk(tmp_path / "disk", mebibytes=12)
+    yield mounted
+    mounted.unmount()
+
+
+def stopped(
+    bench: Bench, *options: str, name: str, ending: str, at: int, kind: signal.Signals = signal.SIGKILL
+) -> tuple[int, str]:
+    """A run by one worker that gets a signal in the middle; its exit code, and what it said."""
+    patch = bench.folder / "patch"
+    patch.mkdir(exist_ok=True)
+    module, _, name = name.rpartition(".")
+    text = STOP.format(module=module, name=name, ending=ending, at=at, signal=kind.name)
+    (patch / "sitecustomize.py").write_text(text.replace("import pathlib.Path,", "import pathlib,"))
+    env = {"PYTHONPATH": str(patch)}
+    with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *options, "-w", "1", env=env) as process:
+        out, _ = process.communicate(timeout=PATIENCE_S)
+        wait_until(lambda: not session(process.pid), "the end of all of its processes")
+    shutil.rmtree(patch)
+    return process.returncode, out
+
+
+def swap(path: Path, content: bytes) -> None:
+    """Another content of the same size, behind the back of whoever goes by size and time."""
+    status = path.stat()
+    path.write_bytes(content[: status.st_size].ljust(status.st_size, b"\0"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def state(paths: Iterable[Path]) -> dict[Path, tuple[str, int]]:
+    return {path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in paths}
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+def made(bench: Bench, what: str, ending: str) -> list[Path]:
+    """All finished files of a kind in one of the folders beside the clips."""
+    folder = bench.folder / f"Kinetics700_{what}"
+    finished = [path for split in SPLIT_OF.values() for path in (folder / split).rglob(f"*{ending}")]
+    return sorted(path for path in [*folder.glob(f"*{ending}"), *finished] if path.is_file())
+
+
+def pictures(bench: Bench, row: Row) -> Path:
+    """The folder of a clip's frames."""
+    return (
+        bench.folder / "Kinetics700_frames" / bench.path(row).relative_to(bench.folder / "Kinetics700").with_suffix("")
+    )
+
+
+# -- verify -----------------------------------------------------------------------------------------------------------
+
+
+class TestVerify:
+    def test_what_is_unfit_is_moved_away_told_and_fetched_again_and_the_rest_is_left_alone(self, bench: Bench) -> None:
+        emptied, text, cut, longer, mute, picture, sound, short, _ = ALL
+        bench.path(emptied).write_bytes(b"")
+        bench.path(text).write_text("404 not found")
+        os.truncate(bench.path(cut), bench.path(cut).stat().st_size - 1)
+        shutil.copy(Video(duration_s=20, moving=False).progressive.path, bench.path(longer))
+        shutil.copy(Video(duration_s=10, moving=False, sound=False).progressive.path, bench.path(mute))
+        scratched(bench.path(picture), "video", 100)
+        scratched(bench.path(sound), "audio", 50)
+        by_header, by_playing = ALL[:5], (picture, sound)
+        good = state(bench.path(row) for row in ALL[7:])
+        rows_before = len(bench.attempts())
+
+        quick = bench.run("--verify", "--quick")
+        assert (quick.code, quick.requests) == (1, [])
+        assert "4 of 9 clips are as they should be" in quick.out
+        self.assert_rejected(bench, by_header)
+        full = bench.run("--verify")
+        assert (full.code, full.requests) == (1, [])
+        assert "2 of 4 clips are as they should be" in full.out
+        self.assert_rejected(bench, (*by_header, *by_playing))
+        assert state(good) == good
+
+        words = {emptied: "empty", text: "no mp4", cut: "cut off", longer: "when it was made", mute: "lost its sound"}
+        new = bench.attempts()[rows_before:]
+        reasons = {(row["youtube_id"], row["time_start"]): row["reason"] for row in new}
+        assert all(word in reasons[row.youtube_id, str(row.time_start)] for row, word in words.items())
+        assert {(row["youtube_id"], row["status"], row["category"]) for row in new} == {
+            (row.youtube_id, "failed", "media_error") for row in (*by_header, *by_playing)
+        }
+        assert all(row["reason"].startswith("found by --verify: ") for row in new)
+        told = [line.split(maxsplit=1) for line in quick.out.splitlines() if "found by --verify:" in line]
+        assert sum(int(count) for count, _ in told) == len(by_header)
+
+        again = bench.run()
+        asked = {request.video_id for request in again.requests if request.kind == "player"}
+        assert asked == {row.youtube_id for row in (*by_header, *by_playing)}
+        assert (again.code, bench.errors()) == (0, {})
+        assert state(good) == good
+        last = bench.run("--verify")
+        assert (last.code, "9 of 9 clips are as they should be" in last.out) == (0, True)
+        assert state(good) == good
+        assert short.youtube_id not in last.err
+
+    def assert_rejected(self, bench: Bench, rows: Iterable[Row]) -> None:
+        rejected = bench.folder / "Kinetics700/.partial/rejected"
+        expected = {bench.path(row).relative_to(bench.folder / "Kinetics700") for row in rows}
+        assert {path.relative_to(rejected) for path in rejected.rglob("*.mp4")} == expected
+        assert not any(bench.path(row).exists() for row in rows)
+        assert bench.errors().keys() == {row.youtube_id for row in rows}
+        assert {category for category, _ in bench.errors().values()} == {"media_error"}
+
+    @pytest.mark.parametrize("cut", ["exact", "keyframe"])
+    def test_slow_videos_and_early_beginnings_pass_since_the_table_says_how_long_they_are(
+        self, tmp_path: Path, cut: str
+    ) -> None:
+        """Of a slow video the frames that B-frames delay last longer than any leeway."""
+        slow = Scenario(Video(duration_s=20, moving=False, fps=8), ("progressive",))
+        bench = Bench(tmp_path, [Row("tai chi", "sl0w-video1", 3, 13), ROWS[7]], {"sl0w-video1": slow})
+        assert bench.run("--cut", cut).code == 0
+        run = bench.run("--verify")
+        assert (run.code, "2 of 2 clips are as they should be" in run.out) == (0, True), run.err
+
+    def test_killed_it_goes_on_with_the_rest_and_once_complete_begins_anew(self, many: Bench) -> None:
+        code, _ = stopped(many, "--verify", name="os.open", ending=".mp4", at=6)
+        assert code == -signal.SIGKILL
+        noted, rest = many.rows[:5], many.rows[5:]
+        with open(many.partial / "validate.verify", "a") as journal:
+            journal.write("123,456")  # half a line
+        for row in noted[:4]:
+            swap(many.path(row), b"no clip any more, but nobody looks")
+        many.path(noted[4]).write_text("changed since")
+        scratched(many.path(rest[0]), "video", 30)
+        run = many.run("--verify")
+        assert (run.code, {*many.errors()}) == (1, {noted[4].youtube_id, rest[0].youtube_id})
+        assert "10 of 12 clips are as they should be" in run.out
+        run = many.run("--verify")
+        assert run.code == 1
+        assert many.errors().keys() == {row.youtube_id for row in (*noted, rest[0])}
+
+
+class TestManifest:
+    def test_every_column_is_right_and_the_rows_are_in_the_annotations_order(self, bench: Bench) -> None:
+        run = bench.run("--manifest")
+        assert (run.code, run.requests) == (0, [])
+        rows = table(bench.folder / "Kinetics700_validate_manifest.csv")
+        assert [(row["youtube_id"], row["time_start"], row["time_end"], row["label"]) for row in rows] == [
+            (row.youtube_id, str(row.time_start), str(row.time_end), row.label) for row in ALL
+        ]
+        attempts = {(row["youtube_id"], row["time_start"]): row for row in bench.attempts()}
+        for row, wanted in zip(rows, ALL, strict=True):
+            content = bench.path(wanted).read_bytes()
+            assert (row["split"], row["sha256"]) == ("val", hashlib.sha256(content).hexdigest())
+            assert (int(row["bytes"]), int(row["frames"])) == (len(content), len(bench.expected(wanted)))
+            assert (row["width"], row["height"]) == ("640", "360")
+            attempt = attempts[row["youtube_id"], row["time_start"]]
+            assert (row["itag"], row["cut"], row["offset"]) == (attempt["itag"], "smart", attempt["offset_s"])
+            assert float(row["duration"]) == pytest.approx(float(attempt["duration_s"]), abs=0.002)
+
+    def test_killed_it_goes_on_with_the_rest(self, many: Bench) -> None:
+        code, _ = stopped(many, "--manifest", name="os.open", ending=".mp4", at=6)
+        assert code == -signal.SIGKILL
+        path = many.folder / "Kinetics700_validate_manifest.csv"
+        assert not path.exists()
+        before = hashlib.sha256(PLAIN.progressive.path.read_bytes()).hexdigest()
+        for row in many.rows:
+            swap(many.path(row), many.path(row).read_bytes()[:-1] + b"x")
+        assert many.run("--manifest").code == 0
+        sums = [row["sha256"] for row in table(path)]
+        assert sums[:5] == [before] * 5
+        assert before not in sums[5:]
+
+
+# -- frames and sound -------------------------------------------------------------------------------------------------
+
+
+class TestFrames:
+    def test_each_clip_gets_a_folder_a_broken_one_is_named_and_other_terms_are_refused(self, bench: Bench) -> None:
+        broken = ALL[3]
+        content = bench.path(broken).read_bytes()
+        os.truncate(bench.path(broken), len(content) // 2)
+        run = bench.run("--frames", "5", "--short-side", "180", "--quality", "75")
+        assert run.code == 1
+        assert f"{broken.youtube_id} {broken.time_start}-{broken.time_end} s: " in run.err
+        assert "1 clips are unfit" in run.out
+        assert not pictures(bench, broken).exists()
+        for row in {*ALL} - {broken}:
+            names = sorted(pictures(bench, row).iterdir())
+            count = len(bench.expected(row)) // 6
+            assert [path.name for path in names] == [f"img_{number:05d}.jpg" for number in range(1, count + 1)]
+            counters = [self.counter(names[place]) for place in (0, -1)]
+            assert counters[1] - counters[0] == 6 * (count - 1)
+            assert 0 <= counters[0] - bench.expected(row)[0] < 6
+        before = state(made(bench, "frames", ".jpg"))
+        refused = bench.run("--frames", "10", "--short-side", "180", "--quality", "75")
+        assert_stopped(refused, "frames 5.0, short_side 180, quality 75", "Kinetics700_frames")
+        bench.path(broken).write_bytes(content)
+        assert bench.run("--frames", "5", "--short-side", "180", "--quality", "75").code == 0
+        assert len(list(pictures(bench, broken).iterdir())) == 50
+        assert state(before) == before
+
+    def counter(self, path: Path) -> int:
+        with av.open(str(path)) as container:
+            picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+        assert picture.shape == (180, 320, 3)
+        return read_counter(picture)
+
+    @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+    def test_a_stop_in_the_middle_leaves_whole_folders_and_the_next_run_makes_the_others(
+        self, many: Bench, kind: signal.Signals
+    ) -> None:
+        options = ("--frames", "5", *SMALL)
+        code, out = stopped(many, *options, name="pathlib.Path.write_bytes", ending=".jpg", at=70, kind=kind)
+        assert code == (-signal.SIGKILL if kind is signal.SIGKILL else 130), out
+        assert "Traceback" not in out
+        there = list((many.folder / "Kinetics700_frames/val").glob("*/*"))
+        assert 3 <= len(there) < 12
+        assert {len(list(folder.iterdir())) for folder in there} == {20}
+        before = state(made(many, "frames", ".jpg"))
+        assert many.run(*options).code == 0
+        assert state(before) == before
+        assert {len(list(pictures(many, row).iterdir())) for row in many.rows} == {20}
+        assert not list(many.folder.rglob("*.part")), "nothing half-made lies about"
+
+    def test_a_second_one_refuses_meanwhile_and_a_download_of_the_same_subset_does_not(self, bench: Bench) -> None:
+        bench.path(ALL[0]).unlink()
+        options = ("--frames", "all", *SMALL)
+        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *options, "-w", "1") as process:
+            try:
+                wait_until(lambda: made(bench, "frames", ".jpg") or process.poll() is not None, "a first frame")
+                os.killpg(process.pid, signal.SIGSTOP)
+                assert process.poll() is None
+                assert_stopped(bench.run(*options), "another run", "Kinetics700 validate")
+                beside = bench.run()
+                assert (beside.code, "1 of them new" in beside.out) == (0, True)
+            finally:
+                os.killpg(process.pid, signal.SIGCONT)
+                out, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, out
+        assert len(list((bench.folder / "Kinetics700_frames/val").glob("*/*"))) == len(ALL) - 1
+
+
+class TestSound:
+    def test_every_clip_that_has_sound_gets_a_file_and_the_others_are_listed(self, bench: Bench) -> None:
+        for _ in range(2):
+            run = bench.run("--sound", "wav")
+            assert (run.code, run.requests) == (0, [])
+            names = [path.name for path in made(bench, "sound", "")]
+            assert sorted(names) == sorted(bench.path(row).with_suffix(".wav").name for row in ROWS)
+            silent = bench.folder / "Kinetics700_validate_silent.txt"
+            assert silent.read_text() == "val/tai_chi/no-s0und-01_000002_000005.mp4\n"
+        for row in ROWS:
+            path = bench.folder / "Kinetics700_sound" / bench.path(row).relative_to(bench.folder / "Kinetics700")
+            with av.open(str(path.with_suffix(".wav"))) as container:
+                stream = container.streams.audio[0]
+                assert stream.duration and stream.time_base
+                assert float(stream.duration * stream.time_base) == pytest.approx(
+                    len(bench.expected(row)) / 30, abs=0.1
+                )
+
+    @pytest.mark.parametrize("option", ["--sound", "--frames"])
+    def test_a_full_disk_ends_the_run_in_one_line_and_leaves_whole_files(
+        self, many: Bench, disk: Disk, option: str
+    ) -> None:
+        shutil.copytree(many.folder / "Kinetics700", disk.folder / "Kinetics700")
+        bench = Bench(disk.folder, many.rows)
+        options = {"--sound": ("--sound", "wav"), "--frames": ("--frames", "5", "--short-side", "300")}[option]
+        disk.fill(leave=300)
+        assert_stopped(bench.run(*options), "the disk is full", "Make room", str(disk.folder))
+        if option == "--sound":
+            there = made(bench, "sound", ".wav")
+            for path in there:
+                with av.open(str(path)) as container:
+                    assert sum(frame.samples for frame in container.decode(audio=0)) > 3.9 * PLAIN.sample_rate
+        else:
+            there = list((bench.folder / "Kinetics700_frames/val").glob("*/*"))
+            assert all(len(list(folder.iterdir())) == 20 for folder in there)
+        assert len(there) < 12
+        assert not list(disk.folder.rglob("*.part"))
+        disk.ballast.unlink()
+
+
+# -- shards and lists -------------------------------------------------------------------------------------------------
+
+
+class TestShards:
+    def test_killed_it_leaves_whole_shards_and_the_next_run_writes_the_others(self, many: Bench) -> None:
+        code, _ = stopped(many, "--shards", "3", name="os.replace", ending=".tar", at=3)
+        assert code == -signal.SIGKILL
+        there = state(made(many, "shards", ".tar"))
+        assert [path.name for path in there] == ["val-000000.tar", "val-000001.tar"]
+        run = many.run("--shards", "3")
+        assert (run.code, "4 shards of validate, 12 clips" in run.out) == (0, True), run.err
+        assert state(there) == there, "those that were there are not written again"
+        index = table(many.folder / "Kinetics700_shards/val_index.csv")
+        assert {row["youtube_id"] for row in index} == {row.youtube_id for row in many.rows}
+        for row in index:
+            with tarfile.open(many.folder / "Kinetics700_shards" / row["shard"]) as shard:
+                clip = shard.extractfile(f"{row['key']}.mp4")
+                assert clip
+                assert clip.read() == PLAIN.progressive.path.read_bytes()
+        assert not list(many.folder.rglob("*.part"))
+
+    def test_more_than_the_disk_can_hold_is_refused_before_anything_is_written(self, many: Bench, disk: Disk) -> None:
+        shutil.copytree(many.folder / "Kinetics700", disk.folder / "Kinetics700")
+        bench = Bench(disk.folder, many.rows)
+        disk.fill(leave=200)
+        assert_stopped(bench.run("--shards", "5"), "The shards take", "free")
+        assert made(bench, "shards", ".tar") == made(bench, "shards", ".csv") == []
+        disk.ballast.unlink()
+
+
+class TestLists:
+    def test_a_class_keeps_its_number_whatever_was_chosen(self, bench: Bench) -> None:
+        run = bench.run("--lists", "--classes", "tai_chi")
+        assert run.code == 0
+        folder = bench.folder / "Kinetics700_lists"
+        classes = (folder / "classes.txt").read_text().splitlines()
+        assert classes == sorted({row.label for row in ALL})
+        assert json.loads((folder / "labels.json").read_text()) == {label: n for n, label in enumerate(classes)}
+        lines = (folder / "slowfast/val.csv").read_text().splitlines()
+        assert len(lines) == sum(row.label == "tai chi" for row in ALL)
+        assert {line.rsplit(" ")[1] for line in lines} == {str(classes.index("tai chi"))}
+
+
+# -- all of them ------------------------------------------------------------------------------------------------------
+
+ALL_SUBSETS: dict[str, tuple[tuple[str, ...], Callable[[Path], bool]]] = {
+    "verify": (("--verify",), lambda folder: not (folder / "Kinetics700/.partial/rejected").exists()),
+    "manifest": (("--manifest",), lambda folder: len(list(folder.glob("Kinetics700_*_manifest.csv"))) == 3),
+    "frames": (("--frames", "1", *SMALL), lambda folder: len(list(folder.glob("Kinetics700_frames/*/*/*"))) == 3),
+    "sound": (("--sound", "mp3"), lambda folder: len(list(folder.glob("Kinetics700_sound/*/*/*.mp3"))) == 3),
+    "shards": (("--shards", "9"), lambda folder: len(list(folder.glob("Kinetics700_shards/*-000000.tar"))) == 3),
+    "lists": (("--lists",), lambda folder: len(list(folder.glob("Kinetics700_lists/slowfast/*.csv"))) == 3),
+}
+
+
+@pytest.mark.parametrize(("options", "complete"), ALL_SUBSETS.values(), ids=ALL_SUBSETS)
+def test_all_subsets_are_done_each_for_itself(
+    tmp_path: Path, options: tuple[str, ...], complete: Callable[[Path], bool]
+) -> None:
+    bench = Bench(tmp_path)
+    lists = tmp_path / "annotations"
+    lists.mkdir()
+    for subset, split, label in (("train", "train", "b"), ("validate", "val", "a"), ("test", "test", "")):
+        row = Row(label, f"a-{split:_<9}", 0, 4)
+        (lists / f"{subset}.csv").write_text(
+            f"label,youtube_id,time_start,time_end,split\n{label},{row.youtube_id},0,4,{subset}\n"
+        )
+        path = tmp_path / "Kinetics700" / split / (label or "_unlabeled") / f"{row.youtube_id}_000000_000004.mp4"
+        path.parent.mkdir(parents=True)
+        shutil.copy(PLAIN.progressive.path, path)
+    run = bench.run("-s", "all", "--annotations", str(lists), *options)
+    assert (run.code, run.requests) == (0, []), run.err
+    assert complete(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--frames 0", "above zero"),
+        ("--frames often", "above zero"),
+        ("--frames -5", "above zero"),
+        ("--frames inf", "above zero"),
+        ("--frames 5 --short-side 0", "above zero"),
+        ("--frames 5 --quality 0", "from 1 to 100"),
+        ("--frames 5 --quality 101", "from 1 to 100"),
+        ("--short-side 256", "belong to --frames"),
+        ("--quality 5", "belong to --frames"),
+        ("--sound ogg", "wav"),
+        ("--shards 0", "above zero"),
+        ("--shards 1.5", "above zero"),
+        ("--quick", "belongs to --verify"),
+        ("--verify --manifest", "not allowed with"),
+        ("--verify --cut none", "whole videos"),
+        *(
+            (f"--shard {shard}", "such as 3/16")
+            for shard in ("0/16", "17/16", "3", "a/b", "3/0", "3/", "1/4/9", "1.0/4")
+        ),
+        ("--shard 1/2 --shards 9", "all clips"),
+        ("--shard 1/2 --lists", "all clips"),
+    ],
+)
+def test_bad_usage_is_one_clear_line_and_exit_code_2(
+    arguments: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments.split())
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (2, 1)
+    assert words in said
+
+
+def test_work_at_which_nobody_is_asked_goes_out_as_fast_as_there_are_workers() -> None:
+    pace = NoPace(3)
+    assert [pace.wait(0.0, out, asking=out) for out in range(5)] == [0.0, 0.0, 0.0, None, None]
+    clips = [Clip(f"clip-{number:06d}", 0, 10, "tai chi", "val") for number in range(50)]
+    events = run_pool(Nothing(), clips, workers=3, timeout_s=PATIENCE_S, pace=pace)
+    outcomes = [event for event in events if isinstance(event, Outcome)]
+    assert sorted(one.clip.youtube_id for one in outcomes) == [clip.youtube_id for clip in clips]
+    failed = Outcome(clips[0], "failed")
+    settled = pace.settle(failed, sent=0.0, now=1.0)
+    assert (settled.outcome, settled.again, settled.pause, settled.gave_up) == (failed, False, None, None)

@@ -1,0 +1,306 @@
+"""Other programs load what this one has made as it is: the folders, the lists, the frames, the shards.
+
+They are large, so these tests run only when asked for (tests/requirements-loaders.txt). Where a program is not used
+itself, its documented rule is, and the test's name says so.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kinetics.records import SPLIT_OF, Split
+from tests.support.program import Bench
+from tests.youtube.world import Row
+
+pytestmark = pytest.mark.loaders
+
+ROWS: dict[Split, tuple[Row, ...]] = {
+    "train": (
+        Row("massaging person's head", "_Head-00001", 3, 7),
+        Row("throwing ball (not baseball or American football)", "n0t_basebal", 9, 12),
+        Row("tai chi", "-two_parts1", 0, 4),
+        Row("tai chi", "-two_parts1", 7, 11),
+        Row("training dog", "--07WQ2iBlw", 1, 5),
+    ),
+    "val": (
+        Row("javelin throw", "---QUuC4vJs", 5, 9),
+        Row("training dog", "val_dog-001", 2, 6),
+        Row("massaging person's head", "val_Head-01", 4, 8),
+    ),
+    "test": (Row("", "un-labelled", 3, 7), Row("", "unlabelled-", 8, 12)),
+}
+"""Odd ids and labels, one class that only `val` has, one named after a split, and rows without a label."""
+CLASSES = sorted({row.label for rows in ROWS.values() for row in rows if row.label})
+SPLITS = tuple(ROWS)
+SHARD_CLIPS = 2
+FPS = 5
+"""Of the frames."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What the program has made, and what should be in it."""
+
+    root: Path
+
+    @property
+    def clips(self) -> Path:
+        return self.root / "Kinetics700"
+
+    def made(self, kind: str) -> Path:
+        return self.root / f"Kinetics700_{kind}"
+
+    def rows(self, split: Split) -> dict[str, Row]:
+        """Each clip's path, from the data set's folder on."""
+        return {
+            f"{split}/{folder(row)}/{row.youtube_id}_{row.time_start:06d}_{row.time_end:06d}.mp4": row
+            for row in ROWS[split]
+        }
+
+    def folders(self, split: Split) -> dict[str, str]:
+        """Each clip's whole path, with the name of its label's folder."""
+        return {str(self.clips / path): folder(row) for path, row in self.rows(split).items()}
+
+    def numbers(self, split: Split) -> list[tuple[str, int]]:
+        """Each clip's whole path, with the number of its class, in the order of the annotations."""
+        return [(str(self.clips / path), number(row)) for path, row in self.rows(split).items()]
+
+    def frames(self) -> dict[str, int]:
+        """How many frames each clip has, by the manifests."""
+        counts = {}
+        for subset, split in SPLIT_OF.items():
+            with open(self.root / f"Kinetics700_{subset}_manifest.csv", newline="") as file:
+                told = {(line["youtube_id"], int(line["time_start"])): line for line in csv.DictReader(file)}
+            for path, row in self.rows(split).items():
+                counts[str(self.clips / path)] = int(told[row.youtube_id, row.time_start]["frames"])
+        return counts
+
+
+def folder(row: Row) -> str:
+    return row.label.replace(" ", "_") or "_unlabeled"
+
+
+def number(row: Row) -> int:
+    return CLASSES.index(row.label) if row.label else -1
+
+
+def package(name: str) -> Any:
+    """A module of another program; without it the test is skipped, and says why."""
+    try:
+        return importlib.import_module(name)
+    except (ImportError, RuntimeError, OSError, AssertionError) as error:  # as builds that do not fit together raise
+        pytest.skip(f"{name} cannot be used here: {error}")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    """All three splits, downloaded; then everything that is made from them."""
+    bench = Bench(tmp_path_factory.mktemp("data"), [row for rows in ROWS.values() for row in rows])
+    with open(bench.csv, "w", newline="") as file:
+        lines = [(*row, split) for split, rows in ROWS.items() for row in rows]
+        csv.writer(file).writerows([("label", "youtube_id", "time_start", "time_end", "split"), *lines])
+    for more in ([], ["--lists"], ["--shards", str(SHARD_CLIPS)], ["--frames", str(FPS)], ["--manifest"]):
+        run = bench.run("-s", "all", *more)
+        assert run.code == 0, run.out + run.err
+    left_over = bench.partial / "rejected" / "train" / "tai_chi" / "unfit.mp4"
+    left_over.parent.mkdir(parents=True)
+    left_over.write_bytes(b"as --verify moves away what is unfit")
+    return DataSet(bench.folder)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_torchvision_kinetics_finds_every_clip_under_its_class_and_reads_it(dataset: DataSet, split: Split) -> None:
+    package("torchcodec.decoders")
+    kinetics = package("torchvision.datasets").Kinetics(
+        dataset.clips, frames_per_clip=16, num_classes="700", split=split, step_between_clips=16, num_workers=0
+    )
+    assert {path: kinetics.classes[index] for path, index in kinetics.samples} == dataset.folders(split)
+    assert len(kinetics) == sum(count // 16 for path, count in dataset.frames().items() if f"/{split}/" in path)
+    video, _, index = kinetics[len(kinetics) - 1]
+    assert (tuple(video.shape), index) == ((16, 3, 360, 640), kinetics.samples[-1][1])
+
+
+class TestHuggingFace:
+    @pytest.fixture(autouse=True)
+    def offline(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def load(self, *where: str, tmp_path: Path, **more: Any) -> dict[str, list[tuple[str, str]]]:
+        """The path and the label of every clip, by the splits' names."""
+        datasets = package("datasets")
+        found = {}
+        for name, clips in datasets.load_dataset(*where, cache_dir=str(tmp_path), **more).items():
+            labels = clips.features["label"].names
+            unread = clips.cast_column("video", datasets.Video(decode=False))
+            found[name] = sorted((clip["video"]["path"], labels[clip["label"]]) for clip in unread)
+        return found
+
+    def test_load_dataset_knows_the_splits_of_the_folder_once_lists_were_written(
+        self, dataset: DataSet, tmp_path: Path
+    ) -> None:
+        found = self.load(str(dataset.clips), tmp_path=tmp_path)
+        names = zip(("train", "validation", "test"), SPLITS, strict=True)
+        assert found == {name: sorted(dataset.folders(split).items()) for name, split in names}
+
+    def test_videofolder_told_where_the_splits_are_finds_every_clip_once_under_its_label(
+        self, dataset: DataSet, tmp_path: Path
+    ) -> None:
+        places = {split: f"{dataset.clips}/{split}/**" for split in SPLITS}
+        found = self.load("videofolder", tmp_path=tmp_path, data_files=places)
+        assert found == {split: sorted(dataset.folders(split).items()) for split in SPLITS}
+
+    def test_videofolder_left_to_itself_finds_all_clips_and_nothing_else(
+        self, dataset: DataSet, tmp_path: Path
+    ) -> None:
+        found = self.load("videofolder", tmp_path=tmp_path, data_dir=str(dataset.clips))
+        clips = {path: label for split in SPLITS for path, label in dataset.folders(split).items()}
+        assert {path: label for those in found.values() for path, label in those} == clips
+
+
+@pytest.mark.parametrize("split", SPLITS)
+class TestPyTorchVideo:
+    def paths(self) -> Any:
+        return package("pytorchvideo.data.labeled_video_paths").LabeledVideoPaths
+
+    def test_labeled_video_paths_reads_the_list_and_a_prefix_leads_to_the_clips(
+        self, dataset: DataSet, split: Split
+    ) -> None:
+        listed = self.paths().from_path(str(dataset.made("lists") / "pytorchvideo" / f"{split}.txt"))
+        listed.path_prefix = str(dataset.clips)
+        assert [(path, about["label"]) for path, about in listed] == dataset.numbers(split)
+
+    def test_labeled_video_paths_takes_the_folder_as_it_is(self, dataset: DataSet, split: Split) -> None:
+        found = self.paths().from_path(str(dataset.clips / split))
+        folders = sorted(set(dataset.folders(split).values()))
+        assert {path: folders[about["label"]] for path, about in found} == dataset.folders(split)
+
+    def test_labeled_video_dataset_reads_every_clip_of_the_list(self, dataset: DataSet, split: Split) -> None:
+        data = package("pytorchvideo.data")
+        sequential = package("torch.utils.data").SequentialSampler
+        listed = data.labeled_video_dataset(
+            str(dataset.made("lists") / "pytorchvideo" / f"{split}.txt"),
+            data.make_clip_sampler("constant_clips_per_video", 2.0, 1),
+            sequential,
+            video_path_prefix=str(dataset.clips),
+            decode_audio=False,
+        )
+        read = [(sample["video_name"], sample["label"], tuple(sample["video"].shape)) for sample in listed]
+        assert read == [(Path(path).name, label, (3, 60, 360, 640)) for path, label in dataset.numbers(split)]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+class TestMMAction2:
+    def test_video_dataset_reads_the_list_and_every_clip_of_it(self, dataset: DataSet, split: Split) -> None:
+        listed = package("mmaction.datasets").VideoDataset(
+            str(dataset.made("lists") / "mmaction2" / f"kinetics700_{split}_list_videos.txt"),
+            [
+                {"type": "mmaction.DecordInit"},
+                {"type": "mmaction.SampleFrames", "clip_len": 8, "frame_interval": 2},
+                {"type": "mmaction.DecordDecode"},
+            ],
+            data_prefix={"video": str(dataset.clips)},
+        )
+        read = [(one["filename"], one["label"], one["total_frames"], len(one["imgs"])) for one in listed]
+        counts = dataset.frames()
+        assert read == [(path, label, counts[path], 8) for path, label in dataset.numbers(split)]
+
+    def test_rawframe_dataset_reads_the_frames_of_every_clip_from_the_first_to_the_last(
+        self, dataset: DataSet, split: Split, tmp_path: Path
+    ) -> None:
+        folders = {path.removesuffix(".mp4"): row for path, row in dataset.rows(split).items()}
+        counts = {path: len([*(dataset.made("frames") / path).iterdir()]) for path in folders}
+        assert counts == {path: FPS * (row.time_end - row.time_start) for path, row in folders.items()}
+        lines = [f"{path} {counts[path]} {number(row)}\n" for path, row in folders.items()]
+        (tmp_path / "frames.txt").write_text("".join(lines))
+        listed = package("mmaction.datasets").RawframeDataset(
+            str(tmp_path / "frames.txt"),
+            [
+                {"type": "mmaction.SampleFrames", "clip_len": min(counts.values()), "frame_interval": 1},
+                {"type": "mmaction.RawFrameDecode"},
+            ],
+            data_prefix={"img": str(dataset.made("frames"))},
+        )
+        for (path, row), one in zip(folders.items(), listed, strict=True):
+            assert (one["frame_dir"], one["label"]) == (str(dataset.made("frames") / path), number(row))
+            assert {image.shape for image in one["imgs"]} == {(360, 640, 3)}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+class TestSlowFast:
+    def test_kinetics_reads_the_list_and_every_clip_of_it(self, dataset: DataSet, split: Split) -> None:
+        settings = package("slowfast.config.defaults").get_cfg()
+        settings.DATA.PATH_TO_DATA_DIR = str(dataset.made("lists") / "slowfast")
+        settings.DATA.PATH_PREFIX = str(dataset.clips)
+        settings.TEST.NUM_ENSEMBLE_VIEWS = settings.TEST.NUM_SPATIAL_CROPS = 1
+        kinetics = package("slowfast.datasets.kinetics").Kinetics(settings, split)
+        assert [*zip(kinetics._path_to_videos, kinetics._labels, strict=True)] == dataset.numbers(split)
+        read = [kinetics[place][1:3] for place in range(len(kinetics))]
+        assert read == [(label, place) for place, (_, label) in enumerate(dataset.numbers(split))], "it read another"
+
+    def test_a_list_splits_at_its_separator_by_its_documented_rule(self, dataset: DataSet, split: Split) -> None:
+        """Today's: path, DATA.PATH_LABEL_SEPARATOR (a space), whole number; DATA.PATH_PREFIX goes before."""
+        lines = (dataset.made("lists") / "slowfast" / f"{split}.csv").read_text().splitlines()
+        parts = [line.split(" ") for line in lines]
+        assert [(str(dataset.clips / path), int(label)) for path, label in parts] == dataset.numbers(split)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_fiftyone_finds_every_clip_under_its_label_by_its_documented_rule(dataset: DataSet, split: Split) -> None:
+    """VideoClassificationDirectoryTree: what is in a folder has its name for a label, in `_unlabeled` none."""
+    files = [path for path in (dataset.clips / split).rglob("*") if path.is_file()]
+    labels = {path: path.relative_to(dataset.clips / split).parts[0] for path in files}
+    assert {str(path): label.replace("_unlabeled", "") for path, label in labels.items()} == {
+        str(dataset.clips / path): row.label.replace(" ", "_") for path, row in dataset.rows(split).items()
+    }
+
+
+def with_decord(path: str) -> int:
+    return len(package("decord").VideoReader(path))
+
+
+def with_opencv(path: str) -> int:
+    clip = package("cv2").VideoCapture(path)
+    read = 0
+    while clip.read()[0]:
+        read += 1
+    assert int(clip.get(package("cv2").CAP_PROP_FRAME_COUNT)) == read
+    return read
+
+
+@pytest.mark.parametrize("count", [with_decord, with_opencv])
+def test_a_reader_opens_every_clip_and_finds_as_many_frames_as_the_manifest_says(
+    dataset: DataSet, count: Callable[[str], int]
+) -> None:
+    assert {path: count(path) for path in dataset.frames()} == dataset.frames()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_webdataset_reads_every_clip_once_with_its_class_and_its_annotation(dataset: DataSet, split: Split) -> None:
+    shards = -(-len(ROWS[split]) // SHARD_CLIPS)
+    pattern = f"{dataset.made('shards')}/{split}-{{000000..{shards - 1:06}}}.tar"
+    samples = [*package("webdataset").WebDataset(pattern, shardshuffle=False).decode()]
+    assert len({sample["__url__"] for sample in samples}) == shards
+    found = {sample["__key__"]: (sample["mp4"], sample.get("cls"), sample["json"]) for sample in samples}
+    assert len(found) == len(samples)
+    assert found == {
+        Path(path).stem: (
+            (dataset.clips / path).read_bytes(),
+            number(row) if row.label else None,
+            {**row._asdict(), "split": split},
+        )
+        for path, row in dataset.rows(split).items()
+    }
+
+
+def test_the_classes_are_those_of_all_splits_whatever_each_split_has(dataset: DataSet) -> None:
+    lists = dataset.made("lists")
+    assert (lists / "classes.txt").read_text().splitlines() == CLASSES
+    assert json.loads((lists / "labels.json").read_text()) == {label: place for place, label in enumerate(CLASSES)}

@@ -1,0 +1,1 @@
+"""Minutes to hours of faults; not part of the ordinary run."""

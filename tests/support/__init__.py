@@ -1,0 +1,1 @@
+"""What tests share: factories, and helpers for processes, servers and browsers."""

@@ -1,0 +1,381 @@
+"""Clips are held against what they should be: what is damaged goes, what is good stays, and a stop costs little."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kinetics.dataset.inventory import measured, verified
+from kinetics.errors import Fatal, MayWorkLater
+from kinetics.media import check
+from kinetics.media.check import ANNOTATED_LEEWAY_S, LEEWAY_S, Made, fault, glance, play
+from kinetics.planning.reuse import take
+from kinetics.records import Category, Clip, Cut, Facts, Outcome
+from kinetics.storage.journal import Journal
+from kinetics.storage.ledger import Ledger
+from tests.support.dataset import CLIP, PLAIN, ROTATED, SILENT, UPRIGHT, Shelf, numbered, run_here, scratched, watched
+from tests.youtube.videos import Video
+
+FACTS = Facts(1000, 1, 300, 10.0, 640, 360, sound=True)
+WANTED = Clip("-_abcDEF012", 7.0, 17.0, "playing harmonica", "val")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path)
+
+
+def verify(shelf: Shelf, *, quick: bool = False, cut: Cut = "smart", seen: list[Clip] | None = None) -> list[Outcome]:
+    run = run_here if seen is None else watched(seen)
+    checks = verified(run, shelf.layout, "validate", shelf.frame, quick=quick, cut=cut)
+    return [outcome for outcome in checks if outcome]
+
+
+def measure(shelf: Shelf, seen: list[Clip] | None = None) -> dict[str, Facts]:
+    outcomes = measured(run_here if seen is None else watched(seen), shelf.layout, "validate", shelf.frame)
+    return {one.clip.youtube_id: one.facts for one in outcomes if one and one.facts}
+
+
+def swapped(path: Path, content: bytes) -> None:
+    """Another content of the same size, behind the back of whoever goes by size and time."""
+    status = path.stat()
+    assert len(content) == status.st_size
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+# -- one file ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("video", [PLAIN, SILENT, UPRIGHT, ROTATED, Video(duration_s=2, moving=False, vfr=True)])
+def test_a_good_clip_plays_and_its_facts_are_those_of_its_header(video: Video) -> None:
+    path = video.progressive.path
+    assert play(path) == glance(path)
+    assert (play(path).frames, play(path).sound) == (len(video.frame_times), video.sound)
+
+
+@pytest.mark.parametrize("kind", ["video", "audio"])
+@pytest.mark.parametrize("place", [1, 20, 40, 60, 100])
+def test_changed_bytes_are_found_by_playing_and_not_in_the_header(shelf: Shelf, kind: str, place: int) -> None:
+    path = shelf.put(CLIP)
+    before = glance(path)
+    scratched(path, kind, place)
+    assert replace(glance(path), mtime_ns=0) == replace(before, mtime_ns=0)
+    with pytest.raises(MayWorkLater) as caught:
+        play(path)
+    assert caught.value.category is Category.MEDIA_ERROR
+
+
+def test_a_picture_or_sound_of_zeros_does_not_play(shelf: Shelf) -> None:
+    content = bytearray(PLAIN.progressive.path.read_bytes())
+    media = content.index(b"mdat") + 4
+    content[media:] = bytes(len(content) - media)
+    path = shelf.put(CLIP, bytes(content))
+    with pytest.raises(MayWorkLater):
+        play(path)
+
+
+@pytest.mark.parametrize("kind", [b"mjpg", b"png ", b"cvid", b"SVQ3", b"none"])
+def test_a_clip_from_elsewhere_does_not_choose_what_decodes_it(shelf: Shelf, kind: bytes) -> None:
+    path = shelf.put(CLIP, PLAIN.progressive.path.read_bytes().replace(b"avc1", kind))
+    assert glance(path).frames == 120
+    with pytest.raises(MayWorkLater, match="unknown kind"):
+        play(path)
+
+
+@pytest.mark.parametrize(("place", "words"), [(0, "0 of its 120 frames play"), (1, "its sound does not play")])
+def test_a_track_whose_header_counts_samples_that_are_nowhere_does_not_play(
+    shelf: Shelf, place: int, words: str
+) -> None:
+    pieces = PLAIN.progressive.path.read_bytes().split(b"stsc")
+    assert len(pieces) == 3, "one table of samples in chunks for the picture, then one for the sound"
+    content = (
+        b"stsc".join(pieces[:2]) + b"free" + pieces[2] if place else pieces[0] + b"free" + b"stsc".join(pieces[1:])
+    )
+    path = shelf.put(CLIP, content)
+    assert glance(path).sound
+    with pytest.raises(MayWorkLater, match=words):
+        play(path)
+
+
+# -- what it should be like -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("facts", "made", "cut", "words"),
+    [
+        (FACTS, Made(), "smart", ""),
+        (FACTS, Made(10.0, True), "smart", ""),
+        (replace(FACTS, duration_s=4.2), Made(4.2, True), "smart", ""),
+        (replace(FACTS, duration_s=13.1), Made(13.1, True), "keyframe", ""),
+        (replace(FACTS, duration_s=13.1), Made(13.1, True), "smart", ""),
+        (replace(FACTS, duration_s=10.0 + 0.9 * LEEWAY_S), Made(10.0), "smart", ""),
+        (replace(FACTS, duration_s=10.0 + 1.1 * LEEWAY_S), Made(10.0), "smart", "10.1 s, and 10.0 s when it was made"),
+        (replace(FACTS, duration_s=10.0 - 1.1 * LEEWAY_S), Made(10.0), "smart", "9.9 s, and 10.0 s when it was made"),
+        (FACTS, Made(4.2), "smart", "10.0 s, and 4.2 s when it was made"),
+        (replace(FACTS, sound=False), Made(10.0, True), "smart", "lost its sound"),
+        (replace(FACTS, sound=False), Made(None, True), "smart", "lost its sound"),
+        (replace(FACTS, sound=False), Made(10.0, False), "smart", ""),
+        (replace(FACTS, sound=False), Made(), "smart", ""),
+        (replace(FACTS, duration_s=10.0 - 0.9 * ANNOTATED_LEEWAY_S), Made(), "smart", ""),
+        (replace(FACTS, duration_s=10.0 - 1.1 * ANNOTATED_LEEWAY_S), Made(), "smart", "9.7 of 10 s"),
+        (replace(FACTS, duration_s=10.0 + 1.1 * ANNOTATED_LEEWAY_S), Made(), "smart", "10.3 s instead of 10"),
+        (replace(FACTS, duration_s=14.0), Made(), "keyframe", ""),
+        (replace(FACTS, duration_s=9.0), Made(), "keyframe", "9.0 of 10 s"),
+    ],
+)
+def test_a_clip_is_held_against_the_table_and_without_a_row_against_its_annotation(
+    facts: Facts, made: Made, cut: Cut, words: str
+) -> None:
+    said = fault(facts, WANTED, made, cut)
+    assert words in said
+    assert bool(words) == bool(said)
+
+
+# -- a subset ---------------------------------------------------------------------------------------------------------
+
+
+def test_good_clips_are_left_as_they_are_and_nothing_is_noted_of_them(shelf: Shelf) -> None:
+    paths = [shelf.put(clip) for clip in numbered(3)]
+    before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in paths]
+    assert [one.status for one in verify(shelf)] == ["done"] * 3
+    assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in paths] == before
+    assert not shelf.layout.rejected_folder.exists()
+    assert shelf.layout.stats("validate").read_text().count("\n") == 1
+    assert shelf.layout.errors_log("validate").read_text() == ""
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+SPOILS: dict[str, Callable[[Path], object]] = {
+    "emptied": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("404 not found"),
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "picture": lambda path: scratched(path, "video", 30),
+    "sound": lambda path: scratched(path, "audio", 30),
+    "silent": lambda path: path.write_bytes(SILENT.progressive.path.read_bytes()),
+    "too long": lambda path: path.write_bytes(Video(duration_s=6, moving=False).progressive.path.read_bytes()),
+    "a folder": a_folder,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+def test_what_is_unfit_is_moved_away_and_recorded_as_missing(shelf: Shelf, spoil: Callable[[Path], object]) -> None:
+    good, bad = numbered(2)
+    kept, path = shelf.put(good), shelf.put(bad)
+    shelf.record(*(Outcome(clip, "done", duration_s=4.0, sound=True) for clip in (good, bad)))
+    spoil(path)
+    outcomes = {one.clip: one for one in verify(shelf)}
+    assert outcomes[good].status == "done"
+    assert outcomes[bad].status == "failed"
+    assert outcomes[bad].category is Category.MEDIA_ERROR
+    assert outcomes[bad].reason.startswith("found by --verify: ")
+    assert kept.exists()
+    assert not path.exists()
+    assert (shelf.layout.folder / ".partial/rejected/val/tai_chi" / path.name).exists()
+    assert Ledger(shelf.layout, "validate").missing == {bad.key}
+    assert shelf.layout.stats("validate").read_text().count("found by --verify") == 1
+
+
+def test_a_clip_that_has_just_gone_is_recorded_as_missing(shelf: Shelf) -> None:
+    shelf.put(CLIP).unlink()
+    (outcome,) = verify(shelf)
+    assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
+    assert Ledger(shelf.layout, "validate").missing == {CLIP.key}
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.ESTALE])
+def test_what_is_unreadable_through_no_fault_of_its_own_ends_the_run_and_stays(
+    shelf: Shelf, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one wrong `chmod` would move a whole data set away."""
+    path = shelf.put(CLIP)
+    really_open = os.open
+
+    def refuse(name: str, flags: int, *rest: int) -> int:
+        if str(name).endswith(".mp4"):
+            raise OSError(number, os.strerror(number), name)
+        return really_open(name, flags, *rest)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(Fatal, match="Cannot read") as caught:
+        verify(shelf)
+    assert str(path) in str(caught.value)
+    monkeypatch.undo()
+    assert path.exists()
+    assert not Ledger(shelf.layout, "validate").missing
+
+
+def test_a_disk_that_cannot_be_read_at_one_place_costs_the_clip_there(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shelf.put(CLIP)
+
+    def broken(_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(check, "read_header", broken)
+    (outcome,) = verify(shelf)
+    assert "Input/output error" in outcome.reason
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_what_was_found_unfit_is_not_linked_again_from_another_version(shelf: Shelf, split: str) -> None:
+    """It was a link to the very file, perhaps: the damage would come back for ever."""
+    path = shelf.put(CLIP)
+    other = replace(shelf.layout, version="600")
+    there = other.clip(replace(CLIP, split=split))  # type: ignore[arg-type]
+    there.parent.mkdir(parents=True)
+    os.link(path, there)
+    scratched(path, "video", 30)
+    assert [one.status for one in verify(shelf)] == ["failed"]
+    assert not take(CLIP, [there.parent], shelf.layout, "keyframe", 360)
+    assert there.exists()
+
+
+def test_one_clip_that_is_annotated_under_times_with_fractions_finds_its_row(shelf: Shelf) -> None:
+    clip = Clip("-_abcDEF012", 7.001, 17.1, "tai chi", "val")
+    shelf.put(clip)
+    shelf.record(Outcome(clip, "done", duration_s=4.0, sound=True))
+    assert [one.status for one in verify(shelf)] == ["done"]
+
+
+def test_the_last_time_that_a_clip_was_made_counts(shelf: Shelf) -> None:
+    """A video that ends before the section, and is asked for once more after its clip was moved away."""
+    shelf.put(CLIP, SILENT)
+    late = Outcome(CLIP, "done", duration_s=2.0, sound=False)
+    shelf.record(replace(late, duration_s=4.0, sound=True), late, Outcome(CLIP, "failed", Category.NETWORK))
+    assert [one.status for one in verify(shelf)] == ["done"]
+
+
+# -- going on ---------------------------------------------------------------------------------------------------------
+
+
+def stopped(shelf: Shelf, after: int, *, manifest: bool = False) -> None:
+    """A run that ends after some clips."""
+    layout, frame = shelf.layout, shelf.frame
+    if manifest:
+        outcomes = measured(run_here, layout, "validate", frame)
+    else:
+        outcomes = verified(run_here, layout, "validate", frame, quick=False, cut="smart")
+    for _ in range(after):
+        next(outcomes)
+    del outcomes
+
+
+def test_a_verify_that_was_stopped_looks_only_at_the_rest_and_the_next_one_at_everything(shelf: Shelf) -> None:
+    clips = numbered(6)
+    for clip in clips:
+        shelf.put(clip)
+    stopped(shelf, after=4)
+    seen = list[Clip]()
+    assert len(verify(shelf, seen=seen)) == 6, "all are counted"
+    assert seen == clips[4:]
+    seen.clear()
+    verify(shelf, seen=seen)
+    assert seen == clips
+
+
+def test_a_verify_of_some_clips_forgets_nothing_of_one_that_was_stopped_over_all(shelf: Shelf) -> None:
+    clips = numbered(6)
+    for clip in clips:
+        shelf.put(clip)
+    stopped(shelf, after=5)
+    some = shelf.frame.iloc[:2]
+    assert len([*filter(None, verified(run_here, shelf.layout, "validate", some, quick=False, cut="smart"))]) == 2
+    seen = list[Clip]()
+    verify(shelf, seen=seen)
+    assert seen == [*clips[:2], clips[5]]
+
+
+def test_quick_and_full_do_not_take_each_others_word(shelf: Shelf) -> None:
+    scratched(shelf.put(CLIP), "video", 30)
+    assert [one.status for one in verify(shelf, quick=True)] == ["done"]
+    next(verified(run_here, shelf.layout, "validate", shelf.frame, quick=True, cut="smart"))
+    assert [one.status for one in verify(shelf)] == ["failed"]
+
+
+def test_a_file_that_has_changed_since_it_was_noted_is_looked_at_again(shelf: Shelf) -> None:
+    clips = numbered(4)
+    paths = [shelf.put(clip) for clip in clips]
+    stopped(shelf, after=4)
+    scratched(paths[1], "video", 30)
+    os.truncate(paths[2], 99)
+    paths[3].unlink()
+    outcomes = {one.clip: one.status for one in verify(shelf)}
+    assert outcomes == dict(zip(clips, ["done", "failed", "failed", "failed"], strict=True))
+
+
+def test_what_was_found_unfit_before_the_stop_is_not_forgotten(shelf: Shelf) -> None:
+    clips = numbered(2)
+    scratched(shelf.put(clips[0]), "video", 30)
+    shelf.put(clips[1])
+    stopped(shelf, after=1)
+    assert Ledger(shelf.layout, "validate").missing == {clips[0].key}
+
+
+def test_a_journal_that_was_cut_anywhere_never_says_anything_wrong(shelf: Shelf) -> None:
+    facts = [replace(FACTS, size=number, sha256=f"{number:064x}") for number in range(10, 13)]
+    paths = [shelf.layout.clip(clip) for clip in numbered(3)]
+    file = shelf.folder / "journal"
+    with Journal(file) as journal:
+        for path, one in zip(paths, facts, strict=True):
+            journal.note(path, one)
+    whole, right = file.read_bytes(), dict(zip((path.name for path in paths), facts, strict=True))
+    for length in range(len(whole)):
+        file.write_bytes(whole[:length])
+        with Journal(file) as journal:
+            assert all(journal.facts.get(name) in (one, None) for name, one in right.items())
+            journal.note(paths[0], facts[0])
+        known = Journal(file).facts
+        assert known[paths[0].name] == facts[0], "half a line takes no other one along"
+    file.write_bytes(b"\xff\0,,,,,,,,\n" + whole)
+    assert Journal(file).facts == right
+
+
+def test_a_manifest_keeps_what_it_knows_and_hashes_only_what_is_new_or_changed(shelf: Shelf) -> None:
+    clips = numbered(3)
+    paths = [shelf.put(clip) for clip in clips]
+    first = measure(shelf)
+    assert {clip: facts.sha256 for clip, facts in first.items()} == {
+        clip.youtube_id: hashlib.sha256(path.read_bytes()).hexdigest() for clip, path in zip(clips, paths, strict=True)
+    }
+    scratched(paths[1], "video", 30)
+    shelf.put(CLIP, UPRIGHT)
+    seen = list[Clip]()
+    second = measure(shelf, seen)
+    assert seen == [clips[1], CLIP]
+    assert second[clips[1].youtube_id].sha256 == hashlib.sha256(paths[1].read_bytes()).hexdigest()
+    assert second[clips[0].youtube_id] == first[clips[0].youtube_id]
+    assert (second[CLIP.youtube_id].width, second[CLIP.youtube_id].height) == (360, 640)
+
+
+def test_a_manifest_that_was_stopped_goes_on_and_what_is_unfit_is_not_in_it(shelf: Shelf) -> None:
+    clips = numbered(4)
+    paths = [shelf.put(clip) for clip in clips]
+    os.truncate(paths[3], 999)
+    stopped(shelf, after=2, manifest=True)
+    seen = list[Clip]()
+    assert measure(shelf, seen).keys() == {clip.youtube_id for clip in clips[:3]}
+    assert seen == clips[2:]
+    assert paths[3].exists(), "a manifest moves nothing"
+
+
+@pytest.mark.parametrize("task", ["verify", "manifest"])
+def test_a_journal_that_cannot_be_written_is_named(shelf: Shelf, task: str) -> None:
+    shelf.put(CLIP)
+    journal = shelf.layout.mark("validate", task)
+    journal.mkdir(parents=True)
+    with pytest.raises(Fatal, match="Cannot write") as caught:
+        verify(shelf) if task == "verify" else measure(shelf)
+    assert str(journal) in str(caught.value)

@@ -1,0 +1,286 @@
+"""One clip, from YouTube to its final name or to a reason why not, as a worker process does it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.request import install_opener
+
+import av
+import pytest
+
+from kinetics.errors import Fatal
+from kinetics.records import Category, Clip, Cut, Outcome
+from kinetics.storage.layout import Layout
+from kinetics.youtube import download_job as jobs
+from kinetics.youtube import engines
+from kinetics.youtube.download_job import MEMORY_LIMIT, Download
+from tests.youtube.picture import read_counter
+from tests.youtube.server import LoopbackYouTube
+from tests.youtube.videos import Video
+from tests.youtube.world import FAILURES, PLAYER_FAULTS, MediaFault, Scenario, World
+
+ROOT = Path(__file__).resolve().parents[2]
+VIDEO = Video(duration_s=20)
+CLIP = Clip("-_loopback0", 4.0, 7.0, "playing harmonica", "train")
+ENGINES = ("pytubefix", "yt-dlp")
+
+
+@pytest.fixture
+def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
+    timeout_s = socket.getdefaulttimeout()
+    with LoopbackYouTube(World({CLIP.youtube_id: Scenario(VIDEO)})) as running:
+        for name in ("SSL_CERT_DIR", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in running.env.items():
+            monkeypatch.setenv(name, value)
+        install_opener(None)  # the one that pytubefix shares knows the proxy of before
+        yield running
+    install_opener(None)
+    socket.setdefaulttimeout(timeout_s)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Iterator[Download]:
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    yield Download(Layout(tmp_path, "700"), "exact", ENGINES, 360)
+    resource.setrlimit(resource.RLIMIT_DATA, before)  # what is a worker's for life is not this process's
+
+
+def attempt(job: Download, clip: Clip = CLIP) -> Outcome:
+    """What comes of a clip; after it, whatever it is, no unfinished file is left."""
+    outcome = job.open()(clip, lambda: None)
+    assert not [path for path in job.layout.folder.glob(".partial/**/*") if path.is_file()]
+    assert outcome.status == "done" or not job.layout.target(clip, job.cut).exists()
+    return outcome
+
+
+def frames(path: Path) -> list[int]:
+    with av.open(str(path)) as media:
+        return [read_counter(frame.to_ndarray(format="gray")) for frame in media.decode(video=0)]
+
+
+# -- done -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_clip_that_is_done_says_all_about_itself(youtube: LoopbackYouTube, job: Download) -> None:
+    outcome = attempt(job)
+    path = job.layout.clip(CLIP)
+    assert frames(path) == list(range(VIDEO.frame_at(4.0), VIDEO.frame_at(7.0)))
+    assert (outcome.clip, outcome.status, outcome.category, outcome.reason) == (CLIP, "done", None, "")
+    assert (outcome.engine, outcome.itag, outcome.height) == ("pytubefix", "134+140", 360)
+    assert outcome.clip_bytes == path.stat().st_size
+    assert outcome.offset_s == pytest.approx(0, abs=0.02)
+    assert outcome.duration_s == pytest.approx(3, abs=0.1)
+    assert outcome.host == socket.gethostname()
+    assert (outcome.resolve_s or 0) > 0
+    assert (outcome.download_s or 0) > 0
+    assert (outcome.cut_s or 0) > 0
+    media = [request for request in youtube.requests if request.kind == "media"]
+    assert outcome.requests == len(media)
+    assert outcome.bytes_received == sum(request.bytes_sent for request in media)
+
+
+@pytest.mark.parametrize("cut", ["smart", "keyframe", "none"])
+def test_the_other_cuts(youtube: LoopbackYouTube, job: Download, cut: Cut) -> None:
+    job = replace(job, cut=cut)
+    outcome = attempt(job)
+    numbers = frames(job.layout.target(CLIP, cut))
+    assert outcome.status == "done"
+    if cut == "none":
+        assert (numbers, outcome.offset_s) == (list(range(600)), None)
+        assert outcome.duration_s == pytest.approx(20, abs=0.1)
+    elif cut == "smart":
+        assert numbers == list(range(VIDEO.frame_at(4.0), VIDEO.frame_at(CLIP.time_end)))
+        assert outcome.offset_s == 0
+    else:
+        assert numbers[0] == max(frame for frame in VIDEO.keyframes if frame <= VIDEO.frame_at(4.0))
+        assert outcome.offset_s == pytest.approx(numbers[0] / 30 - 4.0, abs=0.02)
+
+
+def test_counts_are_those_of_one_clip_not_of_the_worker(youtube: LoopbackYouTube, job: Download) -> None:
+    work = job.open()
+    outcomes = [work(clip, lambda: None) for clip in (CLIP, replace(CLIP, time_start=2.0, time_end=5.0))]
+    media = [request for request in youtube.requests if request.kind == "media"]
+    assert sum(outcome.requests for outcome in outcomes) == len(media)
+    assert sum(outcome.bytes_received for outcome in outcomes) == sum(request.bytes_sent for request in media)
+
+
+def test_the_workers_of_a_run_are_one_visitor_to_youtube(youtube: LoopbackYouTube, job: Download) -> None:
+    for name in ("first run", "second run"):
+        workers = [replace(job, shared=job.layout.root / name).open() for _ in range(3)]
+        assert [work(CLIP, lambda: None).status for work in workers] == ["done"] * 3
+    assert [request.kind for request in youtube.requests].count("visitor") == 2
+
+
+def test_where_the_visitor_id_cannot_be_shared_each_worker_asks(youtube: LoopbackYouTube, job: Download) -> None:
+    (job.layout.root / "shared" / "visitor").mkdir(parents=True)
+    workers = [replace(job, shared=job.layout.root / "shared").open() for _ in range(2)]
+    assert [work(CLIP, lambda: None).status for work in workers] == ["done"] * 2
+    assert [request.kind for request in youtube.requests].count("visitor") == 2
+    assert [path.name for path in (job.layout.root / "shared").iterdir()] == ["visitor"]
+
+
+def test_it_tells_when_youtube_has_answered_before_any_media_is_fetched(
+    youtube: LoopbackYouTube, job: Download
+) -> None:
+    kinds: list[set[str]] = []
+    work = job.open()
+    work(CLIP, lambda: kinds.append({request.kind for request in youtube.requests}))
+    assert kinds == [{"visitor", "player"}]
+    youtube.world.scenarios[CLIP.youtube_id] = Scenario(failure=FAILURES["private"])
+    work(CLIP, lambda: pytest.fail("a video that is gone has no media to wait for"))
+
+
+# -- not done ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scenario", "status", "category"),
+    [
+        (Scenario(failure=FAILURES["removed"]), "failed", Category.REMOVED),
+        (Scenario(failure=FAILURES["bot"]), "postponed", Category.THROTTLED),
+        (Scenario(VIDEO, player_faults=(PLAYER_FAULTS["503"],)), "failed", Category.SERVER_ERROR),
+        (Scenario(VIDEO, media_faults=(MediaFault("status", 429),)), "postponed", Category.THROTTLED),
+        (Scenario(VIDEO, media_faults=(MediaFault("html"),)), "failed", Category.MEDIA_ERROR),
+        (Scenario(Video(duration_s=3)), "failed", Category.PAST_END),
+    ],
+)
+def test_a_clip_that_is_not_had_says_why(
+    youtube: LoopbackYouTube, job: Download, scenario: Scenario, status: str, category: Category
+) -> None:
+    youtube.world.scenarios[CLIP.youtube_id] = scenario
+    outcome = attempt(job)
+    assert (outcome.status, outcome.category) == (status, category)
+    assert outcome.reason
+    assert outcome.requests == sum(request.kind == "media" for request in youtube.requests)
+    resolved = scenario.failure is None and not scenario.player_faults
+    assert (outcome.itag, outcome.download_s is None) == ("134+140" if resolved else "", not resolved)
+
+
+@pytest.mark.parametrize("where", ["player", "media"])
+def test_what_the_server_asks_for_is_passed_on(youtube: LoopbackYouTube, job: Download, where: str) -> None:
+    fault = PLAYER_FAULTS["429 with Retry-After"]
+    youtube.world.scenarios[CLIP.youtube_id] = (
+        Scenario(VIDEO, player_faults=(fault,))
+        if where == "player"
+        else Scenario(VIDEO, media_faults=(MediaFault("status", 429, retry_after="2"),))
+    )
+    assert attempt(job).retry_after_s == 2.0
+
+
+def test_without_a_line_the_clip_is_postponed(youtube: LoopbackYouTube, job: Download) -> None:
+    youtube.world.line_down = True
+    outcome = attempt(job)
+    assert (outcome.status, outcome.category) == ("postponed", Category.NETWORK)
+
+
+def test_a_refused_address_is_asked_of_the_next_engine_once(youtube: LoopbackYouTube, job: Download) -> None:
+    refusal = Scenario(VIDEO, media_faults=(MediaFault("status", 403, times=1),))
+    youtube.world.scenarios[CLIP.youtube_id] = refusal
+    outcome = attempt(job)
+    assert (outcome.status, outcome.engine) == ("done", "yt-dlp")
+    youtube.world.scenarios["-_loopback1"] = replace(refusal, media_faults=(MediaFault("status", 403),))
+    again = replace(CLIP, youtube_id="-_loopback1")
+    outcome = attempt(job, again)
+    assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
+    assert "403" in outcome.reason
+    asked = [request.kind for request in youtube.requests if request.video_id == again.youtube_id]
+    assert asked.count("player") == 2
+    assert asked.count("media") <= 4
+
+
+def test_where_the_next_engine_fails_the_refusal_is_the_reason(youtube: LoopbackYouTube, job: Download) -> None:
+    refusing = Scenario(VIDEO, media_faults=(MediaFault("status", 403),))
+    youtube.world.scenarios[CLIP.youtube_id] = refusing
+
+    def break_the_player() -> None:
+        youtube.world.scenarios[CLIP.youtube_id] = replace(refusing, player_faults=(PLAYER_FAULTS["html"],))
+
+    outcome = job.open()(CLIP, break_the_player)
+    assert (outcome.category, outcome.engine) == (Category.MEDIA_ERROR, "pytubefix")
+    assert "403" in outcome.reason
+
+
+def test_a_refused_address_without_a_next_engine_is_a_media_error(youtube: LoopbackYouTube, job: Download) -> None:
+    youtube.world.scenarios[CLIP.youtube_id] = Scenario(VIDEO, media_faults=(MediaFault("status", 403),))
+    outcome = attempt(replace(job, engines=("yt-dlp",)))
+    assert (outcome.status, outcome.category, outcome.engine) == ("failed", Category.MEDIA_ERROR, "yt-dlp")
+
+
+@pytest.mark.parametrize("blocked", ["train", ".partial"])
+def test_a_folder_that_cannot_be_written_ends_the_run_and_is_named(
+    youtube: LoopbackYouTube, job: Download, blocked: str
+) -> None:
+    job.layout.folder.mkdir()
+    (job.layout.folder / blocked).write_text("a file where a folder should be")
+    with pytest.raises(Fatal, match=str(job.layout.folder)):
+        job.open()(CLIP, lambda: None)
+
+
+def test_a_full_disk_ends_the_run_and_leaves_nothing(
+    youtube: LoopbackYouTube, job: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Fatal, match="the disk is full"):
+        job.open()(CLIP, lambda: None)
+    assert not [path for path in job.layout.folder.rglob("*") if path.is_file()]
+
+
+def test_a_surprise_is_one_failed_clip(
+    youtube: LoopbackYouTube, job: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def surprise(*_: object) -> None:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr(engines, "choose", surprise)
+    outcome = attempt(job)
+    assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
+    assert outcome.reason == "unexpected ZeroDivisionError: nobody foresaw this"
+
+
+def test_a_worker_does_its_clips_without_a_word(youtube: LoopbackYouTube, job: Download) -> None:
+    youtube.world.scenarios["-_unknown-0"] = Scenario(
+        failure=replace(FAILURES["removed"], reason="Who knows", status="?")
+    )
+    script = (
+        "import sys, pathlib; from kinetics.youtube.download_job import *; from kinetics.records import Clip\n"
+        "job = Download(Layout(pathlib.Path(sys.argv[1]), '700'), 'exact', ('pytubefix', 'yt-dlp'), 360, None, 1e9)\n"
+        "(job.layout.folder / '.partial').mkdir(parents=True)\n"
+        "work = job.open()\n"
+        "for name in sys.argv[2:]: work(Clip(name, 4.0, 7.0, 'label', 'train'), lambda: None)\n"
+    )
+    command = [sys.executable, "-c", script, str(job.layout.root), CLIP.youtube_id, "-_unknown-0"]
+    ran = subprocess.run(command, cwd=ROOT, env=youtube.env, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    assert job.layout.clip(replace(CLIP, label="label")).exists()
+
+
+def test_the_modules_that_a_worker_needs_can_be_imported_and_hold_the_first_engine(job: Download) -> None:
+    for names in (("pytubefix", "yt-dlp"), ("yt-dlp",), ("pytube",)):
+        modules = replace(job, engines=names).modules
+        script = f"import sys\nfor name in {modules!r}: __import__(name)\n"
+        subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)
+        assert modules[1].replace("_", "-") == names[0]
+
+
+def test_a_clip_that_would_take_all_memory_fails_alone_and_says_so(
+    youtube: LoopbackYouTube, job: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = job.open()
+    assert resource.getrlimit(resource.RLIMIT_DATA)[0] == MEMORY_LIMIT
+    with monkeypatch.context() as patch:
+        patch.setitem(jobs.CUTTERS, "exact", lambda *_: bytearray(2 * MEMORY_LIMIT))
+        outcome = work(CLIP, lambda: None)
+    assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
+    assert "2048 MiB" in outcome.reason
+    assert work(CLIP, lambda: None).status == "done"

@@ -1,0 +1,398 @@
+"""What other programs read: each clip once, with the class that it has in the whole version, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kinetics.dataset import shards as export
+from kinetics.dataset.inventory import measured
+from kinetics.dataset.shards import (
+    INDEX_FIELDS,
+    MANIFEST_FIELDS,
+    SHARD_LIMIT,
+    Member,
+    Shards,
+    keep_terms,
+    members_of,
+    write_lists,
+    write_manifest,
+    write_silent,
+)
+from kinetics.errors import Fatal
+from kinetics.records import Clip, Facts, Outcome
+from kinetics.storage.attempts import made
+from kinetics.storage.ledger import Ledger
+from tests.support.dataset import CLIP, Shelf, numbered, watched
+
+CLASSES = ("abseiling", "playing harmonica", 'say, "ah"', "tai chi")
+ODD = (
+    CLIP,
+    Clip("__thr0w-ing", 0.5, 10.25, "tai chi", "val"),
+    Clip("--two_parts", 0, 10, 'say, "ah"', "val"),
+    Clip("--two_parts", 10, 20, 'say, "ah"', "val"),
+    Clip("_n0-label_1", 3, 13, "", "val"),
+)
+
+
+ONE = ("-_abcDEF012", "7", "11", "playing harmonica", "val")
+TWO = ("__thr0w-ing", "0.5", "10.25", "tai chi", "val")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """Odd clips, each with some bytes of its own."""
+    shelf = Shelf(tmp_path / "one")
+    for clip in ODD:
+        shelf.put(clip, str(clip).encode() * 50)
+    return shelf
+
+
+def rows(path: Path) -> list[list[str]]:
+    with open(path, newline="") as file:
+        return list(csv.reader(file, strict=True))
+
+
+# -- lists ------------------------------------------------------------------------------------------------------------
+
+
+def test_each_list_has_every_clip_with_its_class_in_the_whole_version(shelf: Shelf) -> None:
+    files = write_lists(shelf.layout, "validate", shelf.frame, CLASSES)
+    folder = shelf.folder / "Kinetics700_lists"
+    lists = [
+        folder / "mmaction2/kinetics700_val_list_videos.txt",
+        folder / "pytorchvideo/val.txt",
+        folder / "slowfast/val.csv",
+    ]
+    assert files[:5] == [*lists, folder / "classes.txt", folder / "labels.json"]
+    for path in lists:
+        lines = [line.rsplit(" ", 1) for line in path.read_text().splitlines()]
+        assert [int(number) for _, number in lines] == [1, 3, 2, 2, -1]
+        assert [shelf.layout.folder / name for name, _ in lines] == [shelf.layout.clip(clip) for clip in ODD]
+        assert all((shelf.layout.folder / name).is_file() for name, _ in lines)
+        assert all(" " not in name for name, _ in lines), "readers split at spaces"
+    assert (folder / "classes.txt").read_text().splitlines() == list(CLASSES)
+    assert json.loads((folder / "labels.json").read_text()) == {label: n for n, label in enumerate(CLASSES)}
+
+
+def test_classes_that_are_not_here_do_not_shift_the_others(shelf: Shelf) -> None:
+    write_lists(shelf.layout, "validate", shelf.frame.iloc[1:2], CLASSES)
+    text = (shelf.folder / "Kinetics700_lists/slowfast/val.csv").read_text()
+    assert text == "val/tai_chi/__thr0w-ing_000000.500_000010.250.mp4 3\n"
+
+
+def test_lists_of_other_subsets_stay(shelf: Shelf) -> None:
+    write_lists(shelf.layout, "validate", shelf.frame, CLASSES)
+    write_lists(shelf.layout, "train", shelf.frame.iloc[:0], CLASSES)
+    assert {path.name for path in (shelf.folder / "Kinetics700_lists/slowfast").iterdir()} == {"val.csv", "train.csv"}
+
+
+# -- manifest ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_manifest_says_what_is_known_of_each_clip_in_the_annotations_order(shelf: Shelf) -> None:
+    shelf.record(
+        Outcome(ODD[1], "done", itag="134+140", cut="keyframe", offset_s=-2.5, duration_s=12.25, sound=True),
+        Outcome(CLIP, "done", itag="18", cut="smart", offset_s=0.0, duration_s=4.0, sound=True),
+        Outcome(CLIP, "failed"),
+        Outcome(ODD[4], "done", duration_s=4.0, source="mirror"),
+    )
+    facts = {clip.key: Facts(100 + n, n, 300, 10.0 + n / 3, 640, 360, True, f"{n:064x}") for n, clip in enumerate(ODD)}
+    del facts[ODD[3].key]
+    path = write_manifest(shelf.layout, "validate", shelf.frame, facts)
+    assert path == shelf.folder / "Kinetics700_validate_manifest.csv"
+    sums = [f"{n:064x}" for n in range(5)]
+    assert rows(path) == [
+        list(MANIFEST_FIELDS),
+        [*ONE, "100", sums[0], "300", "10", "640", "360", "18", "smart", "0.0", "youtube"],
+        [*TWO, "101", sums[1], "300", "10.333", "640", "360", "134+140", "keyframe", "-2.5", "youtube"],
+        ["--two_parts", "0", "10", 'say, "ah"', "val", "102", sums[2], "300", "10.667", "640", "360", "", "", "", ""],
+        ["_n0-label_1", "3", "13", "", "val", "104", sums[4], "300", "11.333", "640", "360", "", "", "", "mirror"],
+    ]
+
+
+def test_a_manifest_is_replaced_as_a_whole_or_not_at_all(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {clip.key: Facts(1, 1, 1, 1.0, 1, 1, True) for clip in ODD}
+    path = write_manifest(shelf.layout, "validate", shelf.frame, facts)
+    before = path.read_bytes()
+
+    def full(*_: object) -> list[object]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export, "_manifest_row", full)
+    with pytest.raises(Fatal, match="the disk is full"):
+        write_manifest(shelf.layout, "validate", shelf.frame, facts)
+    assert path.read_bytes() == before
+    assert not [one for one in shelf.folder.iterdir() if one.suffix == ".part"]
+
+
+def test_an_attempts_table_without_the_columns_or_with_bad_cells_tells_nothing_but_harms_nothing(shelf: Shelf) -> None:
+    table = shelf.layout.stats("validate")
+    table.write_text("youtube_id,time_start,time_end,status,duration_s\n-_abcDEF012,7,11,done,4.2\nx,y,z,done,long\n")
+    (first, _) = made(shelf.layout, "validate").to_dict("records")
+    assert (first["time_start"], first["duration_s"], first["itag"]) == (7.0, 4.2, "")
+    assert first["sound"] != first["sound"]
+    table.write_text("")
+    assert made(shelf.layout, "validate").empty
+    table.unlink()
+    assert made(shelf.layout, "validate").empty
+    table.mkdir()
+    with pytest.raises(Fatal, match="Cannot read"):
+        made(shelf.layout, "validate")
+
+
+def test_how_a_clip_was_made_is_told_by_the_last_run_that_made_it_and_a_shards_manifest_is_its_own(
+    shelf: Shelf,
+) -> None:
+    first, second = (replace(shelf.layout, shard=shard) for shard in ("1of2", "2of2"))
+    for layout, itag, time in (
+        (first, "137", "2026-01-31T23:30:00+00:00"),
+        (second, "18", "2026-02-01T08:00:00+09:00"),  # half an hour before
+    ):
+        with Ledger(layout, "validate") as ledger:
+            ledger.record(Outcome(CLIP, "done", itag=itag))
+        rows_of = layout.stats("validate").read_text().splitlines()
+        layout.stats("validate").write_text("\n".join([rows_of[0], time + "," + rows_of[1].split(",", 1)[1], ""]))
+    shelf.record(Outcome(ODD[1], "done", itag="22"))
+    facts = {clip.key: Facts(1, 1, 1, 1.0, 1, 1, True) for clip in ODD}
+    column = MANIFEST_FIELDS.index("itag")
+    paths = [write_manifest(layout, "validate", shelf.frame, facts) for layout in (shelf.layout, first)]
+    assert [path.name for path in paths] == [
+        f"Kinetics700_validate_{shard}manifest.csv" for shard in ("", "shard1of2_")
+    ]
+    for path in paths:
+        assert [row[column] for row in rows(path)[1:]] == ["137", "22", "", "", ""]
+
+
+def test_a_manifest_of_all_clips_measures_none_again_that_a_shards_run_has_measured(tmp_path: Path) -> None:
+    shelf, seen = Shelf(tmp_path), list[Clip]()
+    for clip in numbered(5):
+        shelf.put(clip)
+    for shard, part in (("1of2", shelf.frame[:2]), ("2of2", shelf.frame[2:4])):
+        layout = replace(shelf.layout, shard=shard)
+        outcomes = [*measured(watched(seen), layout, "validate", part)]
+        write_manifest(layout, "validate", part, {one.clip.key: one.facts for one in outcomes if one and one.facts})
+    assert seen == shelf.clips[:4], "each measures its own"
+    found = [*measured(watched(seen), shelf.layout, "validate", shelf.frame)]
+    assert seen == shelf.clips, "the last one is new"
+    assert all(one and one.facts and one.facts.sha256 for one in found)
+    assert len(found) == 5
+
+
+# -- shards -----------------------------------------------------------------------------------------------------------
+
+
+def packed(shelf: Shelf, clips: int, classes: Sequence[str] = CLASSES) -> Shards:
+    return Shards(shelf.layout, "validate", members_of(shelf.layout, shelf.frame, classes), clips)
+
+
+def write(shelf: Shelf, clips: int = 2, classes: Sequence[str] = CLASSES) -> list[Path]:
+    """Write the shards, and return them."""
+    assert sum(packed(shelf, clips, classes).write()) == len(shelf.clips)
+    return sorted((shelf.folder / "Kinetics700_shards").glob("*.tar"))
+
+
+def samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """What a tar file holds, as WebDataset groups it: by the name up to its first dot."""
+    found: dict[str, dict[str, bytes]] = {}
+    with tarfile.open(path) as tar:
+        for member in tar:
+            key, _, ending = member.name.partition(".")
+            content = tar.extractfile(member)
+            assert content
+            found.setdefault(key, {})[ending] = content.read()
+    yield from found.items()
+
+
+def sized(*sizes: int) -> list[Member]:
+    return [
+        Member(clip, Path(f"{clip.youtube_id}.mp4"), size, 0, 0)
+        for clip, size in zip(numbered(len(sizes)), sizes, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "clips", "expected"),
+    [
+        ([], 3, []),
+        ([1] * 7, 3, [3, 3, 1]),
+        ([1] * 6, 3, [3, 3]),
+        ([1] * 3, 1, [1, 1, 1]),
+        ([SHARD_LIMIT // 2] * 3, 9, [1, 1, 1]),
+        ([SHARD_LIMIT // 3] * 4, 9, [2, 2]),
+        ([SHARD_LIMIT // 2 - 30_000] * 4, 9, [2, 2]),
+        ([1, 2 * SHARD_LIMIT, 1], 9, [1, 1, 1]),
+    ],
+)
+def test_a_shard_has_at_most_so_many_clips_and_bytes_and_at_least_one_clip(
+    sizes: list[int], clips: int, expected: list[int]
+) -> None:
+    members = sized(*sizes)
+    shards = list(export._packed(members, clips))
+    assert [len(shard) for shard in shards] == expected
+    assert [member for shard in shards for member in shard] == members
+    assert all(len(shard) == 1 or sum(member.size for member in shard) < SHARD_LIMIT for shard in shards)
+
+
+def test_the_shards_hold_every_clip_once_byte_by_byte_with_its_class(shelf: Shelf) -> None:
+    shards = write(shelf)
+    assert [path.name for path in shards] == ["val-000000.tar", "val-000001.tar", "val-000002.tar"]
+    held = [(path.name, key, parts) for path in shards for key, parts in samples(path)]
+    for clip, number, (_, key, parts) in zip(ODD, [1, 3, 2, 2, None], held, strict=True):
+        assert key == shelf.layout.clip(clip).stem.replace(".", "_")
+        assert parts.pop("mp4") == shelf.layout.clip(clip).read_bytes()
+        assert parts.pop("cls", None) == (None if number is None else str(number).encode())
+        about = json.loads(parts.pop("json"))
+        assert Clip(**about) == clip
+        assert not parts
+
+
+def test_the_index_says_where_each_clip_is(shelf: Shelf) -> None:
+    shards = write(shelf)
+    header, *lines = rows(shelf.folder / "Kinetics700_shards/val_index.csv")
+    assert tuple(header) == INDEX_FIELDS
+    assert [(line[0], line[1]) for line in lines] == [(path.name, key) for path in shards for key, _ in samples(path)]
+    assert [line[2:7] for line in lines] == [
+        ["-_abcDEF012", "7", "11", "playing harmonica", "1"],
+        ["__thr0w-ing", "0.5", "10.25", "tai chi", "3"],
+        ["--two_parts", "0", "10", 'say, "ah"', "2"],
+        ["--two_parts", "10", "20", 'say, "ah"', "2"],
+        ["_n0-label_1", "3", "13", "", "-1"],
+    ]
+    assert [int(line[7]) for line in lines] == [shelf.layout.clip(clip).stat().st_size for clip in ODD]
+
+
+def test_two_folders_with_the_same_clips_make_the_same_bytes(shelf: Shelf, tmp_path: Path) -> None:
+    other = Shelf(tmp_path / "two")
+    for clip in ODD:
+        path = other.put(clip, shelf.layout.clip(clip).read_bytes())
+        os.utime(path, (1, 1))
+    for one, two in zip(write(shelf), write(other), strict=True):
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_what_will_be_written_is_never_more_than_was_said(shelf: Shelf) -> None:
+    for clips in (1, 2, 9):
+        said = packed(shelf, clips).bytes_to_write
+        for path in (shelf.folder / "Kinetics700_shards").glob("*"):
+            path.unlink() if path.is_file() else None
+        said = packed(shelf, clips).bytes_to_write
+        assert sum(path.stat().st_size for path in write(shelf, clips)) <= said
+        assert packed(shelf, clips).bytes_to_write == 0
+
+
+def inodes(shards: Sequence[Path]) -> list[int]:
+    return [path.stat().st_ino for path in shards]
+
+
+def test_shards_that_are_there_stay_and_what_is_missing_or_not_a_shard_is_written(shelf: Shelf) -> None:
+    shards = write(shelf)
+    before, content = inodes(shards), [path.read_bytes() for path in shards]
+    shards[1].unlink()
+    os.truncate(shards[2], 1000)
+    assert inodes(write(shelf))[0] == before[0]
+    assert [path.read_bytes() for path in shards] == content
+    before = inodes(shards)
+    assert inodes(write(shelf)) == before
+
+
+def test_new_clips_change_the_plan_and_shards_of_an_earlier_one_go(shelf: Shelf) -> None:
+    write(shelf, clips=1)
+    other = shelf.folder / "Kinetics700_shards/train-000000.tar"
+    other.touch()
+    for clip in numbered(2):
+        shelf.put(clip, b"new")
+    shards = write(shelf, clips=4)
+    assert [path.name for path in shards] == ["train-000000.tar", "val-000000.tar", "val-000001.tar"]
+    keys = [key for path in shards[1:] for key, _ in samples(path)]
+    assert len(keys) == len(set(keys)) == len(ODD) + 2
+    assert {line[0] for line in rows(shelf.folder / "Kinetics700_shards/val_index.csv")[1:]} == {
+        "val-000000.tar",
+        "val-000001.tar",
+    }
+
+
+def test_a_clip_that_was_fetched_anew_goes_into_its_shard_anew(shelf: Shelf) -> None:
+    """Though it has the size of the damaged one that was packed."""
+    shards = write(shelf)
+    path = shelf.layout.clip(ODD[2])
+    path.write_bytes(path.read_bytes()[::-1])
+    later = shards[1].stat().st_mtime_ns + 10**9
+    os.utime(path, ns=(later, later))
+    write(shelf)
+    assert dict(samples(shards[1]))[path.stem]["mp4"] == path.read_bytes()
+
+
+def test_other_classes_or_labels_are_written_anew(shelf: Shelf) -> None:
+    """As when the official list takes the place of one's own."""
+    shards = write(shelf)
+    write(shelf, classes=("a class before", *CLASSES))
+    numbers = [parts.get("cls") for path in shards for _, parts in samples(path)]
+    assert numbers == [b"2", b"4", b"3", b"3", None]
+
+
+def test_a_shard_that_cannot_be_written_is_named_and_leaves_whole_ones(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = Member.sample
+
+    def full(member: Member) -> dict[str, object]:
+        if member.clip == ODD[3]:
+            raise OSError(28, "No space left on device")
+        return sample(member)
+
+    monkeypatch.setattr(Member, "sample", full)
+    with pytest.raises(Fatal, match="the disk is full") as caught:
+        write(shelf)
+    assert "val-000001.tar" in str(caught.value)
+    left = [path for path in (shelf.folder / "Kinetics700_shards").rglob("*") if path.is_file()]
+    assert [path.name for path in left] == ["val-000000.tar"]
+    monkeypatch.undo()
+    assert len(write(shelf)) == 3
+
+
+def test_a_clip_that_goes_before_it_is_packed_is_left_out(shelf: Shelf) -> None:
+    shelf.layout.clip(ODD[0]).unlink()
+    assert [member.clip for member in members_of(shelf.layout, shelf.frame, CLASSES)] == list(ODD[1:])
+
+
+def test_without_webdataset_one_line_says_what_to_do(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "webdataset", None)
+    with pytest.raises(Fatal, match="pip install webdataset"):
+        write(shelf)
+
+
+# -- what is said of a folder -----------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_made_on_the_same_terms_or_refused_with_those_it_has(tmp_path: Path) -> None:
+    keep_terms(tmp_path, {"frames": 1.0, "short_side": 128})
+    keep_terms(tmp_path, {"frames": 5.0, "short_side": None})  # nothing was made on the others
+    (tmp_path / "val").mkdir()
+    keep_terms(tmp_path, {"frames": 5.0, "short_side": None})
+    with pytest.raises(Fatal, match=r"made with frames 5\.0, short_side None"):
+        keep_terms(tmp_path, {"frames": "all", "short_side": None})
+    (tmp_path / "terms.json").write_text("{")
+    with pytest.raises(Fatal, match=r"Cannot read .*terms\.json"):
+        keep_terms(tmp_path, {"frames": 5.0, "short_side": None})
+
+
+def test_silent_clips_are_listed_until_they_have_sound(shelf: Shelf) -> None:
+    path = write_silent(shelf.layout, "validate", ODD[:2], ".wav")
+    assert path == shelf.folder / "Kinetics700_validate_silent.txt"
+    names = sorted(str(shelf.layout.clip(clip).relative_to(shelf.layout.folder)) for clip in ODD[:2])
+    assert path.read_text().splitlines() == names
+    sound = shelf.layout.beside("sound").clip(ODD[1], ".wav")
+    sound.parent.mkdir(parents=True)
+    sound.touch()
+    write_silent(shelf.layout, "validate", [ODD[2], ODD[0]], ".wav")
+    assert len(path.read_text().splitlines()) == 2
+    assert ODD[1].youtube_id not in path.read_text()
+    assert replace(ODD[2]).youtube_id in path.read_text()

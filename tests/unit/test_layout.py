@@ -1,0 +1,199 @@
+"""Where files live, and that a file under a final name is whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kinetics.records import Clip, Shard
+from kinetics.storage.layout import Layout, whole_or_absent
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIP = Clip("-_abcDEF012", 7.0, 17.0, "playing harmonica", "train")
+TIMES = st.integers(0, 999_999_999).map(lambda ms: ms / 1000)
+
+
+@pytest.mark.parametrize(
+    ("clip", "path"),
+    [
+        (CLIP, "train/playing_harmonica/-_abcDEF012_000007_000017.mp4"),
+        (replace(CLIP, split="val"), "val/playing_harmonica/-_abcDEF012_000007_000017.mp4"),
+        (replace(CLIP, split="test", label=""), "test/_unlabeled/-_abcDEF012_000007_000017.mp4"),
+        (
+            replace(CLIP, label="massaging person's head"),
+            "train/massaging_person's_head/-_abcDEF012_000007_000017.mp4",
+        ),
+        (
+            replace(CLIP, label="throwing ball (not baseball or American football)"),
+            "train/throwing_ball_(not_baseball_or_American_football)/-_abcDEF012_000007_000017.mp4",
+        ),
+        (replace(CLIP, label='say "ah"'), 'train/say_"ah"/-_abcDEF012_000007_000017.mp4'),
+        (
+            replace(CLIP, time_start=7.5, time_end=17.123),
+            "train/playing_harmonica/-_abcDEF012_000007.500_000017.123.mp4",
+        ),
+        (
+            replace(CLIP, time_start=0, time_end=123_456),
+            "train/playing_harmonica/-_abcDEF012_000000_123456.mp4",
+        ),
+    ],
+)
+def test_a_clip_lives_where_the_contract_says(tmp_path: Path, clip: Clip, path: str) -> None:
+    assert Layout(tmp_path, "700-2020").clip(clip) == tmp_path / "Kinetics700-2020" / path
+    assert Layout(tmp_path, "700-2020").target(clip, "exact") == Layout(tmp_path, "700-2020").clip(clip)
+
+
+def test_the_other_places_of_the_contract(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "400")
+    assert layout.target(CLIP, "none") == tmp_path / "Kinetics400/whole/-_abcDEF012.mp4"
+    assert layout.errors_log("validate") == tmp_path / "Kinetics400_validate_errors.log"
+    assert layout.stats("validate") == tmp_path / "Kinetics400_validate_stats.csv"
+    assert layout.partial("val").is_relative_to(tmp_path / "Kinetics400/.partial")
+
+
+@given(st.lists(st.tuples(TIMES, TIMES), min_size=2, max_size=2, unique=True))
+def test_no_two_segments_of_a_video_share_a_name(segments: list[tuple[float, float]]) -> None:
+    one, other = (Layout(Path(), "700").clip(replace(CLIP, time_start=a, time_end=b)) for a, b in segments)
+    assert one != other
+
+
+def test_what_is_on_disk_is_told_by_label_and_split_and_whole_videos_by_id(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "700")
+    val = replace(CLIP, split="val", time_start=8.0)
+    unlabeled = replace(CLIP, label="", time_start=9.0)
+    for path in (
+        *map(layout.clip, (CLIP, unlabeled, val)),
+        layout.folder / "train" / "stray.mp4",
+        layout.partial("train") / "unfinished.mp4",
+        layout.whole("-_abcDEF012"),
+        layout.folder / "whole" / "notes.txt",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for clip in (CLIP, unlabeled, val):
+        assert [*layout.clips_on_disk([(clip.split, clip.label)])] == [{layout.clip(clip).name}]
+    assert [*layout.clips_on_disk([("train", "stray.mp4"), ("test", CLIP.label)])] == [set(), set()]
+    assert layout.wholes_on_disk() == {"-_abcDEF012"}
+    assert Layout(tmp_path, "600").wholes_on_disk() == set()
+
+
+def test_what_an_earlier_run_left_is_removed_for_its_own_split_only(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "700")
+    for split in ("train", "val"):
+        layout.partial(split).mkdir(parents=True)
+        (layout.partial(split) / "left.part").touch()
+    layout.mark("train", "lock").touch()
+    layout.discard_partial("train")
+    layout.discard_partial("train")
+    assert not layout.partial("train").exists()
+    assert (layout.partial("val") / "left.part").exists()
+    assert layout.mark("train", "lock").exists()
+
+
+def test_a_shard_has_its_own_tables_marks_and_unfinished_files_and_shares_the_clips(tmp_path: Path) -> None:
+    whole = Layout(tmp_path, "700")
+    one, other = (replace(whole, shard=Shard(number, 16).name) for number in (3, 10))
+    assert one.errors_log("train") == tmp_path / "Kinetics700_train_shard03of16_errors.log"
+    assert one.table("train", "report.html") < other.table("train", "report.html"), "listed in order"
+    assert one.clip(CLIP) == other.clip(CLIP) == whole.clip(CLIP)
+    assert one.whole("-_abcDEF012") == whole.whole("-_abcDEF012")
+    assert one.rejected(CLIP) == whole.rejected(CLIP)
+    for places in zip(
+        *((each.stats("train"), each.mark("train", "lock")) for each in (whole, one, other)), strict=True
+    ):
+        assert len(set(places)) == 3
+    assert one.undivided == whole
+    assert one.beside("frames").mark("train", "lock") != whole.beside("frames").mark("train", "lock")
+
+
+@pytest.mark.parametrize("ours", range(3))
+def test_no_run_clears_away_what_a_run_on_another_part_has_not_finished(tmp_path: Path, ours: int) -> None:
+    layouts = [Layout(tmp_path, "700", shard=shard) for shard in ("", "1of2", "2of2")]
+    for layout in layouts:
+        layout.partial("train").mkdir(parents=True)
+        (layout.partial("train") / "half.part").touch()
+    layouts[ours].discard_partial("train")
+    left = [(layout.partial("train") / "half.part").exists() for layout in layouts]
+    assert left == [place != ours for place in range(3)]
+
+
+def test_the_parts_of_a_subset_are_those_that_have_written_something(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "data", "700")
+    assert layout.parts("train") == [layout]
+    for shard, subset in (("10of16", "train"), ("03of16", "train"), ("1of2", "validate")):
+        written = replace(layout, shard=shard).errors_log(subset)  # type: ignore[arg-type]
+        written.parent.mkdir(exist_ok=True)
+        written.touch()
+    replace(layout, shard="03of16").stats("train").touch()
+    Layout(layout.root, "700-2020", shard="1of9").stats("train").touch()
+    (layout.root / "Kinetics700_train_shards_of_mine.txt").touch()
+    assert [part.shard for part in layout.parts("train")] == ["", "03of16", "10of16"]
+    third = replace(layout, shard="03of16")
+    assert third.parts("train") == [third]
+    assert third.undivided.parts("validate")[1:] == [replace(layout, shard="1of2")]
+
+
+# -- whole or absent --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_file_written_to_its_end_replaces_the_old_one(tmp_path: Path, beside: bool) -> None:
+    final, partial = tmp_path / "deep" / "file", None if beside else tmp_path / ".partial"
+    for content in ("old", "new"):
+        with whole_or_absent(final, partial) as temporary:
+            temporary.write_text(content)
+            assert final.exists() == (content == "new")
+        assert final.read_text() == content
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [final]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_after_an_exception_nothing_is_left_and_the_old_file_stands(tmp_path: Path, error: type[BaseException]) -> None:
+    final = tmp_path / "file"
+    final.write_text("old")
+    with pytest.raises(error), whole_or_absent(final, tmp_path / ".partial") as temporary:
+        temporary.write_text("half")
+        raise error
+    assert final.read_text() == "old"
+    assert not list((tmp_path / ".partial").iterdir())
+
+
+def test_a_block_that_writes_nothing_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), whole_or_absent(tmp_path / "file"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    final = tmp_path / "file"
+    with whole_or_absent(final) as one, whole_or_absent(final) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert final.read_text() == "one"
+
+
+@pytest.mark.parametrize("moment", ["while writing", "before the move"])
+def test_a_writer_that_is_killed_leaves_no_final_file(tmp_path: Path, moment: str) -> None:
+    kill = "os.kill(os.getpid(), 9)"
+    script = (
+        "import os, pathlib, sys; from kinetics.storage.layout import whole_or_absent\n"
+        f"def replace(*_): {kill}\n"
+        "os.replace = replace\n"
+        "with whole_or_absent(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as temporary:\n"
+        "    temporary.write_text('whole')\n"
+        f"    {kill if moment == 'while writing' else 'pass'}\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "final"), str(tmp_path / ".partial")]
+    ran = subprocess.run(command, cwd=ROOT, env=os.environ, check=False, timeout=30)
+    assert ran.returncode == -signal.SIGKILL
+    assert not (tmp_path / "final").exists()
+    assert len(list((tmp_path / ".partial").iterdir())) == 1

@@ -1,0 +1,284 @@
+"""The page: one file, whole, that needs nobody and runs nothing from outside; and the tables behind it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import os
+import re
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import matplotlib as mpl
+import pytest
+
+from kinetics.errors import Fatal
+from kinetics.records import Category
+from kinetics.report import page
+from kinetics.report.collect import Progress, Reason, Report, collect
+from kinetics.report.timeline import Hour, Pause, Session
+from kinetics.storage.layout import Layout
+from tests.support import small_run
+from tests.support.small_run import A1, A2, BEGIN, HERE, JUGGLING, SCRIPT
+from tests.youtube.videos import Video
+
+SHORT = Video(duration_s=3, moving=False)
+MEGABYTE = 1_000_000
+
+
+class Seen(HTMLParser):
+    """What is in a page: its elements with their attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, "each element is closed where it should be"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    return small_run.small_run(tmp_path_factory.mktemp("run"), SHORT)
+
+
+@pytest.fixture(scope="module")
+def report(layout: Layout) -> Report:
+    return collect(layout, "train", small_run.frame())
+
+
+@pytest.fixture(scope="module")
+def html(layout: Layout, report: Report) -> str:
+    return page.render(report, layout)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+def test_a_page_and_its_tables_are_written_beside_the_data_set(layout: Layout, report: Report) -> None:
+    paths = page.write(report, layout, "train")
+    names = ("", "_classes", "_reasons", "_durations", "_hours", "_sessions")
+    assert [path.name for path in paths] == [
+        f"Kinetics700_train_report{name}.{'csv' if name else 'html'}" for name in names
+    ]
+    assert all(path.parent == layout.root and path.stat().st_size for path in paths)
+    assert not [*layout.root.glob("*.part")]
+
+
+def test_who_has_the_old_page_open_never_sees_half_of_the_new_one(layout: Layout, report: Report) -> None:
+    for path in page.write(report, layout, "train")[:2]:
+        with open(path) as old:
+            text = old.read()
+            page.write(report, layout, "train")
+            assert not os.path.samestat(os.fstat(old.fileno()), path.stat())
+            old.seek(0)
+            assert old.read() == text
+
+
+def test_a_folder_whose_name_is_no_text_is_no_obstacle(layout: Layout, report: Report) -> None:
+    paths = page.write(replace(report, folder="/data/caf\udce9"), layout, "train")
+    assert "/data/caf\\udce9" in paths[0].read_text("utf-8")
+
+
+def test_the_tables_hold_all_the_numbers(layout: Layout, report: Report) -> None:
+    classes, reasons, durations, hours, sessions = map(table, page.write(report, layout, "train")[1:])
+    assert classes[-1] == {
+        **{"label": "tai chi", "wanted": "4", "here": "3", "share": "0.75"},
+        **{"gone": "1", "may_work_later": "0", "not_tried": "0"},
+    }
+    assert {row["reason"] for row in reasons} == {
+        *("This video is private", "HTTP Error 503 after .. s", f"removed on ..: {SCRIPT}")
+    }
+    assert {row["category"]: row["gone"] for row in reasons} == {"private": "1", "server_error": "0", "removed": "1"}
+    assert {row["example"] for row in reasons} == {"_tai_chi_04", "yoga_000003", "juggling-02"}
+    download = next(row for row in durations if row["step"] == "download")
+    assert (download["mean_s"], download["fence_s"], download["longest_of_clips"]) == ("8.25", "18.375", "3")
+    assert [(row["done"], row["failed"], row["postponed"]) for row in hours] == [("4", "3", "3")]
+    assert [(row["done"], row["failed"], row["ended_by_a_refusal"]) for row in sessions] == [
+        *(("3", "1", "1"), ("1", "2", "0"))
+    ]
+    assert sessions[1]["end"] == (BEGIN + timedelta(seconds=143)).isoformat()
+
+
+def test_a_cell_is_no_formula_and_an_id_stays_as_it_is(layout: Layout, report: Report) -> None:
+    formula = Reason(Category.PRIVATE, "=HYPERLINK(1)", 1, "-_id-_id-_i")
+    paths = page.write(replace(report, reasons=(formula,)), layout, "train")
+    assert [(row["reason"], row["example"]) for row in table(paths[2])] == [("'=HYPERLINK(1)", "-_id-_id-_i")]
+
+
+def test_what_cannot_be_written_is_said_and_leaves_nothing_half(tmp_path: Path) -> None:
+    layout = small_run.small_run(tmp_path)
+    report = collect(layout, "train", small_run.frame())
+    (tmp_path / "Kinetics700_train_report_hours.csv").mkdir()
+    with pytest.raises(Fatal, match=r"report_hours\.csv"):
+        page.write(report, layout, "train")
+    assert not [*tmp_path.glob("*.part")]
+
+
+def test_the_page_is_well_formed_and_no_two_elements_have_the_same_id(html: str) -> None:
+    seen = Seen(html)
+    assert html.startswith("<!doctype html>")
+    assert not seen.open
+    ids = [str(attributes["id"]) for _, attributes in seen.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    used = re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', html)
+    named = [str(attributes.get("aria-labelledby") or "").split() for _, attributes in seen.elements]
+    assert {one or other for one, other in used} | {name for names in named for name in names} <= set(ids)
+
+
+def test_nothing_is_fetched_from_anywhere(html: str) -> None:
+    for tag, attributes in Seen(html).elements:
+        for name in ("src", "srcset", "href", "action", "data", "poster"):
+            value = str(attributes.get(name) or "")
+            if tag == "a":
+                assert not re.match(r"[a-z]+:|//", value)
+            else:
+                assert value.startswith(("data:", "#")) or not value, (tag, name, value)
+    assert not re.search(r"@import|url\((?!#)", html)
+
+
+def test_a_policy_lets_nothing_run_but_the_pages_own_script(html: str) -> None:
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(meta["content"] for meta in Seen(html).all("meta") if "Security" in str(meta.get("http-equiv")))
+    assert policy == (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{hashed}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_what_comes_from_outside_is_shown_and_is_no_markup(html: str) -> None:
+    seen = Seen(html)
+    assert len(seen.all("script")) == 1
+    assert SCRIPT.replace(str(BEGIN.year), "..") in seen.text
+    assert JUGGLING in seen.text
+    assert not [name for _, attributes in seen.elements for name in attributes if name.startswith("on")]
+
+
+def test_markup_in_an_id_or_a_path_is_no_markup_either(layout: Layout, report: Report) -> None:
+    hostile = '"><script>alert(1)</script>'
+    sources = tuple(replace(source, name=hostile) for source in report.sources)
+    reasons = tuple(replace(reason, example=hostile) for reason in report.reasons)
+    changed = replace(report, folder=hostile, sources=sources, reasons=reasons)
+    seen = Seen(page.render(changed, layout))
+    assert len(seen.all("script")) == 1
+    assert seen.text.count(hostile) == 1 + len(sources) + len(reasons)
+
+
+def test_every_plot_has_words_for_those_who_do_not_see_it(html: str) -> None:
+    plots = Seen(html).all("svg")
+    assert len(plots) == 9, "two rings, four histograms, the hours twice, the sessions"
+    assert all(plot["role"] == "img" for plot in plots)
+    titles = re.findall(r"<svg.*?<title id=\"[^\"]+\">(.+?)</title><desc id=\"[^\"]+\">(.+?)</desc>", html, re.DOTALL)
+    assert len(titles) == 9
+    said = dict(titles)
+    assert said["Here and missing"] == (
+        "here: 5; gone, by YouTube's word: 2; failed, may work later: 1; not tried yet: 2"
+    )
+    assert said["Clips in each session, in the order of time"] == "2 sessions of 3 to 4 clips."
+
+
+def test_plots_take_their_colours_and_letters_from_the_page(html: str) -> None:
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert style
+    used, defined = set(re.findall(r"var\((--[a-z]+)\)", html)), set(re.findall(r"(--[a-z]+):", style[1]))
+    assert used - {"--share"} <= defined
+    dark = style[1].split("prefers-color-scheme: dark")[1].split("* {")[0]
+    assert set(re.findall(r"(--[a-z]+):", dark)) == defined, "each colour in both modes"
+    for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
+        assert not re.search(r"#[0-9a-f]{6}|font-family", svg)
+
+
+def test_pictures_are_first_frames_and_lead_to_their_clips(html: str, layout: Layout) -> None:
+    seen = Seen(html)
+    assert all(str(image["src"]).startswith("data:image/jpeg;base64,/9j/") for image in seen.all("img"))
+    ways = [str(link["href"]) for link in seen.all("a") if "mp4" in str(link["href"])]
+    assert {layout.root / unquote(way) for way in ways} == {layout.clip(clip) for clip in HERE}
+    assert not [way for way in ways if "#" in way], "which would end it"
+    assert len(seen.all("img")) == len(HERE)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no video", None])
+def test_clips_that_cannot_be_decoded_are_left_out_and_counted(tmp_path: Path, damage: bytes | None) -> None:
+    layout = small_run.small_run(tmp_path, SHORT)
+    report = collect(layout, "train", small_run.frame())
+    for clip in (A1, A2):
+        if damage is None:
+            layout.clip(clip).unlink()  # somebody removed it meanwhile
+        else:
+            layout.clip(clip).write_bytes(damage)
+    seen = Seen(page.render(report, layout))
+    assert len(seen.all("img")) == len(HERE) - 2
+    assert "2 of 5 cannot be decoded" in seen.text
+
+
+def test_with_nothing_tried_and_nothing_here_the_page_says_so(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "700")
+    seen = Seen(page.render(collect(layout, "train", small_run.frame()), layout))
+    assert "0 of 10 clips are here" in seen.text
+    assert "nothing was tried yet" in seen.text
+    assert not seen.open
+    assert len(seen.all("svg")) == 1
+
+
+def test_clips_of_which_no_attempt_is_known_are_reported_too(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "700")
+    small_run.put(layout, video=SHORT)
+    seen = Seen(page.render(collect(layout, "train", small_run.frame()), layout))
+    assert "5 of 10 clips are here" in seen.text
+    assert len(seen.all("img")) == 5
+
+
+def test_the_worst_of_runs_makes_a_page_of_less_than_five_megabytes(layout: Layout, report: Report) -> None:
+    times = [BEGIN + timedelta(hours=hour) for hour in range(20_000)]
+    words = [f"a reason of some length that is like no other, {number:x} " * 8 for number in range(10_000)]
+    timeline = replace(
+        report.timeline,
+        hours=tuple(Hour(time, 250, 50, 1, 10**9) for time in times),
+        pauses=tuple(Pause(time, time + timedelta(minutes=40), "throttled") for time in times),
+        sessions=tuple(Session(time, time, 290, 10, throttled=True) for time in times),
+        curve=replace(
+            report.timeline.curve, width_s=86_400, begins=tuple(times[::24]), done=(250.0,) * 834, failed=(50.0,) * 834
+        ),
+        end=times[-1],
+    )
+    worst = replace(
+        report,
+        classes=tuple(Progress(f"class {number} {'x' * 60}", 500, 300, 100, 28) for number in range(700)),
+        reasons=tuple(Reason(Category.PRIVATE, one, 65, "abcdefghijk") for one in words),
+        timeline=timeline,
+        samples=report.samples[:1] * 24,
+    )
+    html = page.render(worst, layout)
+    assert len(html.encode()) < 5 * MEGABYTE
+    assert html.count("<tr>") < 900
+
+
+def test_a_users_own_plot_style_changes_nothing(layout: Layout, report: Report, html: str) -> None:
+    with mpl.rc_context({"axes.facecolor": "red", "font.size": 40, "text.usetex": True}):
+        again = page.render(report, layout)
+    assert Counter(re.findall(r"<svg.*?</svg>", again, re.DOTALL)) == Counter(
+        re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    )

@@ -1,0 +1,310 @@
+"""Which clips a run is about: by class, by number, at random, by a list; and what is said where that makes no sense."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from kinetics.annotations.select import choose, in_random_order
+from kinetics.annotations.table import Annotations, classes_of, load
+from kinetics.errors import Fatal
+from kinetics.records import ClipKey, Shard
+from tests.support.program import ROOT
+
+LABELS = ("juggling balls", "massaging person's head", "throwing ball (not baseball or American football)", "tai chi")
+ROWS = [
+    (label, f"{number:02}_{place:08}", number, number + 10) for number in range(5) for place, label in enumerate(LABELS)
+]
+HEADER = "label,youtube_id,time_start,time_end"
+
+
+def write(path: Path, rows: Sequence[Sequence[object]], header: str = HEADER) -> Path:
+    path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows), ""]))
+    return path
+
+
+@pytest.fixture(name="annotations")
+def _annotations(tmp_path: Path) -> Annotations:
+    return load("700", "train", write(tmp_path / "list.csv", ROWS))
+
+
+def keys(chosen: Annotations) -> list[ClipKey]:
+    return [clip.key for clip in chosen.clips()]
+
+
+def labels(chosen: Annotations) -> Counter[str]:
+    return Counter(clip.label for clip in chosen.clips())
+
+
+# -- classes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["tai chi", "tai_chi", "Tai Chi", " tai  chi ", "TAI_chi"])
+def test_a_class_is_found_however_it_is_spelt(annotations: Annotations, name: str) -> None:
+    assert labels(choose(annotations, classes=[name])) == {"tai chi": 5}
+
+
+def test_several_classes_and_a_file_of_them_are_all_chosen(annotations: Annotations, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("\ufeffmassaging_person's_head\r\n\r\n" + LABELS[2] + "\n", encoding="utf-8")
+    chosen = choose(annotations, classes=["tai chi", f"@{tmp_path / 'names.txt'}"])
+    assert labels(chosen) == dict.fromkeys(LABELS[1:], 5)
+    assert keys(chosen) == [key for key in keys(annotations) if key in set(keys(chosen))], "in the annotations' order"
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("jugling balls", LABELS[0]), ("thai chi", "tai chi"), ("zzz", "")])
+def test_a_class_that_there_is_not_is_answered_with_the_nearest(
+    annotations: Annotations, name: str, nearest: str
+) -> None:
+    with pytest.raises(Fatal, match="no class") as caught:
+        choose(annotations, classes=["tai chi", name])
+    assert repr(name) in str(caught.value)
+    assert nearest in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "No such file"), (b"\n \n", "names no class"), (b"\xff", "Cannot read")]
+)
+def test_a_file_of_classes_that_is_none_is_named(
+    annotations: Annotations, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    path = tmp_path / "names.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Fatal, match=words) as caught:
+        choose(annotations, classes=[f"@{path}"])
+    assert str(path) in str(caught.value)
+
+
+def test_classes_of_a_subset_without_labels_are_refused(tmp_path: Path) -> None:
+    unlabeled = load("700", "test", write(tmp_path / "test.csv", [row[1:] for row in ROWS], HEADER[6:]))
+    with pytest.raises(Fatal, match="no labels in this subset"):
+        choose(unlabeled, classes=["tai chi"])
+
+
+def test_the_classes_are_those_of_the_whole_version_whatever_is_chosen(tmp_path: Path) -> None:
+    folder = tmp_path / "kinetics"
+    folder.mkdir()
+    write(folder / "train.csv", [row for row in ROWS if row[0] != "tai chi"])
+    write(folder / "validate.csv", [row for row in ROWS if row[0] == "tai chi"])
+    write(folder / "test.csv", [("zz_00000000", 0, 10)], HEADER[6:])
+    assert classes_of("700", folder) == sorted(LABELS)
+    assert classes_of("700", folder / "train.csv") == sorted(LABELS[:3])
+
+
+# -- limit and sample -------------------------------------------------------------------------------------------------
+
+
+def test_a_limit_leaves_the_first_clips_of_each_class(annotations: Annotations) -> None:
+    chosen = choose(annotations, limit=2)
+    assert labels(chosen) == dict.fromkeys(LABELS, 2)
+    assert keys(chosen) == keys(annotations)[:8]
+
+
+def test_a_limit_is_for_each_class_of_each_split(tmp_path: Path) -> None:
+    rows = [(*row, split) for split in ("train", "val") for row in ROWS]
+    both = load("700", "all", write(tmp_path / "both.csv", rows, HEADER + ",split"))
+    chosen = choose(both, limit=1)
+    assert Counter((clip.split, clip.label) for clip in chosen.clips()) == {
+        (split, label): 1 for split in ("train", "val") for label in LABELS
+    }
+
+
+def test_a_sample_is_the_same_each_time_and_another_with_another_seed(annotations: Annotations) -> None:
+    first, again, other = (keys(choose(annotations, sample=8, seed=seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert len(first) == len(set(first)) == 8
+    assert set(first) != set(other)
+    assert first == [key for key in keys(annotations) if key in set(first)], "in the annotations' order"
+
+
+def test_a_larger_sample_contains_a_smaller_one_and_more_than_all_is_all(annotations: Annotations) -> None:
+    small, large = (set(keys(choose(annotations, sample=count, seed=7))) for count in (5, 11))
+    assert small < large
+    assert keys(choose(annotations, sample=1000)) == keys(annotations)
+
+
+def test_samples_of_a_list_that_has_shrunk_agree_with_those_of_the_old_one(
+    annotations: Annotations, tmp_path: Path
+) -> None:
+    shrunk = load("700", "train", write(tmp_path / "shrunk.csv", ROWS[2:]))
+    old, new = (set(keys(choose(one, sample=10))) for one in (annotations, shrunk))
+    assert old - {row[1:] for row in ROWS[:2]} <= new
+
+
+def test_the_random_order_is_no_ones_order_and_favours_no_class(tmp_path: Path) -> None:
+    rows = [(LABELS[number % 4], f"{number:011}", 0, 10) for number in range(2000)]
+    many = load("700", "train", write(tmp_path / "many.csv", rows))
+    order = in_random_order(many.frame, 0)
+    assert sorted(order) == list(range(2000))
+    assert 850 < sum(order[:1000] < 1000) / 1000 * 2000 < 1150
+    assert all(170 < count < 330 for count in labels(choose(many, sample=1000)).values())
+
+
+def test_the_choices_work_together(annotations: Annotations) -> None:
+    chosen = choose(annotations, classes=["tai chi", "juggling balls"], limit=3, sample=4)
+    assert len(chosen) == 4
+    assert set(labels(chosen)) <= {"tai chi", "juggling balls"}
+    assert max(labels(chosen).values()) <= 3
+
+
+# -- only -------------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_clips_of_a_list_are_chosen_with_the_annotations_own_labels(
+    annotations: Annotations, tmp_path: Path
+) -> None:
+    rows = [("wrong", row[1], row[2], f"{row[3]}.0", "val") for row in ROWS[3:6]]
+    chosen = choose(annotations, only=write(tmp_path / "only.csv", rows, HEADER + ",split"))
+    assert keys(chosen) == [row[1:] for row in ROWS[3:6]]
+    assert set(labels(chosen)) == {ROWS[3][0], ROWS[4][0], ROWS[5][0]}
+    assert not chosen.warnings
+
+
+def test_a_list_with_clips_that_are_not_annotated_says_how_many(annotations: Annotations, tmp_path: Path) -> None:
+    same_video = (*ROWS[0][:2], 300, 310)
+    chosen = choose(annotations, only=write(tmp_path / "only.csv", [ROWS[0], same_video, ("x", "unknown_-id", 0, 10)]))
+    assert keys(chosen) == [ROWS[0][1:]]
+    assert [f"{tmp_path / 'only.csv'}: 2 of its 3 clips are not annotated here."] == list(chosen.warnings)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("label,youtube_id\nx,00_00000000\n", "lacks the columns time_start, time_end"),
+        ("", "lacks the columns"),
+        ("youtube_id,time_start,time_end\nunknown_-id,0,10\n", "None of the 1 clips"),
+        ("youtube_id,time_start,time_end\nnonsense,0,10\n", "no usable row"),
+    ],
+)
+def test_a_list_that_chooses_nothing_is_an_error(
+    annotations: Annotations, tmp_path: Path, content: str, words: str
+) -> None:
+    (tmp_path / "only.csv").write_text(content)
+    with pytest.raises(Fatal, match=words):
+        choose(annotations, only=tmp_path / "only.csv")
+
+
+# -- shards -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(name="many", scope="module")
+def _many(tmp_path_factory: pytest.TempPathFactory) -> Annotations:
+    """Two segments each of 2,000 videos."""
+    rows = [(LABELS[n % 4], f"{n:011}", start, start + 10) for start in (0, 30) for n in range(2000)]
+    return load("700", "train", write(tmp_path_factory.mktemp("many") / "many.csv", rows))
+
+
+SHARDS_OF_4 = [
+    ["00_00000000", "00_00000002", "01_00000001", "01_00000003", "02_00000001", "03_00000001", "04_00000000"],
+    ["01_00000000", "03_00000000", "03_00000002", "04_00000001", "04_00000003"],
+    ["00_00000001", "01_00000002", "02_00000000", "02_00000002", "02_00000003"],
+    ["00_00000003", "03_00000003", "04_00000002"],
+]
+
+
+def shards(annotations: Annotations, of: int, **choices: int) -> list[list[ClipKey]]:
+    return [keys(choose(annotations, shard=Shard(number, of), **choices)) for number in range(1, of + 1)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 16])
+def test_shards_are_all_the_clips_each_in_one_and_about_as_many_in_each(many: Annotations, of: int) -> None:
+    found = shards(many, of)
+    assert sorted(key for keys in found for key in keys) == sorted(keys(many))
+    assert all(4000 / of * 0.75 < len(keys) < 4000 / of * 1.25 for keys in found)
+    assert found[0] == [key for key in keys(many) if key in set(found[0])], "in the annotations' order"
+
+
+def test_all_segments_of_a_video_are_in_one_shard(many: Annotations) -> None:
+    for found in shards(many, 7):
+        assert set(Counter(youtube_id for youtube_id, _, _ in found).values()) == {2}
+
+
+def test_a_shard_is_the_same_on_every_machine_and_in_every_version(annotations: Annotations) -> None:
+    """Written down once: a run may go on where another machine, or an earlier version of this program, began."""
+    assert [[youtube_id for youtube_id, _, _ in found] for found in shards(annotations, 4)] == SHARDS_OF_4
+
+
+def test_a_clip_stays_in_its_shard_while_the_list_shrinks(many: Annotations) -> None:
+    shrunk = Annotations(many.frame[700:].reset_index(drop=True), ())
+    left = set(keys(shrunk))
+    assert shards(shrunk, 5) == [[key for key in keys if key in left] for keys in shards(many, 5)]
+
+
+@pytest.mark.parametrize("choice", [{"sample": 300, "seed": 3}, {"limit": 50}, {"limit": 50, "sample": 100}])
+def test_shards_of_a_choice_are_that_choice_together(many: Annotations, choice: dict[str, int]) -> None:
+    chosen = keys(choose(many, **choice))  # type: ignore[arg-type]
+    assert sorted(key for keys in shards(many, 8, **choice) for key in keys) == sorted(chosen)
+
+
+def test_a_shard_without_any_clip_is_no_error(annotations: Annotations) -> None:
+    assert {len(found) for found in shards(annotations, 500)} == {0, 1}
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+def command(tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    annotated = write(tmp_path / "list.csv", ROWS)
+    words = [
+        sys.executable,
+        str(ROOT / "download.py"),
+        "-o",
+        str(tmp_path / "out"),
+        "--annotations",
+        str(annotated),
+        *more,
+    ]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_classes_are_listed_with_their_counts(tmp_path: Path) -> None:
+    here = tmp_path / "out" / "Kinetics700" / "train" / "tai_chi" / f"{ROWS[3][1]}_000000_000010.mp4"
+    here.parent.mkdir(parents=True)
+    here.touch()
+    ran = command(tmp_path, "--list-classes")
+    assert ran.returncode == 0
+    assert [line.split(maxsplit=2) for line in ran.stdout.splitlines()[1:-1]] == [
+        ["5", str(int(label == "tai chi")), label] for label in sorted(LABELS)
+    ]
+    assert ran.stdout.splitlines()[-1].split() == ["20", "1", "in", "4", "classes"]
+
+
+def test_a_choice_is_what_the_run_is_about(tmp_path: Path) -> None:
+    ran = command(tmp_path, "--classes", "tai_chi", "juggling balls", "--limit", "2", "--dry-run")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "4 clips wanted" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ["--classes", "no such"],
+        ["--only", "missing.csv"],
+        ["--seed", "one"],
+        ["--limit", "0"],
+        ["--sample", "many"],
+        ["--frames", "0"],
+        ["--frames", "fast"],
+        ["--frames", "5", "--quality", "0"],
+        ["--short-side", "128"],
+        ["--quick"],
+        ["--sound", "ogg"],
+        ["--shards", "-1"],
+        ["--verify", "--manifest"],
+        ["--verify", "--cut", "none"],
+        ["--compare", "a.csv"],
+        ["--compare", "a.csv", "b.csv"],
+    ],
+    ids=" ".join,
+)
+def test_bad_input_gets_one_clear_line_exit_2_and_nothing_is_written(tmp_path: Path, bad: list[str]) -> None:
+    ran = command(tmp_path, *bad)
+    assert ran.returncode == 2
+    assert len(ran.stderr.splitlines()) == 1
+    assert ran.stderr.startswith("error: ")
+    assert not (tmp_path / "out").exists()
