@@ -29,19 +29,21 @@ from tqdm import tqdm
 from kinetics.cli.options import parse
 from kinetics.cli.run_counts import Tally
 from kinetics.errors import Fatal
-from kinetics.humanize import lasting, percent, size, without_numbers
+from kinetics.humanize import lasting, one_line, percent, size, without_numbers, without_password
 from kinetics.mirror.extract_job import Reap
 from kinetics.mirror.tar_stream import MIRROR
-from kinetics.net.range_file import YOUTUBE, use_proxy
+from kinetics.net.http import YOUTUBE, use_proxy
 from kinetics.planning.estimate import estimate
 from kinetics.records import SPLIT_OF, Category, Clip, Outcome, Reached, Source, Split, Subset, Tier
-from kinetics.scheduling.dispatch import Event, Notice
+from kinetics.scheduling.dispatch import Event
+from kinetics.scheduling.events import GaveUp, Notice, Pause, Spread
 from kinetics.scheduling.pool import run, warm_up
-from kinetics.scheduling.throttle import GaveUp, NoPace, Pace, Pause, Spread, Suspects
-from kinetics.storage.layout import Layout, cannot_write
-from kinetics.storage.ledger import Ledger, one_line
+from kinetics.scheduling.throttle import NoPace, Pace, Suspects
+from kinetics.storage.atomic import cannot_write
+from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import Ledger
 from kinetics.storage.locks import held, lock
-from kinetics.storage.object_store import open_store, without_password
+from kinetics.storage.object_store import open_store
 from kinetics.storage.table_sync import Copies, readable
 from kinetics.youtube.download_job import Download
 
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from kinetics.planning.plan import Plan
     from kinetics.planning.reuse import Elsewhere
     from kinetics.planning.sources import Mirror, Way
-    from kinetics.scheduling.dispatch import TravellingJob
+    from kinetics.scheduling.worker import TravellingJob
 
 DONE, MAY_WORK, FATAL, INTERRUPTED = 0, 1, 2, 130
 INSTALL_DASK = "pip install distributed"
@@ -169,12 +171,13 @@ def report(args: argparse.Namespace) -> int:
     """Tell how the download has gone so far, in figures and as a page."""
     from kinetics.report import page
     from kinetics.report.collect import collect
+    from kinetics.report.text import report_lines
 
     layout, frame = _layout(args), _load(args).frame
     for subset in _subsets(args):
         with readable(layout, [subset]) as copies:
             found = collect(copies, subset, frame, args.cut)
-        print(*found.lines(), *page.write(found, layout, subset), sep="\n", flush=True)
+        print(*report_lines(found), *page.write(found, layout, subset), sep="\n", flush=True)
     return DONE
 
 
@@ -218,7 +221,7 @@ def verify(args: argparse.Namespace) -> int:
 def manifest(args: argparse.Namespace) -> int:
     """Write down what the clips that are here are like."""
     from kinetics.dataset.inventory import measured
-    from kinetics.dataset.shards import write_manifest
+    from kinetics.dataset.manifest import write_manifest
 
     layout, here, unfit = _layout(args), _clips_here(args), 0
     with ExitStack() as stack:
@@ -245,7 +248,7 @@ def frames(args: argparse.Namespace) -> int:
 def sound(args: argparse.Namespace) -> int:
     """Write the sound of the clips that are here, and which have none."""
     from kinetics.dataset.clip_jobs import Sound
-    from kinetics.dataset.shards import write_silent
+    from kinetics.dataset.lists import write_silent
 
     layout, unfit, suffix = _layout(args), 0, f".{args.sound}"
     target = layout.beside("sound")
@@ -260,8 +263,8 @@ def sound(args: argparse.Namespace) -> int:
 
 def shards(args: argparse.Namespace) -> int:
     """Pack the clips that are here into WebDataset shards."""
+    from kinetics.annotations.load import classes_of
     from kinetics.annotations.select import in_random_order
-    from kinetics.annotations.table import classes_of
     from kinetics.dataset.shards import Shards, members_of
 
     layout, classes, here = _layout(args), classes_of(args.version, args.annotations), _clips_here(args)
@@ -283,8 +286,8 @@ def shards(args: argparse.Namespace) -> int:
 
 def lists(args: argparse.Namespace) -> int:
     """Write list files of the clips that are here."""
-    from kinetics.annotations.table import classes_of
-    from kinetics.dataset.shards import write_lists
+    from kinetics.annotations.load import classes_of
+    from kinetics.dataset.lists import write_lists
 
     classes = classes_of(args.version, args.annotations)
     for subset, frame in _clips_here(args).items():
@@ -326,7 +329,7 @@ def _converted(
 ) -> Iterator[tuple[Subset, Iterator[Outcome]]]:
     """Convert what is not converted yet, all on the same terms: each subset's outcomes, as they are asked for."""
     from kinetics.annotations.table import Annotations
-    from kinetics.dataset.shards import keep_terms
+    from kinetics.dataset.settings import keep_terms
     from kinetics.planning.plan import on_disk
 
     here = _clips_here(args)
@@ -521,8 +524,8 @@ def _with_cookies(engines: tuple[str, ...], cookies: Path | None) -> tuple[str, 
 
 
 def _load(args: argparse.Namespace) -> Annotations:
+    from kinetics.annotations.load import load
     from kinetics.annotations.select import choose
-    from kinetics.annotations.table import load
 
     with tqdm(desc="annotations", unit="B", unit_scale=True, delay=0.5, leave=False) as bar:
 

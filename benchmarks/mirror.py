@@ -26,7 +26,8 @@ from benchmarks.rig import YouTube, in_worker, run, youtube_apart
 from kinetics.media import check
 from kinetics.mirror.catalog import Index, needed
 from kinetics.mirror.tar_stream import MIRROR, Archive
-from kinetics.net.range_file import Line, Stream
+from kinetics.net.http import Line
+from kinetics.net.stream import Stream
 from kinetics.records import Contents
 from kinetics.storage.layout import clip_name
 from tests.youtube.mirror import clip_of

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pyte
 
-from kinetics.annotations.table import load
+from kinetics.annotations.load import load
 from kinetics.report import page
 from kinetics.report.collect import collect
 from kinetics.storage.layout import Layout

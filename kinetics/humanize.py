@@ -35,3 +35,49 @@ def lasting(seconds: float) -> str:
         if seconds >= 2 * unit:
             return f"{seconds / unit:,.1f} {name}"
     return f"{seconds:.0f} seconds"
+
+
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+"""Control characters, line ends, changes of direction, and halves of characters, which no file can hold."""
+
+
+_FORMULA = re.compile(r"""(^|[;,])(?=["\s]*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=")""")
+"""Where one begins, also behind what some spreadsheets take for the end of a cell, and in quotes: the error log has
+none of its own, so that a reader would take them for its."""
+
+
+SHOWN_REASON_LIMIT = 400
+
+
+def one_line(text: str) -> str:
+    """Text from outside, fit for a table and a terminal: nothing that steers either, and not endless."""
+    text = _STEERING.sub(" ", text).strip()
+    return text if len(text) <= SHOWN_REASON_LIMIT else text[: SHOWN_REASON_LIMIT - 1] + "\u2026"
+
+
+def safe_cell(text: str) -> str:
+    """A spreadsheet runs a cell that begins like a formula; an apostrophe in front stops it.
+
+    Ids stay as they are, since tables are joined by them: what can stand in one is no formula that does anything.
+    """
+    return _FORMULA.sub(r"\1'", one_line(text))
+
+
+def seconds_text(seconds: float) -> str:
+    """To the millisecond, without zeros that say nothing."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".")
+
+
+def without_password(text: str) -> str:
+    """A text as it may be shown, whatever URLs are in it."""
+    return re.sub(r"(?<=://)([^/\s:@]*):[^/\s]*@", r"\1:***@", text)
+
+
+MAX_SHOWN = 60
+
+
+def quoted(value: object) -> str:
+    """Something from outside, fit for a terminal: escaped and cut."""
+    text = str(value)
+    text = text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+    return text if isinstance(value, float) else repr(text)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinetics.annotations.table import Annotations, load_list
+from kinetics.annotations.load import load_list
+from kinetics.annotations.table import Annotations
 from kinetics.errors import Fatal
 from kinetics.records import KEY, Shard
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from kinetics.humanize import without_password
 from kinetics.records import Shard
 from kinetics.storage.layout import own_folder
-from kinetics.storage.object_store import without_password
 from kinetics.youtube.engines import NAMES
 
 EXAMPLES = """\

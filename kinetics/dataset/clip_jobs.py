@@ -11,7 +11,8 @@ from typing import Literal, Self
 from kinetics.errors import ClipError, Fatal
 from kinetics.media import check, convert
 from kinetics.records import Category, Clip, Outcome
-from kinetics.storage.layout import Layout, cannot_write, whole_or_absent, whole_or_absent_folder
+from kinetics.storage.atomic import cannot_write, whole_or_absent, whole_or_absent_folder
+from kinetics.storage.layout import Layout
 
 Worker = Callable[[Clip, Callable[[], None]], Outcome]
 _NOT_THE_FILES = {

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from kinetics.errors import Fatal
+from kinetics.humanize import seconds_text
 from kinetics.records import KEY
-from kinetics.storage.layout import write_whole
-from kinetics.storage.ledger import number
+from kinetics.storage.atomic import write_whole
 
 ONLY_A, ONLY_B, SAME, OTHER = "only in A", "only in B", "the same", "other content"
 VERDICTS = (ONLY_A, ONLY_B, SAME, OTHER)
@@ -76,5 +76,5 @@ def _read(path: Path) -> pd.DataFrame:
         times = pd.to_numeric(table[column], errors="coerce")
         if times.isna().any():
             raise Fatal(f"{path} has {column} that is no number of seconds: {table[column][times.isna()].iloc[0]!r}.")
-        table[column] = times.map(number)
+        table[column] = times.map(seconds_text)
     return table[columns].drop_duplicates(KEY)

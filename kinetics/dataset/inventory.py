@@ -15,10 +15,12 @@ from kinetics.annotations.table import Annotations
 from kinetics.dataset.clip_jobs import Measure, Verify
 from kinetics.media.check import Made, fault
 from kinetics.records import KEY, Category, Clip, ClipKey, Cut, Outcome, Subset
-from kinetics.scheduling.dispatch import Event, TravellingJob
+from kinetics.scheduling.dispatch import Event
+from kinetics.scheduling.worker import TravellingJob
 from kinetics.storage import attempts
+from kinetics.storage.atomic import cannot_write
 from kinetics.storage.journal import Journal
-from kinetics.storage.layout import Layout, cannot_write
+from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 
 Run = Callable[[TravellingJob, Iterable[Clip]], Generator[Event, None, None]]

@@ -1,95 +1,31 @@
-"""What other programs read: list files, WebDataset shards, the manifest."""
+"""WebDataset shards of the clips on disk."""
 
 from __future__ import annotations
 
-import csv
 import importlib
-import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from kinetics.annotations.table import Annotations
+from kinetics.dataset.lists import NO_CLASS
 from kinetics.errors import Fatal
-from kinetics.records import KEY, SPLIT_OF, Clip, ClipKey, Facts, Split, Subset
-from kinetics.storage import attempts
-from kinetics.storage.layout import Layout, cannot_write, whole_or_absent, write_whole
-from kinetics.storage.ledger import number, safe_cell
+from kinetics.humanize import safe_cell, seconds_text
+from kinetics.records import SPLIT_OF, Clip, Subset
+from kinetics.storage.atomic import cannot_write, whole_or_absent, write_csv
+from kinetics.storage.layout import Layout
 
 SHARD_LIMIT = 10**9
 """Of a shard, in bytes."""
 MEMBERS_OVERHEAD = 1 << 13
 """No more is stored beside a clip: the headers and padding of its three members, its class, and what is said of it."""
-MANIFEST_FIELDS = (
-    *("youtube_id", "time_start", "time_end", "label", "split", "bytes", "sha256", "frames", "duration", "width"),
-    *("height", "itag", "cut", "offset", "source"),
-)
 INDEX_FIELDS = ("shard", "key", "youtube_id", "time_start", "time_end", "label", "class", "bytes")
-NO_CLASS = -1
-HUGGING_FACE: Mapping[Split, str] = {"train": "train", "val": "validation", "test": "test"}
-"""What its `datasets` calls the splits."""
-
-
-def write_lists(layout: Layout, subset: Subset, frame: pd.DataFrame, classes: Sequence[str]) -> list[Path]:
-    """Write list files of these clips, and the classes; returns the files.
-
-    Each line of a list is `<path> <class>`, the path from the data set's folder on, where every reader has a prefix
-    for it. A class is its place in `classes`; -1 stands for a clip without a label.
-    """
-    folder, split = layout.beside("lists").folder, SPLIT_OF[subset]
-    classes_of = {label: number for number, label in enumerate(classes)}
-    lines = [
-        f"{layout.clip(clip).relative_to(layout.folder)} {classes_of.get(clip.label, NO_CLASS)}\n"
-        for clip in Annotations(frame, ()).clips()
-    ]
-    texts = {
-        folder / "mmaction2" / f"kinetics{layout.version}_{split}_list_videos.txt": lines,
-        folder / "pytorchvideo" / f"{split}.txt": lines,
-        folder / "slowfast" / f"{split}.csv": lines,
-        folder / "classes.txt": [f"{label}\n" for label in classes],
-        folder / "labels.json": [json.dumps(classes_of, indent=1, ensure_ascii=False), "\n"],
-        layout.folder / ".huggingface.yaml": [*_splits_for_hugging_face(layout)],
-    }
-    for path, text in texts.items():
-        write_whole(path, text)
-    return [*texts]
-
-
-def _splits_for_hugging_face(layout: Layout) -> Iterator[str]:
-    """Say which folder is which split: left to guess, it takes `val/training_dog` for a part of `train`."""
-    yield "configs:\n- config_name: default\n  data_files:\n"
-    for split, name in HUGGING_FACE.items():
-        if (layout.folder / split).is_dir():
-            yield f'  - {{split: {name}, path: "{split}/**"}}\n'
-
-
-def write_manifest(layout: Layout, subset: Subset, frame: pd.DataFrame, facts: Mapping[ClipKey, Facts]) -> Path:
-    """Write the manifest of those of these clips of which the facts are known, in the order of the annotations."""
-    path = layout.table(subset, "manifest.csv")
-    how = ("itag", "cut", "offset_s", "source")
-    frame = frame.merge(attempts.made(layout, subset), "left", on=KEY).fillna(dict.fromkeys(how, ""))
-    rows = (
-        _manifest_row(clip, facts[clip.key], made)
-        for clip, *made in zip(Annotations(frame, ()).clips(), *(frame[column].tolist() for column in how), strict=True)
-        if clip.key in facts
-    )
-    _write_table(path, MANIFEST_FIELDS, rows)
-    return path
-
-
-def _manifest_row(clip: Clip, facts: Facts, made: Sequence[str]) -> list[object]:
-    return [
-        *(clip.youtube_id, number(clip.time_start), number(clip.time_end), safe_cell(clip.label), clip.split),
-        *(facts.size, facts.sha256, facts.frames, number(facts.duration_s), facts.width, facts.height),
-        *made,
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +102,7 @@ class Shards:
                 except OSError as error:
                     raise cannot_write(error, path) from error
             yield len(shard)
-        _write_table(self._folder / f"{SPLIT_OF[self._subset]}_index.csv", INDEX_FIELDS, self._index())
+        write_csv(self._folder / f"{SPLIT_OF[self._subset]}_index.csv", INDEX_FIELDS, self._index())
         planned = {path for path, _ in self._planned()}
         for path in self._folder.glob(f"{SPLIT_OF[self._subset]}-*.tar"):
             if path not in planned:
@@ -180,7 +116,7 @@ class Shards:
         for path, shard in self._planned():
             for member in shard:
                 clip = member.clip
-                times = number(clip.time_start), number(clip.time_end)
+                times = seconds_text(clip.time_start), seconds_text(clip.time_end)
                 yield [
                     path.name,
                     member.key,
@@ -237,20 +173,6 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, int | bytes]]:
         yield member.name, file.read() if file else member.size
 
 
-def keep_terms(folder: Path, terms: Mapping[str, object]) -> None:
-    """See to it that all in a folder is made in the same way. Raises Fatal if what is there was made in another."""
-    path = folder / "terms.json"
-    if not any((folder / split).exists() for split in SPLIT_OF.values()):
-        write_whole(path, [json.dumps(terms), "\n"])
-    try:
-        before = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise Fatal(f"Cannot read {path}: {error}. It says how {folder} was made: remove both.") from error
-    if before != terms:
-        said = ", ".join(f"{name} {value}" for name, value in before.items())
-        raise Fatal(f"{folder} was made with {said}: choose the same, or move it away.")
-
-
 def members_of(layout: Layout, frame: pd.DataFrame, classes: Sequence[str]) -> Iterator[Member]:
     """The clips of a table, in its order, on their way into shards; those that have just gone are left out."""
     numbers = {label: number for number, label in enumerate(classes)}
@@ -259,30 +181,3 @@ def members_of(layout: Layout, frame: pd.DataFrame, classes: Sequence[str]) -> I
         with suppress(FileNotFoundError):
             status = path.stat()
             yield Member(clip, path, status.st_size, status.st_mtime_ns, numbers.get(clip.label, NO_CLASS))
-
-
-def write_silent(layout: Layout, subset: Subset, silent: Iterable[Clip], suffix: str) -> Path:
-    """Add clips to the list of those without sound; returns it. Its lines are paths in the data set's folder.
-
-    A clip that has come to have sound since, in a file of that suffix, is listed no longer.
-    """
-    path, sounds = layout.table(subset, "silent.txt"), layout.beside("sound").folder
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    before = [line for line in lines if not (sounds / line).with_suffix(suffix).exists()]
-    found = {str(layout.clip(clip).relative_to(layout.folder)) for clip in silent}
-    write_whole(path, [f"{line}\n" for line in sorted(found.union(before))])
-    return path
-
-
-def _write_table(path: Path, fields: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    write_whole(path, _csv_lines(chain([fields], rows)))
-
-
-def _csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    line = io.StringIO()
-    writer = csv.writer(line, lineterminator="\n")
-    for row in rows:
-        writer.writerow(row)
-        yield line.getvalue()
-        line.seek(0)
-        line.truncate()

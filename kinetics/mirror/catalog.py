@@ -23,9 +23,10 @@ import platformdirs
 
 from kinetics.errors import ClipError, Fatal, StopEveryone
 from kinetics.mirror.tar_stream import CLIPS_LIMIT
-from kinetics.net.range_file import FILES_AT_ONCE, Line, Stream, size_and_tag
+from kinetics.net.http import FILES_AT_ONCE, Line, size_and_tag
+from kinetics.net.stream import Stream
 from kinetics.records import SPLIT_OF, Contents, Need, Subset
-from kinetics.storage.layout import whole_or_absent
+from kinetics.storage.atomic import whole_or_absent
 
 BASE = "https://s3.amazonaws.com/kinetics/"
 FOLDERS = {"400": "400", "600": "600", "700": "700_2020", "700-2020": "700_2020"}

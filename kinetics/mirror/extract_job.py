@@ -11,11 +11,11 @@ from kinetics.errors import ClipError, MayWorkLater
 from kinetics.media import check
 from kinetics.mirror.tar_stream import MIRROR, Archive, Damaged, Member
 from kinetics.mirror.wanted_clips import Wanted
-from kinetics.net.range_file import Line, use_proxy
+from kinetics.net.http import Line, use_proxy
+from kinetics.net.rate_limit import common_limit
 from kinetics.records import Category, Clip, Contents, Facts, Harvest, Need, Outcome, Reached
-from kinetics.scheduling.dispatch import Say
+from kinetics.scheduling.worker import Say, caught, limit_memory
 from kinetics.storage.layout import Layout, clip_name
-from kinetics.youtube.download_job import caught, common_limit, limit_memory
 
 TOLD_EVERY = 1 << 22
 """So many bytes of an archive bring it on: if they do not come in the time for one clip, it is given up."""

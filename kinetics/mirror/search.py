@@ -15,8 +15,8 @@ from dataclasses import replace
 from kinetics.mirror.catalog import UNLISTED, Index, Labels, needed
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.records import Category, Harvest, Need, Outcome, Reached
-from kinetics.scheduling.dispatch import Event, Notice
-from kinetics.scheduling.throttle import GaveUp, Pause, Spread
+from kinetics.scheduling.dispatch import Event
+from kinetics.scheduling.events import GaveUp, Notice, Pause, Spread
 from kinetics.storage.layout import clip_name
 
 TRIES = 3

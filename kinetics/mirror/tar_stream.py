@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import Self
 
 from kinetics.errors import ClipError, MayWorkLater
-from kinetics.net.range_file import Changed, Hosts, Line, Stream
+from kinetics.net.http import Changed, Hosts, Line
+from kinetics.net.stream import Stream
 from kinetics.records import Category, ClipKey
 
 MIRROR = Hosts("the mirror", re.compile(r"s3\.amazonaws\.com"))

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 
-from kinetics.annotations.table import VERSIONS
+from kinetics.annotations.official import VERSIONS
 from kinetics.errors import MayWorkLater
 from kinetics.media.clip_header import read_header
 from kinetics.planning.plan import Plan
 from kinetics.records import Clip, Cut
-from kinetics.storage.layout import Layout, names_in, whole_or_absent
+from kinetics.storage.atomic import whole_or_absent
+from kinetics.storage.layout import Layout, names_in
 
 LEEWAY_S = 0.03
 """How far an exactly cut clip may be from its section's length: its last piece of sound lasts 0.024 s. A clip that

@@ -12,12 +12,12 @@ from kinetics.mirror.catalog import Index, Labels, archives, sizes_of
 from kinetics.mirror.search import Gathering, Run
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.mirror.wanted_clips import write_wanted
-from kinetics.net.range_file import Line
+from kinetics.net.http import Line
 from kinetics.planning.estimate import Estimate
 from kinetics.planning.plan import Plan
 from kinetics.records import SPLIT_OF, Category, Need, Outcome, Source, Subset
-from kinetics.scheduling.dispatch import Event, Notice
-from kinetics.scheduling.throttle import GaveUp
+from kinetics.scheduling.dispatch import Event
+from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.storage.layout import clip_name
 
 WHOLE_SHARE = 240_258 / 246_534

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,18 +18,16 @@ from numpy.typing import NDArray
 
 from kinetics.annotations.table import Annotations
 from kinetics.errors import Fatal
-from kinetics.humanize import lasting, percent, size, without_numbers
-from kinetics.planning.estimate import Estimate, estimate
+from kinetics.humanize import without_numbers
+from kinetics.planning.estimate import estimate
 from kinetics.planning.plan import on_disk
 from kinetics.records import KEY, MAY_WORK_LATER, SPLIT_OF, Category, Clip, Cut, Subset
-from kinetics.report.timeline import CAUSES, Timeline, timeline
+from kinetics.report.model import NO_LABEL, SAMPLES, Duration, Kind, Progress, Reason, Report, Sample, Source, Space
+from kinetics.report.timeline import timeline
 from kinetics.storage import attempts
 from kinetics.storage.layout import Layout
-from kinetics.storage.ledger import ERROR_FIELDS, one_line
+from kinetics.storage.ledger import ERROR_FIELDS
 
-NO_LABEL = "(no label)"
-SAMPLES = 24
-"""Clips that are shown."""
 MEASURED = 1_000
 """So many files of which no row tells the size are looked at; the others are taken to be alike."""
 BINS = 30
@@ -39,189 +35,11 @@ FENCE = 1.5
 """Tukey's: what lies more than so many interquartile ranges above the third quartile is an outlier."""
 STEPS = ("resolve", "download", "cut")
 EPOCH = pd.Timestamp(0, tz="UTC")
-WORST = 10
-"""Classes and reasons that the terminal shows."""
-Kind = Literal["source", "engine", "format (itag)", "machine"]
 _GONE, _MAY_WORK, _UNTRIED, _HERE = range(4)
 _COLUMNS = (
     *("time", *KEY, "status", "category", "engine", "itag", "resolve_s", "download_s", "cut_s", "bytes_received"),
     *("requests", "clip_bytes", "host", "source"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How many clips of a class, a split or all are here, and what is known of the others."""
-
-    name: str
-    here: int
-    gone: int
-    may_work: int
-    untried: int
-
-    @property
-    def wanted(self) -> int:
-        return self.here + self.missing
-
-    @property
-    def missing(self) -> int:
-        return self.gone + self.may_work + self.untried
-
-    @property
-    def share(self) -> float:
-        """Of what is wanted; nothing is complete."""
-        return self.here / self.wanted if self.wanted else 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why clips are missing, in YouTube's own words where there are any, numbers left out."""
-
-    category: Category
-    words: str
-    clips: int
-    example: str
-    """One of the ids."""
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """How long a step took for the clips that were made; `fence_s` is Q3 + 1.5 IQR, Tukey's upper fence."""
-
-    step: str
-    clips: int
-    mean_s: float
-    median_s: float
-    max_s: float
-    fence_s: float
-    within: int
-    """How many clips were no slower than the fence; what follows is of these."""
-    mean_within_s: float
-    max_within_s: float
-    total_s: float
-    longest: int
-    """For how many clips this step took the longest of the three."""
-    edges_s: tuple[float, ...]
-    counts: tuple[int, ...]
-    """A histogram: one edge more than counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """Bytes: what came over the line, what is on the disk."""
-
-    received: int
-    requests: int
-    here: int
-    measured: int
-    """Of so many clips the size is known, the others are taken to be alike."""
-    clips: int
-    free: int | None
-    """On this machine, if they are here."""
-
-    @property
-    def per_clip(self) -> float:
-        return self.here / self.clips if self.clips else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """How many clips came by an engine, in a format, or by a machine."""
-
-    kind: Kind
-    name: str
-    done: int
-    failed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A clip to look at."""
-
-    clip: Clip
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Everything that is told about a subset."""
-
-    version: str
-    subset: Subset
-    shard: str
-    """Empty where it is about all of the subset."""
-    folder: str
-    """Or URL."""
-    made: datetime
-    total: Progress
-    splits: tuple[Progress, ...]
-    classes: tuple[Progress, ...]
-    """The least complete first."""
-    reasons: tuple[Reason, ...]
-    """The most frequent first."""
-    neither: int
-    """Clips that are gone from YouTube, and that the mirror does not have either."""
-    attempts: int
-    durations: tuple[Duration, ...]
-    """Of each step, and of all together; empty where no clip was made."""
-    timeline: Timeline
-    space: Space
-    to_go: Estimate
-    """For the clips that a run may still get."""
-    sources: tuple[Source, ...]
-    samples: tuple[Sample, ...]
-
-    @property
-    def title(self) -> str:
-        return f"Kinetics{self.version} {self.subset}" + (f", shard {self.shard}" if self.shard else "")
-
-    @property
-    def categories(self) -> dict[Category, int]:
-        """How many clips are missing by each, the most frequent first."""
-        counts = dict[Category, int]()
-        for reason in self.reasons:
-            counts[reason.category] = counts.get(reason.category, 0) + reason.clips
-        return dict(sorted(counts.items(), key=lambda item: -item[1]))
-
-    @property
-    def to_try(self) -> int:
-        """Clips that a run may still get."""
-        return self.total.may_work + self.total.untried
-
-    @property
-    def to_go_by(self) -> str:
-        """What `to_go` rests on."""
-        return f"the last {self.to_go.attempts:,} attempts" if self.to_go.attempts else "published figures"
-
-    @property
-    def refusals(self) -> str:
-        """How often YouTube refused, and after how many clips; empty if it did not."""
-        runs = [session.clips for session in self.timeline.sessions if session.throttled]
-        if not runs:
-            return ""
-        often = "once" if len(runs) == 1 else f"{len(runs):,} times"
-        least, most = f"{min(runs):,}", f"{max(runs):,}"
-        return f"YouTube refused {often}, after {least if least == most else f'{least} to {most}'} clips"
-
-    def lines(self) -> Iterator[str]:
-        """All of it as text."""
-        total = self.total
-        yield f"{self.title}: {total.here:,} of {total.wanted:,} clips are here ({percent(total.share)})"
-        yield f"  {total.gone:,} gone, {total.may_work:,} may work later, {total.untried:,} not tried yet"
-        if len(self.splits) > 1:
-            yield from (f"  {split.name}: {split.here:,} of {split.wanted:,}" for split in self.splits)
-        yield from _lines_on_reasons(self.reasons)
-        if self.neither:
-            yield f"  {self.neither:8,}  of these are gone from YouTube, and the mirror has no whole copy either"
-        yield from _lines_on_durations(self.durations)
-        yield from _lines_on_time(self)
-        yield from _lines_on_space(self.space)
-        if self.to_try:
-            much, long = size(self.to_go.size), lasting(self.to_go.seconds)
-            yield f"to go: {self.to_try:,} clips, about {much} and {long}, by {self.to_go_by}"
-        for source in self.sources:
-            yield f"{source.kind} {one_line(source.name)}: {source.done:,} done, {source.failed:,} failed"
-        yield from _lines_on_classes([one for one in self.classes if one.missing])
 
 
 def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "smart") -> Report:
@@ -264,61 +82,6 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
         sources=_sources(tried),
         samples=tuple(Sample(clip, layout.target(clip, cut)) for clip in _samples(frame[here]) if not layout.url),
     )
-
-
-def _lines_on_reasons(reasons: Sequence[Reason]) -> Iterator[str]:
-    if reasons:
-        yield "why clips are missing:"
-    for one in reasons[:WORST]:
-        yield f"  {one.clips:8,}  {one.category:14}  {one_line(one.words)}"
-    yield from _more(len(reasons), "reasons")
-
-
-def _lines_on_durations(durations: Sequence[Duration]) -> Iterator[str]:
-    if not durations:
-        return
-    yield "seconds a clip:     mean   median       max   mean and max within the fence (Q3 + 1.5 IQR)"
-    for one in durations:
-        figures = f"{one.mean_s:10.2f} {one.median_s:8.2f} {one.max_s:9.2f}"
-        yield f"  {one.step:10} {figures} {one.mean_within_s:8.2f} {one.max_within_s:9.2f}"
-    shares = (f"{one.step} for {percent(one.longest / one.clips)}" for one in durations[:-1])
-    yield f"  the longest step: {', '.join(shares)} of the clips"
-
-
-def _lines_on_time(report: Report) -> Iterator[str]:
-    when = report.timeline
-    if not when.begin:
-        return
-    yield f"time: {lasting(when.span_s)} in all, {lasting(when.working_s)} of it at work"
-    for cause, words in CAUSES.items():
-        if paused_s := when.paused_s(cause):
-            yield f"  {lasting(paused_s)} paused: {words}"
-    yield f"  {when.per_hour:,.0f} clips an hour at work, {when.per_hour_overall:,.0f} with YouTube's pauses"
-    if report.durations:
-        yield f"  one after the other, the clips would have taken {lasting(report.durations[-1].total_s)}"
-    if report.refusals:
-        yield f"  {report.refusals}"
-
-
-def _lines_on_space(space: Space) -> Iterator[str]:
-    about = "" if space.measured == space.clips else "about "
-    free = "" if space.free is None else f", {size(space.free)} free"
-    yield f"space: {about}{size(space.here)} in clips, {size(space.received)} received{free}"
-    if space.clips:
-        yield f"  {size(space.per_clip)} a clip"
-
-
-def _lines_on_classes(worst: Sequence[Progress]) -> Iterator[str]:
-    if worst:
-        yield "least complete classes:"
-    for one in worst[:WORST]:
-        yield f"  {percent(one.share):>8} of {one.wanted:6,}  {one_line(one.name)}"
-    yield from _more(len(worst), "classes")
-
-
-def _more(count: int, what: str) -> Iterator[str]:
-    if count > WORST:
-        yield f"  and {count - WORST:,} more {what}"
 
 
 def _counted(names: pd.Series, states: NDArray[np.int64]) -> list[Progress]:

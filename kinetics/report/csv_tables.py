@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from kinetics.report.collect import Report
-from kinetics.storage.ledger import number, safe_cell
+from kinetics.humanize import safe_cell, seconds_text
+from kinetics.report.model import Report
 
 NAMES = ("classes", "reasons", "durations", "hours", "sessions")
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
@@ -68,5 +68,5 @@ def _cell(value: object) -> object:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, float):
-        return number(value)
+        return seconds_text(value)
     return safe_cell(value) if isinstance(value, str) and not _ID.fullmatch(value) else value

@@ -21,11 +21,12 @@ from kinetics.humanize import lasting, percent, size
 from kinetics.media.thumbnail import thumbnail
 from kinetics.records import Category, Subset
 from kinetics.report import plots
-from kinetics.report.collect import Progress, Report, Sample
 from kinetics.report.csv_tables import NAMES, tables
+from kinetics.report.model import Progress, Report, Sample
 from kinetics.report.plots import SERIES, Colour
 from kinetics.report.timeline import CAUSES, Cause
-from kinetics.storage.layout import Layout, write_whole
+from kinetics.storage.atomic import write_whole
+from kinetics.storage.layout import Layout
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = 50

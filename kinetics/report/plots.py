@@ -19,7 +19,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from kinetics.report.collect import Duration
+from kinetics.report.model import Duration
 from kinetics.report.timeline import Cause, Session, Timeline
 
 Colour = Literal[

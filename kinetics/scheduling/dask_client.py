@@ -32,9 +32,12 @@ from kinetics.errors import Fatal
 from kinetics.records import Category, Clip, Item, Result
 from kinetics.scheduling import dask_worker
 from kinetics.scheduling.dask_worker import TOPIC, Order
-from kinetics.scheduling.dispatch import Event, Notice, Report, Returned, Said, TravellingJob, dispatch
-from kinetics.scheduling.throttle import GaveUp, NoPace, Pace
-from kinetics.storage.layout import Layout, write_whole
+from kinetics.scheduling.dispatch import Event, Report, Returned, Said, dispatch
+from kinetics.scheduling.events import GaveUp, Notice
+from kinetics.scheduling.throttle import NoPace, Pace
+from kinetics.scheduling.worker import TravellingJob
+from kinetics.storage.atomic import write_whole
+from kinetics.storage.layout import Layout
 
 LOOK_S = 1.0
 """Between two looks at which workers there are."""

@@ -25,9 +25,9 @@ from distributed import get_worker
 
 from kinetics.errors import Fatal
 from kinetics.records import Clip, Part, Result
-from kinetics.scheduling.dispatch import TravellingJob
 from kinetics.scheduling.pool import LocalCrew
 from kinetics.scheduling.throttle import NoPace
+from kinetics.scheduling.worker import TravellingJob
 from kinetics.storage.object_store import Store
 
 TOPIC = "kinetics"

@@ -9,54 +9,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol
 
 from kinetics.records import Item, Part, Result
-from kinetics.scheduling.throttle import GaveUp, NoPace, Pace, Pause, Spread
+from kinetics.scheduling.events import GaveUp, Notice, Pause, Spread
+from kinetics.scheduling.throttle import NoPace, Pace
+from kinetics.scheduling.worker import Meanwhile
 
 TICK_S = 0.5
-
-
-class Say(Protocol):
-    """How a worker tells what happens to the item in its hand."""
-
-    def __call__(self, part: Part | None = None) -> None:
-        """Without an argument: the server has answered. Where a part is done, the rest has all the time anew."""
-
-
-Worker = Callable[[Any, Say], Result]
-"""Does one item, and says so once the server has answered, if it does."""
-
-
-class Job(Protocol):
-    """What is done to every item. Pickled to the workers, so of a module that they can import, not of `__main__`."""
-
-    @property
-    def modules(self) -> Sequence[str]:
-        """What every worker needs: imported once, before the first one starts, where the system can fork."""
-
-    def open(self) -> Worker:
-        """Called once in each worker process: opens engines and connections."""
-
-
-class TravellingJob(Job, Protocol):
-    """A job that can be done on other machines."""
-
-    def at(self, scratch: Path) -> Self:
-        """The same job on this host, where its workers have that folder to themselves."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something that the person at the terminal should know of, and that concerns no clip."""
-
-    text: str
-
-
 Event = Result | Part | Pause | Spread | GaveUp | Notice | None
 
 
@@ -102,13 +65,6 @@ class Returned:
     place: Place
     item: Item
     sent: float
-
-
-@dataclass(frozen=True, slots=True)
-class Meanwhile:
-    """What there is to say of an item that is still in hand."""
-
-    part: Part
 
 
 Said = Report | Meanwhile | Returned | Notice | GaveUp

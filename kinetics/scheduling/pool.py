@@ -20,28 +20,25 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from enum import Enum, auto
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Self
 
-from kinetics.errors import Fatal, KineticsError
+from kinetics.errors import Fatal
 from kinetics.records import Category, Harvest, Item, Outcome, Part, Result
-from kinetics.scheduling.dispatch import TICK_S, Event, Job, Meanwhile, Report, Worker, dispatch
+from kinetics.scheduling.dispatch import TICK_S, Event, Report, dispatch
 from kinetics.scheduling.throttle import NoPace, Pace
+from kinetics.scheduling.worker import Job, Meanwhile, Signal, WorkerError, error_text, serve
 
 START_S = 60.0
 """A worker has its engines imported and opened by then, on a busy machine too."""
 REAP_S = 1.0
 FAILED_STARTS = 5
 """So many workers in a row that end before they are ready: the next one would too."""
-ORPHAN_S = 30.0
-"""Beyond an item's deadline: the parent that should have ended the worker is itself gone."""
 NO_EXIT_CODE = 255
 """What multiprocessing reports where the fork server took the exit code with it."""
-
 _starting = threading.Lock()
 """A Dask worker starts processes from several threads."""
 _processes: ForkServerContext | SpawnContext = (
@@ -73,21 +70,6 @@ def run(
     so, or when workers cannot be started at all.
     """
     yield from dispatch(LocalCrew(job, workers, timeout_s, pace), items)
-
-
-class _Word(Enum):
-    """What a worker says besides outcomes."""
-
-    READY = auto()
-    ANSWERED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class _Broken:
-    """A worker's last word: why it cannot work, and whether no other could either."""
-
-    reason: str
-    fatal: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -155,13 +137,13 @@ class LocalCrew:
             return
         with _bare_start():
             ours, theirs = multiprocessing.Pipe()
-            process = _processes.Process(target=_serve, args=(theirs, self._timeout_s), daemon=True)
+            process = _processes.Process(target=serve, args=(theirs, self._timeout_s), daemon=True)
             try:
                 process.start()
                 ours.send(self._job)
             except (OSError, EOFError) as error:
                 ours.close()
-                self._failed_start(_said(error))
+                self._failed_start(error_text(error))
             else:
                 self._hands.append(hand := _Hand(process, ours, time.monotonic() + START_S))
                 self._pipes.register(ours, selectors.EVENT_READ, hand)
@@ -204,11 +186,11 @@ class LocalCrew:
             report = self._report(hand, message)
             hand.item, hand.asking, hand.deadline = None, False, math.inf
             return report
-        if isinstance(message, _Broken):
+        if isinstance(message, WorkerError):
             if message.fatal:
                 self._broken = message.reason
             self._complaint = message.reason
-        elif message is _Word.ANSWERED:
+        elif message is Signal.ANSWERED:
             hand.asking = False
             return self._report(hand, None)
         else:
@@ -314,41 +296,3 @@ def _bare_start() -> Iterator[None]:
                     del os.environ["PYTHONPATH"]
                 else:
                     os.environ["PYTHONPATH"] = search_path
-
-
-def _serve(pipe: Connection, timeout_s: float) -> None:
-    """The life of a worker process: a job comes out of the pipe, then items; words, parts and results go in."""
-    with suppress(EOFError, OSError):  # the parent is gone, so nobody waits for this
-        try:
-            work = pipe.recv().open()
-        except Exception as error:  # noqa: BLE001 - the reason is worth more at the parent than a traceback here
-            pipe.send(_Broken(_said(error), fatal=isinstance(error, Fatal)))
-            return
-        pipe.send(_Word.READY)
-        while True:
-            pipe.send(_attempt(work, pipe.recv(), pipe, timeout_s))
-
-
-def _attempt(work: Worker, item: Item, pipe: Connection, timeout_s: float) -> Result | _Broken:
-    def say(part: Part | None = None) -> None:
-        if part:
-            signal.setitimer(signal.ITIMER_REAL, timeout_s + ORPHAN_S)
-        try:
-            pipe.send(Meanwhile(part) if part else _Word.ANSWERED)
-        except OSError:
-            raise SystemExit from None  # the parent is gone; no foreign `except Exception` may keep this going
-
-    signal.setitimer(signal.ITIMER_REAL, timeout_s + ORPHAN_S)  # its signal ends the process
-    try:
-        return work(item, say)
-    except Fatal as error:
-        return _Broken(_said(error), fatal=True)
-    except Exception as error:  # noqa: BLE001 - a mistake in the job must not cost more than a crash would
-        return item.failed(Category.LOST_WORKER, f"the worker broke on this {item.kind}: {_said(error)}")
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-
-
-def _said(error: Exception) -> str:
-    """Our own errors are written for the person at the terminal; of a foreign one its kind is often the best part."""
-    return str(error) if isinstance(error, KineticsError) else f"{type(error).__name__}: {error}"

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from kinetics.records import Facts
-from kinetics.storage.layout import cannot_write, write_whole
+from kinetics.storage.atomic import cannot_write, write_whole
 
 
 class Journal:

@@ -1,4 +1,4 @@
-"""Where everything lives, what is on disk, and the one way in which a file comes into being."""
+"""Where everything lives, and what is on disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import sys
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,13 +17,13 @@ from pathlib import Path
 import platformdirs
 
 from kinetics.errors import Fatal
+from kinetics.humanize import without_password
 from kinetics.records import SPLIT_OF, Clip, Cut, Split, Subset
-from kinetics.storage.object_store import Store, without_password
+from kinetics.storage.atomic import temporary_file, whole_or_absent
+from kinetics.storage.object_store import Store
 
 UNLABELED = "_unlabeled"
-_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "file too large"}
 _NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
-_IN_THE_WAY = {errno.EEXIST: "a file", errno.ENOTDIR: "a file", errno.EISDIR: "a folder"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +162,7 @@ class Layout:
             with whole_or_absent(target, partial) as temporary:
                 yield temporary
             return
-        with _temporary(target, partial) as temporary:
+        with temporary_file(target, partial) as temporary:
             yield temporary
             self.store.put(temporary, self.name(target))
 
@@ -209,83 +208,3 @@ def names_in(folder: Path) -> list[str]:
         if error.errno not in _NO_FOLDER:
             raise
         return []
-
-
-@contextmanager
-def whole_or_absent(final: Path, partial: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary path; when the block ends well, move what was written there to its final name.
-
-    The temporary file lies in `partial`, else beside the final name, under a name that no other process uses, and is
-    gone afterwards whatever happened. It is synced before the move, so that a power cut cannot leave an empty file
-    under the final name either. Where a link leads to another file system, which no move can reach, a copy is moved.
-    """
-    with _temporary(final, partial or final.parent) as temporary:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        final.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.replace(temporary, final)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            with whole_or_absent(final) as copy:
-                shutil.copyfile(temporary, copy)
-
-
-@contextmanager
-def _temporary(final: Path, folder: Path) -> Iterator[Path]:
-    """Yield a path in a folder, for what is to become `final`; whatever is there in the end is removed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{final.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, pieces: Iterable[str]) -> None:
-    """Write a text file, whole or not at all. Raises Fatal where that cannot be."""
-    try:
-        with whole_or_absent(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.writelines(pieces)
-    except OSError as error:
-        raise cannot_write(error, path) from error
-
-
-@contextmanager
-def whole_or_absent_folder(final: Path, partial: Path) -> Iterator[Path]:
-    """Yield a new folder in `partial`; when the block ends well, move it to its final name. Else it is gone.
-
-    Its files are not synced one by one, which would take longer than to write them: after a power cut, what was made
-    last may have to be made again.
-    """
-    temporary = partial / f"{final.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        final.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.rename(final)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            with whole_or_absent_folder(final, final.parent) as copy:
-                shutil.copytree(temporary, copy, dirs_exist_ok=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def cannot_write(error: OSError, path: Path) -> Fatal:
-    """What keeps us from writing `path`, or below it, said to the person at the terminal."""
-    if error.errno in _NO_ROOM:
-        what, remedy = f"to {path}: {_NO_ROOM[error.errno]}", "Make room, or choose another folder with -o,"
-    else:
-        place = error.filename2 or error.filename or path
-        what = f"{place}: {error.strerror or error}"
-        remedy = "Mend that, or choose another folder with -o,"
-        if error.errno == errno.ENOENT:
-            remedy = "If it was moved or removed during the run, put it back, or choose another folder with -o,"
-        elif error.errno in _IN_THE_WAY:
-            what, remedy = f"{path}: {_IN_THE_WAY[error.errno]} is in the way, {place}", "Move it away,"
-    return Fatal(f"Cannot write {what}. {remedy} and run the command again. What is there already is whole.")

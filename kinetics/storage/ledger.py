@@ -13,8 +13,10 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from kinetics.errors import Fatal
+from kinetics.humanize import safe_cell, seconds_text
 from kinetics.records import SPLIT_OF, Category, ClipKey, Outcome, Subset
-from kinetics.storage.layout import Layout, cannot_write, whole_or_absent
+from kinetics.storage.atomic import cannot_write, whole_or_absent
+from kinetics.storage.layout import Layout
 
 ERROR_FIELDS = ("youtube_id", "time_start", "time_end", "category", "reason", "time")
 STATS_FIELDS = (
@@ -29,14 +31,8 @@ _ROWS = re.compile(
     % (_CELL, _CELL, (b"," + _CELL) * (len(STATS_FIELDS) - 6))  # written out, which is faster than a counted group
 )
 _CATEGORIES: Container[str] = {category.value for category in Category}
-_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
-"""Control characters, line ends, changes of direction, and halves of characters, which no file can hold."""
-_FORMULA = re.compile(r"""(^|[;,])(?=["\s]*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=")""")
-"""Where one begins, also behind what some spreadsheets take for the end of a cell, and in quotes: the error log has
-none of its own, so that a reader would take them for its."""
 EARLIER = (b"", b",youtube", b",,,youtube")
 """What tables lack that were begun before there was the column `source`, or also `cut` and `sound`."""
-REASON_LIMIT = 400
 LINE_LIMIT = 1 << 16
 """No row of ours is longer, in bytes."""
 
@@ -133,7 +129,7 @@ class Ledger:
             )
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         clip, category, reason = outcome.clip, outcome.category or "", safe_cell(outcome.reason)
-        segment = clip.youtube_id, number(clip.time_start), number(clip.time_end)
+        segment = clip.youtube_id, seconds_text(clip.time_start), seconds_text(clip.time_end)
         row = [
             *(now, *segment, safe_cell(clip.label), outcome.status, category, reason),
             *(safe_cell(outcome.engine), safe_cell(outcome.itag), outcome.height),
@@ -178,25 +174,6 @@ class Ledger:
             os.truncate(self.stats, sound)
         else:
             self.stats.write_bytes(_HEADER + b"\n")
-
-
-def one_line(text: str) -> str:
-    """Text from outside, fit for a table and a terminal: nothing that steers either, and not endless."""
-    text = _STEERING.sub(" ", text).strip()
-    return text if len(text) <= REASON_LIMIT else text[: REASON_LIMIT - 1] + "\u2026"
-
-
-def safe_cell(text: str) -> str:
-    """A spreadsheet runs a cell that begins like a formula; an apostrophe in front stops it.
-
-    Ids stay as they are, since tables are joined by them: what can stand in one is no formula that does anything.
-    """
-    return _FORMULA.sub(r"\1'", one_line(text))
-
-
-def number(seconds: float) -> str:
-    """To the millisecond, without zeros that say nothing."""
-    return f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
 def _round(seconds: float | None) -> float | None:
@@ -265,10 +242,10 @@ def _pieces(path: Path) -> Iterator[bytes]:
 def _set_aside(path: Path) -> None:
     """Rename to `<name>.old`, or `.old-2` and so on."""
     old = path.with_name(f"{path.name}.old")
-    number = 1
+    seconds_text = 1
     while old.exists():
-        number += 1
-        old = path.with_name(f"{path.name}.old-{number}")
+        seconds_text += 1
+        old = path.with_name(f"{path.name}.old-{seconds_text}")
     path.rename(old)
 
 

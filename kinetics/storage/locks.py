@@ -12,7 +12,8 @@ from filelock import FileLock, Timeout
 
 from kinetics.errors import Fatal
 from kinetics.records import Subset
-from kinetics.storage.layout import Layout, cannot_write
+from kinetics.storage.atomic import cannot_write
+from kinetics.storage.layout import Layout
 
 
 @contextmanager

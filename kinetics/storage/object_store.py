@@ -9,7 +9,6 @@ in there, nobody needs.
 from __future__ import annotations
 
 import logging
-import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kinetics.errors import Fatal
+from kinetics.humanize import without_password
 
 WHOLE_AT_ONCE = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
@@ -139,11 +139,6 @@ def open_store(url: str) -> Store:
     store = Store(url)
     store.names_in("")
     return store
-
-
-def without_password(text: str) -> str:
-    """A text as it may be shown, whatever URLs are in it."""
-    return re.sub(r"(?<=://)([^/\s:@]*):[^/\s]*@", r"\1:***@", text)
 
 
 def _backend(url: str) -> tuple[Any, str]:

@@ -17,7 +17,8 @@ from typing import Self, TypeVar
 
 from kinetics.errors import Fatal
 from kinetics.records import SPLIT_OF, Subset
-from kinetics.storage.layout import Layout, cannot_write, names_in, whole_or_absent
+from kinetics.storage.atomic import cannot_write, whole_or_absent
+from kinetics.storage.layout import Layout, names_in
 from kinetics.storage.object_store import Store
 
 EVERY_S = 600.0

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kinetics.errors import ClipError, Fatal, MayWorkLater, StopEveryone
+from kinetics.errors import MayWorkLater
 from kinetics.media import cut as media
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import Input
-from kinetics.net.range_file import Limit, Line, MediaRefused, RangeFile, use_proxy
-from kinetics.records import Category, Clip, Cut, Outcome
-from kinetics.storage.layout import Layout, cannot_write
-from kinetics.youtube.engines import Engine, Source, open_engines, resolve
-
-MEMORY_LIMIT = 1 << 31
-"""Of a worker, in bytes: what claims to need more costs its clip, not the machine. A clip of 4K video takes 1.3 GB."""
+from kinetics.net.http import Line, MediaRefused, use_proxy
+from kinetics.net.range_file import RangeFile
+from kinetics.net.rate_limit import common_limit
+from kinetics.records import Clip, Cut, Outcome
+from kinetics.scheduling.worker import caught, limit_memory
+from kinetics.storage.layout import Layout
+from kinetics.youtube.engines import Engine, open_engines, resolve
+from kinetics.youtube.formats import Source
 
 CUTTERS = {"smart": media.cut_smart, "exact": media.cut_exact, "keyframe": media.cut_keyframe}
 
@@ -134,41 +133,3 @@ class _Downloader:
             duration_s=made.duration_s,
             sound=made.sound,
         )
-
-
-def common_limit(shared: Path | None, rate: float | None) -> Limit | None:
-    """The limit of all workers that share this folder, in bytes a second, if there is to be one."""
-    return Limit(shared / "rate", rate) if shared and rate else None
-
-
-@contextmanager
-def caught(folder: Path) -> Iterator[dict[str, object]]:
-    """Let a block fail; what is to be said of that stands in the dictionary then, as fields of an Outcome.
-
-    Raises Fatal where nothing can be written to the folder.
-    """
-    trouble = dict[str, object]()
-    try:
-        yield trouble
-    except StopEveryone as error:
-        trouble |= {"status": "postponed", "category": error.category, "reason": error.reason}
-        trouble["retry_after_s"] = error.retry_after_s
-    except ClipError as error:
-        trouble |= {"category": error.category, "reason": error.reason}
-    except Fatal:
-        raise
-    except OSError as error:
-        raise cannot_write(error, folder) from error
-    except MemoryError:
-        reason = f"it takes more than {MEMORY_LIMIT >> 20} MiB of memory"
-        trouble |= {"category": Category.MEDIA_ERROR, "reason": reason}
-    except Exception as error:  # noqa: BLE001 - one clip's surprise must not cost the others
-        reason = f"unexpected {type(error).__name__}: {error}"
-        trouble |= {"category": Category.MEDIA_ERROR, "reason": reason}
-
-
-def limit_memory() -> None:
-    """Let the system refuse a worker more (on Linux): a few bytes of a hostile header can ask for gigabytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    allowed = [limit for limit in (soft, hard, MEMORY_LIMIT) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(allowed), hard))

@@ -23,8 +23,10 @@ from kinetics.records import Category, Clip, Outcome
 from kinetics.scheduling import dask_client as cluster_room
 from kinetics.scheduling import dask_worker
 from kinetics.scheduling.dask_client import run
-from kinetics.scheduling.dispatch import Event, Notice, TravellingJob, Worker
-from kinetics.scheduling.throttle import GaveUp, NoPace
+from kinetics.scheduling.dispatch import Event
+from kinetics.scheduling.events import GaveUp, Notice
+from kinetics.scheduling.throttle import NoPace
+from kinetics.scheduling.worker import TravellingJob, Worker
 from kinetics.storage.layout import Layout
 from tests.support.cluster import HOSTS, Cluster, cluster, kill_all
 from tests.support.program import PATIENCE_S, ROOT, Bench, children, many_rows, session, wait_until

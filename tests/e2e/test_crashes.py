@@ -23,7 +23,8 @@ import pandas as pd
 import pytest
 
 from kinetics.records import Category, Clip, Outcome
-from kinetics.storage.layout import Layout, whole_or_absent
+from kinetics.storage.atomic import whole_or_absent
+from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
 from tests.support.program import ROOT, Bench, children, frames, kill, many_rows, session, wait_until, workers
 from tests.youtube.samples import template

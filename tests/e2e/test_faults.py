@@ -17,8 +17,8 @@ import av
 import pytest
 from _pytest.mark import ParameterSet
 
+from kinetics.humanize import one_line
 from kinetics.records import Category
-from kinetics.storage.ledger import one_line
 from tests.support.program import Bench, Run
 from tests.youtube import spoils
 from tests.youtube.picture import read_counter, upright

@@ -24,9 +24,11 @@ import pytest
 from kinetics.errors import Fatal
 from kinetics.records import Category, Clip, Harvest, Need, Outcome, Reached, Result
 from kinetics.scheduling import pool
-from kinetics.scheduling.dispatch import TICK_S, Event, Job, Say, Worker
-from kinetics.scheduling.pool import ORPHAN_S, run
-from kinetics.scheduling.throttle import ASKING, ENGINE_ERRORS, GaveUp, Pace, Settled, Spread
+from kinetics.scheduling.dispatch import TICK_S, Event
+from kinetics.scheduling.events import GaveUp, Spread
+from kinetics.scheduling.pool import run
+from kinetics.scheduling.throttle import ASKING, ENGINE_ERRORS, Pace, Settled
+from kinetics.scheduling.worker import ORPHAN_S, Job, Say, Worker
 
 Report = Event
 Program = Callable[..., subprocess.Popen[str]]
@@ -423,7 +425,7 @@ def test_a_stuck_worker_is_stopped_at_its_deadline_and_its_clip_timed_out() -> N
 def test_each_item_has_an_alarm_that_ends_an_orphan() -> None:
     for outcome in final(go(Each(the_alarm), clips(3), timeout_s=5.0)).values():
         seconds, default = outcome.reason.split()
-        assert 5.0 < float(seconds) <= 5.0 + pool.ORPHAN_S
+        assert 5.0 < float(seconds) <= 5.0 + ORPHAN_S
         assert default == "True"
 
 

@@ -25,7 +25,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kinetics.annotations import table as module
-from kinetics.annotations.table import load
+from kinetics.annotations.files import MAX_FILE
+from kinetics.annotations.load import load
 from kinetics.errors import Fatal
 from kinetics.storage.layout import Layout
 from tests.unit.test_annotations import (
@@ -311,7 +312,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
 LOAD = dedent("""
     import resource, sys
     from pathlib import Path
-    from kinetics.annotations.table import load
+    from kinetics.annotations.load import load
     from kinetics.errors import Fatal
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
@@ -353,9 +354,9 @@ WORST: dict[str, tuple[str, Callable[[], bytes]]] = {
     "columns": ("x.csv", lambda: HEADER.strip().encode() + b"," * (CELLS - 10)),
     "lists": ("x.json", lambda: b"[" + b"[]," * (CELLS // 2 - 10) + b"[]]"),
     "ids": ("x.json", lambda: b"{" + b",".join(b'"%011d":[]' % number for number in range(CELLS // 2 - 10)) + b"}"),
-    "one cell": ("x.csv", lambda: HEADER.encode() + b"x" * (module.MAX_FILE - 100)),
-    "NULs": ("x.csv", lambda: HEADER.encode() + bytes(CELLS - 10) + b"x" * (module.MAX_FILE - CELLS - 100)),
-    "one text": ("x.json", lambda: b'"' + "\U0001f4a9".encode() * (module.MAX_FILE // 4 - 10) + b'"'),
+    "one cell": ("x.csv", lambda: HEADER.encode() + b"x" * (MAX_FILE - 100)),
+    "NULs": ("x.csv", lambda: HEADER.encode() + bytes(CELLS - 10) + b"x" * (MAX_FILE - CELLS - 100)),
+    "one text": ("x.json", lambda: b'"' + "\U0001f4a9".encode() * (MAX_FILE // 4 - 10) + b'"'),
 }
 
 

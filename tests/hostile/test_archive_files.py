@@ -19,7 +19,7 @@ import urllib3
 from kinetics.errors import ClipError
 from kinetics.mirror import tar_stream as archives
 from kinetics.mirror.tar_stream import MIRROR, Archive, Damaged
-from kinetics.net.range_file import Line
+from kinetics.net.http import Line
 from kinetics.records import ClipKey
 from tests.youtube.mirror import tarball
 

@@ -26,7 +26,7 @@ from kinetics.media import cut as media
 from kinetics.media import fragment_index as mp4
 from kinetics.media.section import Input
 from kinetics.net.range_file import RangeFile
-from kinetics.youtube import download_job as jobs
+from kinetics.scheduling.worker import MEMORY_LIMIT, limit_memory
 from tests.hostile.boxes import Box, parsed, spoilt
 from tests.unit.test_cut import Disk
 from tests.youtube.videos import Video
@@ -71,7 +71,7 @@ def main() -> None:
     """In a process of its own: read the files of these seeds, and say of each that it begins, and how it ended."""
     first, stop, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     av.logging.set_level(av.logging.PANIC)
-    jobs.limit_memory()
+    limit_memory()
     sound = [parsed(source.path.read_bytes()) for source in SOURCES]
     for seed in range(first, stop):
         print(json.dumps({"seed": seed}), flush=True)
@@ -113,7 +113,7 @@ def test_a_spoilt_header_gives_a_clip_or_a_reason_within_a_workers_memory(
     assert counts["clip"] and counts["media_error"]
     peak_mib, slowest_s = max(one["peak_kib"] for one in results) >> 10, max(one["cpu_s"] for one in results)
     print(f"{counts.total()} files: {dict(counts)}, at most {peak_mib} MiB and {slowest_s:.1f} s of CPU")
-    assert peak_mib < jobs.MEMORY_LIMIT >> 20
+    assert peak_mib < MEMORY_LIMIT >> 20
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kinetics.errors import ClipError, MayWorkLater
-from kinetics.net import range_file as remote
-from kinetics.net.range_file import Line, RangeFile
+from kinetics.net import http as net_http
+from kinetics.net import range_file, stream
+from kinetics.net.http import NEXT_TO_NOTHING, READ_TIMEOUT_S, REDIRECTS, TRIES, Line
+from kinetics.net.range_file import RangeFile
 from tests.unit.test_net import URL, go_through
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import World
@@ -130,7 +132,7 @@ class Scripted(LoopbackYouTube):
                 if reply.then == "reset":
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 elif reply.then == "stall":
-                    self.closing.wait(3 * remote.READ_TIMEOUT_S)
+                    self.closing.wait(3 * READ_TIMEOUT_S)
                 if reply.then != "keep" or reply.cut is not None:
                     return
 
@@ -146,8 +148,9 @@ class Scripted(LoopbackYouTube):
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
-    monkeypatch.setattr(remote, "BACK_OFF_S", 0.0)
-    monkeypatch.setattr(remote, "READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(range_file, "BACK_OFF_S", 0.0)
+    monkeypatch.setattr(stream, "BACK_OFF_S", 0.0)
+    monkeypatch.setattr(net_http, "READ_TIMEOUT_S", 0.3)
     with Scripted(World()) as running:
         running.asked = []
         go_through(running, monkeypatch)
@@ -281,8 +284,8 @@ def test_each_byte_that_is_read_is_the_files_or_the_read_says_why_not(scripted: 
             except ClipError as error:
                 refused += 1
                 assert error.reason
-            progress = len(CONTENT) // remote.NEXT_TO_NOTHING + 2
-            assert line.requests - before <= 4 * progress * remote.TRIES * remote.REDIRECTS
+            progress = len(CONTENT) // NEXT_TO_NOTHING + 2
+            assert line.requests - before <= 4 * progress * TRIES * REDIRECTS
         assert sum(len(data) for _, data in file._spans) <= len(CONTENT)
         assert {host for host, _, _ in scripted.asked} <= {
             HOST,
@@ -302,7 +305,7 @@ def test_a_host_that_sends_one_byte_at_a_time_is_not_asked_for_ever(scripted: Sc
     scripted.script = (Reply(cut=1),) * 1000
     with pytest.raises(MayWorkLater, match="broke at byte 3"):
         RangeFile(Line(), URL).prefetch(0, 20_000)
-    assert len(scripted.asked) == remote.TRIES
+    assert len(scripted.asked) == TRIES
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "x-unheard-of"])

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from kinetics.errors import ClipError, Gone, MayWorkLater
-from kinetics.net.range_file import Line, RangeFile
-from kinetics.youtube import engines
+from kinetics.net.http import Line
+from kinetics.net.range_file import RangeFile
+from kinetics.youtube import replies as replies_of_youtube
+from kinetics.youtube.replies import check_reply
 from tests.unit.test_engines import OK, PLAYABLE, Answer, _places, ask, mutated
 from tests.youtube import replies, visit
 from tests.youtube.server import LoopbackYouTube
@@ -119,7 +121,7 @@ def assert_only_youtubes_media_are_followed(answers: list[Answer]) -> None:
 def still_says(reply: Any, category: str) -> bool:
     """Whether the part of a reply that is YouTube's verdict holds words, or a status, of that category."""
     words = json.dumps(reply["playabilityStatus"], ensure_ascii=False).replace("\u2019", "'").lower()
-    patterns = [pattern for each, pattern in engines.GONE_WORDS if each == category]
+    patterns = [pattern for each, pattern in replies_of_youtube.GONE_WORDS if each == category]
     return any(re.search(pattern, words) for pattern in patterns) or bool(re.search(r'"(age|content)_check_', words))
 
 
@@ -208,16 +210,16 @@ def test_a_body_of_odd_size_or_depth_is_an_answer_or_an_engine_error(
 def test_what_a_reply_says_at_length_is_cut() -> None:
     status = {"status": "ERROR", "reason": "This video is private" + "!" * 10_000_000}
     with pytest.raises(Gone) as caught:
-        engines._check_reply({"playabilityStatus": status}, OK)
+        check_reply({"playabilityStatus": status}, OK)
     assert len(caught.value.reason) <= 2000
     assert len(str(caught.value)) <= 2000
 
 
 def test_only_true_means_live() -> None:
     details = {"videoId": OK, "isLive": "no", "isUpcoming": {"runs": 3}}
-    engines._check_reply(
+    check_reply(
         {"playabilityStatus": {"status": "OK"}, "videoDetails": details, "streamingData": {"formats": []} | {"a": 1}},
         OK,
     )
     with pytest.raises(ClipError):
-        engines._check_reply({"playabilityStatus": {"status": "OK"}, "videoDetails": details | {"isLive": True}}, OK)
+        check_reply({"playabilityStatus": {"status": "OK"}, "videoDetails": details | {"isLive": True}}, OK)

@@ -17,14 +17,16 @@ from textwrap import dedent
 import pytest
 import trustme
 
-from kinetics.annotations import table as annotation_files
+from kinetics.annotations import official
 from kinetics.errors import Fatal, MayWorkLater, StopEveryone
+from kinetics.humanize import one_line
 from kinetics.media.container import DECODERS
-from kinetics.net.range_file import Line, RangeFile
+from kinetics.net.http import Line
+from kinetics.net.range_file import RangeFile
 from kinetics.records import Category, Clip, Outcome
+from kinetics.scheduling.worker import MEMORY_LIMIT
 from kinetics.storage.layout import Layout
-from kinetics.storage.ledger import Ledger, one_line
-from kinetics.youtube import download_job as jobs
+from kinetics.storage.ledger import Ledger
 from tests.hostile.boxes import Box, parsed
 from tests.support.program import ROWS, Bench
 from tests.unit.test_cut import SMALL, cut_bytes
@@ -179,7 +181,7 @@ def test_a_header_that_claims_millions_of_samples_costs_no_memory(samples: int, 
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     category, peak_mib = ran.stdout.split()
     assert category == "media_error"
-    assert int(peak_mib) < jobs.MEMORY_LIMIT >> 20
+    assert int(peak_mib) < MEMORY_LIMIT >> 20
 
 
 # -- whom it asks -----------------------------------------------------------------------------------------------------
@@ -225,7 +227,7 @@ def impostor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Impostor]:
     with Impostor(World()) as running:
         running.authority = made[0]
         go_through(running, monkeypatch)
-        monkeypatch.setattr(annotation_files, "PAUSES_S", ())
+        monkeypatch.setattr(official, "PAUSES_S", ())
         yield running
 
 
@@ -235,7 +237,7 @@ def test_tls_is_always_verified_by_whoever_asks(fault: str, impostor: Impostor, 
     with pytest.raises(StopEveryone, match="certificate is not trusted"):
         RangeFile(Line(), URL).prefetch(0, 10)
     with pytest.raises(Fatal, match="CERTIFICATE_VERIFY_FAILED"):
-        annotation_files.fetch(annotation_files.VERSIONS["400"], tmp_path / "k.tar.gz")
+        official.fetch(official.VERSIONS["400"], tmp_path / "k.tar.gz")
     for engine in ("pytubefix", "yt-dlp"):
         [answer] = ask(impostor.env, engine, [OK])
         assert (answer.kind, answer.category) == ("StopEveryone", "network")

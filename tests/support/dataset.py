@@ -10,7 +10,8 @@ import av
 import pandas as pd
 
 from kinetics.records import Clip, Outcome, Split
-from kinetics.scheduling.dispatch import Event, Job
+from kinetics.scheduling.dispatch import Event
+from kinetics.scheduling.worker import Job
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 from tests.youtube.videos import Video

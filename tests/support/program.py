@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 
 from kinetics.records import Clip, Outcome
-from kinetics.scheduling.dispatch import Worker
+from kinetics.scheduling.worker import Worker
 from kinetics.storage.layout import label_folder
 from tests.youtube.log import Request
 from tests.youtube.mirror import Crate, clip_of, clips_in, length_of, replace_corrupt, stock

@@ -23,8 +23,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kinetics.annotations import table as module
-from kinetics.annotations.table import Annotations, fetch, load
+from kinetics.annotations import files, official
+from kinetics.annotations.load import load
+from kinetics.annotations.official import VERSIONS, fetch
+from kinetics.annotations.table import ALIASES, Annotations
 from kinetics.errors import Fatal
 from kinetics.records import Clip
 from tests.youtube.server import LoopbackYouTube
@@ -650,7 +652,7 @@ def test_an_absolute_member_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_member_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = as_archive({"validate.csv": HEADER + "x" * (2 << 20)}, tmp_path)
-    monkeypatch.setattr(module, "MAX_FILE", 1 << 20)
+    monkeypatch.setattr(files, "MAX_FILE", 1 << 20)
     with pytest.raises(Fatal, match=r"'validate.csv' in .* has more than 1 MiB"):
         load("400", "validate", path)
 
@@ -749,7 +751,7 @@ def test_a_loop_of_links_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_file_too_large_is_refused(given_file: GivenFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_FILE", 10)
+    monkeypatch.setattr(files, "MAX_FILE", 10)
     with pytest.raises(Fatal, match="too much for annotations"):
         load("400", "validate", given_file(OFFICIAL))
 
@@ -801,7 +803,7 @@ cells = st.one_of(
 )
 likely_rows = st.tuples(st.one_of(st.just("a b"), cells), st.one_of(ids, cells), times, times, cells).map(list)
 headers = st.lists(
-    st.sampled_from([*(name for names in module.ALIASES.values() for name in names), "is_cc", "\ufeff", ""]),
+    st.sampled_from([*(name for names in ALIASES.values() for name in names), "is_cc", "\ufeff", ""]),
     max_size=8,
 )
 many = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -910,7 +912,7 @@ def test_any_damage_to_an_archive_loads_by_the_rules_or_is_refused(
 @pytest.fixture
 def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
     """A loopback storage.googleapis.com over TLS, reached through the standard environment variables alone."""
-    monkeypatch.setattr(module, "PAUSES_S", (0, 0, 0))
+    monkeypatch.setattr(official, "PAUSES_S", (0, 0, 0))
     world = World()
     world.annotate(
         "400",
@@ -942,7 +944,7 @@ def test_the_official_archive_is_fetched_once_and_kept(youtube: LoopbackYouTube)
 
 
 def test_each_version_has_its_own_archive(youtube: LoopbackYouTube) -> None:
-    for version in module.VERSIONS:
+    for version in VERSIONS:
         youtube.world.annotate(version, "test", [Row("a", TWO, 0, int(version[:3]))])
         assert [clip.time_end for clip in load(version, "test").clips()] == [float(version[:3])]
     assert [Path(path).name for path in asked(youtube)] == [
@@ -1042,7 +1044,7 @@ class _Answer(BaseHTTPRequestHandler):
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Scripted]]:
     """Start a server that follows a script; no proxy of the outside stands between."""
-    monkeypatch.setattr(module, "PAUSES_S", (0, 0, 0))
+    monkeypatch.setattr(official, "PAUSES_S", (0, 0, 0))
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     servers = []
@@ -1121,7 +1123,7 @@ def test_progress_without_an_announced_length_has_no_total(script: Script, tmp_p
 def test_a_transfer_without_end_is_given_up(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(module, bound, 0)
+    monkeypatch.setattr(official, bound, 0)
     with pytest.raises(Fatal, match="no end after"):
         fetch(script(Reply(GOOD)).url, tmp_path / "k.tar.gz")
     assert list(tmp_path.iterdir()) == []

@@ -12,8 +12,8 @@ from kinetics.errors import Fatal
 from kinetics.mirror import catalog as mirror
 from kinetics.mirror.catalog import Index, Labels, archives, class_of, needed, sizes_of
 from kinetics.mirror.tar_stream import MIRROR, Archive
-from kinetics.net import range_file as remote
-from kinetics.net.range_file import Line
+from kinetics.net import range_file, stream
+from kinetics.net.http import Line
 from kinetics.records import Contents, Need, Subset
 from kinetics.storage.layout import clip_name
 from tests.unit.test_net import go_through
@@ -28,7 +28,8 @@ LIST = "/kinetics/600/train/k600_train_path.txt"
 
 @pytest.fixture
 def youtube(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackYouTube]:
-    monkeypatch.setattr(remote, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(range_file, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(stream, "BACK_OFF_S", 0.01)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with LoopbackYouTube() as running:
         go_through(running, monkeypatch)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kinetics.dataset.compare import ONLY_A, ONLY_B, OTHER, SAME, compare
-from kinetics.dataset.shards import MANIFEST_FIELDS
+from kinetics.dataset.manifest import MANIFEST_FIELDS
 from kinetics.errors import Fatal
 from tests.support.program import ROOT
 

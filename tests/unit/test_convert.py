@@ -23,7 +23,7 @@ from kinetics.dataset.clip_jobs import Frames, Sound
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media.convert import SOUND_CODECS, SoundFormat, write_frames, write_sound
 from kinetics.records import Category
-from kinetics.storage.layout import whole_or_absent_folder
+from kinetics.storage.atomic import whole_or_absent_folder
 from tests.support.dataset import CLIP, PLAIN, ROTATED, SILENT, UPRIGHT, Shelf, scratched
 from tests.support.program import ROOT
 from tests.youtube.encoder import pitch_at
@@ -220,7 +220,7 @@ def test_a_folder_that_is_there_is_not_mixed_with_another(tmp_path: Path) -> Non
 def test_a_writer_that_is_killed_leaves_no_folder_under_the_final_name(tmp_path: Path, moment: str) -> None:
     kill = "os.kill(os.getpid(), 9)"
     script = (
-        "import os, pathlib, sys; from kinetics.storage.layout import whole_or_absent_folder\n"
+        "import os, pathlib, sys; from kinetics.storage.atomic import whole_or_absent_folder\n"
         f"pathlib.Path.rename = lambda *_: {kill}\n"
         "with whole_or_absent_folder(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as folder:\n"
         "    (folder / 'one').touch()\n"

@@ -27,8 +27,9 @@ from kinetics.media import cut as media
 from kinetics.media.cut import Cut, copy_whole, cut_exact, cut_keyframe, cut_smart
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import Input
-from kinetics.net import range_file as remote
-from kinetics.net.range_file import Line, MediaRefused, RangeFile
+from kinetics.net import range_file
+from kinetics.net.http import Line, MediaRefused
+from kinetics.net.range_file import RangeFile
 from kinetics.records import Category
 from tests.youtube.boxes import boxes
 from tests.youtube.encoder import pitch_at
@@ -346,7 +347,7 @@ def test_a_whole_video_takes_few_requests_and_little_memory(shape: Shape, tmp_pa
         copy_whole(inputs, tmp_path / "whole.mp4")
     assert line.requests <= 8
     assert line.bytes_received <= 1.1 * sum(item.file.size for item in inputs)
-    assert most <= 2 * remote.READ_AHEAD_LIMIT
+    assert most <= 2 * range_file.READ_AHEAD_LIMIT
 
 
 # -- bytes and requests ------------------------------------------------------------------------------------------------

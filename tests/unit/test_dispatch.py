@@ -12,8 +12,9 @@ import pytest
 
 from kinetics.records import Category, Clip, Item, Outcome
 from kinetics.scheduling import dispatch as room
-from kinetics.scheduling.dispatch import Event, Notice, Report, Returned, dispatch
-from kinetics.scheduling.throttle import ENGINE_ERRORS, GaveUp, Pace, Pause, Suspects
+from kinetics.scheduling.dispatch import Event, Report, Returned, dispatch
+from kinetics.scheduling.events import GaveUp, Notice, Pause
+from kinetics.scheduling.throttle import ENGINE_ERRORS, Pace, Suspects
 
 Answer = Callable[[Clip], Outcome | None]
 """What a place makes of a clip; None: nobody will ever tell."""

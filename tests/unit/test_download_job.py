@@ -17,10 +17,11 @@ import pytest
 
 from kinetics.errors import Fatal
 from kinetics.records import Category, Clip, Cut, Outcome
+from kinetics.scheduling.worker import MEMORY_LIMIT
 from kinetics.storage.layout import Layout
 from kinetics.youtube import download_job as jobs
 from kinetics.youtube import engines
-from kinetics.youtube.download_job import MEMORY_LIMIT, Download
+from kinetics.youtube.download_job import Download
 from tests.youtube.picture import read_counter
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video

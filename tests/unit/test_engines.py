@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater, StopEveryone, retry_after
 from kinetics.records import Category
-from kinetics.youtube import engines
-from kinetics.youtube.engines import NAMES, Format, choose, open_engines, resolve, sort_reason
+from kinetics.youtube.engines import NAMES, open_engines, resolve
+from kinetics.youtube.formats import Format, choose
+from kinetics.youtube.replies import check_reply, sort_reason
 from tests.youtube import replies
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
@@ -251,7 +252,7 @@ def test_youtubes_words_mean(texts: list[str], kind: type[ClipError], category: 
 )
 def test_the_words_are_found_wherever_they_stand(said: dict[str, Any]) -> None:
     with pytest.raises(Gone, match="This video is private") as caught:
-        engines._check_reply({"playabilityStatus": {"status": "ERROR"} | said}, OK)
+        check_reply({"playabilityStatus": {"status": "ERROR"} | said}, OK)
     assert caught.value.category is Category.PRIVATE
 
 
@@ -259,7 +260,7 @@ def test_a_captcha_above_an_unavailable_video_stops_everyone() -> None:
     screen: dict[str, Any] = {"playerCaptchaViewModel": {"skipButton": {}}}
     reply = {"playabilityStatus": {"status": "ERROR", "reason": "Video unavailable", "errorScreen": screen}}
     with pytest.raises(StopEveryone):
-        engines._check_reply(reply, OK)
+        check_reply(reply, OK)
 
 
 def test_retry_after_is_understood_in_both_forms_and_nonsense_is_none() -> None:
@@ -557,7 +558,7 @@ def _places(node: Any) -> Iterable[tuple[Any, Any]]:
 @given(st.sampled_from(BASES), st.randoms(use_true_random=False))
 def test_a_hostile_reply_is_accepted_or_refused_but_never_a_crash(reply: Any, rng: random.Random) -> None:
     try:
-        engines._check_reply(mutated(reply, rng), OK)
+        check_reply(mutated(reply, rng), OK)
     except ClipError as error:
         assert isinstance(error.reason, str)
         assert error.reason

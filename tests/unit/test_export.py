@@ -12,20 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from kinetics.dataset import manifest
 from kinetics.dataset import shards as export
 from kinetics.dataset.inventory import measured
-from kinetics.dataset.shards import (
-    INDEX_FIELDS,
-    MANIFEST_FIELDS,
-    SHARD_LIMIT,
-    Member,
-    Shards,
-    keep_terms,
-    members_of,
-    write_lists,
-    write_manifest,
-    write_silent,
-)
+from kinetics.dataset.lists import write_lists, write_silent
+from kinetics.dataset.manifest import MANIFEST_FIELDS, write_manifest
+from kinetics.dataset.settings import keep_terms
+from kinetics.dataset.shards import INDEX_FIELDS, SHARD_LIMIT, Member, Shards, members_of
 from kinetics.errors import Fatal
 from kinetics.records import Clip, Facts, Outcome
 from kinetics.storage.attempts import made
@@ -126,7 +119,7 @@ def test_a_manifest_is_replaced_as_a_whole_or_not_at_all(shelf: Shelf, monkeypat
     def full(*_: object) -> list[object]:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export, "_manifest_row", full)
+    monkeypatch.setattr(manifest, "_manifest_row", full)
     with pytest.raises(Fatal, match="the disk is full"):
         write_manifest(shelf.layout, "validate", shelf.frame, facts)
     assert path.read_bytes() == before

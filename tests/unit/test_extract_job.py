@@ -13,7 +13,7 @@ from kinetics.media import check
 from kinetics.mirror import extract_job as harvest
 from kinetics.mirror.extract_job import Reap
 from kinetics.mirror.wanted_clips import write_wanted
-from kinetics.net import range_file as remote
+from kinetics.net import range_file, stream
 from kinetics.records import Category, Clip, ClipKey, Contents, Harvest, Need, Outcome, Reached
 from kinetics.storage.layout import Layout, clip_name
 from tests.unit.test_net import go_through
@@ -27,8 +27,9 @@ ROWS = [Row("tai chi", f"-clip-{number:05}", number, number + 3) for number in r
 
 @pytest.fixture
 def youtube(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackYouTube]:
-    monkeypatch.setattr(remote, "BACK_OFF_S", 0.01)
-    monkeypatch.setattr(remote, "UNDER_WAY_S", 0.0)
+    monkeypatch.setattr(range_file, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(stream, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(stream, "UNDER_WAY_S", 0.0)
     monkeypatch.setattr(harvest, "limit_memory", lambda: None)  # of this process
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with LoopbackYouTube() as running:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinetics.records import Clip, Shard
-from kinetics.storage.layout import Layout, whole_or_absent
+from kinetics.storage.atomic import whole_or_absent
+from kinetics.storage.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = Clip("-_abcDEF012", 7.0, 17.0, "playing harmonica", "train")
@@ -185,7 +186,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 def test_a_writer_that_is_killed_leaves_no_final_file(tmp_path: Path, moment: str) -> None:
     kill = "os.kill(os.getpid(), 9)"
     script = (
-        "import os, pathlib, sys; from kinetics.storage.layout import whole_or_absent\n"
+        "import os, pathlib, sys; from kinetics.storage.atomic import whole_or_absent\n"
         f"def replace(*_): {kill}\n"
         "os.replace = replace\n"
         "with whole_or_absent(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as temporary:\n"

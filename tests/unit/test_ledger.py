@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kinetics.humanize import SHOWN_REASON_LIMIT, one_line
 from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.layout import Layout
-from kinetics.storage.ledger import REASON_LIMIT, STATS_FIELDS, Ledger, one_line
+from kinetics.storage.ledger import STATS_FIELDS, Ledger
 
 HEADER = (
     "time,youtube_id,time_start,time_end,label,status,category,reason,engine,itag,height,resolve_s,download_s,cut_s,"
@@ -391,7 +392,7 @@ def test_no_text_from_outside_breaks_a_table_or_a_terminal(layout: Layout, text:
     for cell in (errors(layout)[0][4], *(rows[0][name] for name in ("reason", "engine", "itag", "host"))):
         assert not cell.startswith(("=", "+", "-", "@"))
         assert not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in cell)
-        assert len(cell) <= REASON_LIMIT + 1
+        assert len(cell) <= SHOWN_REASON_LIMIT + 1
 
 
 @pytest.mark.parametrize(
@@ -402,7 +403,7 @@ def test_no_text_from_outside_breaks_a_table_or_a_terminal(layout: Layout, text:
         ("right\u202eto left\u2066", "right to left"),
         ("half \ud800 a character", "half   a character"),
         ("Sign in to confirm you’re not a bot \N{PILE OF POO}", "Sign in to confirm you’re not a bot \N{PILE OF POO}"),  # noqa: RUF001
-        ("x" * 1000, "x" * (REASON_LIMIT - 1) + "…"),
+        ("x" * 1000, "x" * (SHOWN_REASON_LIMIT - 1) + "…"),
         ("", ""),
     ],
 )

@@ -18,8 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinetics.errors import ClipError, MayWorkLater, StopEveryone
-from kinetics.net import range_file as remote
-from kinetics.net.range_file import Limit, Line, MediaRefused, RangeFile
+from kinetics.net import http as net_http
+from kinetics.net import range_file, stream
+from kinetics.net import rate_limit as remote
+from kinetics.net.http import REDIRECTS, TRIES, Line, MediaRefused
+from kinetics.net.range_file import RangeFile
+from kinetics.net.rate_limit import Limit
 from kinetics.records import Category
 from tests.youtube.log import Request
 from tests.youtube.replies import MEDIA_HOST
@@ -43,8 +47,9 @@ def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
 
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "BACK_OFF_S", 0.01)
-    monkeypatch.setattr(remote, "READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(range_file, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(stream, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(net_http, "READ_TIMEOUT_S", 0.5)
 
 
 def go_through(youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +121,7 @@ def test_reading_from_end_to_end_takes_ever_longer_strides_and_little_memory(you
         assert content.read() == b""
     assert len(media(youtube)) <= 8
     assert sum(one.bytes_sent for one in media(youtube)) == long.progressive.size
-    assert most <= 2 * remote.READ_AHEAD_LIMIT
+    assert most <= 2 * range_file.READ_AHEAD_LIMIT
 
 
 def test_connections_are_kept_from_file_to_file(youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +237,7 @@ def test_a_server_error_that_stays_is_one(youtube: LoopbackYouTube) -> None:
     with pytest.raises(MayWorkLater, match="HTTP 503") as caught:
         read(RangeFile(Line(), URL), 0, 1000)
     assert caught.value.category is Category.SERVER_ERROR
-    assert len(media(youtube)) == remote.TRIES
+    assert len(media(youtube)) == TRIES
 
 
 @pytest.mark.parametrize("kind", ["whole_file", "html", "empty"])
@@ -276,7 +281,7 @@ def test_a_broken_body_is_resumed_where_it_broke(youtube: LoopbackYouTube, kind:
 
 
 def test_a_body_that_breaks_at_ever_new_places_arrives(youtube: LoopbackYouTube) -> None:
-    breaks = [50_000 * (number + 1) for number in range(2 * remote.TRIES)]
+    breaks = [50_000 * (number + 1) for number in range(2 * TRIES)]
     break_media(youtube, *(MediaFault("cut", at=at, times=1) for at in breaks))
     assert read(RangeFile(Line(), URL), 0, 400_000) == CONTENT[:400_000]
     assert [first for first, _ in ranges(youtube)] == [0, *breaks]
@@ -288,7 +293,7 @@ def test_a_body_that_always_breaks_at_one_place_is_given_up(youtube: LoopbackYou
     with pytest.raises(MayWorkLater, match="connection broke at byte 100: ") as caught:
         read(RangeFile(Line(), URL), 100, 1000)
     assert caught.value.category is Category.MEDIA_ERROR
-    assert ranges(youtube) == [(100, 1000)] * remote.TRIES
+    assert ranges(youtube) == [(100, 1000)] * TRIES
 
 
 def test_after_a_broken_body_the_next_file_is_read_on_a_sound_connection(youtube: LoopbackYouTube) -> None:
@@ -401,11 +406,11 @@ def test_redirects_without_end_are_given_up(redirecting: Redirecting) -> None:
     redirecting.hops = (URL,) * 50
     with pytest.raises(MayWorkLater, match="redirected more than"):
         read(RangeFile(Line(), URL), 0, 1000)
-    assert redirecting.visits == remote.REDIRECTS
+    assert redirecting.visits == REDIRECTS
 
 
 def test_more_than_a_section_can_need_is_not_fetched(youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "KEPT_LIMIT", 100_000)
+    monkeypatch.setattr(range_file, "KEPT_LIMIT", 100_000)
     file = RangeFile(Line(), URL)
     with pytest.raises(MayWorkLater, match="would need more than"):
         file.prefetch(0, 200_000)

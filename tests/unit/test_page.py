@@ -20,7 +20,8 @@ import pytest
 from kinetics.errors import Fatal
 from kinetics.records import Category
 from kinetics.report import page
-from kinetics.report.collect import Progress, Reason, Report, collect
+from kinetics.report.collect import collect
+from kinetics.report.model import Progress, Reason, Report
 from kinetics.report.timeline import Hour, Pause, Session
 from kinetics.storage.layout import Layout
 from tests.support import small_run

@@ -15,7 +15,9 @@ import pytest
 from kinetics.planning.estimate import estimate
 from kinetics.records import Category, Clip, Outcome
 from kinetics.report import collect as report
-from kinetics.report.collect import NO_LABEL, Progress, Report, collect
+from kinetics.report.collect import collect
+from kinetics.report.model import NO_LABEL, SAMPLES, Progress, Report
+from kinetics.report.text import report_lines
 from kinetics.report.timeline import Hour, Pause, Session
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
@@ -275,7 +277,7 @@ def test_what_neither_source_has_is_counted(layout: Layout) -> None:
     layout.stats("train").write_text("\n".join([*lines, *lacking, lacking[0], ""]))
     found = collected(layout)
     assert found.neither == 1, "the other one may still work at YouTube"
-    assert any("the mirror has no whole copy either" in line for line in found.lines())
+    assert any("the mirror has no whole copy either" in line for line in report_lines(found))
     assert ("source", "mirror", 0, 3) in [(one.kind, one.name, one.done, one.failed) for one in found.sources]
     assert found.timeline == before.timeline, "that took no time"
 
@@ -294,7 +296,7 @@ def test_samples_are_spread_over_the_classes_if_there_are_more_than_samples(layo
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     labels = Counter(sample.clip.label for sample in collected(layout, *clips).samples)
-    assert len(labels) == report.SAMPLES
+    assert len(labels) == SAMPLES
     assert {int(label[-2:]) // 10 for label in labels} == set(range(10)), "not all from one end of the alphabet"
 
 
@@ -358,13 +360,13 @@ def test_with_no_tables_and_nothing_on_disk_all_is_untried(tmp_path: Path) -> No
     assert not any((found.reasons, found.durations, found.sources, found.samples, found.timeline.hours))
     assert found.space.free
     assert not (tmp_path / "nowhere").exists()
-    assert "0 of 10" in "\n".join(found.lines())
+    assert "0 of 10" in "\n".join(report_lines(found))
 
 
 def test_a_run_that_was_only_refused_has_no_pace(layout: Layout) -> None:
     found = of_attempts(layout, [refused(10), refused(70)])
     assert (found.timeline.answered, found.timeline.per_hour, found.durations) == (0, 0, ())
-    assert [*found.lines()]
+    assert [*report_lines(found)]
 
 
 def test_a_running_job_is_neither_disturbed_nor_waited_for(layout: Layout) -> None:
@@ -411,7 +413,7 @@ def test_rows_that_make_no_sense_are_passed_over(layout: Layout) -> None:
 
 
 def test_the_terminal_is_told_the_same_numbers(layout: Layout) -> None:
-    text = "\n".join(collected(layout).lines())
+    text = "\n".join(report_lines(collected(layout)))
     for words in (
         "Kinetics700 train: 5 of 10 clips are here (50.0%)",
         "2 gone, 1 may work later, 2 not tried yet",
@@ -435,14 +437,14 @@ def test_the_terminal_gets_no_character_that_steers_it(layout: Layout) -> None:
     hostile = replace(J1, label="jug\x1b[2Jgling\r")
     with open(layout.errors_log("train"), "a") as log:
         log.write(f"{J1.youtube_id}\t0\t10\tprivate\tso\x1b]0;owned\x07 it is\t2026-03-01T10:00:00+00:00\n")
-    lines = [*collected(layout, *CLIPS[:-2], hostile).lines()]
+    lines = [*report_lines(collected(layout, *CLIPS[:-2], hostile))]
     assert any("owned" in line for line in lines)
     assert all(line.isprintable() for line in lines)
 
 
 def test_long_lists_are_cut_and_say_so(layout: Layout) -> None:
     clips = [Clip(f"many--{n:05}", 0, 10, f"class {n:02}", "train") for n in range(30)]
-    assert "  and 20 more classes" in [*collected(layout, *clips).lines()]
+    assert "  and 20 more classes" in [*report_lines(collected(layout, *clips))]
 
 
 def test_a_report_is_plain_data_that_nobody_changes(layout: Layout) -> None:

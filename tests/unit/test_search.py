@@ -10,8 +10,8 @@ import pytest
 from kinetics.mirror.catalog import BASE, REPLACEMENTS, Index, Labels
 from kinetics.mirror.search import BLAMED, TRIES, Gathering
 from kinetics.records import Category, Clip, Contents, Harvest, Need, Outcome, Reached
-from kinetics.scheduling.dispatch import Event, Notice
-from kinetics.scheduling.throttle import GaveUp, Pause
+from kinetics.scheduling.dispatch import Event
+from kinetics.scheduling.events import GaveUp, Notice, Pause
 from kinetics.storage.layout import clip_name
 
 A, B = f"{BASE}400/train/part_0.tar.gz", f"{BASE}400/train/part_1.tar.gz"

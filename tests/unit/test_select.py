@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from kinetics.annotations.load import classes_of, load
 from kinetics.annotations.select import choose, in_random_order
-from kinetics.annotations.table import Annotations, classes_of, load
+from kinetics.annotations.table import Annotations
 from kinetics.errors import Fatal
 from kinetics.records import ClipKey, Shard
 from tests.support.program import ROOT

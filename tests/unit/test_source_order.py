@@ -12,8 +12,8 @@ from kinetics.planning.estimate import Estimate
 from kinetics.planning.plan import Plan, make_plan
 from kinetics.planning.sources import LINE_BYTES_S, Offer, Way, one_after_the_other, weigh
 from kinetics.records import Category, Clip, Outcome
-from kinetics.scheduling.dispatch import Event, Notice
-from kinetics.scheduling.throttle import GaveUp
+from kinetics.scheduling.dispatch import Event
+from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 

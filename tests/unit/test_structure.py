@@ -19,14 +19,14 @@ PACKAGES = {
     "net": "records errors humanize",
     "storage": "records errors humanize",
     "media": "records errors net",
-    "annotations": "records errors net storage",
+    "annotations": "records errors humanize net storage",
     "scheduling": "records errors storage",
     "youtube": "records errors net storage media scheduling",
-    "mirror": "records errors net storage media scheduling youtube",
+    "mirror": "records errors net storage media scheduling",
     "planning": "records errors net storage media annotations scheduling mirror",
-    "dataset": "records errors storage media annotations scheduling",
+    "dataset": "records errors humanize storage media annotations scheduling",
     "report": "records errors humanize storage media annotations planning",
-    "cli": "records errors storage youtube",
+    "cli": "records errors humanize storage youtube",
 }
 """What each package may import, all of it above its own line: so imports run one way, and there is no cycle."""
 MODULES = {
@@ -34,16 +34,16 @@ MODULES = {
     for path in sorted((ROOT / "kinetics").rglob("*.py"))
 }
 BROAD = {
-    "youtube.engines._engine_errors": "foreign clients raise anything, and none of it may get past the seam",
+    "youtube.engine_errors.translated_errors": "foreign clients raise anything, and none of it may get past the seam",
     "storage.object_store.Store._reached": "each of fsspec's backends has errors of its own, of any kind",
-    "youtube.download_job.caught": "one clip's surprise must not cost the others",
+    "scheduling.worker.caught": "one clip's surprise must not cost the others",
     "media.container.muxer": "a container must be closed whatever happens; it raises again",
-    "scheduling.pool._serve": "the reason why a worker does not start is worth more at the parent than a traceback",
-    "scheduling.pool._attempt": "a mistake in a job must not cost more than a crash would",
+    "scheduling.worker.serve": "the reason why a worker does not start is worth more at the parent than a traceback",
+    "scheduling.worker._attempt": "a mistake in a job must not cost more than a crash would",
 }
 """Where everything is caught, and why: a new place needs a reason as good."""
 LEAVES = {
-    "scheduling.pool._attempt.say": "the parent is gone, and no foreign `except Exception` may keep the worker alive"
+    "scheduling.worker._attempt.say": "the parent is gone, and no foreign `except Exception` may keep the worker alive"
 }
 HEAVY = {"pandas", "numpy", "matplotlib", "pytubefix", "yt_dlp", "pytube"}
 PRINTS = {"print", "input", "exit", "quit", "breakpoint"}

@@ -18,8 +18,9 @@ import urllib3
 from kinetics.errors import ClipError, MayWorkLater, StopEveryone
 from kinetics.mirror import tar_stream as archives
 from kinetics.mirror.tar_stream import MIRROR, Archive, Damaged, clip_key
-from kinetics.net import range_file as remote
-from kinetics.net.range_file import Changed, Line, MediaRefused
+from kinetics.net import http as net_http
+from kinetics.net import range_file, stream
+from kinetics.net.http import TRIES, Changed, Line, MediaRefused
 from kinetics.records import Category, ClipKey
 from kinetics.storage.layout import clip_name
 from tests.unit.test_net import go_through
@@ -39,9 +40,10 @@ NAMED = [(f"./{clip_name(*key)}", content) for key, content in CLIPS.items()]
 
 @pytest.fixture
 def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
-    monkeypatch.setattr(remote, "BACK_OFF_S", 0.01)
-    monkeypatch.setattr(remote, "UNDER_WAY_S", 0.0)
-    monkeypatch.setattr(remote, "READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(range_file, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(stream, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(stream, "UNDER_WAY_S", 0.0)
+    monkeypatch.setattr(net_http, "READ_TIMEOUT_S", 0.5)
     with LoopbackYouTube() as running:
         go_through(running, monkeypatch)
         yield running
@@ -205,7 +207,7 @@ def test_a_connection_that_is_cut_again_and_again_costs_no_byte_twice(youtube: L
 def test_bytes_that_come_one_by_one_are_read_all_the_same(
     youtube: LoopbackYouTube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
 ) -> None:
-    monkeypatch.setattr(remote, "CHUNK", 1)
+    monkeypatch.setattr(net_http, "CHUNK", 1)
     small = {key: content[:100] for key, content in CLIPS.items()}
     put(youtube, tarball(((clip_name(*key), content) for key, content in small.items()), packed=packed))
     with Archive(Line(hosts=MIRROR), URL) as archive:
@@ -217,14 +219,14 @@ def test_a_connection_that_brings_nothing_more_is_given_up(youtube: LoopbackYouT
     with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(MayWorkLater, match="broke at byte 700001"):
         list(archive.members())
     assert not archive.exhausted, "another time it may be read on"
-    assert len(youtube.requests) == remote.TRIES
+    assert len(youtube.requests) == TRIES
 
 
 def test_a_line_that_is_down_for_a_while_costs_none_of_what_has_come(
     youtube: LoopbackYouTube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "UNDER_WAY_S", 600.0)
-    size = put(youtube, tarball(NAMED), MediaFault("cut", at=700_001, times=2 * remote.TRIES))
+    monkeypatch.setattr(stream, "UNDER_WAY_S", 600.0)
+    size = put(youtube, tarball(NAMED), MediaFault("cut", at=700_001, times=2 * TRIES))
     with Archive(Line(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
     assert sent(youtube) <= 1.05 * size
@@ -239,7 +241,7 @@ def test_a_line_that_stays_down_is_waited_for_by_everybody(youtube: LoopbackYouT
 
     with Archive(line, URL, heard) as archive, pytest.raises(StopEveryone):
         list(archive.members())
-    assert line.requests == remote.TRIES
+    assert line.requests == TRIES
 
 
 def test_a_server_that_is_at_fault_for_a_moment_is_asked_again(youtube: LoopbackYouTube, tmp_path: Path) -> None:

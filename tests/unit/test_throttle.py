@@ -14,17 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kinetics.records import Category, Clip, Outcome, Result
-from kinetics.scheduling.throttle import (
-    ASKING,
-    BAN_PAUSES_S,
-    ENGINE_ERRORS,
-    REFUSALS,
-    GaveUp,
-    Pace,
-    Pause,
-    Settled,
-    Spread,
-)
+from kinetics.scheduling.ban_learner import BAN_PAUSES_S
+from kinetics.scheduling.events import GaveUp, Pause, Spread
+from kinetics.scheduling.throttle import ASKING, ENGINE_ERRORS, REFUSALS, Pace, Settled
 
 HOUR = 3600.0
 Answer = Callable[[Clip, float], Outcome]

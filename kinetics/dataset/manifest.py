@@ -1,0 +1,48 @@
+"""The manifest: one row for each clip on disk, with its size, SHA-256 and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from kinetics.annotations.table import Annotations
+from kinetics.humanize import safe_cell, seconds_text
+from kinetics.records import KEY, Clip, ClipKey, Facts, Subset
+from kinetics.storage import attempts
+from kinetics.storage.atomic import write_csv
+from kinetics.storage.layout import Layout
+
+MANIFEST_FIELDS = (
+    *("youtube_id", "time_start", "time_end", "label", "split", "bytes", "sha256", "frames", "duration", "width"),
+    *("height", "itag", "cut", "offset", "source"),
+)
+
+
+def write_manifest(layout: Layout, subset: Subset, frame: pd.DataFrame, facts: Mapping[ClipKey, Facts]) -> Path:
+    """Write the manifest of those of these clips of which the facts are known, in the order of the annotations."""
+    path = layout.table(subset, "manifest.csv")
+    how = ("itag", "cut", "offset_s", "source")
+    frame = frame.merge(attempts.made(layout, subset), "left", on=KEY).fillna(dict.fromkeys(how, ""))
+    rows = (
+        _manifest_row(clip, facts[clip.key], made)
+        for clip, *made in zip(Annotations(frame, ()).clips(), *(frame[column].tolist() for column in how), strict=True)
+        if clip.key in facts
+    )
+    write_csv(path, MANIFEST_FIELDS, rows)
+    return path
+
+
+def _manifest_row(clip: Clip, facts: Facts, made: Sequence[str]) -> list[object]:
+    return [
+        *(
+            clip.youtube_id,
+            seconds_text(clip.time_start),
+            seconds_text(clip.time_end),
+            safe_cell(clip.label),
+            clip.split,
+        ),
+        *(facts.size, facts.sha256, facts.frames, seconds_text(facts.duration_s), facts.width, facts.height),
+        *made,
+    ]
