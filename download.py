@@ -27,24 +27,24 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from kinetics.cli.options import parse
-from kinetics.cli.run_counts import Tally
+from kinetics.cli.run_counts import RunCounts
 from kinetics.errors import Fatal
-from kinetics.humanize import lasting, one_line, percent, size, without_numbers, without_password
-from kinetics.mirror.extract_job import Reap
+from kinetics.humanize import duration_text, one_line, percent, size, without_numbers, without_password
+from kinetics.mirror.extract_job import ExtractArchive
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.net.http import YOUTUBE, use_proxy
 from kinetics.planning.estimate import estimate
-from kinetics.records import SPLIT_OF, Category, Clip, Outcome, Reached, Source, Split, Subset, Tier
+from kinetics.records import SPLIT_OF, ArchiveProgress, Category, Clip, ClipState, Outcome, Source, Split, Subset
 from kinetics.scheduling.dispatch import Event
-from kinetics.scheduling.events import GaveUp, Notice, Pause, Spread
+from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.scheduling.pool import run, warm_up
-from kinetics.scheduling.throttle import NoPace, Pace, Suspects
+from kinetics.scheduling.throttle import RefusedItems, Throttle, Unthrottled
 from kinetics.storage.atomic import cannot_write
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 from kinetics.storage.locks import held, lock
 from kinetics.storage.object_store import open_store
-from kinetics.storage.table_sync import Copies, readable
+from kinetics.storage.table_sync import TableSync, readable_tables
 from kinetics.youtube.download_job import Download
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from kinetics.annotations.table import Annotations
     from kinetics.planning.estimate import Estimate
     from kinetics.planning.plan import Plan
-    from kinetics.planning.reuse import Elsewhere
-    from kinetics.planning.sources import Mirror, Way
+    from kinetics.planning.reuse import ReuseCandidates
+    from kinetics.planning.sources import Mirror, SourceRunner
     from kinetics.scheduling.worker import TravellingJob
 
 DONE, MAY_WORK, FATAL, INTERRUPTED = 0, 1, 2, 130
@@ -107,20 +107,20 @@ def download(args: argparse.Namespace) -> int:
         warm_up(_modules(args, layout))
     from kinetics.planning import reuse  # pandas comes with it: meanwhile the workers' modules are imported, too
     from kinetics.planning.plan import make_plan
-    from kinetics.planning.sources import one_after_the_other
+    from kinetics.planning.sources import run_sources
 
     annotations = _load(args)
     with ExitStack() as stack:
-        copies = Copies(layout, subsets)
+        copies = TableSync(layout, subsets)
         if args.dry_run:
-            layout = stack.enter_context(readable(layout, subsets))
+            layout = stack.enter_context(readable_tables(layout, subsets))
         else:
             stack.enter_context(held(layout, subsets))
             stack.enter_context(copies)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in subsets}
         plan = make_plan(annotations, layout, ledgers, args.cut, args.retry, mirror_alone=args.source == "mirror")
-        elsewhere = [] if args.no_reuse or layout.url else reuse.find(plan, layout)
-        print(_announcement(args, layout, plan, reuse.count(elsewhere)), flush=True)
+        elsewhere = [] if args.no_reuse or layout.url else reuse.find_candidates(plan, layout)
+        print(_announcement(args, layout, plan, reuse.count_candidates(elsewhere)), flush=True)
         mirror = _mirror(args) if args.source != "youtube" and plan.todo else None
         order = _foretell(args, layout, plan, mirror)
         if args.dry_run:
@@ -129,14 +129,14 @@ def download(args: argparse.Namespace) -> int:
         for ledger in ledgers.values():
             stack.enter_context(ledger) if plan.todo else ledger.compact()
         ways = _ways(args, layout, mirror)
-        events = one_after_the_other(plan, [ways[source] for source in order])
+        events = run_sources(plan, [ways[source] for source in order])
         stack.callback(events.close)
-        tally = Tally()
+        tally = RunCounts()
         try:
             with _bar(f"{args.version} {args.subset}", plan.todo) as bar:
                 to_read = mirror.size if mirror else 0
                 progress = _Progress(bar, tally, provisional=args.source == "both", to_read=to_read)
-                gave_up = _recorded(copies.following(events), ledgers, progress)
+                gave_up = _recorded(copies.syncing(events), ledgers, progress)
         finally:
             print(_summary(args, plan, tally.counts, ledgers.values()), flush=True)
     if gave_up:
@@ -154,9 +154,9 @@ def _recorded(events: Iterable[Event], ledgers: Mapping[Split, Ledger], progress
             case Outcome():
                 ledgers[event.clip.split].record(event)
                 progress.show(event)
-            case Reached():
+            case ArchiveProgress():
                 progress.reached(event)
-            case Pause() | Spread():
+            case Pause() | SpacingChanged():
                 progress.say(_explained(event))
             case Notice():
                 progress.say(one_line(event.text))
@@ -175,7 +175,7 @@ def report(args: argparse.Namespace) -> int:
 
     layout, frame = _layout(args), _load(args).frame
     for subset in _subsets(args):
-        with readable(layout, [subset]) as copies:
+        with readable_tables(layout, [subset]) as copies:
             found = collect(copies, subset, frame, args.cut)
         print(*report_lines(found), *page.write(found, layout, subset), sep="\n", flush=True)
     return DONE
@@ -238,7 +238,7 @@ def frames(args: argparse.Namespace) -> int:
     """Write frames of the clips that are here."""
     from kinetics.dataset.clip_jobs import Frames
 
-    target, quality = _layout(args).beside("frames"), args.quality or QUALITY
+    target, quality = _layout(args).derived_layout("frames"), args.quality or QUALITY
     job = Frames(_layout(args), target, args.frames, args.short_side, quality)
     terms = {"frames": args.frames, "short_side": args.short_side, "quality": quality}
     converted = _converted(args, job, target, "", terms)
@@ -251,7 +251,7 @@ def sound(args: argparse.Namespace) -> int:
     from kinetics.dataset.lists import write_silent
 
     layout, unfit, suffix = _layout(args), 0, f".{args.sound}"
-    target = layout.beside("sound")
+    target = layout.derived_layout("sound")
     for subset, outcomes in _converted(args, Sound(layout, target, args.sound), target, suffix):
         silent = list[Clip]()
         for one in outcomes:
@@ -265,15 +265,15 @@ def shards(args: argparse.Namespace) -> int:
     """Pack the clips that are here into WebDataset shards."""
     from kinetics.annotations.load import classes_of
     from kinetics.annotations.select import in_random_order
-    from kinetics.dataset.shards import Shards, members_of
+    from kinetics.dataset.shards import WebDatasetShards, shard_samples
 
     layout, classes, here = _layout(args), classes_of(args.version, args.annotations), _clips_here(args)
-    target = layout.beside("shards")
+    target = layout.derived_layout("shards")
     with ExitStack() as stack:
         stack.enter_context(held(target, _subsets(args)))
         for subset, frame in here.items():
-            members = members_of(layout, frame.iloc[in_random_order(frame, args.seed)], classes)
-            packed = Shards(layout, subset, members, args.shards)
+            members = shard_samples(layout, frame.iloc[in_random_order(frame, args.seed)], classes)
+            packed = WebDatasetShards(layout, subset, members, args.shards)
             free = shutil.disk_usage(target.folder).free
             if packed.bytes_to_write > free:
                 raise Fatal(f"The shards take {packed.bytes_to_write:,} bytes, and {target.folder} has {free:,} free.")
@@ -387,9 +387,9 @@ def _job(args: argparse.Namespace, layout: Layout) -> Download:
     )
 
 
-def _reap(args: argparse.Namespace, layout: Layout) -> Reap:
+def _reap(args: argparse.Namespace, layout: Layout) -> ExtractArchive:
     own = _own(args, layout)
-    return Reap(layout, own / "wanted.sqlite", args.limit_rate, own, args.proxy)
+    return ExtractArchive(layout, own / "wanted.sqlite", args.limit_rate, own, args.proxy)
 
 
 def _modules(args: argparse.Namespace, layout: Layout) -> Iterator[str]:
@@ -406,10 +406,10 @@ def _mirror(args: argparse.Namespace) -> Mirror:
     return Mirror(args.version, _subsets(args))
 
 
-def _ways(args: argparse.Namespace, layout: Layout, mirror: Mirror | None) -> Mapping[Source, Way]:
+def _ways(args: argparse.Namespace, layout: Layout, mirror: Mirror | None) -> Mapping[Source, SourceRunner]:
     """The ways to ask for clips. Archives are read by this machine, whoever else is at work."""
     workers, timeout_s = args.workers or WORKERS, args.timeout or _patience(args)
-    pace = partial(Pace, per_hour=args.rate, suspects=Suspects())
+    pace = partial(Throttle, per_hour=args.rate, suspects=RefusedItems())
     job, reap = _job(args, layout), _reap(args, layout)
 
     def youtube(plan: Plan) -> Generator[Event, None, None]:
@@ -417,7 +417,7 @@ def _ways(args: argparse.Namespace, layout: Layout, mirror: Mirror | None) -> Ma
 
     if not mirror:
         return {"youtube": youtube}
-    read = partial(run, reap, workers=workers, timeout_s=timeout_s, pace=Pace(workers))
+    read = partial(run, reap, workers=workers, timeout_s=timeout_s, pace=Throttle(workers))
     return {"youtube": youtube, "mirror": partial(mirror.ask, read, reap.wanted)}
 
 
@@ -433,7 +433,7 @@ def _run(
     *,
     workers: int,
     timeout_s: float,
-    pace: Callable[[int], Pace | NoPace],
+    pace: Callable[[int], Throttle | Unthrottled],
 ) -> Generator[Event, None, None]:
     """Do a job to clips on so many processes of this machine, or on a cluster."""
     if not args.scheduler:
@@ -460,7 +460,7 @@ def _local_run(args: argparse.Namespace) -> Callable[[TravellingJob, Iterable[Cl
     workers, timeout_s = args.workers or os.cpu_count() or 1, args.timeout or PATIENCE_S
 
     def attended(job: TravellingJob, clips: Iterable[Clip]) -> Generator[Event, None, None]:
-        with closing(_run(args, job, clips, workers=workers, timeout_s=timeout_s, pace=NoPace)) as events:
+        with closing(_run(args, job, clips, workers=workers, timeout_s=timeout_s, pace=Unthrottled)) as events:
             for event in events:
                 if isinstance(event, GaveUp):
                     raise Fatal(_why_stopped(event))
@@ -475,7 +475,7 @@ def _shown(args: argparse.Namespace, subset: Subset, total: int, outcomes: Itera
     """The outcomes, counted on a bar as they come; the first failures are named."""
     failures = 0
     with _bar(f"{args.version} {subset}", total) as bar:
-        progress = _Progress(bar, Tally())
+        progress = _Progress(bar, RunCounts())
         for outcome in outcomes:
             if not isinstance(outcome, Outcome):
                 progress.refresh()
@@ -525,7 +525,7 @@ def _with_cookies(engines: tuple[str, ...], cookies: Path | None) -> tuple[str, 
 
 def _load(args: argparse.Namespace) -> Annotations:
     from kinetics.annotations.load import load
-    from kinetics.annotations.select import choose
+    from kinetics.annotations.select import select
 
     with tqdm(desc="annotations", unit="B", unit_scale=True, delay=0.5, leave=False) as bar:
 
@@ -534,7 +534,7 @@ def _load(args: argparse.Namespace) -> Annotations:
             bar.update(done - bar.n)
 
         annotations = load(args.version, args.subset, args.annotations, progress=progress)
-    annotations = choose(
+    annotations = select(
         annotations,
         classes=args.classes,
         only=args.only,
@@ -552,21 +552,21 @@ def _reuse(
     args: argparse.Namespace,
     layout: Layout,
     plan: Plan,
-    elsewhere: Elsewhere,
+    elsewhere: ReuseCandidates,
     ledgers: Mapping[Split, Ledger],
 ) -> Plan:
     """Link what other versions have, and return what is left to do."""
     from kinetics.planning import reuse
 
-    found = reuse.count(elsewhere)
+    found = reuse.count_candidates(elsewhere)
     if not found:
         return plan
     linked = []
     with _bar("reuse", found) as bar:
-        for row, clip, folders in reuse.candidates(plan, elsewhere):
+        for row, clip, folders in reuse.candidates_by_clip(plan, elsewhere):
             try:
-                if reuse.take(clip, folders, layout, args.cut, args.max_height):
-                    ledgers[clip.split].forget(clip.key)
+                if reuse.link_clip(clip, folders, layout, args.cut, args.max_height):
+                    ledgers[clip.split].mark_present(clip.key)
                     linked.append(row)
             except OSError as error:
                 raise cannot_write(error, layout.folder) from error
@@ -579,19 +579,19 @@ def _reuse(
 def _announcement(args: argparse.Namespace, layout: Layout, plan: Plan, elsewhere: int) -> str:
     what = "videos" if args.cut == "none" else "clips"
     kinds = (
-        (Tier.NEVER_TRIED, "never tried"),
-        (Tier.MAY_WORK, "failed before but may work now"),
-        (Tier.WAS_GONE, "gone before"),
+        (ClipState.NEVER_TRIED, "never tried"),
+        (ClipState.MAY_WORK, "failed before but may work now"),
+        (ClipState.WAS_GONE, "gone before"),
     )
     known = ", ".join(f"{plan.count(tier):,} {words}" for tier, words in kinds if plan.count(tier))
-    left_out = plan.wanted - plan.count(Tier.ON_DISK) - plan.todo
+    left_out = plan.wanted - plan.count(ClipState.ON_DISK) - plan.todo
     return (
-        f"{_name(args, args.subset)}: {plan.wanted:,} {what} wanted, {plan.count(Tier.ON_DISK):,} on disk"
+        f"{_name(args, args.subset)}: {plan.wanted:,} {what} wanted, {plan.count(ClipState.ON_DISK):,} on disk"
         + (f", {known}" if known else "")
         + (f"; {plan.todo:,} to do" if plan.todo else "; nothing to do")
         + (f", {elsewhere:,} perhaps by a link to another version's folder" if elsewhere else "")
         + (f" ({left_out:,} left out by --retry {args.retry})" if left_out else "")
-        + f" -> {layout.said(layout.folder)}"
+        + f" -> {layout.display_path(layout.folder)}"
     )
 
 
@@ -606,7 +606,7 @@ def _foretell(args: argparse.Namespace, layout: Layout, plan: Plan, mirror: Mirr
     if not share:
         return order
     to_come_size = share * to_come.size
-    foretold = f"about {size(to_come_size)} and {lasting(seconds)} to come, by {basis}"
+    foretold = f"about {size(to_come_size)} and {duration_text(seconds)} to come, by {basis}"
     if layout.url:
         print(foretold, flush=True)
         return order
@@ -638,13 +638,13 @@ def _order(
         f"the mirror: {archives} of {much} to read, which should bring {percent(offered.share)} of the clips to do",
         flush=True,
     )
-    weighed = weigh(offered, youtube, plan.count(Tier.WAS_GONE))
+    weighed = weigh(offered, youtube, plan.count(ClipState.WAS_GONE))
     if alone:
         return ("mirror",), weighed.mirror_s, offered.share
     first, second = weighed.order
     print(
-        f"{NAMES[first]} first, about {lasting(weighed.seconds(first))} in all: with {NAMES[second]} first it would be "
-        f"{lasting(weighed.seconds(second))}",
+        f"{NAMES[first]} first, about {duration_text(weighed.seconds(first))} in all: "
+        f"with {NAMES[second]} first it would be {duration_text(weighed.seconds(second))}",
         flush=True,
     )
     return weighed.order, weighed.seconds(first), 1.0
@@ -656,7 +656,7 @@ class _Progress:
     `provisional`: what the mirror lacks is still to be asked for elsewhere. `to_read` is in bytes, of its archives.
     """
 
-    def __init__(self, bar: tqdm[None], tally: Tally, *, provisional: bool = False, to_read: int = 0) -> None:
+    def __init__(self, bar: tqdm[None], tally: RunCounts, *, provisional: bool = False, to_read: int = 0) -> None:
         self._bar = bar
         self._tally = tally
         self._provisional = provisional
@@ -672,7 +672,7 @@ class _Progress:
         self._tally.take(outcome)
         self._state()
 
-    def reached(self, archive: Reached) -> None:
+    def reached(self, archive: ArchiveProgress) -> None:
         """Count what has come of an archive."""
         come = archive.position - self._reached.get(archive.url, 0)
         self._reached[archive.url] = archive.position
@@ -754,9 +754,9 @@ def _bar(what: str, total: int) -> tqdm[None]:
     )
 
 
-def _explained(event: Pause | Spread) -> str:
+def _explained(event: Pause | SpacingChanged) -> str:
     now, server = datetime.now(), event.server
-    if isinstance(event, Spread):
+    if isinstance(event, SpacingChanged):
         items, place = "archives" if server == NAMES["mirror"] else "clips", event.place and f" to {event.place}"
         if not event.seconds:
             return (
@@ -774,8 +774,8 @@ def _explained(event: Pause | Spread) -> str:
 
 
 def _summary(args: argparse.Namespace, plan: Plan, tally: Counter[Category | None], ledgers: Iterable[Ledger]) -> str:
-    done, linked = tally[None], plan.count(Tier.LINKED)
-    there = plan.count(Tier.ON_DISK) + linked + done
+    done, linked = tally[None], plan.count(ClipState.LINKED)
+    there = plan.count(ClipState.ON_DISK) + linked + done
     new = f"{done:,} of them new" + (f", {linked:,} linked from other versions" if linked else "")
     lines = [f"{_name(args, args.subset)}: {there:,} of {plan.wanted:,} on disk, {new}"]
     failures = {category: count for category, count in (+tally).most_common() if category}
@@ -787,7 +787,7 @@ def _summary(args: argparse.Namespace, plan: Plan, tally: Counter[Category | Non
     if untried:
         lines.append(f"  {untried:8,}  not tried yet")
     if failures:
-        lines += [f"reasons: {_layout(args).said(ledger.errors_log)}" for ledger in ledgers]
+        lines += [f"reasons: {_layout(args).display_path(ledger.errors_log)}" for ledger in ledgers]
     if untried or plan.may_work_left_out or any(not category.gone for category in failures):
         lines.append(f"to go on: {_this_command()}")
     return "\n".join(lines)

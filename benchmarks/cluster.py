@@ -16,11 +16,11 @@ from benchmarks.rig import Run, YouTube, download, in_worker, memory_mb, youtube
 from benchmarks.worlds import clips, video
 from kinetics.records import Clip, Outcome
 from kinetics.scheduling.dask_client import run
-from kinetics.scheduling.throttle import NoPace
+from kinetics.scheduling.throttle import Unthrottled
 from kinetics.storage.layout import Layout
 from tests.support.cluster import cluster
 from tests.support.program import Nothing
-from tests.youtube.world import Row, Scenario, Throttle
+from tests.youtube.world import FakeThrottle, Row, Scenario
 
 TWO_HOSTS, ONE_THROTTLED, OUTCOMES_S, GROWTH_MB = 1.8, 0.9, 500.0, 30.0
 LATENCY_S = 0.3
@@ -59,7 +59,7 @@ def _hosts(settings: Settings, free: YouTube, refusing: YouTube, scratch: Path) 
         for name, found in rates.items():
             say(name)
             free.serve(scenarios, latency_s=LATENCY_S, connection_bit_s=None)
-            throttle = Throttle(THROTTLED_AFTER, for_s=3600.0) if "throttled" in name else None
+            throttle = FakeThrottle(THROTTLED_AFTER, for_s=3600.0) if "throttled" in name else None
             refusing.serve(scenarios, latency_s=LATENCY_S, connection_bit_s=None, throttle=throttle)
             hosts = [free.env()] if name == "one host" else [free.env(), refusing.env()]
             ran = _on(hosts, free, rows, scenarios, scratch / f"{name} {number}")
@@ -124,7 +124,7 @@ def drain(scheduler: str, count: int) -> Drained:
     with tempfile.TemporaryDirectory() as shared:
         layout = Layout(Path(shared), "700")
         for event in run(
-            Nothing(), items, scheduler=scheduler, layout=layout, own=Path(shared), timeout_s=60.0, pace=NoPace
+            Nothing(), items, scheduler=scheduler, layout=layout, own=Path(shared), timeout_s=60.0, pace=Unthrottled
         ):
             if isinstance(event, Outcome):
                 done += 1

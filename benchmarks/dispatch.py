@@ -15,7 +15,7 @@ from benchmarks.rig import YouTube, download, in_worker, memory_mb, youtube_apar
 from benchmarks.worlds import CLIP_S, clips, video
 from kinetics.records import Clip, Outcome
 from kinetics.scheduling.pool import run
-from kinetics.scheduling.throttle import Pace
+from kinetics.scheduling.throttle import Throttle
 from tests.support.program import Nothing, workers
 from tests.youtube.world import Row, Scenario
 
@@ -68,7 +68,7 @@ def drain(count: int) -> Drained:
     """Send so many items through the pool, in this process."""
     items = (Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "train") for number in range(count))
     began, sizes, done = time.monotonic(), [0.0], 0
-    for event in run(Nothing(), items, workers=AT_ONCE, timeout_s=60.0, pace=Pace(AT_ONCE)):
+    for event in run(Nothing(), items, workers=AT_ONCE, timeout_s=60.0, pace=Throttle(AT_ONCE)):
         if isinstance(event, Outcome):
             done += 1
             if done % max(1, count // 100) == 0:

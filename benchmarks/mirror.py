@@ -24,11 +24,11 @@ import urllib3
 from benchmarks.report import Settings, Table, main, say, spread, verdict
 from benchmarks.rig import YouTube, in_worker, run, youtube_apart
 from kinetics.media import check
-from kinetics.mirror.catalog import Index, needed
+from kinetics.mirror.catalog import ArchiveIndex, needed
 from kinetics.mirror.tar_stream import MIRROR, Archive
-from kinetics.net.http import Line
-from kinetics.net.stream import Stream
-from kinetics.records import Contents
+from kinetics.net.http import HttpSession
+from kinetics.net.stream import HttpStream
+from kinetics.records import ArchiveListing
 from kinetics.storage.layout import clip_name
 from tests.youtube.mirror import clip_of
 from tests.youtube.picture import draw
@@ -101,7 +101,7 @@ def _checks(clips: Sequence[bytes], rounds: int, folder: Path) -> Table:
         path.write_bytes(clip)
         for _ in range(5 * rounds):
             before_s = time.process_time()
-            check.play(path)
+            check.decode_fully(path)
             took.append((time.process_time() - before_s) * 1e3)
         megabytes = len(clip) / 1e6
         rows.append([f"{megabytes:.2f}", spread(took, 0), f"{statistics.median(took) / megabytes:.0f}"])
@@ -186,7 +186,7 @@ def _tar(archive: Path, folder: Path) -> Taken:
 
 
 def _ours(url: str, archive: Path | None, folder: Path | None, checked: bool = False) -> Taken:
-    line = _FromFile(archive) if archive else Line(hosts=MIRROR)
+    line = _FromFile(archive) if archive else HttpSession(hosts=MIRROR)
 
     def take() -> None:
         with Archive(line, url) as whole:
@@ -195,14 +195,14 @@ def _ours(url: str, archive: Path | None, folder: Path | None, checked: bool = F
                     path = folder / clip_name(*member.key)
                     member.copy_to(path)
                     if checked:
-                        check.play(path)
+                        check.decode_fully(path)
 
     return _timed(take)
 
 
 def _received(url: str) -> Taken:
     def take() -> None:
-        with closing(Stream(Line(hosts=MIRROR), url)) as stream:
+        with closing(HttpStream(HttpSession(hosts=MIRROR), url)) as stream:
             buffer = bytearray(1 << 18)
             while stream.readinto(buffer):
                 pass
@@ -218,7 +218,7 @@ def _timed(take: Callable[[], None]) -> Taken:
     return Taken(wall_s, cpu_s, int(peak[1]) / 1024 if peak else 0.0)
 
 
-class _FromFile(Line):
+class _FromFile(HttpSession):
     """Answers with a file instead of the mirror."""
 
     def __init__(self, archive: Path) -> None:
@@ -233,12 +233,12 @@ class _FromFile(Line):
 
 def _index(settings: Settings, scratch: Path) -> Table:
     share = INDEXED // ARCHIVED
-    index, urls = Index(scratch / "index"), [f"{part}" for part in range(ARCHIVED)]
+    index, urls = ArchiveIndex(scratch / "index"), [f"{part}" for part in range(ARCHIVED)]
     names = [clip_name(f"{number:011}", number % 300, number % 300 + 10) for number in range(INDEXED)]
     began = time.monotonic()
     for number, url in enumerate(urls):
         held = frozenset(names[number * share : (number + 1) * share])
-        index.keep(url, Contents(1 << 30, '"etag"', held, exhausted=True))
+        index.keep(url, ArchiveListing(1 << 30, '"etag"', held, exhausted=True))
     written_s = time.monotonic() - began
     took = []
     for _ in range(settings.rounds_or(3)):

@@ -35,7 +35,7 @@ FRUGAL = "youtube:player_client=visionos;player_skip=webpage,js,configs,initial_
 WHOLE, SECTIONS, FORCED = "a: whole file, ffmpeg", "b: sections", "c: sections, keyframes forced"
 PROMISES = (("exact", 10.0, WHOLE), ("exact", 3.0, FORCED), ("keyframe", 2.0, SECTIONS), ("smart", 1.5, SECTIONS))
 
-Way = Callable[[YouTube, Sequence[Row], Mapping[str, Scenario], Path], "Round"]
+SourceRunner = Callable[[YouTube, Sequence[Row], Mapping[str, Scenario], Path], "Round"]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def ours(cut: str, youtube: YouTube, rows: Sequence[Row], scenarios: Mapping[str
 
 def measure(settings: Settings) -> Iterator[Table]:
     """A table of the ways, and one of what was promised."""
-    ways: dict[str, Way] = {
+    ways: dict[str, SourceRunner] = {
         WHOLE: partial(by_commands, whole_file),
         SECTIONS: partial(by_commands, sections),
         FORCED: partial(by_commands, partial(sections, more=("--force-keyframes-at-cuts",))),

@@ -25,12 +25,12 @@ from tests.youtube.log import Request
 from tests.youtube.mirror import BASE as MIRROR
 from tests.youtube.mirror import MirrorFile
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import Row, Scenario, Throttle, World
+from tests.youtube.world import FakeThrottle, Row, Scenario, World
 
 P = ParamSpec("P")
 R = TypeVar("R")
 PR_SET_CHILD_SUBREAPER = 36
-LOOK_S = 0.05
+WORKER_POLL_S = 0.05
 LATENCY_S, CONNECTION_BIT_S = 0.03, 8e6
 """Before each reply and for each new connection; of each connection."""
 
@@ -48,7 +48,7 @@ class YouTube:
         latency_s: float = LATENCY_S,
         connection_bit_s: float | None = CONNECTION_BIT_S,
         line_bit_s: float | None = None,
-        throttle: Throttle | None = None,
+        throttle: FakeThrottle | None = None,
     ) -> None:
         """Have these videos from now on, and behave so."""
         self._youtube.world = world = World(scenarios, throttle)
@@ -117,7 +117,7 @@ def run(command: Sequence[str], env: Mapping[str, str], look: Callable[[int], No
                 break
             if look and not pid:
                 look(process.pid)
-                time.sleep(LOOK_S)
+                time.sleep(WORKER_POLL_S)
             cpu_s += usage.ru_utime + usage.ru_stime
             peak_mb = max(peak_mb, usage.ru_maxrss / 1024)
             if pid == process.pid:

@@ -27,7 +27,7 @@ from tests.support.browser import chromium
 from tests.support.program import ROOT, Bench
 from tests.youtube.samples import scenarios_of
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import Row, Throttle
+from tests.youtube.world import FakeThrottle, Row
 
 HERE = Path(__file__).parent
 COLUMNS, LINES = 118, 14
@@ -51,7 +51,7 @@ def main() -> None:
         rows = [_row(chance, number) for number in range(CLIPS)]
         bench = Bench(Path(folder), rows, scenarios_of(rows, gone_share=GONE_SHARE), official=True)
         bench.world.latency_s, bench.world.bandwidth_bit_s = 0.05, 4e6
-        bench.world.throttle = Throttle(after=150, for_s=40, kind="bot")
+        bench.world.throttle = FakeThrottle(after=150, for_s=40, kind="bot")
         bench.world.prepare()
         with LoopbackYouTube(bench.world) as youtube:
             screen = _run(Path(folder), youtube.env)

@@ -29,7 +29,7 @@ def size(count: float) -> str:
     return f"{count:,.2f} TB"
 
 
-def lasting(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A time in the largest unit of which it has at least two."""
     for unit, name in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * unit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import ClassVar, Literal
 
@@ -61,7 +61,7 @@ MAY_WORK_LATER = frozenset(
 )
 
 
-class Tier(IntEnum):
+class ClipState(IntEnum):
     """What is known of a clip before a run, in the order in which they are tried."""
 
     NEVER_TRIED = 0
@@ -169,13 +169,9 @@ class Outcome:
     def item(self) -> Clip:
         return self.clip
 
-    def but(self, **changes: object) -> Outcome:
-        """The same outcome with some fields changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]
-
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class ArchiveListing:
     """What is known of an archive in one state, which the server calls `etag`; clips go by the names of their files."""
 
     size: int
@@ -189,7 +185,7 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class ArchiveRequest:
     """An archive of the mirror to be read, and the missing clips that are known to be in it."""
 
     url: str
@@ -200,13 +196,13 @@ class Need:
     """Its clips that are not to be looked at again."""
     kind: ClassVar = "archive"
 
-    def failed(self, category: Category, reason: str) -> Harvest:
+    def failed(self, category: Category, reason: str) -> ArchiveResult:
         """What to say of it where no worker lived to say anything."""
-        return Harvest(self, "failed", category, reason)
+        return ArchiveResult(self, "failed", category, reason)
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class ArchiveProgress:
     """How far an archive has been read, in bytes, and the clip whose turn it is, if it is one that is wanted."""
 
     url: str
@@ -216,29 +212,25 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
-class Harvest:
+class ArchiveResult:
     """What came of reading an archive, besides its clips. `postponed` is as of a clip."""
 
-    need: Need
+    need: ArchiveRequest
     status: Status
     category: Category | None = None
     reason: str = ""
     retry_after_s: float | None = None
-    contents: Contents | None = None
+    contents: ArchiveListing | None = None
     """As far as it was read; None where nothing came."""
 
     @property
-    def item(self) -> Need:
+    def item(self) -> ArchiveRequest:
         return self.need
 
-    def but(self, **changes: object) -> Harvest:
-        """The same with some fields changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]
 
-
-Item = Clip | Need
+Item = Clip | ArchiveRequest
 """What a worker has in hand."""
-Result = Outcome | Harvest
+Result = Outcome | ArchiveResult
 """What came of it in the end."""
-Part = Outcome | Reached
+PartialResult = Outcome | ArchiveProgress
 """What there is to say of an archive meanwhile."""

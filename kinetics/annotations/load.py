@@ -11,14 +11,14 @@ import pandas as pd
 import platformdirs
 
 from kinetics.annotations.files import MAX_FILE, AnnotationFile, DamagedArchiveError, find_files, read_limited
-from kinetics.annotations.official import VERSIONS, Progress, fetch
+from kinetics.annotations.official import VERSIONS, ProgressCallback, fetch
 from kinetics.annotations.table import Annotations, constant_column, good_rows, read_cells, usable_rows
 from kinetics.errors import Fatal
 from kinetics.records import SPLIT_OF, Subset
 
 
 def load(
-    version: str, subset: Subset | Literal["all"], path: Path | None = None, *, progress: Progress | None = None
+    version: str, subset: Subset | Literal["all"], path: Path | None = None, *, progress: ProgressCallback | None = None
 ) -> Annotations:
     """Load the clips of a subset from `path`: a CSV, a JSON, a folder of them, or a tar archive.
 

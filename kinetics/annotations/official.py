@@ -20,7 +20,7 @@ from kinetics.annotations.files import BROKEN_ARCHIVE, MAX_FILE, decompressed, r
 from kinetics.errors import Fatal
 from kinetics.storage.atomic import whole_or_absent
 
-Progress = Callable[[int, int | None], None]
+ProgressCallback = Callable[[int, int | None], None]
 VERSIONS = {
     version: f"https://storage.googleapis.com/deepmind-media/Datasets/kinetics{version.replace('-', '_')}.tar.gz"
     for version in ("400", "600", "700", "700-2020")
@@ -32,7 +32,7 @@ PAUSES_S = (1, 4, 10)
 TRY_AGAIN = {408, 429, 500, 502, 503, 504}
 
 
-def fetch(url: str, into: Path, progress: Progress | None = None) -> None:
+def fetch(url: str, into: Path, progress: ProgressCallback | None = None) -> None:
     """Fetch a tar archive, whole or not at all; `progress(bytes_done, bytes_total or None)` starts anew with each try.
 
     Raises Fatal if it cannot be had whole within a few tries.
@@ -54,7 +54,7 @@ def fetch(url: str, into: Path, progress: Progress | None = None) -> None:
     raise _unreachable(url, reason)
 
 
-def _transfer(url: str, into: Path, progress: Progress | None) -> None:
+def _transfer(url: str, into: Path, progress: ProgressCallback | None) -> None:
     """One try. Raises urllib3's HTTPError where another may help."""
     deadline = time.monotonic() + FETCH_S
     with (

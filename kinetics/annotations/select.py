@@ -16,7 +16,7 @@ from kinetics.errors import Fatal
 from kinetics.records import KEY, Shard
 
 
-def choose(
+def select(
     annotations: Annotations,
     *,
     classes: Sequence[str] | None = None,

@@ -7,7 +7,7 @@ from collections import Counter
 from kinetics.records import Category, Clip, Outcome
 
 
-class Tally:
+class RunCounts:
     """The last word on each clip. That the mirror lacks it is the weakest."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.atomic import cannot_write, whole_or_absent, whole_or_absent_folder
 from kinetics.storage.layout import Layout
 
-Worker = Callable[[Clip, Callable[[], None]], Outcome]
+ClipWorker = Callable[[Clip, Callable[[], None]], Outcome]
 _NOT_THE_FILES = {
     *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOTCONN, errno.ESTALE),
     *(errno.ETIMEDOUT, errno.EHOSTDOWN),
@@ -32,7 +32,7 @@ class _Task:
         """It needs nothing but the folder that all share."""
         return self
 
-    def open(self) -> Worker:
+    def open(self) -> ClipWorker:
         return self.attempt
 
     def attempt(self, clip: Clip, answered: Callable[[], None]) -> Outcome:
@@ -40,13 +40,15 @@ class _Task:
         outcome = Outcome(clip, "failed")
         path = self.layout.clip(clip)
         try:
-            return self.do(clip, path, outcome.but(status="done"))
+            return self.do(clip, path, replace(outcome, status="done"))
         except ClipError as error:
-            return outcome.but(category=error.category, reason=error.reason)
+            return replace(outcome, category=error.category, reason=error.reason)
         except OSError as error:
             if error.errno in _NOT_THE_FILES:
                 raise Fatal(f"Cannot read {path}: {error.strerror}. Mend that, and run the command again.") from error
-            return outcome.but(category=Category.MEDIA_ERROR, reason=f"it cannot be read: {error.strerror or error}")
+            return replace(
+                outcome, category=Category.MEDIA_ERROR, reason=f"it cannot be read: {error.strerror or error}"
+            )
 
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
         """Raises ClipError where the file is not as it should be."""
@@ -61,7 +63,7 @@ class Verify(_Task):
     quick: bool
 
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
-        return done.but(facts=check.glance(path) if self.quick else check.play(path))
+        return replace(done, facts=check.read_facts(path) if self.quick else check.decode_fully(path))
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Measure(_Task):
     layout: Layout
 
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
-        return done.but(facts=replace(check.glance(path), sha256=check.sha256(path)))
+        return replace(done, facts=replace(check.read_facts(path), sha256=check.sha256(path)))
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Frames(_Task):
     quality: int
 
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
-        check.glance(path)  # to a decoder a clip that is cut off is a short one
+        check.read_facts(path)  # to a decoder a clip that is cut off is a short one
         final, partial = self.target.clip(clip, ""), self.target.partial(clip.split)
         try:
             with whole_or_absent_folder(final, partial) as folder:
@@ -104,12 +106,12 @@ class Sound(_Task):
     form: convert.SoundFormat
 
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
-        if not check.glance(path).sound:
-            return done.but(sound=False)
+        if not check.read_facts(path).sound:
+            return replace(done, sound=False)
         final, partial = self.target.clip(clip, f".{self.form}"), self.target.partial(clip.split)
         try:
             with whole_or_absent(final, partial) as temporary:
                 convert.write_sound(path, temporary, self.form)
         except OSError as error:
             raise cannot_write(error, self.target.folder) from error
-        return done.but(sound=True)
+        return replace(done, sound=True)

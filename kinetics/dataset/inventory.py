@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pandas as pd
 
 from kinetics.annotations.table import Annotations
 from kinetics.dataset.clip_jobs import Measure, Verify
-from kinetics.media.check import Made, fault
+from kinetics.media.check import Expected, mismatch
 from kinetics.records import KEY, Category, Clip, ClipKey, Cut, Outcome, Subset
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.worker import TravellingJob
@@ -23,12 +24,12 @@ from kinetics.storage.journal import Journal
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 
-Run = Callable[[TravellingJob, Iterable[Clip]], Generator[Event, None, None]]
+RunJob = Callable[[TravellingJob, Iterable[Clip]], Generator[Event, None, None]]
 """The pool, or a cluster, with as many workers as there are to be."""
 
 
 def verified(
-    run: Run, layout: Layout, subset: Subset, frame: pd.DataFrame, *, quick: bool, cut: Cut
+    run: RunJob, layout: Layout, subset: Subset, frame: pd.DataFrame, *, quick: bool, cut: Cut
 ) -> Iterator[Outcome | None]:
     """Look whether these clips are as they should be; yields the outcome of each, and None while there is none.
 
@@ -36,8 +37,8 @@ def verified(
     for the holder of the subset's lock. Raises Fatal where something cannot be moved or written.
     """
     task = "verify-quick" if quick else "verify"
-    expected = dict[ClipKey, Made]()
-    with Ledger(layout, subset) as ledger, Journal(layout.mark(subset, task)) as journal:
+    expected = dict[ClipKey, Expected]()
+    with Ledger(layout, subset) as ledger, Journal(layout.state_file(subset, task)) as journal:
         left = yield from _known(journal, layout, frame)
         left = left.merge(attempts.made(layout, subset), "left", on=KEY)
         with closing(run(Verify(layout, quick), _handed_out(left, expected))) as events:
@@ -52,12 +53,12 @@ def verified(
         journal.forget({layout.clip(clip).name for clip in Annotations(frame, ()).clips()})
 
 
-def measured(run: Run, layout: Layout, subset: Subset, frame: pd.DataFrame) -> Iterator[Outcome | None]:
+def measured(run: RunJob, layout: Layout, subset: Subset, frame: pd.DataFrame) -> Iterator[Outcome | None]:
     """Find out what a manifest says of these clips. What is known of a file is kept until the file changes.
 
     Without a shard, what the shards' runs found out is known as well.
     """
-    with Journal(*(part.mark(subset, "manifest") for part in layout.parts(subset))) as journal:
+    with Journal(*(part.state_file(subset, "manifest") for part in layout.parts(subset))) as journal:
         left = yield from _known(journal, layout, frame)
         with closing(run(Measure(layout), Annotations(left, ()).clips())) as events:
             for outcome in _outcomes(events):
@@ -79,12 +80,12 @@ def _known(journal: Journal, layout: Layout, frame: pd.DataFrame) -> Generator[O
     return frame.iloc[left]
 
 
-def _handed_out(frame: pd.DataFrame, expected: dict[ClipKey, Made]) -> Iterator[Clip]:
+def _handed_out(frame: pd.DataFrame, expected: dict[ClipKey, Expected]) -> Iterator[Clip]:
     """The clips; of each one that is out, what it should be like is in `expected`."""
     for clip, duration_s, sound in zip(
         Annotations(frame, ()).clips(), frame["duration_s"].tolist(), frame["sound"].tolist(), strict=True
     ):
-        expected[clip.key] = Made(
+        expected[clip.key] = Expected(
             duration_s=None if math.isnan(duration_s) else duration_s, sound=None if math.isnan(sound) else bool(sound)
         )
         yield clip
@@ -94,13 +95,13 @@ def _outcomes(events: Iterable[Event]) -> Iterator[Outcome | None]:
     return (event if isinstance(event, Outcome) else None for event in events)
 
 
-def _judged(outcome: Outcome, made: Made, cut: Cut) -> Outcome:
+def _judged(outcome: Outcome, made: Expected, cut: Cut) -> Outcome:
     """The outcome, once what the file is like was held against what it should be like."""
-    reason = fault(outcome.facts, outcome.clip, made, cut) if outcome.facts else outcome.reason
+    reason = mismatch(outcome.facts, outcome.clip, made, cut) if outcome.facts else outcome.reason
     if not reason:
         return outcome
     category = outcome.category or Category.MEDIA_ERROR
-    return outcome.but(status="failed", category=category, reason=f"found by --verify: {reason}", facts=None)
+    return replace(outcome, status="failed", category=category, reason=f"found by --verify: {reason}", facts=None)
 
 
 def _reject(clip: Clip, layout: Layout) -> None:

@@ -24,7 +24,7 @@ def write_lists(layout: Layout, subset: Subset, frame: pd.DataFrame, classes: Se
     Each line of a list is `<path> <class>`, the path from the data set's folder on, where every reader has a prefix
     for it. A class is its place in `classes`; -1 stands for a clip without a label.
     """
-    folder, split = layout.beside("lists").folder, SPLIT_OF[subset]
+    folder, split = layout.derived_layout("lists").folder, SPLIT_OF[subset]
     classes_of = {label: number for number, label in enumerate(classes)}
     lines = [
         f"{layout.clip(clip).relative_to(layout.folder)} {classes_of.get(clip.label, NO_CLASS)}\n"
@@ -56,7 +56,7 @@ def write_silent(layout: Layout, subset: Subset, silent: Iterable[Clip], suffix:
 
     A clip that has come to have sound since, in a file of that suffix, is listed no longer.
     """
-    path, sounds = layout.table(subset, "silent.txt"), layout.beside("sound").folder
+    path, sounds = layout.table(subset, "silent.txt"), layout.derived_layout("sound").folder
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     before = [line for line in lines if not (sounds / line).with_suffix(suffix).exists()]
     found = {str(layout.clip(clip).relative_to(layout.folder)) for clip in silent}

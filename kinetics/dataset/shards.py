@@ -29,7 +29,7 @@ INDEX_FIELDS = ("shard", "key", "youtube_id", "time_start", "time_end", "label",
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ShardSample:
     """A clip on its way into a shard."""
 
     clip: Clip
@@ -62,12 +62,12 @@ class Member:
         return {"__key__": self.key, "mp4": self.path.read_bytes(), **self.said()}
 
 
-class Shards:
+class WebDatasetShards:
     """The shards of a subset's clips, in the order given: as many clips in each as fit."""
 
-    def __init__(self, layout: Layout, subset: Subset, members: Iterable[Member], clips: int) -> None:
-        self._folder, self._subset = layout.beside("shards").folder, subset
-        self._partial = layout.beside("shards").partial(SPLIT_OF[subset])
+    def __init__(self, layout: Layout, subset: Subset, members: Iterable[ShardSample], clips: int) -> None:
+        self._folder, self._subset = layout.derived_layout("shards").folder, subset
+        self._partial = layout.derived_layout("shards").partial(SPLIT_OF[subset])
         self._shards = [*_packed(members, clips)]
 
     @property
@@ -108,7 +108,7 @@ class Shards:
             if path not in planned:
                 path.unlink()
 
-    def _planned(self) -> Iterator[tuple[Path, Sequence[Member]]]:
+    def _planned(self) -> Iterator[tuple[Path, Sequence[ShardSample]]]:
         for place, shard in enumerate(self._shards):
             yield self._folder / f"{SPLIT_OF[self._subset]}-{place:06d}.tar", shard
 
@@ -135,8 +135,8 @@ def _tar_writer() -> Any:
         raise Fatal(f"--shards needs webdataset ({error}): pip install webdataset") from error
 
 
-def _packed(members: Iterable[Member], clips: int) -> Iterator[list[Member]]:
-    shard, size = list[Member](), tarfile.RECORDSIZE
+def _packed(members: Iterable[ShardSample], clips: int) -> Iterator[list[ShardSample]]:
+    shard, size = list[ShardSample](), tarfile.RECORDSIZE
     for member in members:
         if shard and (len(shard) == clips or size + member.size + MEMBERS_OVERHEAD > SHARD_LIMIT):
             yield shard
@@ -147,11 +147,11 @@ def _packed(members: Iterable[Member], clips: int) -> Iterator[list[Member]]:
         yield shard
 
 
-def _size(shard: Iterable[Member]) -> int:
+def _size(shard: Iterable[ShardSample]) -> int:
     return tarfile.RECORDSIZE + sum(member.size + MEMBERS_OVERHEAD for member in shard)
 
 
-def _is_written(path: Path, shard: Sequence[Member]) -> bool:
+def _is_written(path: Path, shard: Sequence[ShardSample]) -> bool:
     """Whether a shard is there, with these clips in this order, and what is to be said of them; none is newer."""
     try:
         with tarfile.open(path, "r:") as tar:
@@ -173,11 +173,11 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, int | bytes]]:
         yield member.name, file.read() if file else member.size
 
 
-def members_of(layout: Layout, frame: pd.DataFrame, classes: Sequence[str]) -> Iterator[Member]:
+def shard_samples(layout: Layout, frame: pd.DataFrame, classes: Sequence[str]) -> Iterator[ShardSample]:
     """The clips of a table, in its order, on their way into shards; those that have just gone are left out."""
     numbers = {label: number for number, label in enumerate(classes)}
     for clip in Annotations(frame, ()).clips():
         path = layout.clip(clip)
         with suppress(FileNotFoundError):
             status = path.stat()
-            yield Member(clip, path, status.st_size, status.st_mtime_ns, numbers.get(clip.label, NO_CLASS))
+            yield ShardSample(clip, path, status.st_size, status.st_mtime_ns, numbers.get(clip.label, NO_CLASS))

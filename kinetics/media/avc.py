@@ -54,7 +54,7 @@ class Config:
         taken = {_number(one, 4) for one in self.sps} | {_number(one, 1) for one in self.pps}
         return next((number for number in range(1, 32) if number not in taken), None)
 
-    def joined(self, other: Config) -> Config:
+    def merged_with(self, other: Config) -> Config:
         """A record with the parameter sets of both. Raises ValueError where they cannot stand side by side."""
         if self.length_size != other.length_size or (self.profile in _HIGH) != (other.profile in _HIGH):
             raise ValueError("records of different shapes")

@@ -28,14 +28,14 @@ ANNOTATED_LEEWAY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Expected:
     """What the attempts table says of a clip, as far as it does."""
 
     duration_s: float | None = None
     sound: bool | None = None
 
 
-def glance(path: Path) -> Facts:
+def read_facts(path: Path) -> Facts:
     """What the header of a clip says. Raises MayWorkLater if it is none or not whole, OSError if it is unreadable."""
     header = read_header(path)
     picture, status = header.picture, os.stat(path)
@@ -52,9 +52,9 @@ def glance(path: Path) -> Facts:
     )
 
 
-def play(path: Path) -> Facts:
+def decode_fully(path: Path) -> Facts:
     """The same, once every frame and all of the sound have been decoded without an error."""
-    facts = glance(path)
+    facts = read_facts(path)
     with translated(), av.open(str(path), "r", format="mov", options=FEW_CODECS) as container:
         streams: tuple[Stream, ...] = (*container.streams.video[:1], *container.streams.audio[:1])
         played = Counter(type(frame) for frame in frames_of(container, *streams))
@@ -65,7 +65,7 @@ def play(path: Path) -> Facts:
     return facts
 
 
-def fault(facts: Facts, clip: Clip, made: Made, cut: Cut) -> str:
+def mismatch(facts: Facts, clip: Clip, made: Expected, cut: Cut) -> str:
     """What is wrong with a clip that plays; empty if nothing is.
 
     It should be as long as it was when it was made, which is less than its section where the video ends before that.

@@ -25,7 +25,7 @@ from kinetics.records import Category
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-Kind = Literal["mp4", "webm"]
+ContainerFormat = Literal["mp4", "webm"]
 DECODERS = (
     *("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "aac", "opus", "libopus", "vorbis"),
     *("mp3", "mp3float", "ac3", "eac3"),
@@ -45,7 +45,7 @@ class View(Seekable):
     def __init__(self, file: RangeFile, head: bytes = b"", start: int = 0, stop: int | None = None) -> None:
         super().__init__()
         self.error: ClipError | None = None
-        self.at_hand_only = False
+        self.cached_only = False
         self._file = file
         self._head = head
         self._start = start
@@ -63,7 +63,7 @@ class View(Seekable):
         place = self._start + self._position - len(self._head)
         if self._stop is not None:
             view = view[: max(0, self._stop - place)]
-        if self.at_hand_only and not self._file.at_hand(place):
+        if self.cached_only and not self._file.is_cached(place):
             return 0
         try:
             self._file.seek(place)
@@ -119,7 +119,7 @@ def written() -> Iterator[None]:
 
 
 @contextmanager
-def demuxer(view: View, kind: Kind, *, frugal: bool = False) -> Iterator[InputContainer]:
+def demuxer(view: View, kind: ContainerFormat, *, frugal: bool = False) -> Iterator[InputContainer]:
     """Open hostile data: one format, few codecs, no address inside it followed, one thread.
 
     `frugal`: FFmpeg looks at the first frames when it opens a file, though an mp4's header says all; where they are not
@@ -127,9 +127,9 @@ def demuxer(view: View, kind: Kind, *, frugal: bool = False) -> Iterator[InputCo
     """
     form = "mov" if kind == "mp4" else "matroska"
     options = {"format_whitelist": "mov" if form == "mov" else "matroska,webm", "protocol_whitelist": "none"}
-    view.at_hand_only = frugal and form == "mov"
+    view.cached_only = frugal and form == "mov"
     with av.open(view, "r", format=form, options=options | FEW_CODECS, buffer_size=1 << 14) as container:
-        view.at_hand_only = False
+        view.cached_only = False
         _limit(*container.streams.video, *container.streams.audio)
         yield container
 

@@ -24,7 +24,7 @@ from av.stream import Stream
 
 from kinetics.errors import MayWorkLater
 from kinetics.media.container import View, demuxed, demuxer, guarded, mux, muxer, translated
-from kinetics.media.encode import Maker, copied, pts_of, rebase, reencoded, ticks_of, video_of
+from kinetics.media.encode import Maker, pts_of, rebase, stream_copy, ticks_of, transcode, video_of
 from kinetics.media.section import (
     SHORT_BY_S,
     Input,
@@ -33,14 +33,14 @@ from kinetics.media.section import (
     decimal,
     decode_time,
     fetch_sound,
-    find,
     find_fragments,
     length_of,
+    open_section,
     refuse_broken_off,
     shown,
     tick_of,
 )
-from kinetics.media.smart_cut import joined
+from kinetics.media.smart_cut import smart_cut
 from kinetics.records import Category
 
 REORDER_S = Fraction(1, 2)
@@ -50,7 +50,7 @@ LEAD_OUT_S = Fraction(3, 20)
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class CutResult:
     """What a finished clip is like; `offset_s` is its first frame's time minus the time asked for."""
 
     offset_s: float
@@ -60,29 +60,29 @@ class Cut:
     sound: bool
 
 
-def cut_exact(inputs: Sequence[Input], start_s: float, end_s: float, out: Path) -> Cut:
+def cut_exact(inputs: Sequence[Input], start_s: float, end_s: float, out: Path) -> CutResult:
     """Write the section to `out`, re-encoded: its first frame is the first one at or after `start_s`.
 
     `inputs` is one file with everything, or the video and its sound. Raises Gone (the video ends before the section),
     MayWorkLater (what came is not as it should be) and OSError (`out` cannot be written).
     """
-    return _cut(inputs, start_s, end_s, out, reencoded)
+    return _cut(inputs, start_s, end_s, out, transcode)
 
 
-def cut_smart(inputs: Sequence[Input], start_s: float, end_s: float, out: Path) -> Cut:
+def cut_smart(inputs: Sequence[Input], start_s: float, end_s: float, out: Path) -> CutResult:
     """Write the frames that `cut_exact` writes, but encode only those that cannot be copied. Otherwise the same."""
-    return _cut(inputs, start_s, end_s, out, joined)
+    return _cut(inputs, start_s, end_s, out, smart_cut)
 
 
-def cut_keyframe(inputs: Sequence[Input], start_s: float, end_s: float, out: Path) -> Cut:
+def cut_keyframe(inputs: Sequence[Input], start_s: float, end_s: float, out: Path) -> CutResult:
     """Write the section to `out` as it is, from the keyframe at or before `start_s`. Otherwise as `cut_exact`.
 
     No edit list hides the lead-in: ffmpeg would honour it, decord and torchcodec would show other frames.
     """
-    return _cut(inputs, start_s, end_s, out, copied)
+    return _cut(inputs, start_s, end_s, out, stream_copy)
 
 
-def copy_whole(inputs: Sequence[Input], out: Path) -> Cut:
+def copy_whole(inputs: Sequence[Input], out: Path) -> CutResult:
     """Write the whole video with its sound to `out`, as it is. Raises MayWorkLater and OSError."""
     with ExitStack() as stack:
         views = [stack.enter_context(guarded(View(item.file))) for item in inputs]
@@ -99,7 +99,7 @@ def copy_whole(inputs: Sequence[Input], out: Path) -> Cut:
     return result
 
 
-def probe(path: Path, offset_s: float) -> Cut:
+def probe(path: Path, offset_s: float) -> CutResult:
     """Open a finished file, decode its first frame and sound, and describe it.
 
     Raises MayWorkLater if it does not play, or is shorter than its header says.
@@ -115,7 +115,7 @@ def probe(path: Path, offset_s: float) -> Cut:
         streams = (*container.streams.video, *container.streams.audio)
         if max(entry.pos + entry.size for stream in streams for entry in stream.index_entries) > path.stat().st_size:
             raise MayWorkLater(Category.MEDIA_ERROR, "the result is cut off")
-        return Cut(
+        return CutResult(
             offset_s=offset_s,
             duration_s=float(video.duration * video.time_base),
             frames=video.frames,
@@ -124,18 +124,18 @@ def probe(path: Path, offset_s: float) -> Cut:
         )
 
 
-def _cut(inputs: Sequence[Input], start_s: float, end_s: float, out: Path, make: Maker) -> Cut:
+def _cut(inputs: Sequence[Input], start_s: float, end_s: float, out: Path, make: Maker) -> CutResult:
     wanted_s = decimal(start_s), decimal(end_s)
     with ExitStack() as stack:
-        fetching = _fetch_sound_beside(stack, inputs, wanted_s, from_keyframe=make is copied)
-        section, packets, sounds = _packets(stack, inputs, wanted_s, LEAD_OUT_S if make is copied else Fraction(0))
+        fetching = _fetch_sound_beside(stack, inputs, wanted_s, from_keyframe=make is stream_copy)
+        section, packets, sounds = _packets(stack, inputs, wanted_s, LEAD_OUT_S if make is stream_copy else Fraction(0))
         target = stack.enter_context(muxer(out))
         pictures = make(target, packets, section)
         sound = section
         if len(inputs) > 1:
             if fetching:
                 fetching.result()
-            sound = find(stack, inputs[1], (pictures.first_s - section.zero_s, wanted_s[1]), section.zero_s)
+            sound = open_section(stack, inputs[1], (pictures.first_s - section.zero_s, wanted_s[1]), section.zero_s)
             _, sounds = sound.packets(with_sound=True)
             refuse_broken_off("sound", max(map(shown, sounds), default=sound.start_s), sound, sound.total_s)
         tone = _sound(target, sound, sounds, pictures.first_s) if sound.audio else []
@@ -167,7 +167,7 @@ def _packets(
     """
     start_s, stop_s = wanted_s
     for lead_in_s in (Fraction(0), min(start_s, REORDER_S)):
-        section = find(stack, inputs[0], (start_s - lead_in_s, stop_s + lead_out_s), frugal=not lead_in_s)
+        section = open_section(stack, inputs[0], (start_s - lead_in_s, stop_s + lead_out_s), frugal=not lead_in_s)
         video_of(section)
         pictures, sounds = section.packets(with_sound=len(inputs) == 1)
         section.start_s += lead_in_s

@@ -41,7 +41,7 @@ class Pictures:
 Maker = Callable[[OutputContainer, "list[Packet[Any]]", Section], Pictures]
 
 
-def reencoded(target: OutputContainer, packets: list[Packet[Any]], section: Section) -> Pictures:
+def transcode(target: OutputContainer, packets: list[Packet[Any]], section: Section) -> Pictures:
     """All frames that show inside the section, decoded and encoded anew."""
     video = video_of(section)
     start, stop = ticks_of(section)
@@ -65,7 +65,7 @@ def reencoded(target: OutputContainer, packets: list[Packet[Any]], section: Sect
     return Pictures(made, origin * tick, latest * tick + frame_time(video))
 
 
-def copied(target: OutputContainer, packets: list[Packet[Any]], section: Section) -> Pictures:
+def stream_copy(target: OutputContainer, packets: list[Packet[Any]], section: Section) -> Pictures:
     """The packets as they are, from the keyframe in front on, with all that is shown before one of them."""
     video, (_, stop) = video_of(section), ticks_of(section)
     last = max((place for place, packet in enumerate(packets) if pts_of(packet) < stop), default=-1)

@@ -17,7 +17,7 @@ WORTH_LEAVING = 1 << 14
 """A fragment's tail of fewer bytes is fetched too: a wrong guess would cost a request of its own."""
 WHOLE_SHARE = 0.95
 """An index that ends before that part of the file is one of many, each of some fragments."""
-MOST_GUESSED = 1 << 24
+MAX_GUESS = 1 << 24
 """However long the player says a video is, it is no reason to fetch more of it unseen."""
 BOXES_LIMIT = 64
 HEADER_LIMIT = 1 << 26
@@ -41,7 +41,7 @@ class Fragment:
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class FragmentIndex:
     """A file's header, and where its fragments are: none where it does not list them all, or has none."""
 
     stop: int
@@ -66,14 +66,14 @@ class HeaderSizes:
     def guess(self, duration_s: float | None) -> int:
         """So many bytes hold the header of a file of that length."""
         a_second = max(self._a_second) * self.MARGIN if self._a_second else self.FIRST_GUESS
-        return 2 * self.FIXED + min(math.ceil(a_second * (duration_s or 0)), MOST_GUESSED)
+        return 2 * self.FIXED + min(math.ceil(a_second * (duration_s or 0)), MAX_GUESS)
 
     def learn(self, duration_s: float | None, size: int) -> None:
         if duration_s:
             self._a_second.append(max(0, size - self.FIXED) / duration_s)
 
 
-def fragment_index(file: RangeFile, header_guess: int) -> Index:
+def fragment_index(file: RangeFile, header_guess: int) -> FragmentIndex:
     """Fetch a file's header, whichever shape it has, and read its fragment index."""
     file.prefetch(0, header_guess)
     moov: tuple[int, int] | None = None
@@ -81,19 +81,19 @@ def fragment_index(file: RangeFile, header_guess: int) -> Index:
         if kind == b"sidx" and moov and stop - start <= INDEX_LIMIT:
             fragments = _fragments(_read(file, start, stop), stop)
             if fragments and fragments[-1].offset + fragments[-1].size >= WHOLE_SHARE * file.size:
-                return Index(stop, _read(file, 0, moov[1]), fragments)
+                return FragmentIndex(stop, _read(file, 0, moov[1]), fragments)
         if kind == b"moov":
             moov = start, stop
             if stop - start > HEADER_LIMIT:
                 raise MayWorkLater(Category.MEDIA_ERROR, f"the header claims {stop - start:,} bytes")
             file.prefetch(start, stop + 16)
         if kind == b"moof" and moov:
-            return Index(start, _read(file, 0, moov[1]))
+            return FragmentIndex(start, _read(file, 0, moov[1]))
         if kind == b"mdat" and moov:
             break
     if moov is None:
         raise MayWorkLater(Category.MEDIA_ERROR, "this is no mp4 file: it has no moov box")
-    return Index(moov[1], b"")
+    return FragmentIndex(moov[1], b"")
 
 
 def _boxes(file: RangeFile) -> Iterator[tuple[bytes, int, int]]:

@@ -21,8 +21,8 @@ from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from kinetics.errors import Gone, MayWorkLater
-from kinetics.media.container import Kind, View, demuxed, demuxer, guarded, translated
-from kinetics.media.fragment_index import MOST_GUESSED, Fragment, HeaderSizes, Index, fragment_index
+from kinetics.media.container import ContainerFormat, View, demuxed, demuxer, guarded, translated
+from kinetics.media.fragment_index import MAX_GUESS, Fragment, FragmentIndex, HeaderSizes, fragment_index
 from kinetics.net.range_file import RangeFile
 from kinetics.records import Category
 
@@ -41,7 +41,7 @@ class Input:
     """A remote file: a video with its sound, or one of the two alone."""
 
     file: RangeFile
-    container: Kind
+    container: ContainerFormat
     duration_s: float | None = None
     """What the player said; it only helps to guess how long the header is."""
     progressive: bool = False
@@ -57,11 +57,11 @@ class Input:
         if self.progressive:
             return self.sizes.guess(self.duration_s)
         if self.header_bytes:
-            return min(self.header_bytes, MOST_GUESSED)
-        return (1 << 11) + min(3 * math.ceil(self.duration_s or 0), MOST_GUESSED)
+            return min(self.header_bytes, MAX_GUESS)
+        return (1 << 11) + min(3 * math.ceil(self.duration_s or 0), MAX_GUESS)
 
     @cached_property
-    def index(self) -> Index | None:
+    def index(self) -> FragmentIndex | None:
         """The header of an mp4, fetched when first asked for; None for a webm, whose header the demuxer reads."""
         if self.container != "mp4":
             return None
@@ -121,7 +121,7 @@ class Fragments:
     """The fragments that a section touches. Times are on the file's own clock, as in a Section."""
 
     item: Input
-    index: Index
+    index: FragmentIndex
     needed: tuple[Fragment, ...]
     zero_s: Fraction
     section_s: tuple[Fraction, Fraction]
@@ -164,7 +164,7 @@ def fetch_sound(item: Input, wanted_s: Times, zero_s: Fraction) -> None:
         fragments.fetch(SOUND_SHARE)
 
 
-def find(
+def open_section(
     stack: ExitStack, item: Input, wanted_s: Times, zero_s: Fraction | None = None, *, frugal: bool = True
 ) -> Section:
     """Open a file at a section, with as few requests as it takes. `zero_s` is the video's, for a file of sound."""

@@ -32,24 +32,24 @@ from kinetics.media.encode import (
     prepared,
     pts_of,
     rebase,
-    reencoded,
     ticks_of,
+    transcode,
     video_of,
 )
 from kinetics.media.section import Section, frame_time, tick_of
 
 
-def joined(target: OutputContainer, packets: list[Packet[Any]], section: Section) -> Pictures:
-    """The frames that `reencoded` gives, copied as far as that goes. A Maker."""
+def smart_cut(target: OutputContainer, packets: list[Packet[Any]], section: Section) -> Pictures:
+    """The frames that `transcode` gives, copied as far as that goes. A Maker."""
     video = video_of(section)
     joint = _joint(video, packets, *ticks_of(section))
     ends = _encoded_ends(video, packets, joint) if joint else None
     if joint is None or ends is None:
-        return reencoded(target, packets, section)
+        return transcode(target, packets, section)
     together = [*ends.head, *packets[joint.begin : joint.end], *ends.tail]
     in_turn = all(_dts(one) < _dts(following) for one, following in pairwise(together))
     if not in_turn or any(_dts(packet) > pts_of(packet) for packet in ends.tail):
-        return reencoded(target, packets, section)
+        return transcode(target, packets, section)
     stream = target.add_stream_from_template(video)
     stream.codec_context.extradata = ends.record
     tick, first, latest = tick_of(video), min(map(pts_of, together)), max(map(pts_of, together))
@@ -58,7 +58,7 @@ def joined(target: OutputContainer, packets: list[Packet[Any]], section: Section
 
 
 @dataclass(frozen=True, slots=True)
-class _Joint:
+class _CopyRange:
     """The packets that can be copied: from `begin` up to `end`, with the frames from `first` up to `last`, in ticks.
 
     They begin where a decoder can, and need no packet behind them; no frame between is missing. The others of the
@@ -74,7 +74,7 @@ class _Joint:
     stop: int
 
 
-def _joint(video: VideoStream, packets: list[Packet[Any]], start: int, stop: int) -> _Joint | None:
+def _joint(video: VideoStream, packets: list[Packet[Any]], start: int, stop: int) -> _CopyRange | None:
     """None where nothing can be copied, or nothing joined to it."""
     source = video.codec_context
     if source.name != "h264" or source.width % 2 or source.height % 2:
@@ -97,7 +97,7 @@ def _joint(video: VideoStream, packets: list[Packet[Any]], start: int, stop: int
     length = next((count for count in lengths if latest[count - 1] < min(earliest[count], stop)), None)
     if length is None:
         return None
-    return _Joint(config, begin, begin + length, start, shows[begin], min(earliest[length], stop), stop)
+    return _CopyRange(config, begin, begin + length, start, shows[begin], min(earliest[length], stop), stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class _Ends:
     record: bytes
 
 
-def _encoded_ends(video: VideoStream, packets: list[Packet[Any]], joint: _Joint) -> _Ends | None:
+def _encoded_ends(video: VideoStream, packets: list[Packet[Any]], joint: _CopyRange) -> _Ends | None:
     """None where the source has no room for another encoder's parameter sets, or some frame cannot be decoded."""
     head = _inside(packets[: joint.begin], joint.start, joint.first)
     tail = _inside(packets[joint.end :], joint.last, joint.stop)
@@ -136,7 +136,7 @@ def _encoded_ends(video: VideoStream, packets: list[Packet[Any]], joint: _Joint)
     end = min(joint.stop, (tail or [0])[-1] + max(1, round(frame_time(video) / tick_of(video))))
     _schedule(made[len(head) :], first_copy, _dts(last_copy), end)
     try:
-        record = joint.config.joined(Config.read(encoder.extradata or b"")).written()
+        record = joint.config.merged_with(Config.read(encoder.extradata or b"")).written()
     except ValueError:
         return None
     return _Ends(made[: len(head)], made[len(head) :], record)

@@ -23,9 +23,9 @@ import platformdirs
 
 from kinetics.errors import ClipError, Fatal, StopEveryone
 from kinetics.mirror.tar_stream import CLIPS_LIMIT
-from kinetics.net.http import FILES_AT_ONCE, Line, size_and_tag
-from kinetics.net.stream import Stream
-from kinetics.records import SPLIT_OF, Contents, Need, Subset
+from kinetics.net.http import FILES_AT_ONCE, HttpSession, size_and_tag
+from kinetics.net.stream import HttpStream
+from kinetics.records import SPLIT_OF, ArchiveListing, ArchiveRequest, Subset
 from kinetics.storage.atomic import whole_or_absent
 
 BASE = "https://s3.amazonaws.com/kinetics/"
@@ -42,20 +42,20 @@ UNFIT = "!"
 """Before the names of clips that were found unfit."""
 
 
-class Index:
+class ArchiveIndex:
     """What is known of each archive. One process writes at a time; what is damaged is as if it was never known."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or _cache() / "index"
 
-    def find(self, url: str) -> Contents | None:
+    def find(self, url: str) -> ArchiveListing | None:
         with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             path = self._path(url)
             if path.stat().st_size <= INDEX_LIMIT:
                 return _read(url, path.read_text("ascii"))
         return None
 
-    def keep(self, url: str, contents: Contents) -> None:
+    def keep(self, url: str, contents: ArchiveListing) -> None:
         """Add this to what is known of the archive in that state. Raises Fatal where it cannot be written."""
         before = self.find(url)
         if before and (before.size, before.etag) == (contents.size, contents.etag):
@@ -75,7 +75,7 @@ class Index:
         return self._folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.txt"
 
 
-def archives(line: Line, version: str, subset: Subset) -> list[str]:
+def archives(line: HttpSession, version: str, subset: Subset) -> list[str]:
     """The addresses of a subset's archives, in the order in which to ask for them.
 
     Their list is fetched once and kept. Raises Fatal where it cannot be had.
@@ -111,22 +111,25 @@ class Labels:
 
 
 def needed(
-    urls: Sequence[str], find: Callable[[str], Contents | None], missing: Collection[str], labels: Labels = Labels()
-) -> list[Need]:
+    urls: Sequence[str],
+    find: Callable[[str], ArchiveListing | None],
+    missing: Collection[str],
+    labels: Labels = Labels(),
+) -> list[ArchiveRequest]:
     """The archives that hold missing clips, in order, and behind them those that may, if these do not hold them all.
 
     `missing` has the names of clips' files.
     """
     left, spared = set(missing), labels.spared(urls)
-    sure, perhaps = list[Need](), list[Need]()
+    sure, perhaps = list[ArchiveRequest](), list[ArchiveRequest]()
     for url in urls:
-        contents = find(url) or Contents(0)
+        contents = find(url) or ArchiveListing(0)
         held = left & (contents.names - contents.unfit)
         if held:
-            sure.append(Need(url, frozenset(held), contents.exhausted, contents.unfit))
+            sure.append(ArchiveRequest(url, frozenset(held), contents.exhausted, contents.unfit))
             left -= held
         elif not contents.exhausted and url not in spared:
-            perhaps.append(Need(url, unfit=contents.unfit))
+            perhaps.append(ArchiveRequest(url, unfit=contents.unfit))
     return [*sure, *(perhaps if left else ())]
 
 
@@ -135,7 +138,7 @@ def class_of(url: str) -> str:
     return PurePosixPath(unquote(url)).name.partition(".")[0]
 
 
-def sizes_of(line: Line, index: Index, urls: Sequence[str]) -> list[int | None]:
+def sizes_of(line: HttpSession, index: ArchiveIndex, urls: Sequence[str]) -> list[int | None]:
     """How many bytes each of these archives has, if the mirror says so.
 
     It is asked for those of which nothing is known, and the answers are kept. Once it refuses everybody, or there is no
@@ -149,7 +152,7 @@ def sizes_of(line: Line, index: Index, urls: Sequence[str]) -> list[int | None]:
         if refused.is_set():
             return None
         try:
-            contents = Contents(*size_and_tag(line, url))
+            contents = ArchiveListing(*size_and_tag(line, url))
         except ClipError as error:
             if isinstance(error, StopEveryone):
                 refused.set()
@@ -165,7 +168,7 @@ def _cache() -> Path:
     return platformdirs.user_cache_path("kinetics-downloader") / "mirror"
 
 
-def _read(url: str, content: str) -> Contents:
+def _read(url: str, content: str) -> ArchiveListing:
     """Raises ValueError, KeyError or TypeError where this is not what was kept of that archive."""
     checksum, _, text = content.partition("\n")
     first, *lines = text.split("\n")
@@ -174,16 +177,16 @@ def _read(url: str, content: str) -> Contents:
         raise ValueError
     unfit = frozenset(line.removeprefix(UNFIT) for line in lines if line.startswith(UNFIT))
     names = frozenset(line.removeprefix(UNFIT) for line in lines)
-    return Contents(about["size"], about["etag"], names, unfit, about["exhausted"])
+    return ArchiveListing(about["size"], about["etag"], names, unfit, about["exhausted"])
 
 
 def _checksum(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}"
 
 
-def _fetched(line: Line, url: str) -> str:
+def _fetched(line: HttpSession, url: str) -> str:
     try:
-        with closing(Stream(line, url)) as stream, io.BufferedReader(stream) as file:
+        with closing(HttpStream(line, url)) as stream, io.BufferedReader(stream) as file:
             return file.read(LIST_LIMIT).decode("utf-8", errors="replace")
     except ClipError as error:
         raise Fatal(

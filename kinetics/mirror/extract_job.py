@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.media import check
-from kinetics.mirror.tar_stream import MIRROR, Archive, Damaged, Member
+from kinetics.mirror.tar_stream import MIRROR, Archive, ArchiveMember, Damaged
 from kinetics.mirror.wanted_clips import Wanted
-from kinetics.net.http import Line, use_proxy
-from kinetics.net.rate_limit import common_limit
-from kinetics.records import Category, Clip, Contents, Facts, Harvest, Need, Outcome, Reached
-from kinetics.scheduling.worker import Say, caught, limit_memory
+from kinetics.net.http import HttpSession, use_proxy
+from kinetics.net.rate_limit import shared_rate_limiter
+from kinetics.records import (
+    ArchiveListing,
+    ArchiveProgress,
+    ArchiveRequest,
+    ArchiveResult,
+    Category,
+    Clip,
+    Facts,
+    Outcome,
+)
+from kinetics.scheduling.worker import Say, limit_memory, record_failure
 from kinetics.storage.layout import Layout, clip_name
 
-TOLD_EVERY = 1 << 22
+PROGRESS_EVERY_BYTES = 1 << 22
 """So many bytes of an archive bring it on: if they do not come in the time for one clip, it is given up."""
 
 
@@ -26,7 +35,7 @@ class UnfitError(MayWorkLater):
 
 
 @dataclass(frozen=True, slots=True)
-class Reap:
+class ExtractArchive:
     """The job of taking from archives the clips that are wanted; `wanted` is their file.
 
     `limit_rate` is in bytes a second, for all workers together, which keep the account of it in the folder `shared`.
@@ -43,46 +52,48 @@ class Reap:
         """What workers need from the start."""
         return (__name__, *self.layout.modules)
 
-    def open(self) -> Callable[[Need, Say], Harvest]:
+    def open(self) -> Callable[[ArchiveRequest, Say], ArchiveResult]:
         limit_memory()
         use_proxy(self.proxy)
-        line, wanted = Line(common_limit(self.shared, self.limit_rate), MIRROR), Wanted(self.wanted)
-        return lambda need, say: _Reaper(self.layout, line, wanted, need, say).harvest()
+        line, wanted = HttpSession(shared_rate_limiter(self.shared, self.limit_rate), MIRROR), Wanted(self.wanted)
+        return lambda need, say: _Extraction(self.layout, line, wanted, need, say).harvest()
 
 
-class _Reaper:
+class _Extraction:
     """At work on one archive."""
 
-    def __init__(self, layout: Layout, line: Line, wanted: Wanted, need: Need, say: Say) -> None:
+    def __init__(self, layout: Layout, line: HttpSession, wanted: Wanted, need: ArchiveRequest, say: Say) -> None:
         self._layout = layout
         self._line = line
         self._wanted = wanted
         self._need = need
         self._say = say
-        self._archive = Archive(line, need.url, self._heard)
+        self._archive = Archive(line, need.url, self._on_data)
         self._had = set[str]()
         self._unfit = set[str]()
         self._told: int | None = None
         self._before = line.bytes_received, line.requests, line.busy_s
 
-    def harvest(self) -> Harvest:
+    def harvest(self) -> ArchiveResult:
         """Read the archive to where it holds nothing more that is wanted, and say what it holds.
 
         Raises Fatal where clips cannot be written.
         """
-        archive, harvest = self._archive, Harvest(self._need, "failed")
-        with archive, caught(self._layout.folder) as trouble:
+        archive, harvest = self._archive, ArchiveResult(self._need, "failed")
+        with archive, record_failure(self._layout.folder) as failure:
             try:
                 self._take_all()
                 self._tell()
-                harvest = harvest.but(status="done")
+                harvest = replace(harvest, status="done")
             except Damaged as error:  # nobody can have what is behind that
-                harvest = harvest.but(status="done", category=error.category, reason=error.reason)
+                harvest = replace(harvest, status="done", category=error.category, reason=error.reason)
         if archive.size is not None:
             held = (clip_name(*key) for key in archive.passed)
-            contents = Contents(archive.size, archive.etag, frozenset(held), frozenset(self._unfit), archive.exhausted)
-            harvest = harvest.but(contents=contents)
-        return harvest.but(**trouble)
+            contents = ArchiveListing(
+                archive.size, archive.etag, frozenset(held), frozenset(self._unfit), archive.exhausted
+            )
+            harvest = replace(harvest, contents=contents)
+        return failure.applied_to(harvest)
 
     def _take_all(self) -> None:
         left = set(self._need.names)
@@ -96,7 +107,7 @@ class _Reaper:
             if self._need.all_known and not left:
                 return
 
-    def _taken(self, member: Member, clip: Clip) -> Outcome | None:
+    def _taken(self, member: ArchiveMember, clip: Clip) -> Outcome | None:
         """What came of one clip; nothing where its bytes did not come, for that the archive will say.
 
         A clip that is not as it should be stays wanted: another archive may have it whole.
@@ -109,13 +120,14 @@ class _Reaper:
                 facts = _fit(temporary, clip)
         except UnfitError as error:
             self._unfit.add(clip_name(*clip.key))
-            outcome = outcome.but(category=error.category, reason=error.reason)
+            outcome = replace(outcome, category=error.category, reason=error.reason)
         except ClipError:
             return None
         else:
             self._had.add(clip_name(*clip.key))
             self._unfit.discard(clip_name(*clip.key))
-            outcome = outcome.but(
+            outcome = replace(
+                outcome,
                 status="done",
                 height=facts.height,
                 clip_bytes=facts.size,
@@ -125,27 +137,27 @@ class _Reaper:
         now = self._line.bytes_received, self._line.requests, self._line.busy_s
         received, requests, busy_s = (after - before for after, before in zip(now, self._before, strict=True))
         self._before = now
-        return outcome.but(bytes_received=int(received), requests=int(requests), download_s=busy_s)
+        return replace(outcome, bytes_received=int(received), requests=int(requests), download_s=busy_s)
 
-    def _heard(self) -> None:
+    def _on_data(self) -> None:
         """Some bytes have come."""
         if self._told is None:
             self._say()
-        if self._told is None or abs(self._archive.position - self._told) >= TOLD_EVERY:
+        if self._told is None or abs(self._archive.position - self._told) >= PROGRESS_EVERY_BYTES:
             self._tell()
 
     def _tell(self, name: str = "") -> None:
         """Say how far it is, and which clip is looked at now."""
         self._told = self._archive.position
-        self._say(Reached(self._need.url, self._told, self._archive.size or 0, name))
+        self._say(ArchiveProgress(self._need.url, self._told, self._archive.size or 0, name))
 
 
 def _fit(path: Path, clip: Clip) -> Facts:
     """What a clip is like that plays, and is as long as it should be."""
     try:
-        facts = check.play(path)
+        facts = check.decode_fully(path)
         # A little more than the section does no harm, and whether the mirror's clips are cut that exactly is not known.
-        reason = check.fault(facts, clip, check.Made(), "keyframe")
+        reason = check.mismatch(facts, clip, check.Expected(), "keyframe")
     except MayWorkLater as error:
         reason = error.reason
     except MemoryError:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from kinetics.mirror.catalog import UNLISTED, Index, Labels, needed
+from kinetics.mirror.catalog import UNLISTED, ArchiveIndex, Labels, needed
 from kinetics.mirror.tar_stream import MIRROR
-from kinetics.records import Category, Harvest, Need, Outcome, Reached
+from kinetics.records import ArchiveProgress, ArchiveRequest, ArchiveResult, Category, Outcome
 from kinetics.scheduling.dispatch import Event
-from kinetics.scheduling.events import GaveUp, Notice, Pause, Spread
+from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.storage.layout import clip_name
 
 TRIES = 3
@@ -24,14 +24,14 @@ TRIES = 3
 BLAMED = 2
 """So many workers lost in looking at one clip are that clip's fault."""
 
-Run = Callable[[Iterable[Need]], Generator[Event, None, None]]
+ReadArchives = Callable[[Iterable[ArchiveRequest]], Generator[Event, None, None]]
 """Reads archives: `pool.run` with a job."""
 
 
-class Gathering:
+class MirrorSearch:
     """The search for the clips of one subset whose names are in `missing`: what is found is taken out of there."""
 
-    def __init__(self, urls: Sequence[str], index: Index, missing: set[str], labels: Labels) -> None:
+    def __init__(self, urls: Sequence[str], index: ArchiveIndex, missing: set[str], labels: Labels) -> None:
         self.missing = missing
         self.unread: dict[str, str] = {}
         """The archives that could not be read to their ends, and why: they may hold clips that are missing."""
@@ -45,7 +45,7 @@ class Gathering:
         self._looked_at = dict[str, str]()
         self._lost: Counter[tuple[str, str]] = Counter()
 
-    def needs(self) -> list[Need]:
+    def needs(self) -> list[ArchiveRequest]:
         """The archives to ask for now."""
         needs = needed(self._urls, self._index.find, self.missing, self._labels) if self.missing else []
         return [
@@ -59,7 +59,7 @@ class Gathering:
         """Whether the archives hold nothing more of what is missing."""
         return not (self.unread or self.needs())
 
-    def run(self, run: Run) -> Generator[Event, None, None]:
+    def run(self, run: ReadArchives) -> Generator[Event, None, None]:
         """Search. Yields what the archives bring, each clip that is done once. Raises Fatal when `run` does."""
         while needs := self.needs():
             with closing(run(needs)) as events:
@@ -75,19 +75,19 @@ class Gathering:
                             self.unfit.add(name := clip_name(*clip.key))
                             if name in self.missing:
                                 yield event
-                        case Reached():
+                        case ArchiveProgress():
                             self._looked_at[event.url] = event.name
                             yield event
-                        case Harvest():
+                        case ArchiveResult():
                             yield from self._settled(event)
-                        case Pause() | Spread() | GaveUp():
+                        case Pause() | SpacingChanged() | GaveUp():
                             yield replace(event, server=MIRROR.name)
                         case _:
                             yield event
                     if isinstance(event, GaveUp):
                         return
 
-    def _settled(self, harvest: Harvest) -> Generator[Notice, None, None]:
+    def _settled(self, harvest: ArchiveResult) -> Generator[Notice, None, None]:
         """An archive's turn is over: keep what is known of it now, or see to it that it is asked for again."""
         need, contents = harvest.need, harvest.contents
         if contents:

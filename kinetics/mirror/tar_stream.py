@@ -20,11 +20,11 @@ from types import TracebackType
 from typing import Self
 
 from kinetics.errors import ClipError, MayWorkLater
-from kinetics.net.http import Changed, Hosts, Line
-from kinetics.net.stream import Stream
+from kinetics.net.http import AllowedHosts, Changed, HttpSession
+from kinetics.net.stream import HttpStream
 from kinetics.records import Category, ClipKey
 
-MIRROR = Hosts("the mirror", re.compile(r"s3\.amazonaws\.com"))
+MIRROR = AllowedHosts("the mirror", re.compile(r"s3\.amazonaws\.com"))
 CLIP_NAME = re.compile(r"(?:.*/)?([A-Za-z0-9_-]{11})_(\d{6})_(\d{6})\.mp4", re.DOTALL | re.ASCII)
 """Wherever in the archive; macOS puts a `._<name>` beside each file, which is no clip."""
 CLIP_LIMIT = 1 << 28
@@ -62,7 +62,7 @@ class _BadHeader(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ArchiveMember:
     """A clip in the archive, whose bytes are about to come: once, and before the next member is asked for."""
 
     key: ClipKey
@@ -84,19 +84,19 @@ class Archive:
     """An archive at a URL, plain or packed by gzip, whatever it is called. Open it with `with`.
 
     A caller may stop at any moment. What keeps a member from being read keeps the archive from being read on, so a
-    ClipError from `Member.copy_to` comes again from `members`, unless it can go on: where the archive was replaced by
-    another one meanwhile, or the server cannot go on where the connection was cut, it is begun anew.
+    ClipError from `ArchiveMember.copy_to` is raised again by `members`, unless the archive can be read on: it restarts
+    from byte 0 if it was replaced meanwhile, or if the server cannot resume.
 
-    `heard` is called whenever some of its bytes have come, wanted or not; what it raises comes out where they are read.
+    `on_data` is called whenever bytes arrive, wanted or not; what it raises is raised where they are read.
     """
 
-    def __init__(self, line: Line, url: str, heard: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, line: HttpSession, url: str, on_data: Callable[[], None] = lambda: None) -> None:
         self.url = url
         self.passed: list[ClipKey] = []
         """The clips of which all bytes have come, whether they were wanted or not."""
         self._line = line
-        self._heard = heard
-        self._stream = Stream(line, url, heard)
+        self._on_data = on_data
+        self._stream = HttpStream(line, url, on_data)
         self._content: _Content | None = None
 
     def __enter__(self) -> Self:
@@ -127,7 +127,7 @@ class Archive:
         """Nothing more is to be had from it: it was read to its end, or to where it is damaged."""
         return self._content is not None and self._content.exhausted
 
-    def members(self) -> Iterator[Member]:
+    def members(self) -> Iterator[ArchiveMember]:
         """The clips, in their order; some may come twice, as they are in the archive or as it was begun anew.
 
         Where it is damaged, what is behind the damage comes too, if it can be found. Raises Damaged then, at last, and
@@ -140,9 +140,9 @@ class Archive:
             except Changed:
                 if not left:
                     raise
-                self._stream = Stream(self._line, self.url, self._heard)
+                self._stream = HttpStream(self._line, self.url, self._on_data)
 
-    def _members(self) -> Iterator[Member]:
+    def _members(self) -> Iterator[ArchiveMember]:
         with closing(self._stream) as stream:
             self._content = content = _Content(stream)
             self.passed = []
@@ -150,7 +150,7 @@ class Archive:
                 header, end = found
                 key = clip_key(header.name) if header.isreg() and header.size <= CLIP_LIMIT else None
                 if key:
-                    yield Member(key, header.size, content, content.offset)
+                    yield ArchiveMember(key, header.size, content, content.offset)
                 content.skip_to(end)
                 if key:
                     self.passed.append(key)
@@ -172,7 +172,7 @@ def clip_key(name: str) -> ClipKey | None:
 class _Content:
     """What an archive unpacks to, from front to end. What once kept it from being read does so from then on."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: HttpStream) -> None:
         self.offset = 0
         self.exhausted = False
         self._stream = stream

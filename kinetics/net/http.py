@@ -30,13 +30,13 @@ from kinetics.records import Category
 
 if TYPE_CHECKING:
     pass
-from kinetics.net.rate_limit import Limit
+from kinetics.net.rate_limit import RateLimiter
 
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 20.0
 TRIES = 3
 """In a row that bring next to nothing."""
-NEXT_TO_NOTHING = 1 << 12
+MIN_PROGRESS_BYTES = 1 << 12
 """Fewer new bytes do not count as progress: else a host that sends one at a time is asked for ever."""
 BACK_OFF_S = 0.5
 REDIRECTS = 4
@@ -50,14 +50,14 @@ _LINE_DOWN = (ConnectTimeoutError, NameResolutionError, NewConnectionError, Prox
 
 
 @dataclass(frozen=True, slots=True)
-class Hosts:
+class AllowedHosts:
     """Where a line may lead, and what a person calls that; a reply or a redirect to any other host is not followed."""
 
     name: str
     pattern: re.Pattern[str]
 
 
-YOUTUBE = Hosts("YouTube", re.compile(r"(?:[a-z0-9-]+\.)*(?:googlevideo|youtube)\.com"))
+YOUTUBE = AllowedHosts("YouTube", re.compile(r"(?:[a-z0-9-]+\.)*(?:googlevideo|youtube)\.com"))
 
 
 class MediaRefused(MayWorkLater):
@@ -68,14 +68,14 @@ class Changed(MayWorkLater):
     """What would come next does not belong to what is here: the file is another one, or it begins anew."""
 
 
-class Line:
+class HttpSession:
     """The connections of one worker process to the media hosts, kept alive across clips, and what they carried.
 
     Two threads may use it at once, for a video and its sound. TLS is always verified. The proxy and the certificates
     come from the usual environment variables.
     """
 
-    def __init__(self, limit: Limit | None = None, hosts: Hosts = YOUTUBE) -> None:
+    def __init__(self, limit: RateLimiter | None = None, hosts: AllowedHosts = YOUTUBE) -> None:
         self.hosts = hosts
         self.bytes_received = 0
         self.requests = 0
@@ -128,7 +128,7 @@ class Line:
             with self._lock:
                 self.bytes_received += len(piece)
             if self._limit:
-                self._limit.spend(len(piece))
+                self._limit.acquire(len(piece))
             yield piece
 
     @contextmanager
@@ -179,7 +179,7 @@ def use_proxy(url: str | None) -> None:
         os.environ.update(dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), url))
 
 
-def size_and_tag(line: Line, url: str) -> tuple[int, str]:
+def size_and_tag(line: HttpSession, url: str) -> tuple[int, str]:
     """How many bytes a file has, and what the server calls its state, without reading it. Raises what a Stream does."""
     try:
         response = line.head(url)
@@ -230,7 +230,7 @@ def whole_range(response: urllib3.BaseHTTPResponse) -> ContentRange:
     return ContentRange(0, int(length[0]) - 1, int(length[0]))
 
 
-def no_reply(error: HTTPError | OSError, hosts: Hosts) -> ClipError:
+def no_reply(error: HTTPError | OSError, hosts: AllowedHosts) -> ClipError:
     """Why no reply came, where asking again may help; raised where it will not."""
     cause = root_cause(error)
     if isinstance(error, LocationValueError):

@@ -18,7 +18,7 @@ from kinetics.records import Category
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-from kinetics.net.http import BACK_OFF_S, NEXT_TO_NOTHING, TRIES, Line, content_range, no_reply, root_cause
+from kinetics.net.http import BACK_OFF_S, MIN_PROGRESS_BYTES, TRIES, HttpSession, content_range, no_reply, root_cause
 
 READ_AHEAD = 1 << 16
 """What a read that nobody foresaw fetches at least, in bytes; it doubles while such reads follow one another."""
@@ -64,13 +64,15 @@ class RangeFile(Seekable):
     Raises StopEveryone (429, no line), MediaRefused (403, 404, 410) and MayWorkLater (anything else).
     """
 
-    def __init__(self, line: Line, url: str, headers: Mapping[str, str] | None = None, *, forget: bool = False) -> None:
+    def __init__(
+        self, line: HttpSession, url: str, headers: Mapping[str, str] | None = None, *, streaming: bool = False
+    ) -> None:
         super().__init__()
         self._line = line
         self._url = url
         self._headers = dict(headers or {})
-        self._forget = forget
-        self._least = READ_AHEAD_WHOLE if forget else READ_AHEAD
+        self._streaming = streaming
+        self._least = READ_AHEAD_WHOLE if streaming else READ_AHEAD
         self._size: int | None = None
         self._spans: list[tuple[int, bytes]] = []
         self._ahead = self._least
@@ -93,7 +95,7 @@ class RangeFile(Seekable):
                     span = self._keep(start, self._fetch(start, min(stop, following)))
             start = span[0] + len(span[1])
 
-    def at_hand(self, position: int) -> bool:
+    def is_cached(self, position: int) -> bool:
         """Whether the byte there can be read without a request."""
         return self._span(position) is not None
 
@@ -113,7 +115,7 @@ class RangeFile(Seekable):
 
     def _read_on(self, wanted: int) -> tuple[int, bytes]:
         start = self._position
-        follows = start > 0 and self.at_hand(start - 1)
+        follows = start > 0 and self.is_cached(start - 1)
         self._ahead = min(self._ahead * 2, READ_AHEAD_LIMIT) if follows else self._least
         stop = start + max(wanted, self._ahead)
         stop = min([stop, *(first for first, _ in self._spans if first > start)])
@@ -124,14 +126,14 @@ class RangeFile(Seekable):
         return next((span for span in self._spans if span[0] <= position < span[0] + len(span[1])), None)
 
     def _keep(self, start: int, data: bytes) -> tuple[int, bytes]:
-        if self._forget:
+        if self._streaming:
             del self._spans[:-1]
         self._spans.append((start, data))
         return self._spans[-1]
 
     def _fetch(self, start: int, stop: int) -> bytes:
         """The bytes from `start` up to `stop` or the end of the file, at least one."""
-        held = 0 if self._forget else sum(len(data) for _, data in self._spans)
+        held = 0 if self._streaming else sum(len(data) for _, data in self._spans)
         if held + stop - start > KEPT_LIMIT:
             raise MayWorkLater(Category.MEDIA_ERROR, f"the section would need more than {KEPT_LIMIT >> 20} MiB")
         data = bytearray()
@@ -141,7 +143,7 @@ class RangeFile(Seekable):
             trouble = self._continue(data, start, stop)
             if self._size is not None and start + len(data) >= min(stop, self._size):
                 return bytes(data)
-            tries = 1 if len(data) >= held + NEXT_TO_NOTHING else tries + 1
+            tries = 1 if len(data) >= held + MIN_PROGRESS_BYTES else tries + 1
             if tries >= TRIES:
                 raise trouble
             time.sleep(BACK_OFF_S * 2 ** (tries - 1))

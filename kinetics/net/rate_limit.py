@@ -17,7 +17,7 @@ QUEUE_LIMIT_S = 600.0
 """No line is spoken for that far ahead: such a number is what an earlier run left, or the clock was set back."""
 
 
-class Limit:
+class RateLimiter:
     """So many bytes a second for all workers together.
 
     They share one number in a file, the moment until which the line is spoken for; a lock on the file orders them, and
@@ -30,7 +30,7 @@ class Limit:
         self._bytes_per_s = bytes_per_s
         self._lock = threading.Lock()
 
-    def spend(self, count: int) -> None:
+    def acquire(self, count: int) -> None:
         """Take `count` bytes' worth of time on the line, and wait until it begins."""
         with self._lock:
             fcntl.flock(self._file, fcntl.LOCK_EX)
@@ -44,6 +44,6 @@ class Limit:
         time.sleep(begins - now)
 
 
-def common_limit(shared: Path | None, rate: float | None) -> Limit | None:
+def shared_rate_limiter(shared: Path | None, rate: float | None) -> RateLimiter | None:
     """The limit of all workers that share this folder, in bytes a second, if there is to be one."""
-    return Limit(shared / "rate", rate) if shared and rate else None
+    return RateLimiter(shared / "rate", rate) if shared and rate else None

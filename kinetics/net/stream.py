@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 from kinetics.net.http import (
     BACK_OFF_S,
-    NEXT_TO_NOTHING,
+    MIN_PROGRESS_BYTES,
     TRIES,
     Changed,
-    Line,
+    HttpSession,
     content_range,
     entity_tag,
     no_reply,
@@ -30,22 +30,22 @@ from kinetics.net.http import (
     whole_range,
 )
 
-UNDER_WAY_S = 45.0
+RESUME_PATIENCE_S = 45.0
 """At least so long a stream is tried for of which something has come: it would have to come again."""
 
 
-class Stream(io.RawIOBase):
+class HttpStream(io.RawIOBase):
     """A file at a URL that is read once, from its beginning on, with one request as long as the connection holds.
 
     A cut one is resumed where it was cut, by the entity tag of the file that was begun. `RangeFile` would ask for every
     4 MiB anew, and wait for each answer. The bytes are those of the file as it is kept, also where the server calls
-    that a coding: it says of some packed files that they are plain ones, coded by gzip. `heard` is called whenever some
-    have come.
+    that a coding: it says of some packed files that they are plain ones, coded by gzip. `on_data` is called whenever
+    bytes arrive.
 
     Raises StopEveryone (429, no line), MediaRefused (403, 404, 410), Changed, and MayWorkLater (anything else).
     """
 
-    def __init__(self, line: Line, url: str, heard: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, line: HttpSession, url: str, on_data: Callable[[], None] = lambda: None) -> None:
         super().__init__()
         self.size: int | None = None
         """Of the whole file, once anything has come."""
@@ -55,7 +55,7 @@ class Stream(io.RawIOBase):
         """How many bytes have come."""
         self._line = line
         self._url = url
-        self._heard = heard
+        self._on_data = on_data
         self._response: urllib3.BaseHTTPResponse | None = None
         self._pieces: Iterator[bytes] = iter(())
         self._piece = memoryview(b"")
@@ -100,7 +100,7 @@ class Stream(io.RawIOBase):
                     piece, cause = b"", root_cause(error)
                 if piece:
                     self.position += len(piece)
-                    self._heard()
+                    self._on_data()
                     return piece
                 trouble = MayWorkLater(Category.MEDIA_ERROR, f"the connection broke at byte {self.position}: {cause}")
             self._hang_up()
@@ -136,11 +136,11 @@ class Stream(io.RawIOBase):
         return None
 
     def _again_or_not(self, trouble: ClipError) -> None:
-        if not self._tries or self.position - self._tried_at >= NEXT_TO_NOTHING:
+        if not self._tries or self.position - self._tried_at >= MIN_PROGRESS_BYTES:
             self._tries, self._since = 0, time.monotonic()
         self._tries += 1
         self._tried_at = self.position
-        patient = self.position and time.monotonic() - self._since < UNDER_WAY_S
+        patient = self.position and time.monotonic() - self._since < RESUME_PATIENCE_S
         if self._tries >= TRIES and not patient:
             raise trouble
         time.sleep(BACK_OFF_S * 2 ** (self._tries - 1))

@@ -22,7 +22,7 @@ ASSUMED_GONE = 0.25
 """Of the clips; 2.4 % were gone in 2019, and many more have gone since, but nobody has counted them all."""
 RECENT = 1 << 20
 """So many bytes at the end of a table, some 7,000 attempts, say how it goes."""
-FEWEST = 20
+MIN_SAMPLES = 20
 """Fewer attempts say nothing."""
 IDLE_S = 600.0
 """A longer gap between two attempts is no part of a run, unless YouTube asked for it."""
@@ -48,7 +48,7 @@ def estimate(clips: int, tables: Iterable[Path], *, whole: bool = False, per_hou
     rows = sorted((row for table in tables for row in _recent(table) if row.whole == whole), key=lambda row: row.time)
     tried = [row for row in rows if row.status != "postponed"]
     slowest_s = 3600.0 / per_hour if per_hour else 0.0
-    if len(tried) < FEWEST:
+    if len(tried) < MIN_SAMPLES:
         each = PUBLISHED_WHOLE if whole else PUBLISHED_CLIP
         return Estimate(clips * each, clips * max(3600.0 / PUBLISHED_HOUR, slowest_s), 0, ASSUMED_GONE)
     size = sum(row.size for row in tried)

@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 
 from kinetics.annotations.table import Annotations
-from kinetics.records import Category, Clip, Cut, Split, Tier
+from kinetics.records import Category, Clip, ClipState, Cut, Split
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger
 
 Retry = Literal["all", "transient", "none"]
 
 
-TRIED: Mapping[Retry, tuple[Tier, ...]] = {
-    "all": (Tier.NEVER_TRIED, Tier.MAY_WORK, Tier.WAS_GONE),
-    "transient": (Tier.NEVER_TRIED, Tier.MAY_WORK),
-    "none": (Tier.NEVER_TRIED,),
+TRIED: Mapping[Retry, tuple[ClipState, ...]] = {
+    "all": (ClipState.NEVER_TRIED, ClipState.MAY_WORK, ClipState.WAS_GONE),
+    "transient": (ClipState.NEVER_TRIED, ClipState.MAY_WORK),
+    "none": (ClipState.NEVER_TRIED,),
 }
 
 
@@ -35,7 +35,7 @@ class Plan:
     cut: Cut
     retry: Retry
 
-    def count(self, tier: Tier) -> int:
+    def count(self, tier: ClipState) -> int:
         """How many clips are in a tier."""
         return int((self.tiers == tier).sum())
 
@@ -62,7 +62,7 @@ class Plan:
     @property
     def may_work_left_out(self) -> int:
         """How many clips may work now, but are not tried since the user said so."""
-        return 0 if Tier.MAY_WORK in TRIED[self.retry] else self.count(Tier.MAY_WORK)
+        return 0 if ClipState.MAY_WORK in TRIED[self.retry] else self.count(ClipState.MAY_WORK)
 
     def clips(self) -> Iterator[Clip]:
         """The clips to try, in order, made as they are asked for."""
@@ -72,7 +72,7 @@ class Plan:
     @property
     def missing(self) -> list[int]:
         """The rows of all clips that are not on disk, whether they will be tried or not."""
-        rows: list[int] = np.flatnonzero(self.tiers < Tier.ON_DISK).tolist()
+        rows: list[int] = np.flatnonzero(self.tiers < ClipState.ON_DISK).tolist()
         return rows
 
     def names(self, rows: list[int]) -> list[str]:
@@ -91,13 +91,13 @@ class Plan:
         missing = self.missing
         there = [row for row, name in zip(missing, self.names(missing), strict=True) if name in names]
         tiers = self.tiers.copy()
-        tiers[there] = Tier.ON_DISK
+        tiers[there] = ClipState.ON_DISK
         return replace(self, tiers=tiers)
 
     def linked(self, rows: list[int]) -> Plan:
         """The plan once the clips of these rows are on disk."""
         tiers = self.tiers.copy()
-        tiers[rows] = Tier.LINKED
+        tiers[rows] = ClipState.LINKED
         return replace(self, tiers=tiers)
 
 
@@ -122,17 +122,17 @@ def make_plan(
         there = frame["youtube_id"].isin(layout.wholes_on_disk()).to_numpy()
     else:
         there = on_disk(frame, layout)
-    tiers = np.where(there, Tier.ON_DISK, Tier.NEVER_TRIED).astype(np.uint8)
+    tiers = np.where(there, ClipState.ON_DISK, ClipState.NEVER_TRIED).astype(np.uint8)
     known = {key[0] for ledger in ledgers.values() for key in ledger.missing}
     rows = np.flatnonzero([youtube_id in known for youtube_id in frame["youtube_id"].tolist()] if known else [])
     for row, clip in zip(rows, Annotations(frame.iloc[rows], ()).clips(), strict=True):
         ledger = ledgers[clip.split]
         if there[row]:
-            ledger.forget(clip.key)
+            ledger.mark_present(clip.key)
         elif category := ledger.category(clip.key):
-            ledger.adopt(clip.key)
+            ledger.take_over(clip.key)
             gone = category.gone and (category is Category.NOT_FOUND) == mirror_alone
-            tiers[row] = Tier.WAS_GONE if gone else Tier.MAY_WORK
+            tiers[row] = ClipState.WAS_GONE if gone else ClipState.MAY_WORK
     return Plan(frame, tiers, cut, retry)
 
 

@@ -25,11 +25,11 @@ LEEWAY_S = 0.03
 """How far an exactly cut clip may be from its section's length: its last piece of sound lasts 0.024 s. A clip that
 begins one frame early, at a keyframe, is 1/30 s longer or more."""
 
-Elsewhere = Sequence[tuple[Path, Set[str]]]
+ReuseCandidates = Sequence[tuple[Path, Set[str]]]
 """Folders of other versions, and the names in each that clips missing here would have."""
 
 
-def find(plan: Plan, layout: Layout) -> Elsewhere:
+def find_candidates(plan: Plan, layout: Layout) -> ReuseCandidates:
     """Look through the folders of the other versions for what is missing here."""
     rows = plan.missing
     folders = list(_folders_beside(layout, plan.cut)) if rows else []
@@ -40,12 +40,12 @@ def find(plan: Plan, layout: Layout) -> Elsewhere:
     return found
 
 
-def count(found: Elsewhere) -> int:
+def count_candidates(found: ReuseCandidates) -> int:
     """How many clips there may be."""
     return len(set[str]().union(*(names for _, names in found)))
 
 
-def candidates(plan: Plan, found: Elsewhere) -> Iterator[tuple[int, Clip, Sequence[Path]]]:
+def candidates_by_clip(plan: Plan, found: ReuseCandidates) -> Iterator[tuple[int, Clip, Sequence[Path]]]:
     """Each missing clip that there may be: its row in the plan, and the folders that have its name."""
     folders_of = defaultdict[str, list[Path]](list)
     for folder, names in found:
@@ -57,7 +57,7 @@ def candidates(plan: Plan, found: Elsewhere) -> Iterator[tuple[int, Clip, Sequen
         yield row, clip, folders_of[name]
 
 
-def take(clip: Clip, folders: Sequence[Path], layout: Layout, cut: Cut, max_height: int) -> bool:
+def link_clip(clip: Clip, folders: Sequence[Path], layout: Layout, cut: Cut, max_height: int) -> bool:
     """Give a clip its place here if one of these folders of other versions has it; returns whether one has.
 
     Not if it was found unfit here, since it may have been by a link to their file. Raises OSError where nothing can be

@@ -8,14 +8,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from kinetics.mirror.catalog import Index, Labels, archives, sizes_of
-from kinetics.mirror.search import Gathering, Run
+from kinetics.mirror.catalog import ArchiveIndex, Labels, archives, sizes_of
+from kinetics.mirror.search import MirrorSearch, ReadArchives
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.mirror.wanted_clips import write_wanted
-from kinetics.net.http import Line
+from kinetics.net.http import HttpSession
 from kinetics.planning.estimate import Estimate
 from kinetics.planning.plan import Plan
-from kinetics.records import SPLIT_OF, Category, Need, Outcome, Source, Subset
+from kinetics.records import SPLIT_OF, ArchiveRequest, Category, Outcome, Source, Subset
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.storage.layout import clip_name
@@ -55,7 +55,7 @@ class Offer:
         return Offer(self.missing + other.missing, self.archives + other.archives, self.unsaid + other.unsaid)
 
 
-def _offer(line: Line, index: Index, missing: int, needs: Sequence[Need]) -> Offer:
+def _offer(line: HttpSession, index: ArchiveIndex, missing: int, needs: Sequence[ArchiveRequest]) -> Offer:
     """What these archives have for so many missing clips."""
     sizes = sizes_of(line, index, [need.url for need in needs])
     unknown = sum(not need.names for need in needs)
@@ -102,8 +102,8 @@ class Mirror:
         """The archives that could not be read to their ends, and why."""
         self.size = 0
         """Of the archives that it last offered, in bytes."""
-        self._index = Index()
-        self._line = Line(hosts=MIRROR)
+        self._index = ArchiveIndex()
+        self._line = HttpSession(hosts=MIRROR)
         self._urls = {subset: archives(self._line, version, subset) for subset in subsets}
 
     def offer(self, plan: Plan) -> Offer:
@@ -115,7 +115,7 @@ class Mirror:
         self.size = offered.size
         return offered
 
-    def ask(self, run: Run, wanted: Path, plan: Plan) -> Generator[Event, None, None]:
+    def ask(self, run: ReadArchives, wanted: Path, plan: Plan) -> Generator[Event, None, None]:
         """Get the clips of a plan from it; of those that it lacks, say so. `run` finds them in the file `wanted`.
 
         Such a clip has failed, but only where all archives that may hold it were read.
@@ -132,7 +132,7 @@ class Mirror:
                 if clip_name(*clip.key) in lacking:
                     yield Outcome(clip, "failed", Category.NOT_FOUND, LACKING, source="mirror")
 
-    def _gatherings(self, plan: Plan) -> Iterator[tuple[Plan, Gathering]]:
+    def _gatherings(self, plan: Plan) -> Iterator[tuple[Plan, MirrorSearch]]:
         """Of each subset of which clips are missing."""
         for subset, urls in self._urls.items():
             part = plan.part(SPLIT_OF[subset])
@@ -140,14 +140,14 @@ class Mirror:
             if rows:
                 labels = part.frame["label"]
                 about = Labels(missing=labels.iloc[rows].unique().tolist(), known=labels.cat.categories.tolist())
-                yield part, Gathering(urls, self._index, set(part.names(rows)), about)
+                yield part, MirrorSearch(urls, self._index, set(part.names(rows)), about)
 
 
-Way = Callable[[Plan], Generator[Event, None, None]]
+SourceRunner = Callable[[Plan], Generator[Event, None, None]]
 """Asks one source for the clips of a plan."""
 
 
-def one_after_the_other(plan: Plan, ways: Sequence[Way]) -> Generator[Event, None, None]:
+def run_sources(plan: Plan, ways: Sequence[SourceRunner]) -> Generator[Event, None, None]:
     """Ask each source for what the ones before it did not give.
 
     One that gives up, or has no more, leaves the rest to the next. The GaveUp comes last, if anything is missing then.

@@ -22,7 +22,18 @@ from kinetics.humanize import without_numbers
 from kinetics.planning.estimate import estimate
 from kinetics.planning.plan import on_disk
 from kinetics.records import KEY, MAY_WORK_LATER, SPLIT_OF, Category, Clip, Cut, Subset
-from kinetics.report.model import NO_LABEL, SAMPLES, Duration, Kind, Progress, Reason, Report, Sample, Source, Space
+from kinetics.report.model import (
+    NO_LABEL,
+    SAMPLES,
+    Completeness,
+    Duration,
+    OriginCounts,
+    OriginKind,
+    Reason,
+    Report,
+    Sample,
+    Space,
+)
 from kinetics.report.timeline import timeline
 from kinetics.storage import attempts
 from kinetics.storage.layout import Layout
@@ -62,12 +73,12 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
     failures = _failures(layout, subset, frame[~here], done)
     states = np.where(here, _HERE, _UNTRIED)
     states[failures.index] = np.where(failures["category"].isin([*MAY_WORK_LATER]), _MAY_WORK, _GONE)
-    (total,) = _counted(pd.Series([subset]).repeat(len(frame)), states) or [Progress(subset, 0, 0, 0, 0)]
+    (total,) = _counted(pd.Series([subset]).repeat(len(frame)), states) or [Completeness(subset, 0, 0, 0, 0)]
     return Report(
         version=layout.version,
         subset=subset,
         shard=layout.shard,
-        folder=layout.said(layout.folder),
+        folder=layout.display_path(layout.folder),
         made=datetime.now().astimezone(),
         total=total,
         splits=tuple(splits),
@@ -84,12 +95,12 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
     )
 
 
-def _counted(names: pd.Series, states: NDArray[np.int64]) -> list[Progress]:
+def _counted(names: pd.Series, states: NDArray[np.int64]) -> list[Completeness]:
     """How many rows of each name are in each state."""
     codes, found = pd.factorize(names)
     counts = np.bincount(codes * 4 + states, minlength=4 * len(found)).reshape(-1, 4)
     return [
-        Progress(str(name) or NO_LABEL, here, gone, may_work, untried)
+        Completeness(str(name) or NO_LABEL, here, gone, may_work, untried)
         for name, (gone, may_work, untried, here) in zip(found, counts.tolist(), strict=True)
     ]
 
@@ -99,7 +110,7 @@ def _failures(layout: Layout, subset: Subset, missing: pd.DataFrame, done: pd.Da
 
     What one run's log says is void where another run got the clip since then: it never writes to that log.
     """
-    logs = [_read_log(part.errors_log(subset)) for part in layout.undivided.parts(subset)]
+    logs = [_read_log(part.errors_log(subset)) for part in layout.without_shard.parts(subset)]
     log = attempts.in_order(logs)
     log = log[log["category"].isin([*Category]) & log["time"].notna()]
     for column in KEY[1:]:
@@ -228,14 +239,14 @@ def _space(layout: Layout, cut: Cut, here: pd.DataFrame, tried: pd.DataFrame) ->
     )
 
 
-def _sources(tried: pd.DataFrame) -> tuple[Source, ...]:
-    kinds: dict[str, Kind] = {"source": "source", "engine": "engine", "itag": "format (itag)", "host": "machine"}
-    found = list[Source]()
+def _sources(tried: pd.DataFrame) -> tuple[OriginCounts, ...]:
+    kinds: dict[str, OriginKind] = {"source": "source", "engine": "engine", "itag": "format (itag)", "host": "machine"}
+    found = list[OriginCounts]()
     for column, kind in kinds.items():
         named = tried[tried[column] != ""]
         counts = pd.crosstab(named[column], named["status"]).reindex(columns=["done", "failed"], fill_value=0)
         counts = counts.sort_values(["done", "failed"], ascending=False, kind="stable")
-        found += [Source(kind, str(name), done, failed) for name, done, failed in counts.itertuples(name=None)]
+        found += [OriginCounts(kind, str(name), done, failed) for name, done, failed in counts.itertuples(name=None)]
     return tuple(found)
 
 

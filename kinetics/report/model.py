@@ -14,11 +14,11 @@ from kinetics.report.timeline import Timeline
 NO_LABEL = "(no label)"
 SAMPLES = 24
 """Clips that are shown."""
-Kind = Literal["source", "engine", "format (itag)", "machine"]
+OriginKind = Literal["source", "engine", "format (itag)", "machine"]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Completeness:
     """How many clips of a class, a split or all are here, and what is known of the others."""
 
     name: str
@@ -93,10 +93,10 @@ class Space:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class OriginCounts:
     """How many clips came by an engine, in a format, or by a machine."""
 
-    kind: Kind
+    kind: OriginKind
     name: str
     done: int
     failed: int
@@ -121,9 +121,9 @@ class Report:
     folder: str
     """Or URL."""
     made: datetime
-    total: Progress
-    splits: tuple[Progress, ...]
-    classes: tuple[Progress, ...]
+    total: Completeness
+    splits: tuple[Completeness, ...]
+    classes: tuple[Completeness, ...]
     """The least complete first."""
     reasons: tuple[Reason, ...]
     """The most frequent first."""
@@ -136,7 +136,7 @@ class Report:
     space: Space
     to_go: Estimate
     """For the clips that a run may still get."""
-    sources: tuple[Source, ...]
+    sources: tuple[OriginCounts, ...]
     samples: tuple[Sample, ...]
 
     @property

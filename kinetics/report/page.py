@@ -17,12 +17,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from kinetics.errors import MayWorkLater
-from kinetics.humanize import lasting, percent, size
+from kinetics.humanize import duration_text, percent, size
 from kinetics.media.thumbnail import thumbnail
 from kinetics.records import Category, Subset
 from kinetics.report import plots
 from kinetics.report.csv_tables import NAMES, tables
-from kinetics.report.model import Progress, Report, Sample
+from kinetics.report.model import Completeness, Report, Sample
 from kinetics.report.plots import SERIES, Colour
 from kinetics.report.timeline import CAUSES, Cause
 from kinetics.storage.atomic import write_whole
@@ -32,7 +32,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = 50
 """Of the reasons and of the sessions; the CSV files have all of them."""
 STEP_COLOURS: dict[str, Colour] = {"resolve": "second", "download": "here", "cut": "third"}
-Part = tuple[str, int, Colour]
+Slice = tuple[str, int, Colour]
 """A share of a whole: what it is, its count and colour."""
 
 
@@ -58,7 +58,7 @@ def render(report: Report, layout: Layout) -> str:
         "count": "{:,}".format,
         "percent": percent,
         "size": size,
-        "lasting": lasting,
+        "lasting": duration_text,
         "plain": _words,
     }
     script, style = ((TEMPLATES / f"report.{kind}").read_text("utf-8") for kind in ("js", "css"))
@@ -98,8 +98,8 @@ def _plots(report: Report) -> dict[str, str]:
     return drawn
 
 
-def _states(total: Progress) -> list[Part]:
-    parts: list[Part] = [
+def _states(total: Completeness) -> list[Slice]:
+    parts: list[Slice] = [
         ("here", total.here, "here"),
         ("gone, by YouTube's word", total.gone, "gone"),
         ("failed, may work later", total.may_work, "later"),
@@ -108,10 +108,10 @@ def _states(total: Progress) -> list[Part]:
     return [part for part in parts if part[1]]
 
 
-def _categories(counts: dict[Category, int]) -> list[Part]:
+def _categories(counts: dict[Category, int]) -> list[Slice]:
     """The most frequent ones, and the others together."""
     named = [*counts.items()]
-    parts: list[Part] = [
+    parts: list[Slice] = [
         (_words(category), count, colour) for (category, count), colour in zip(named, SERIES, strict=False)
     ]
     others = sum(count for _, count in named[len(SERIES) :])
@@ -122,7 +122,7 @@ def _words(category: Category) -> str:
     return category.replace("_", " ")
 
 
-def _count(parts: Iterable[Part]) -> int:
+def _count(parts: Iterable[Slice]) -> int:
     return sum(count for _, count, _ in parts)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kinetics.humanize import lasting, one_line, percent, size
-from kinetics.report.model import Duration, Progress, Reason, Report, Space
+from kinetics.humanize import duration_text, one_line, percent, size
+from kinetics.report.model import Completeness, Duration, Reason, Report, Space
 from kinetics.report.timeline import CAUSES
 
 WORST = 10
@@ -26,7 +26,7 @@ def report_lines(report: Report) -> Iterator[str]:
     yield from _lines_on_time(report)
     yield from _lines_on_space(report.space)
     if report.to_try:
-        much, long = size(report.to_go.size), lasting(report.to_go.seconds)
+        much, long = size(report.to_go.size), duration_text(report.to_go.seconds)
         yield f"to go: {report.to_try:,} clips, about {much} and {long}, by {report.to_go_by}"
     for source in report.sources:
         yield f"{source.kind} {one_line(source.name)}: {source.done:,} done, {source.failed:,} failed"
@@ -56,13 +56,13 @@ def _lines_on_time(report: Report) -> Iterator[str]:
     when = report.timeline
     if not when.begin:
         return
-    yield f"time: {lasting(when.span_s)} in all, {lasting(when.working_s)} of it at work"
+    yield f"time: {duration_text(when.span_s)} in all, {duration_text(when.working_s)} of it at work"
     for cause, words in CAUSES.items():
         if paused_s := when.paused_s(cause):
-            yield f"  {lasting(paused_s)} paused: {words}"
+            yield f"  {duration_text(paused_s)} paused: {words}"
     yield f"  {when.per_hour:,.0f} clips an hour at work, {when.per_hour_overall:,.0f} with YouTube's pauses"
     if report.durations:
-        yield f"  one after the other, the clips would have taken {lasting(report.durations[-1].total_s)}"
+        yield f"  one after the other, the clips would have taken {duration_text(report.durations[-1].total_s)}"
     if report.refusals:
         yield f"  {report.refusals}"
 
@@ -75,7 +75,7 @@ def _lines_on_space(space: Space) -> Iterator[str]:
         yield f"  {size(space.per_clip)} a clip"
 
 
-def _lines_on_classes(worst: Sequence[Progress]) -> Iterator[str]:
+def _lines_on_classes(worst: Sequence[Completeness]) -> Iterator[str]:
     if worst:
         yield "least complete classes:"
     for one in worst[:WORST]:

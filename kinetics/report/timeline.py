@@ -41,7 +41,7 @@ class Hour:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class PausePeriod:
     """A time without an answer about any clip."""
 
     begin: datetime
@@ -84,7 +84,7 @@ class Timeline:
     """All of it, in the order of time; empty where nothing was tried."""
 
     hours: tuple[Hour, ...]
-    pauses: tuple[Pause, ...]
+    pauses: tuple[PausePeriod, ...]
     sessions: tuple[Session, ...]
     curve: Curve
     begin: datetime | None = None
@@ -148,7 +148,7 @@ def _hours(attempts: pd.DataFrame) -> tuple[Hour, ...]:
     )
 
 
-def _pauses(ended: NDArray[np.float64], refused: pd.DataFrame) -> tuple[Pause, ...]:
+def _pauses(ended: NDArray[np.float64], refused: pd.DataFrame) -> tuple[PausePeriod, ...]:
     """The gaps between answers that are too long to be usual, with their causes: the refusals that fall into them."""
     gaps = np.diff(ended)
     if not len(gaps):
@@ -159,7 +159,7 @@ def _pauses(ended: NDArray[np.float64], refused: pd.DataFrame) -> tuple[Pause, .
     for category in (Category.NETWORK, Category.THROTTLED):
         times = refused["ended"][refused["category"] == category].to_numpy()
         causes[np.searchsorted(times, begins) < np.searchsorted(times, ends, "right")] = category.value
-    return tuple(map(Pause, map(_local, begins), map(_local, ends), causes))
+    return tuple(map(PausePeriod, map(_local, begins), map(_local, ends), causes))
 
 
 def _sessions(answers: pd.DataFrame, refused: pd.DataFrame) -> tuple[Session, ...]:

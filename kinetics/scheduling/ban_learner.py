@@ -6,22 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kinetics.scheduling.events import Spread
+from kinetics.scheduling.events import SpacingChanged
 
 HOUR_S = 3600.0
 BAN_PAUSES_S = (15.0, 60.0, HOUR_S, 2 * HOUR_S, 4 * HOUR_S, 6 * HOUR_S)
 """The first is enough for a hiccup; then few calls meet the closed door, as each may keep it closed for longer."""
 BANS_UNTIL_SPREAD = 2
 """One ban may stay the only one."""
-FEWEST = 10
+MIN_SAMPLES = 10
 """With fewer clips between them, two bans tell nothing of a rate: one clip may be refused for itself."""
-TRIFLE = 0.1
+MIN_BAN_SHARE = 0.1
 """A shorter ban, as a share of the time between two, costs too little for clips to be spread."""
-PROOF = 1.5
+PROOF_FACTOR = 1.5
 """So many times the clips between two bans without a further one show that a spacing is enough."""
 LEAST_PAUSE_S = 1.0
 FORGET = 0.0007
-"""The share of `too_short` that is forgotten in the time of a ban, as limits change: so about one in 30 bans' times is
+"""The share of `lower` that is forgotten in the time of a ban, as limits change: so about one in 30 bans' times is
 lost to a spacing that turns out too short."""
 
 
@@ -31,7 +31,7 @@ class BisectionSearch:
 
     close: float
     """As a ratio: the search ends when the two are so close."""
-    too_short: float = 0.0
+    lower: float = 0.0
     """The longest that was refused."""
     enough: float | None = None
     """The shortest that was allowed; None while there is none."""
@@ -39,20 +39,20 @@ class BisectionSearch:
     @property
     def next(self) -> float | None:
         """What to try next."""
-        if self.enough is None or self.enough <= self.close * self.too_short:
+        if self.enough is None or self.enough <= self.close * self.lower:
             return self.enough
-        return max(math.sqrt(self.too_short * self.enough), self.enough / 1.5)
+        return max(math.sqrt(self.lower * self.enough), self.enough / 1.5)
 
     def refused(self, tried: float) -> None:
-        self.too_short = tried
+        self.lower = tried
         if self.enough is not None and self.enough <= tried:
             self.enough = None
 
     def allowed(self, tried: float, forget: float) -> None:
-        """`forget` is the share of `too_short` that is forgotten, as limits change; much of it while that goes well."""
+        """`forget` is the share of `lower` that is forgotten, as limits change; much of it while that goes well."""
         shorter = self.enough is not None and tried < self.enough
         self.enough = tried
-        self.too_short = min(self.too_short, tried) * (1.0 - (0.1 if shorter else forget))
+        self.lower = min(self.lower, tried) * (1.0 - (0.1 if shorter else forget))
 
 
 class Backoff:
@@ -138,7 +138,7 @@ class SpacingLearner:
         self._opened_at = min(self._opened_at, now)
         self._sent += 1
         self._sent_spaced += 1
-        if self.seconds and self._sent_spaced > PROOF * self._allowance:
+        if self.seconds and self._sent_spaced > PROOF_FACTOR * self._allowance:
             self._setbacks = 0
             self._learnt.allowed(self.seconds, min(0.1, FORGET * (now - self._spaced_at) / self._ban_s))
             self._space(self._learnt.next or self.seconds, now)
@@ -148,20 +148,20 @@ class SpacingLearner:
         if self._refused_at is None:
             self._refused_at = now
 
-    def answered(self, now: float) -> Spread | None:
+    def answered(self, now: float) -> SpacingChanged | None:
         """What changes with this answer: something may, if it is the first one after a ban."""
         if self._refused_at is None:
             return None
         refused_at, self._refused_at = self._refused_at, None
-        if self._sent < FEWEST:
+        if self._sent < MIN_SAMPLES:
             return None
         before, open_s, self._ban_s = self.seconds, refused_at - self._opened_at, now - refused_at
         average_s = (open_s + now - self._asked_at) / self._sent  # as if nobody had asked in vain
         if not before:
             self._allowance = self._sent
-            self._bans_to_go -= self._ban_s > TRIFLE * open_s
+            self._bans_to_go -= self._ban_s > MIN_BAN_SHARE * open_s
             if not self._bans_to_go:
-                self._learnt, self._setbacks = BisectionSearch(self._learnt.close, too_short=open_s / self._sent), 0
+                self._learnt, self._setbacks = BisectionSearch(self._learnt.close, lower=open_s / self._sent), 0
                 self._space(average_s, now)
         elif self._as_if_unspread():
             self._patience *= 4
@@ -172,7 +172,7 @@ class SpacingLearner:
                 self._allowance = min(self._sent, 2 * self._allowance)
             self._space(self._wider(average_s), now)
         self._opened_at, self._sent = now, 1
-        return Spread(self.seconds) if (before > 0) != (self.seconds > 0) else None
+        return SpacingChanged(self.seconds) if (before > 0) != (self.seconds > 0) else None
 
     def _as_if_unspread(self) -> bool:
         """Whether the ban came as if the clips had not been spread, or comes at whatever spacing."""

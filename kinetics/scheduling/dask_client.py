@@ -31,21 +31,21 @@ from distributed.scheduler import KilledWorker
 from kinetics.errors import Fatal
 from kinetics.records import Category, Clip, Item, Result
 from kinetics.scheduling import dask_worker
-from kinetics.scheduling.dask_worker import TOPIC, Order
-from kinetics.scheduling.dispatch import Event, Report, Returned, Said, dispatch
+from kinetics.scheduling.dask_worker import TOPIC, Order, with_host
+from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, WorkerMessage, dispatch
 from kinetics.scheduling.events import GaveUp, Notice
-from kinetics.scheduling.throttle import NoPace, Pace
+from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import TravellingJob
 from kinetics.storage.atomic import write_whole
 from kinetics.storage.layout import Layout
 
-LOOK_S = 1.0
+WORKER_POLL_S = 1.0
 """Between two looks at which workers there are."""
-CALL_S = 10.0
+DASK_CALL_TIMEOUT_S = 10.0
 """For what the scheduler and the workers answer at once."""
-MEET_S = 60.0
+HANDSHAKE_TIMEOUT_S = 60.0
 """By then the workers that are there at the start have said who they are."""
-LONELY_S = 120.0
+NO_WORKER_TIMEOUT_S = 120.0
 """So long a run waits for a scheduler that is gone, or for any worker."""
 CLOSE_S = 10.0
 REMEDY = "have it there, in the same folder as here or in one that PYTHONPATH names, and install its requirements.txt"
@@ -63,7 +63,7 @@ def run(
     layout: Layout,
     own: Path,
     timeout_s: float,
-    pace: Callable[[int], Pace | NoPace],
+    pace: Callable[[int], Throttle | Unthrottled],
     most: int | None = None,
     one_address: bool = False,
 ) -> Generator[Event, None, None]:
@@ -79,7 +79,7 @@ def run(
     """
     order = Order(uuid.uuid4().hex[:8], job, timeout_s)
     probe = _Probe(layout, own / f"probe-{order.run}", order.run)
-    cluster = _Cluster(scheduler, order, probe=probe, pace=pace, most=most, one_address=one_address)
+    cluster = _DaskPool(scheduler, order, probe=probe, pace=pace, most=most, one_address=one_address)
     yield from dispatch(cluster, clips)
 
 
@@ -104,7 +104,7 @@ class _Probe:
         else:
             self.path.unlink(missing_ok=True)
 
-    def introduction(self) -> Callable[[], Mapping[str, Any]]:
+    def handshake_task(self) -> Callable[[], Mapping[str, Any]]:
         """A task for workers of which nothing is known yet, and which a task from an unknown module would end.
 
         They look for the program where it is here, too: often it is in a folder that all of them see.
@@ -112,21 +112,21 @@ class _Probe:
         url, probe = self.layout.url, self.layout.name(self.path) if self.layout.url else str(self.path)
         program = str(Path(__file__).resolve().parent.parent.parent)
 
-        def introduction() -> Mapping[str, Any]:
+        def handshake_task() -> Mapping[str, Any]:
             if program not in sys.path:
                 sys.path.append(program)
-            from kinetics.scheduling.dask_worker import introduce  # noqa: PLC0415 - there, not here
+            from kinetics.scheduling.dask_worker import handshake  # noqa: PLC0415 - there, not here
 
-            return introduce(url, probe)
+            return handshake(url, probe)
 
-        return introduction
+        return handshake_task
 
 
 @dataclass(eq=False, slots=True)
-class _Errand:
+class _InFlight:
     """A clip that is out."""
 
-    host: _Host
+    host: DaskHost
     worker: str
     """Its address, as in all that follows."""
     item: Item
@@ -134,27 +134,27 @@ class _Errand:
     sent: float
     answered: bool = False
 
-    def report(self, outcome: Result | None) -> Report:
-        return Report(self.host, outcome, self.sent, self.answered)
+    def report(self, outcome: Result | None) -> ItemReport:
+        return ItemReport(self.host, outcome, self.sent, self.answered)
 
 
 @dataclass(eq=False)
-class _Host:
+class DaskHost:
     """The workers of one host, each with the number of its threads, and what they have in hand."""
 
     name: str
-    pace: Pace | NoPace
+    pace: Throttle | Unthrottled
     most: int | None
-    send: Callable[[_Host, str, Item, float], None]
+    send: Callable[[DaskHost, str, Item, float], None]
     threads: dict[str, int] = field(default_factory=dict)
-    errands: dict[int, _Errand] = field(default_factory=dict)
+    errands: dict[int, _InFlight] = field(default_factory=dict)
 
     @property
-    def out(self) -> int:
+    def in_flight(self) -> int:
         return len(self.errands)
 
     @property
-    def asking(self) -> int:
+    def in_player_call(self) -> int:
         return sum(not errand.answered for errand in self.errands.values())
 
     def resize(self, threads: dict[str, int]) -> None:
@@ -163,7 +163,7 @@ class _Host:
         self.pace.workers = min(sum(threads.values()), self.most or sys.maxsize)
 
     def ready(self) -> bool:
-        return bool(self.threads) and self.out < self.pace.workers and self._freest()[1] > 0
+        return bool(self.threads) and self.in_flight < self.pace.workers and self._freest()[1] > 0
 
     def give(self, item: Item, now: float) -> bool:
         try:
@@ -188,7 +188,7 @@ class _Line:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what there is to say, the run says
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._client = Client(scheduler, timeout=CALL_S, set_as_default=False)
+            self._client = Client(scheduler, timeout=DASK_CALL_TIMEOUT_S, set_as_default=False)
         self._client.subscribe_topic(TOPIC, hear)
 
     def workers(self) -> Mapping[str, int]:
@@ -196,7 +196,9 @@ class _Line:
         if self._client.status != "running":
             raise ConnectionError(self._client.status)
         assert self._client.scheduler
-        threads: Mapping[str, int] = self._client.sync(self._client.scheduler.ncores, callback_timeout=CALL_S)
+        threads: Mapping[str, int] = self._client.sync(
+            self._client.scheduler.ncores, callback_timeout=DASK_CALL_TIMEOUT_S
+        )
         return threads
 
     def submit(self, worker: str, key: str, task: Callable[..., object], *args: object) -> Future[Any]:
@@ -228,7 +230,7 @@ class _Line:
         return thread
 
 
-class _Cluster:
+class _DaskPool:
     """The crew of all hosts' workers."""
 
     def __init__(
@@ -237,7 +239,7 @@ class _Cluster:
         order: Order,
         *,
         probe: _Probe,
-        pace: Callable[[int], Pace | NoPace],
+        pace: Callable[[int], Throttle | Unthrottled],
         most: int | None,
         one_address: bool,
     ) -> None:
@@ -249,33 +251,33 @@ class _Cluster:
         self._most = most
         self._one_address = one_address
         self._line: _Line | None = None
-        self._inbox: queue.SimpleQueue[Callable[[], Iterable[Said]]] = queue.SimpleQueue()
-        self._hosts: dict[str, _Host] = {}
-        self._workers: dict[str, _Host | None] = {}  # None: not, or not yet, to be used
-        self._meetings: dict[str, Future[Any]] = {}
+        self._inbox: queue.SimpleQueue[Callable[[], Iterable[WorkerMessage]]] = queue.SimpleQueue()
+        self._hosts: dict[str, DaskHost] = {}
+        self._workers: dict[str, DaskHost | None] = {}  # None: not, or not yet, to be used
+        self._handshakes: dict[str, Future[Any]] = {}
         self._opening = True  # until the workers that are there at the start have said who they are
-        self._errands: dict[int, _Errand] = {}
+        self._errands: dict[int, _InFlight] = {}
         self._numbers = itertools.count()
         self._losses: Counter[Item] = Counter()
-        self._to_try: deque[Returned] = deque()
-        self._on_trial: Item | None = None
+        self._suspects: deque[ItemReturned] = deque()
+        self._suspect_out: Item | None = None
         self._next_look = 0.0
-        self._meet_by = math.inf
-        self._lonely_since: float | None = None
+        self._handshakes_end = math.inf
+        self._without_workers_since: float | None = None
         self._broken = ""
 
     @property
-    def places(self) -> Sequence[_Host]:
+    def hosts(self) -> Sequence[DaskHost]:
         return () if self._opening else [host for host in self._hosts.values() if host.threads]
 
     @property
-    def out(self) -> int:
-        return len(self._errands) + len(self._to_try)
+    def in_flight(self) -> int:
+        return len(self._errands) + len(self._suspects)
 
-    def reports(self, patience: float) -> Sequence[Said]:
+    def reports(self, patience: float) -> Sequence[WorkerMessage]:
         if self._broken:
             raise Fatal(self._broken)
-        said = [*self._look_round(time.monotonic()), *self._trial()]
+        said = [*self._look_round(time.monotonic()), *self._retry_suspect_alone()]
         with suppress(queue.Empty):
             said += self._inbox.get(timeout=0 if said else patience)()
             while True:
@@ -288,25 +290,25 @@ class _Cluster:
             self._line.leave(self._order.run, [worker for worker, host in self._workers.items() if host], futures)
             self._probe.remove()
 
-    def _look_round(self, now: float) -> Iterator[Said]:
+    def _look_round(self, now: float) -> Iterator[WorkerMessage]:
         """See which workers have come, and which have left."""
         if now < self._next_look:
             return
-        self._next_look = now + LOOK_S
+        self._next_look = now + WORKER_POLL_S
         there = self._there()
         for worker in self._workers.keys() - there.keys():
             yield from self._left(worker)
         for worker in there.keys() - self._workers.keys():
-            self._meet(worker)
-            self._meet_by = min(self._meet_by, now + MEET_S)
+            self._start_handshake(worker)
+            self._handshakes_end = min(self._handshakes_end, now + HANDSHAKE_TIMEOUT_S)
         for host in self._hosts.values():
             host.resize({worker: threads for worker, threads in there.items() if self._workers[worker] is host})
-        if self._opening and there and (not self._meetings or now > self._meet_by):
+        if self._opening and there and (not self._handshakes or now > self._handshakes_end):
             self._opening = False
-            at_once = sum(host.pace.workers for host in self.places)
-            hosts = "1 host" if len(self.places) == 1 else f"{len(self.places):,} hosts"
+            at_once = sum(host.pace.workers for host in self.hosts)
+            hosts = "1 host" if len(self.hosts) == 1 else f"{len(self.hosts):,} hosts"
             yield Notice(f"Dask: {at_once:,} clips at once, on {hosts}")
-        yield from self._lonely(now)
+        yield from self._wait_for_workers(now)
 
     def _there(self) -> Mapping[str, int]:
         """The workers that can be reached, each with the number of its threads."""
@@ -336,17 +338,17 @@ class _Cluster:
             self._line.hang_up()
             self._line = None
 
-    def _meet(self, worker: str) -> None:
+    def _start_handshake(self, worker: str) -> None:
         """Ask a worker who it is."""
         assert self._line
         self._workers[worker] = None
-        future = self._line.submit(worker, f"{self._order.run}-{worker}", self._probe.introduction())
-        self._meetings[worker] = future
-        future.add_done_callback(lambda _: self._inbox.put(partial(self._met, worker)))
+        future = self._line.submit(worker, f"{self._order.run}-{worker}", self._probe.handshake_task())
+        self._handshakes[worker] = future
+        future.add_done_callback(lambda _: self._inbox.put(partial(self._handshake_done, worker)))
 
-    def _met(self, worker: str) -> Iterator[Said]:
+    def _handshake_done(self, worker: str) -> Iterator[WorkerMessage]:
         """A worker has said who it is, or cannot."""
-        future = self._meetings.pop(worker, None)
+        future = self._handshakes.pop(worker, None)
         if future is None or future.status in GONE:
             return
         unfit, remark = self._judged(future)
@@ -359,20 +361,20 @@ class _Cluster:
         if remark:
             yield Notice(f"warning: the Dask worker {worker} {remark}")
 
-    def _judged(self, introduction: Future[Any]) -> tuple[str, str]:
+    def _judged(self, handshake_task: Future[Any]) -> tuple[str, str]:
         """Why a worker cannot be used, and what else is to be said of it."""
-        if introduction.status == "error":
-            error = introduction.exception(timeout=CALL_S)
+        if handshake_task.status == "error":
+            error = handshake_task.exception(timeout=DASK_CALL_TIMEOUT_S)
             return f"cannot run this program ({error}): {REMEDY}.", ""
         try:
-            card = introduction.result(timeout=CALL_S)
+            card = handshake_task.result(timeout=DASK_CALL_TIMEOUT_S)
         except OSError as error:
             return f"does not answer ({error}).", ""
         if card["program"] != dask_worker.PROGRAM:
             return "runs another version of this program: let all machines have the same, and start it anew.", ""
         if card["probe"] != self._probe.content:
             layout = self._probe.layout
-            place = layout.said(layout.folder)
+            place = layout.display_path(layout.folder)
             return f"does not reach {place} as this machine does: let it be one place for all {card['probe']}.", ""
         ours, theirs = dask_worker.packages(), card["packages"]
         if missing := [name for name in ours if name not in theirs]:
@@ -383,13 +385,13 @@ class _Cluster:
     def _admit(self, worker: str) -> None:
         name = "" if self._one_address else host_of(worker)
         if name not in self._hosts:
-            self._hosts[name] = _Host(name, self._pace(1), self._most, self._send)
+            self._hosts[name] = DaskHost(name, self._pace(1), self._most, self._send)
         self._workers[worker] = self._hosts[name]
 
-    def _left(self, worker: str) -> Iterator[Said]:
+    def _left(self, worker: str) -> Iterator[WorkerMessage]:
         """What a worker held that is gone goes out again, but not for ever, as it may have been the reason."""
         host = self._workers.pop(worker)
-        self._meetings.pop(worker, None)
+        self._handshakes.pop(worker, None)
         if host is None:
             return
         held = [number for number, errand in host.errands.items() if errand.worker == worker]
@@ -398,55 +400,59 @@ class _Cluster:
         for number in held:
             yield from self._lost(number)
 
-    def _lost(self, number: int) -> Iterator[Said]:
+    def _lost(self, number: int) -> Iterator[WorkerMessage]:
         errand = self._done_with(number)
         self._losses[errand.item] += self._line is not None
-        losses, returned = self._losses[errand.item], Returned(errand.host, errand.item, errand.sent)
+        losses, returned = self._losses[errand.item], ItemReturned(errand.host, errand.item, errand.sent)
         self._tried(errand.item)
         if losses <= 1:
             yield returned
         elif losses <= ALLOWED_LOSSES:
-            self._to_try.append(returned)
+            self._suspects.append(returned)
         else:
             del self._losses[errand.item]
             reason = f"{losses} Dask workers in a row were lost while they held this clip"
             host = host_of(errand.worker)
-            yield errand.report(errand.item.failed(Category.LOST_WORKER, reason).but(host=host))
+            yield errand.report(with_host(errand.item.failed(Category.LOST_WORKER, reason), host))
 
-    def _trial(self) -> Iterator[Said]:
+    def _retry_suspect_alone(self) -> Iterator[WorkerMessage]:
         """Clips that were lost with several workers go out one at a time: so only the one that is guilty is blamed."""
-        if self._to_try and self._on_trial is None:
-            returned = self._to_try.popleft()
-            self._on_trial = returned.item
+        if self._suspects and self._suspect_out is None:
+            returned = self._suspects.popleft()
+            self._suspect_out = returned.item
             yield returned
 
     def _tried(self, item: Item) -> None:
-        if item == self._on_trial:
-            self._on_trial = None
+        if item == self._suspect_out:
+            self._suspect_out = None
 
-    def _lonely(self, now: float) -> Iterator[Said]:
+    def _wait_for_workers(self, now: float) -> Iterator[WorkerMessage]:
         """Wait for workers, but not for ever."""
-        if any(self._workers.values()) or (self._opening and self._meetings):
-            self._lonely_since = None
-        elif self._lonely_since is None:
-            self._lonely_since = now
-            yield Notice(f"no Dask worker to be had at {self._scheduler}: waiting for one, {LONELY_S:g} s at most")
-        elif now > self._lonely_since + LONELY_S:
-            self._to_try.clear()
-            yield GaveUp(Category.LOST_WORKER, f"no Dask worker was to be had at {self._scheduler} for {LONELY_S:g} s")
+        if any(self._workers.values()) or (self._opening and self._handshakes):
+            self._without_workers_since = None
+        elif self._without_workers_since is None:
+            self._without_workers_since = now
+            yield Notice(
+                f"no Dask worker to be had at {self._scheduler}: waiting for one, {NO_WORKER_TIMEOUT_S:g} s at most"
+            )
+        elif now > self._without_workers_since + NO_WORKER_TIMEOUT_S:
+            self._suspects.clear()
+            yield GaveUp(
+                Category.LOST_WORKER, f"no Dask worker was to be had at {self._scheduler} for {NO_WORKER_TIMEOUT_S:g} s"
+            )
 
-    def _send(self, host: _Host, worker: str, item: Item, now: float) -> None:
+    def _send(self, host: DaskHost, worker: str, item: Item, now: float) -> None:
         """Raises OSError where that cannot be, as nobody has looked around yet since it could."""
         if self._line is None:
             raise ConnectionError
         number = next(self._numbers)
         key = f"{self._order.run}-{number}"
         future = self._line.submit(worker, key, self._task, host_of(worker), number, pickle.dumps(item))
-        errand = _Errand(host, worker, item, future, now)
+        errand = _InFlight(host, worker, item, future, now)
         self._errands[number] = host.errands[number] = errand
         future.add_done_callback(lambda _: self._inbox.put(partial(self._ended, number)))
 
-    def _heard(self, number: int, word: bytes) -> Iterator[Said]:
+    def _heard(self, number: int, word: bytes) -> Iterator[WorkerMessage]:
         """A worker has something to say of a clip."""
         if errand := self._errands.get(number):
             outcome: Result | None = pickle.loads(word)
@@ -457,33 +463,33 @@ class _Cluster:
                 self._losses.pop(errand.item, None)
                 self._tried(errand.item)
 
-    def _ended(self, number: int) -> Iterator[Said]:
+    def _ended(self, number: int) -> Iterator[WorkerMessage]:
         """A task has ended; if its outcome is not known by now, it never will be."""
         errand = self._errands.get(number)
         if errand is None:
             return
-        error = errand.future.exception(timeout=CALL_S) if errand.future.status == "error" else None
+        error = errand.future.exception(timeout=DASK_CALL_TIMEOUT_S) if errand.future.status == "error" else None
         if error is None or isinstance(error, KilledWorker):
             if errand.future.status in GONE:
                 self._hang_up()  # the scheduler is another one, which knows nothing of this run
             yield from self._lost(number)
         else:
-            yield Returned(errand.host, self._done_with(number).item, errand.sent)
+            yield ItemReturned(errand.host, self._done_with(number).item, errand.sent)
             yield from self._leave_out(errand, error)
 
-    def _leave_out(self, errand: _Errand, error: BaseException) -> Iterator[Said]:
+    def _leave_out(self, errand: _InFlight, error: BaseException) -> Iterator[WorkerMessage]:
         """What one worker cannot do, such as write to its disk, others perhaps can; if none can, the run ends."""
         if not self._workers.get(errand.worker):
             return  # it is already
         reason = str(error) if isinstance(error, Fatal) else f"{type(error).__name__}: {error}"
         self._workers[errand.worker] = None
         errand.host.threads.pop(errand.worker, None)
-        if not any(self._workers.values()) and not self._meetings:
+        if not any(self._workers.values()) and not self._handshakes:
             self._broken = reason
         else:
             yield Notice(f"warning: the Dask worker {errand.worker} is left out: {reason}")
 
-    def _done_with(self, number: int) -> _Errand:
+    def _done_with(self, number: int) -> _InFlight:
         errand = self._errands.pop(number)
         del errand.host.errands[number]
         return errand

@@ -17,16 +17,16 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from distributed import get_worker
 
 from kinetics.errors import Fatal
-from kinetics.records import Clip, Part, Result
-from kinetics.scheduling.pool import LocalCrew
-from kinetics.scheduling.throttle import NoPace
+from kinetics.records import Clip, Outcome, PartialResult, Result
+from kinetics.scheduling.pool import ProcessPool
+from kinetics.scheduling.throttle import Unthrottled
 from kinetics.scheduling.worker import TravellingJob
 from kinetics.storage.object_store import Store
 
@@ -67,7 +67,7 @@ def packages() -> dict[str, str]:
     return found
 
 
-def introduce(url: str, probe: str) -> Mapping[str, object]:
+def handshake(url: str, probe: str) -> Mapping[str, object]:
     """A task: which program this is, and what the probe holds, a file of the parent's in a folder or at a URL.
 
     Of plain types only, so that another version of the program can answer, too.
@@ -88,13 +88,18 @@ def attempt(order: Order, host: str, number: int, clip: Clip) -> None:
     """
     worker = get_worker()
 
-    def say(word: Result | Part | None) -> None:
+    def say(word: Result | PartialResult | None) -> None:
         worker.log_event(TOPIC, (order.run, number, pickle.dumps(word)))
 
     with _process(order, host) as crew:
         outcome = crew.attempt(clip, say)
     if order.run in _desks:  # else nobody listens any more
-        say(outcome.but(host=host))
+        say(with_host(outcome, host))
+
+
+def with_host(result: Result, host: str) -> Result:
+    """Return a clip's result as one of this host's; an archive's has no host."""
+    return replace(result, host=host) if isinstance(result, Outcome) else result
 
 
 def leave(run: str) -> None:
@@ -106,19 +111,19 @@ def leave(run: str) -> None:
         shutil.rmtree(desk.scratch, ignore_errors=True)
 
 
-class _Desk:
+class _RunSession:
     """The processes of one run."""
 
     def __init__(self, order: Order, scratch: Path) -> None:
         self.scratch = scratch
         self._order = order
-        self._idle: list[tuple[LocalCrew, float]] = []
-        self._busy: set[LocalCrew] = set()
+        self._idle: list[tuple[ProcessPool, float]] = []
+        self._busy: set[ProcessPool] = set()
         self._cleared = self._watched = False
         self._changing = threading.Lock()
 
     @contextmanager
-    def process(self) -> Iterator[LocalCrew]:
+    def process(self) -> Iterator[ProcessPool]:
         """A process that nobody else uses meanwhile."""
         with self._changing:
             crew = self._idle.pop()[0] if self._idle else self._new()
@@ -139,7 +144,7 @@ class _Desk:
                 crew.close()
             self._idle.clear()
 
-    def _put_back(self, crew: LocalCrew) -> None:
+    def _put_back(self, crew: ProcessPool) -> None:
         if self._cleared:
             crew.close()
             return
@@ -148,9 +153,9 @@ class _Desk:
             self._watched = True
             threading.Thread(target=self._dismiss_idle, daemon=True).start()
 
-    def _new(self) -> LocalCrew:
+    def _new(self) -> ProcessPool:
         self.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return LocalCrew(self._order.job.at(self.scratch), 1, self._order.timeout_s, NoPace(1))
+        return ProcessPool(self._order.job.at(self.scratch), 1, self._order.timeout_s, Unthrottled(1))
 
     def _dismiss_idle(self) -> None:
         """While YouTube is waited for, and when the parent is gone, nobody needs the memory of idle processes."""
@@ -166,16 +171,16 @@ class _Desk:
 
 
 _changing = threading.Lock()
-_desks: dict[str, _Desk] = {}
+_desks: dict[str, _RunSession] = {}
 
 
 @contextmanager
-def _process(order: Order, host: str) -> Iterator[LocalCrew]:
+def _process(order: Order, host: str) -> Iterator[ProcessPool]:
     multiprocessing.current_process().daemon = False  # Dask's nanny makes it one, and a daemon may have no children
     with _changing:
         if order.run not in _desks:
             folder = f"kinetics-{order.run}-{host}".replace(":", "-")
-            _desks[order.run] = _Desk(order, Path(tempfile.gettempdir()) / folder)
+            _desks[order.run] = _RunSession(order, Path(tempfile.gettempdir()) / folder)
         desk = _desks[order.run]
     with desk.process() as crew:
         yield crew

@@ -14,16 +14,16 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kinetics.records import Item, Part, Result
-from kinetics.scheduling.events import GaveUp, Notice, Pause, Spread
-from kinetics.scheduling.throttle import NoPace, Pace
-from kinetics.scheduling.worker import Meanwhile
+from kinetics.records import Item, PartialResult, Result
+from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
+from kinetics.scheduling.throttle import Throttle, Unthrottled
+from kinetics.scheduling.worker import Progress
 
 TICK_S = 0.5
-Event = Result | Part | Pause | Spread | GaveUp | Notice | None
+Event = Result | PartialResult | Pause | SpacingChanged | GaveUp | Notice | None
 
 
-class Place(Protocol):
+class Host(Protocol):
     """Where one address asks YouTube."""
 
     @property
@@ -31,14 +31,14 @@ class Place(Protocol):
         """Empty where there is only one."""
 
     @property
-    def pace(self) -> Pace | NoPace: ...
+    def pace(self) -> Throttle | Unthrottled: ...
 
     @property
-    def out(self) -> int:
+    def in_flight(self) -> int:
         """Items in hand."""
 
     @property
-    def asking(self) -> int:
+    def in_player_call(self) -> int:
         """Items in hand for which the server has not answered yet."""
 
     def ready(self) -> bool:
@@ -49,47 +49,47 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ItemReport:
     """What became of an item; None: the server has answered, and work on it goes on."""
 
-    place: Place
+    place: Host
     outcome: Result | None
     sent: float
     answered: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class ItemReturned:
     """An item that nobody has in hand any more, through no fault of its own."""
 
-    place: Place
+    place: Host
     item: Item
     sent: float
 
 
-Said = Report | Meanwhile | Returned | Notice | GaveUp
+WorkerMessage = ItemReport | Progress | ItemReturned | Notice | GaveUp
 """What there is to hear from a crew. A GaveUp ends the run."""
 
 
-class Crew(Protocol):
+class WorkerPool(Protocol):
     """All workers, wherever they are. Raises Fatal where the work cannot go on."""
 
     @property
-    def places(self) -> Sequence[Place]:
+    def hosts(self) -> Sequence[Host]:
         """Where items can be done at present."""
 
     @property
-    def out(self) -> int:
+    def in_flight(self) -> int:
         """Items in hand at all places, past ones too."""
 
-    def reports(self, patience: float) -> Sequence[Said]:
+    def reports(self, patience: float) -> Sequence[WorkerMessage]:
         """Listen for at most `patience` seconds; return what there is to say."""
 
     def close(self) -> None:
         """End all work, whatever it is at."""
 
 
-def dispatch(crew: Crew, items: Iterable[Item]) -> Generator[Event, None, None]:
+def dispatch(crew: WorkerPool, items: Iterable[Item]) -> Generator[Event, None, None]:
     """Let all `items` be done, as fast as the paces allow.
 
     Yields a Result for every attempt, in the order in which they end, and before it the parts of an item as they come:
@@ -102,12 +102,12 @@ def dispatch(crew: Crew, items: Iterable[Item]) -> Generator[Event, None, None]:
     """
     queue = _Queue(items)
     gave_up: GaveUp | None = None
-    left_out = dict[Place, GaveUp]()
+    left_out = dict[Host, GaveUp]()
     with closing(crew):
-        while not gave_up or crew.out:
-            places = [place for place in crew.places if place not in left_out]
-            patience = TICK_S if gave_up else _hand_out(queue, places)
-            if not queue and not crew.out:
+        while not gave_up or crew.in_flight:
+            hosts = [place for place in crew.hosts if place not in left_out]
+            patience = TICK_S if gave_up else _hand_out(queue, hosts)
+            if not queue and not crew.in_flight:
                 return
             reports = crew.reports(patience)
             for report in reports:
@@ -116,34 +116,34 @@ def dispatch(crew: Crew, items: Iterable[Item]) -> Generator[Event, None, None]:
                         gave_up = gave_up or event
                     else:
                         yield event
-            if crew.places and left_out.keys() >= {*crew.places}:
-                gave_up = gave_up or left_out[crew.places[0]]
+            if crew.hosts and left_out.keys() >= {*crew.hosts}:
+                gave_up = gave_up or left_out[crew.hosts[0]]
             if not reports:
                 yield None
         yield gave_up
 
 
-def _taken_in(report: Said, queue: _Queue, crew: Crew, left_out: dict[Place, GaveUp]) -> Iterator[Event]:
+def _taken_in(report: WorkerMessage, queue: _Queue, crew: WorkerPool, left_out: dict[Host, GaveUp]) -> Iterator[Event]:
     """What follows from a report: for the queue, for the others at its place, and for who listens."""
     match report:
-        case Report(place):
-            for event in _settled(report, queue, last=not queue and not crew.out):
+        case ItemReport(place):
+            for event in _settled(report, queue, last=not queue and not crew.in_flight):
                 if not isinstance(event, GaveUp):
                     yield event
                     continue
                 left_out[place] = event
-                if len(crew.places) > 1:
+                if len(crew.hosts) > 1:
                     yield Notice(f"{place.name} gets no more clips: {event.reason}")
-        case Returned(place, item, sent):
+        case ItemReturned(place, item, sent):
             place.pace.returned(sent=sent)
             queue.again(item)
-        case Meanwhile(part):
+        case Progress(part):
             yield part
         case _:
             yield report
 
 
-def _settled(report: Report, queue: _Queue, last: bool) -> Iterator[Event]:
+def _settled(report: ItemReport, queue: _Queue, last: bool) -> Iterator[Event]:
     """What the pace of its place makes of what became of a clip."""
     pace, now = report.place.pace, time.monotonic()
     if report.outcome is None:
@@ -162,23 +162,23 @@ def _settled(report: Report, queue: _Queue, last: bool) -> Iterator[Event]:
         yield replace(spread, place=report.place.name)
 
 
-def _hand_out(queue: _Queue, places: Sequence[Place]) -> float:
+def _hand_out(queue: _Queue, hosts: Sequence[Host]) -> float:
     """Give out items as long as the paces allow, and return for how many seconds to listen then."""
-    sure = any(not place.pace.wary for place in places)
-    return min((_hand_out_at(place, queue, spare_refused=sure) for place in places), default=TICK_S)
+    sure = any(not place.pace.probing for place in hosts)
+    return min((_hand_out_at(place, queue, spare_refused=sure) for place in hosts), default=TICK_S)
 
 
-def _hand_out_at(place: Place, queue: _Queue, spare_refused: bool) -> float:
+def _hand_out_at(place: Host, queue: _Queue, spare_refused: bool) -> float:
     """`spare_refused`: items that were refused before are for places that find out more about them than this one."""
     pace = place.pace
-    while queue and not (pace.wary and spare_refused and not queue.new):
+    while queue and not (pace.probing and spare_refused and not queue.new):
         now = time.monotonic()
-        wait = pace.wait(now, place.out, place.asking)
+        wait = pace.wait(now, place.in_flight, place.in_player_call)
         if wait:
             return min(wait, TICK_S)
         if not place.ready() or wait is None:  # where it waits for an answer, one more worker can start meanwhile
             break
-        item = queue.take(rather_new=pace.wary)
+        item = queue.take(rather_new=pace.probing)
         if place.give(item, now):
             pace.sent(now)
         else:

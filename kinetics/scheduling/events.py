@@ -29,7 +29,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class SpacingChanged:
     """From now on one clip goes out every `seconds`, or slowly more often; 0: as fast as they can."""
 
     seconds: float

@@ -27,14 +27,14 @@ from multiprocessing.process import BaseProcess
 from typing import Self
 
 from kinetics.errors import Fatal
-from kinetics.records import Category, Harvest, Item, Outcome, Part, Result
-from kinetics.scheduling.dispatch import TICK_S, Event, Report, dispatch
-from kinetics.scheduling.throttle import NoPace, Pace
-from kinetics.scheduling.worker import Job, Meanwhile, Signal, WorkerError, error_text, serve
+from kinetics.records import ArchiveResult, Category, Item, Outcome, PartialResult, Result
+from kinetics.scheduling.dispatch import TICK_S, Event, ItemReport, dispatch
+from kinetics.scheduling.throttle import Throttle, Unthrottled
+from kinetics.scheduling.worker import Job, Progress, Signal, WorkerError, error_text, serve
 
-START_S = 60.0
+START_TIMEOUT_S = 60.0
 """A worker has its engines imported and opened by then, on a busy machine too."""
-REAP_S = 1.0
+JOIN_TIMEOUT_S = 1.0
 FAILED_STARTS = 5
 """So many workers in a row that end before they are ready: the next one would too."""
 NO_EXIT_CODE = 255
@@ -61,7 +61,7 @@ def warm_up(modules: Iterable[str]) -> None:
 
 
 def run(
-    job: Job, items: Iterable[Item], *, workers: int, timeout_s: float, pace: Pace | NoPace
+    job: Job, items: Iterable[Item], *, workers: int, timeout_s: float, pace: Throttle | Unthrottled
 ) -> Generator[Event, None, None]:
     """Do `job` to all `items`, on at most `workers` processes, as fast as `pace` allows; see `dispatch`.
 
@@ -69,11 +69,11 @@ def run(
     `timeout_s` seconds over it, or over the rest of it since its last part (`timeout`). Raises Fatal when a worker says
     so, or when workers cannot be started at all.
     """
-    yield from dispatch(LocalCrew(job, workers, timeout_s, pace), items)
+    yield from dispatch(ProcessPool(job, workers, timeout_s, pace), items)
 
 
 @dataclass(slots=True, eq=False)
-class _Hand:
+class _WorkerHandle:
     """A worker process, as the parent sees it."""
 
     process: BaseProcess
@@ -82,7 +82,7 @@ class _Hand:
     ready: bool = False
     item: Item | None = None
     sent: float = 0.0
-    asking: bool = False
+    in_player_call: bool = False
 
     def kill(self) -> None:
         """Not by Process.kill(), which does nothing once the fork server is gone."""
@@ -91,36 +91,36 @@ class _Hand:
                 os.kill(self.process.pid, signal.SIGKILL)
 
 
-class LocalCrew:
+class ProcessPool:
     """The worker processes: started one by one as they are needed, and replaced when they are lost."""
 
     name = ""
 
-    def __init__(self, job: Job, workers: int, timeout_s: float, pace: Pace | NoPace) -> None:
+    def __init__(self, job: Job, workers: int, timeout_s: float, pace: Throttle | Unthrottled) -> None:
         _processes.set_forkserver_preload([*job.modules])
         self._job = job
         self._workers = workers
         self._timeout_s = timeout_s
         self.pace = pace
-        self._hands: list[_Hand] = []
+        self._handles: list[_WorkerHandle] = []
         self._pipes = selectors.DefaultSelector()
         self._failed_starts = 0
         self._complaint = ""
         self._broken = ""  # why the work cannot go on, if so
 
     @property
-    def places(self) -> Sequence[Self]:
+    def hosts(self) -> Sequence[Self]:
         return (self,)
 
     @property
-    def out(self) -> int:
+    def in_flight(self) -> int:
         """Items in hand."""
-        return sum(hand.item is not None for hand in self._hands)
+        return sum(hand.item is not None for hand in self._handles)
 
     @property
-    def asking(self) -> int:
+    def in_player_call(self) -> int:
         """Items in hand for which the server has not answered yet."""
-        return sum(hand.asking for hand in self._hands)
+        return sum(hand.in_player_call for hand in self._handles)
 
     def ready(self) -> bool:
         if self._idle():
@@ -128,12 +128,12 @@ class LocalCrew:
         self._start()
         return False
 
-    def _idle(self) -> _Hand | None:
-        return next((hand for hand in self._hands if hand.ready and hand.item is None), None)
+    def _idle(self) -> _WorkerHandle | None:
+        return next((hand for hand in self._handles if hand.ready and hand.item is None), None)
 
     def _start(self) -> None:
         """Start one more worker, unless one is just starting or all are there."""
-        if len(self._hands) >= self._workers or not all(hand.ready for hand in self._hands):
+        if len(self._handles) >= self._workers or not all(hand.ready for hand in self._handles):
             return
         with _bare_start():
             ours, theirs = multiprocessing.Pipe()
@@ -145,7 +145,7 @@ class LocalCrew:
                 ours.close()
                 self._failed_start(error_text(error))
             else:
-                self._hands.append(hand := _Hand(process, ours, time.monotonic() + START_S))
+                self._handles.append(hand := _WorkerHandle(process, ours, time.monotonic() + START_TIMEOUT_S))
                 self._pipes.register(ours, selectors.EVENT_READ, hand)
             finally:
                 theirs.close()
@@ -161,48 +161,48 @@ class LocalCrew:
         try:
             hand.pipe.send(item)
         except OSError:
-            self._bury(hand)
+            self._remove_dead(hand)
             return False
-        hand.item, hand.sent, hand.deadline, hand.asking = item, now, now + self._timeout_s, True
+        hand.item, hand.sent, hand.deadline, hand.in_player_call = item, now, now + self._timeout_s, True
         return True
 
-    def reports(self, patience: float) -> list[Report | Meanwhile]:
+    def reports(self, patience: float) -> list[ItemReport | Progress]:
         if self._broken:
             raise Fatal(self._broken)
         heard = [self._hear(key.data) for key, _ in self._pipes.select(patience)]
         now = time.monotonic()
-        late = [self._overdue(hand) for hand in self._hands.copy() if hand.deadline <= now and not hand.pipe.poll()]
+        late = [self._overdue(hand) for hand in self._handles.copy() if hand.deadline <= now and not hand.pipe.poll()]
         return [report for report in heard + late if report]
 
-    def _hear(self, hand: _Hand) -> Report | Meanwhile | None:
+    def _hear(self, hand: _WorkerHandle) -> ItemReport | Progress | None:
         try:
             message = hand.pipe.recv()
         except (EOFError, OSError):
             return self._lost(hand)
-        if isinstance(message, Meanwhile):
+        if isinstance(message, Progress):
             hand.deadline = time.monotonic() + self._timeout_s
             return message
-        if isinstance(message, Outcome | Harvest):
+        if isinstance(message, Outcome | ArchiveResult):
             report = self._report(hand, message)
-            hand.item, hand.asking, hand.deadline = None, False, math.inf
+            hand.item, hand.in_player_call, hand.deadline = None, False, math.inf
             return report
         if isinstance(message, WorkerError):
             if message.fatal:
                 self._broken = message.reason
             self._complaint = message.reason
         elif message is Signal.ANSWERED:
-            hand.asking = False
+            hand.in_player_call = False
             return self._report(hand, None)
         else:
             hand.ready, hand.deadline = True, math.inf
             self._failed_starts, self._complaint = 0, ""
         return None
 
-    def _report(self, hand: _Hand, outcome: Result | None) -> Report:
-        return Report(self, outcome, hand.sent, answered=not hand.asking)
+    def _report(self, hand: _WorkerHandle, outcome: Result | None) -> ItemReport:
+        return ItemReport(self, outcome, hand.sent, answered=not hand.in_player_call)
 
-    def _lost(self, hand: _Hand) -> Report | None:
-        how = self._bury(hand)
+    def _lost(self, hand: _WorkerHandle) -> ItemReport | None:
+        how = self._remove_dead(hand)
         if not hand.ready:
             self._failed_start(f"a worker process {how} before it was ready")
         if hand.item is None:
@@ -210,21 +210,21 @@ class LocalCrew:
         reason = f"the worker process {how} while it held this {hand.item.kind}"
         return self._report(hand, hand.item.failed(Category.LOST_WORKER, reason))
 
-    def _overdue(self, hand: _Hand) -> Report | None:
+    def _overdue(self, hand: _WorkerHandle) -> ItemReport | None:
         hand.kill()
-        self._bury(hand)
+        self._remove_dead(hand)
         if hand.item is None:
-            self._failed_start(f"a worker process was not ready after {START_S:g} s")
+            self._failed_start(f"a worker process was not ready after {START_TIMEOUT_S:g} s")
             return None
         reason = f"not finished after {self._timeout_s:g} s; the worker process was stopped"
         return self._report(hand, hand.item.failed(Category.TIMEOUT, reason))
 
-    def _bury(self, hand: _Hand) -> str:
+    def _remove_dead(self, hand: _WorkerHandle) -> str:
         """Take a dead worker out of the crew, and return how it ended."""
-        self._hands.remove(hand)
+        self._handles.remove(hand)
         self._pipes.unregister(hand.pipe)
         hand.pipe.close()
-        hand.process.join(REAP_S)
+        hand.process.join(JOIN_TIMEOUT_S)
         code = hand.process.exitcode
         if code is None:
             hand.kill()
@@ -234,13 +234,13 @@ class LocalCrew:
             return "ended"
         return f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
 
-    def attempt(self, item: Item, say: Callable[[Part | None], None]) -> Result:
+    def attempt(self, item: Item, say: Callable[[PartialResult | None], None]) -> Result:
         """Do one item, and wait for it. Raises Fatal when the worker says so, or cannot be started."""
         given = False
         while True:
             given = given or (self.ready() and self.give(item, time.monotonic()))
             for report in self.reports(TICK_S):
-                if isinstance(report, Meanwhile):
+                if isinstance(report, Progress):
                     say(report.part)
                 elif report.outcome:
                     return report.outcome
@@ -249,15 +249,15 @@ class LocalCrew:
 
     def kill(self) -> None:
         """Let whatever is at work fail, from another thread."""
-        for hand in self._hands.copy():
+        for hand in self._handles.copy():
             hand.kill()
 
     def close(self) -> None:
         with _ctrl_c_waits():
-            for hand in self._hands:
+            for hand in self._handles:
                 hand.kill()
-            for hand in self._hands.copy():
-                self._bury(hand)
+            for hand in self._handles.copy():
+                self._remove_dead(hand)
             self._pipes.close()
 
 

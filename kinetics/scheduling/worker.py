@@ -6,21 +6,21 @@ import resource
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from kinetics.errors import ClipError, Fatal, KineticsError, StopEveryone
-from kinetics.records import Category, Item, Part, Result
+from kinetics.records import ArchiveResult, Category, Item, Outcome, PartialResult, Result, Status
 from kinetics.storage.atomic import cannot_write
 
 
 class Say(Protocol):
     """How a worker tells what happens to the item in its hand."""
 
-    def __call__(self, part: Part | None = None) -> None:
+    def __call__(self, part: PartialResult | None = None) -> None:
         """Without an argument: the server has answered. Where a part is done, the rest has all the time anew."""
 
 
@@ -47,10 +47,10 @@ class TravellingJob(Job, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Meanwhile:
+class Progress:
     """What there is to say of an item that is still in hand."""
 
-    part: Part
+    part: PartialResult
 
 
 ORPHAN_S = 30.0
@@ -86,11 +86,11 @@ def serve(pipe: Connection, timeout_s: float) -> None:
 
 
 def _attempt(work: Worker, item: Item, pipe: Connection, timeout_s: float) -> Result | WorkerError:
-    def say(part: Part | None = None) -> None:
+    def say(part: PartialResult | None = None) -> None:
         if part:
             signal.setitimer(signal.ITIMER_REAL, timeout_s + ORPHAN_S)
         try:
-            pipe.send(Meanwhile(part) if part else Signal.ANSWERED)
+            pipe.send(Progress(part) if part else Signal.ANSWERED)
         except OSError:
             raise SystemExit from None  # the parent is gone; no foreign `except Exception` may keep this going
 
@@ -110,34 +110,56 @@ def error_text(error: Exception) -> str:
     return str(error) if isinstance(error, KineticsError) else f"{type(error).__name__}: {error}"
 
 
+ResultT = TypeVar("ResultT", Outcome, ArchiveResult)
 MEMORY_LIMIT = 1 << 31
 """Of a worker, in bytes: what claims to need more costs its clip, not the machine. A clip of 4K video takes 1.3 GB."""
 
 
-@contextmanager
-def caught(folder: Path) -> Iterator[dict[str, object]]:
-    """Let a block fail; what is to be said of that stands in the dictionary then, as fields of an Outcome.
+@dataclass(slots=True)
+class Failure:
+    """Why an attempt failed, as it stands in its result; nothing failed while `category` is None."""
 
-    Raises Fatal where nothing can be written to the folder.
+    status: Status = "failed"
+    category: Category | None = None
+    reason: str = ""
+    retry_after_s: float | None = None
+
+    def applied_to(self, result: ResultT) -> ResultT:
+        """Return the result as failed or postponed; unchanged where nothing failed."""
+        if self.category is None:
+            return result
+        return replace(
+            result,
+            status=self.status,
+            category=self.category,
+            reason=self.reason,
+            retry_after_s=self.retry_after_s,
+        )
+
+
+@contextmanager
+def record_failure(folder: Path) -> Iterator[Failure]:
+    """Yield a record in which stands, once the block has ended, why it failed, if it did.
+
+    `folder` is where the block writes. Raises Fatal if it cannot write there.
     """
-    trouble = dict[str, object]()
+    failure = Failure()
     try:
-        yield trouble
+        yield failure
     except StopEveryone as error:
-        trouble |= {"status": "postponed", "category": error.category, "reason": error.reason}
-        trouble["retry_after_s"] = error.retry_after_s
+        failure.status, failure.category, failure.reason = "postponed", error.category, error.reason
+        failure.retry_after_s = error.retry_after_s
     except ClipError as error:
-        trouble |= {"category": error.category, "reason": error.reason}
+        failure.category, failure.reason = error.category, error.reason
     except Fatal:
         raise
     except OSError as error:
         raise cannot_write(error, folder) from error
     except MemoryError:
-        reason = f"it takes more than {MEMORY_LIMIT >> 20} MiB of memory"
-        trouble |= {"category": Category.MEDIA_ERROR, "reason": reason}
+        failure.category = Category.MEDIA_ERROR
+        failure.reason = f"it takes more than {MEMORY_LIMIT >> 20} MiB of memory"
     except Exception as error:  # noqa: BLE001 - one clip's surprise must not cost the others
-        reason = f"unexpected {type(error).__name__}: {error}"
-        trouble |= {"category": Category.MEDIA_ERROR, "reason": reason}
+        failure.category, failure.reason = Category.MEDIA_ERROR, f"unexpected {type(error).__name__}: {error}"
 
 
 def limit_memory() -> None:

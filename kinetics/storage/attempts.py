@@ -59,7 +59,7 @@ def made(layout: Layout, subset: Subset) -> pd.DataFrame:
     are in seconds.
     """
     columns = [*KEY, "status", "duration_s", "sound", "itag", "cut", "offset_s", "source"]
-    table = read((part.stats(subset) for part in layout.undivided.parts(subset)), columns)
+    table = read((part.stats(subset) for part in layout.without_shard.parts(subset)), columns)
     table = table[table["status"] == "done"].drop(columns="status")
     for column in ("time_start", "time_end", "duration_s", "sound"):
         table[column] = pd.to_numeric(table[column], errors="coerce")

@@ -39,7 +39,7 @@ class Layout:
 
     root: Path
     version: str
-    made: str = ""
+    derived: str = ""
     """What is made from the clips, such as `frames`: it has a folder of the same form, beside theirs."""
     shard: str = ""
     """The part of the clips that a run is about, such as `03of16`: it has tables, locks and unfinished files of its
@@ -49,7 +49,7 @@ class Layout:
 
     @property
     def folder(self) -> Path:
-        return self.root / f"Kinetics{self.version}{self.made and '_'}{self.made}"
+        return self.root / f"Kinetics{self.version}{self.derived and '_'}{self.derived}"
 
     @property
     def store(self) -> Store | None:
@@ -65,16 +65,16 @@ class Layout:
         """What the file that has this path is called at a URL."""
         return path.relative_to(self.root).as_posix()
 
-    def said(self, path: Path) -> str:
+    def display_path(self, path: Path) -> str:
         """Where a person finds the file, or folder, that has this path."""
         return f"{self.store}/{self.name(path)}" if self.store else str(path)
 
-    def beside(self, made: str) -> Layout:
+    def derived_layout(self, derived: str) -> Layout:
         """The layout of what is made from the clips."""
-        return replace(self, made=made)
+        return replace(self, derived=derived)
 
     @property
-    def undivided(self) -> Layout:
+    def without_shard(self) -> Layout:
         """The layout of a run on all parts."""
         return replace(self, shard="")
 
@@ -109,7 +109,7 @@ class Layout:
         """Unfinished files of one split; one run at a time owns it."""
         return self._own / split
 
-    def mark(self, subset: Subset, name: str) -> Path:
+    def state_file(self, subset: Subset, name: str) -> Path:
         """A file of the program's own: a lock, or how far a task over the clips of a subset has come."""
         return self._own / f"{subset}.{name}"
 

@@ -54,8 +54,8 @@ class Ledger:
         with _fatal(self.errors_log):
             lines = [(_key(line), line) for line in _lines(self.errors_log)]
         self._missing = {key: line for key, line in lines if key}
-        self._foreign = any(not key and line.strip() for key, line in lines)
-        others = (part.errors_log(subset) for part in layout.undivided.parts(subset) if part != layout)
+        self._unrecognised_rows = any(not key and line.strip() for key, line in lines)
+        others = (part.errors_log(subset) for part in layout.without_shard.parts(subset) if part != layout)
         self._newer_elsewhere = _newer(self._missing, others)
         self._files = ExitStack()
         self._errors: TextIO | None = None
@@ -89,12 +89,12 @@ class Ledger:
         line = self._newer_elsewhere.get(key) or self._missing.get(key)
         return Category(line.split("\t")[3]) if line else None
 
-    def adopt(self, key: ClipKey) -> None:
+    def take_over(self, key: ClipKey) -> None:
         """The clip is one of this run's and still missing, so that its line belongs here, whichever run wrote it."""
         if line := self._newer_elsewhere.pop(key, None):
             self._missing[key] = line
 
-    def forget(self, key: ClipKey) -> None:
+    def mark_present(self, key: ClipKey) -> None:
         """The clip is there after all."""
         self._missing.pop(key, None)
         self._newer_elsewhere.pop(key, None)
@@ -109,9 +109,9 @@ class Ledger:
             if content != _text(self.errors_log):
                 with whole_or_absent(self.errors_log, self._partial) as temporary:
                     temporary.write_text(content, encoding="utf-8")
-                    if self._foreign:
+                    if self._unrecognised_rows:
                         _set_aside(self.errors_log)
-                        self._foreign = False
+                        self._unrecognised_rows = False
 
     def record(self, outcome: Outcome) -> None:
         """Write the row of an attempt; a failure also goes to the error log.
@@ -143,7 +143,7 @@ class Ledger:
             csv.writer(self._attempts, lineterminator="\n").writerow(row)
             self._attempts.flush()
         if outcome.status == "done":
-            self.forget(clip.key)
+            self.mark_present(clip.key)
         elif outcome.status == "failed" and not (category is Category.NOT_FOUND and clip.key in self.missing):
             self._newer_elsewhere.pop(clip.key, None)
             line = self._missing[clip.key] = "\t".join((*segment, category, reason, now))

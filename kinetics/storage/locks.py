@@ -26,7 +26,7 @@ def held(layout: Layout, subsets: Sequence[Subset]) -> Iterator[None]:
         for subset in subsets:
             stack.enter_context(lock(layout, subset, "lock"))
             if layout.shard:
-                stack.enter_context(shared(layout.undivided, subset))
+                stack.enter_context(shared(layout.without_shard, subset))
             layout.discard_partial(subset)
             stack.callback(layout.discard_partial, subset)
         yield
@@ -35,7 +35,7 @@ def held(layout: Layout, subsets: Sequence[Subset]) -> Iterator[None]:
 @contextmanager
 def lock(layout: Layout, subset: Subset, name: str) -> Iterator[None]:
     """Have a lock of a subset's alone. Raises Fatal where another run has it."""
-    path = layout.mark(subset, name)
+    path = layout.state_file(subset, name)
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def shared(layout: Layout, subset: Subset) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            file = os.open(layout.mark(subset, "lock"), os.O_RDWR | os.O_CREAT, 0o666)
+            file = os.open(layout.state_file(subset, "lock"), os.O_RDWR | os.O_CREAT, 0o666)
             stack.callback(os.close, file)
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

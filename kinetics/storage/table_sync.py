@@ -27,17 +27,17 @@ SHARE = 20
 """Nor do they take more than a part in so many of the run's time, long as they may become."""
 FAREWELL_S = 10.0
 """For each table of a run that is ending for another reason, of which nobody should wait long for word."""
-Event = TypeVar("Event")
+EventT = TypeVar("EventT")
 
 
 @contextmanager
-def readable(layout: Layout, subsets: Sequence[Subset]) -> Iterator[Layout]:
+def readable_tables(layout: Layout, subsets: Sequence[Subset]) -> Iterator[Layout]:
     """Yield the layout with tables that can be read: where they are at a URL, with copies of them as they are now."""
     if not layout.store:
         yield layout
         return
     with TemporaryDirectory() as folder:
-        about = tuple(layout.undivided.table(subset, "").name for subset in subsets)
+        about = tuple(layout.without_shard.table(subset, "").name for subset in subsets)
         for name in {*layout.store.names_in(""), *names_in(layout.root)}:
             if name.startswith(about) and name.endswith(("errors.log", "stats.csv")):  # of every shard
                 content = merged(layout.store.read(name) or b"", _content(layout.root / name))
@@ -45,7 +45,7 @@ def readable(layout: Layout, subsets: Sequence[Subset]) -> Iterator[Layout]:
         yield replace(layout, root=Path(folder))
 
 
-class Copies:
+class TableSync:
     """The tables of a run. Open it with `with`, holding the subsets' locks, around whatever writes them.
 
     Does nothing where they are in a folder. Raises Fatal where they cannot be had, or cannot be put.
@@ -83,7 +83,7 @@ class Copies:
         for path in self._names:
             path.unlink(missing_ok=True)
 
-    def following(self, events: Iterable[Event]) -> Iterator[Event]:
+    def syncing(self, events: Iterable[EventT]) -> Iterator[EventT]:
         """The events of a run, between which the tables are put.
 
         The first time is before all of them: a run that could not keep what it gets is not to ask for anything.

@@ -12,14 +12,14 @@ from kinetics.errors import MayWorkLater
 from kinetics.media import cut as media
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import Input
-from kinetics.net.http import Line, MediaRefused, use_proxy
+from kinetics.net.http import HttpSession, MediaRefused, use_proxy
 from kinetics.net.range_file import RangeFile
-from kinetics.net.rate_limit import common_limit
+from kinetics.net.rate_limit import shared_rate_limiter
 from kinetics.records import Clip, Cut, Outcome
-from kinetics.scheduling.worker import caught, limit_memory
+from kinetics.scheduling.worker import limit_memory, record_failure
 from kinetics.storage.layout import Layout
 from kinetics.youtube.engines import Engine, open_engines, resolve
-from kinetics.youtube.formats import Source
+from kinetics.youtube.formats import MediaSource
 
 CUTTERS = {"smart": media.cut_smart, "exact": media.cut_exact, "keyframe": media.cut_keyframe}
 
@@ -57,15 +57,15 @@ class Download:
     def open(self) -> Callable[[Clip, Callable[[], None]], Outcome]:
         limit_memory()
         use_proxy(self.proxy)
-        limit = common_limit(self.shared, self.limit_rate)
+        limit = shared_rate_limiter(self.shared, self.limit_rate)
         visitor_file = self.shared / "visitor" if self.shared else None
-        return _Downloader(self, open_engines(self.engines, self.cookies, visitor_file), Line(limit))
+        return _Downloader(self, open_engines(self.engines, self.cookies, visitor_file), HttpSession(limit))
 
 
 class _Downloader:
     """One worker's engines and connections, kept from clip to clip."""
 
-    def __init__(self, job: Download, engines: list[Engine], line: Line) -> None:
+    def __init__(self, job: Download, engines: list[Engine], line: HttpSession) -> None:
         self._job = job
         self._engines = engines
         self._line = line
@@ -76,23 +76,24 @@ class _Downloader:
         outcome = Outcome(clip, "failed", host=socket.gethostname(), cut=self._job.cut)
         line, began = self._line, time.monotonic()
         bytes_before, requests_before, busy_before_s = line.bytes_received, line.requests, line.busy_s
-        with caught(self._job.layout.folder) as trouble:
+        with record_failure(self._job.layout.folder) as failure:
             source = resolve(self._engines, clip.youtube_id, self._job.max_height)
-            outcome = outcome.but(engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - began)
+            outcome = replace(outcome, engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - began)
             answered()
             outcome = self._fetch(clip, source, outcome)
-        outcome = outcome.but(**trouble)
+        outcome = failure.applied_to(outcome)
         spent_s, download_s = time.monotonic() - began, line.busy_s - busy_before_s
         if outcome.resolve_s is None:
-            return outcome.but(resolve_s=spent_s)
-        return outcome.but(
+            return replace(outcome, resolve_s=spent_s)
+        return replace(
+            outcome,
             download_s=download_s,
             cut_s=max(0.0, spent_s - outcome.resolve_s - download_s),
             bytes_received=line.bytes_received - bytes_before,
             requests=line.requests - requests_before,
         )
 
-    def _fetch(self, clip: Clip, source: Source, outcome: Outcome) -> Outcome:
+    def _fetch(self, clip: Clip, source: MediaSource, outcome: Outcome) -> Outcome:
         """Fetch from this source; where the media host refuses it, from the next engine's, if there is one."""
         try:
             return self._make(clip, source, outcome)
@@ -104,13 +105,13 @@ class _Downloader:
                 source = resolve(others, clip.youtube_id, self._job.max_height)
             except MayWorkLater:
                 raise refused from None
-            return self._make(clip, source, outcome.but(engine=source.engine, itag=source.itag))
+            return self._make(clip, source, replace(outcome, engine=source.engine, itag=source.itag))
 
-    def _make(self, clip: Clip, source: Source, outcome: Outcome) -> Outcome:
+    def _make(self, clip: Clip, source: MediaSource, outcome: Outcome) -> Outcome:
         cut, layout = self._job.cut, self._job.layout
         inputs = [
             Input(
-                RangeFile(self._line, one.url, one.headers, forget=cut == "none"),
+                RangeFile(self._line, one.url, one.headers, streaming=cut == "none"),
                 one.container,
                 source.duration_s,
                 progressive=bool(one.video_codec and one.audio_codec),
@@ -125,7 +126,8 @@ class _Downloader:
             else:
                 made = CUTTERS[cut](inputs, clip.time_start, clip.time_end, temporary)
             clip_bytes = temporary.stat().st_size
-        return outcome.but(
+        return replace(
+            outcome,
             status="done",
             height=made.height,
             clip_bytes=clip_bytes,

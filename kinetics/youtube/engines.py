@@ -15,7 +15,7 @@ from typing import Protocol
 from kinetics.errors import MayWorkLater
 from kinetics.records import Category
 from kinetics.youtube.engine_errors import TIMEOUT_S
-from kinetics.youtube.formats import Format, Source, choose
+from kinetics.youtube.formats import Format, MediaSource, choose_formats
 from kinetics.youtube.pytube_engine import Pytube
 from kinetics.youtube.ytdlp_engine import YtDlp
 
@@ -31,7 +31,7 @@ class Engine(Protocol):
         """All that YouTube offers, and the length in seconds where known. Raises ClipError."""
 
 
-def resolve(engines: Sequence[Engine], video_id: str, max_height: int) -> Source:
+def resolve(engines: Sequence[Engine], video_id: str, max_height: int) -> MediaSource:
     """Ask the engines in turn for media of at most `max_height` lines.
 
     The next one is asked only when an engine itself fails, never when YouTube gave an answer about the video. Raises
@@ -41,7 +41,7 @@ def resolve(engines: Sequence[Engine], video_id: str, max_height: int) -> Source
     for engine in engines:
         try:
             formats, duration_s = _ask_again_if_broken(engine, video_id)
-            return Source(engine.name, choose(formats, max_height), duration_s)
+            return MediaSource(engine.name, choose_formats(formats, max_height), duration_s)
         except MayWorkLater as error:
             if error.category is not Category.ENGINE_ERROR:
                 raise

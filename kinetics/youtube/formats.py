@@ -32,7 +32,7 @@ class Format:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class MediaSource:
     """Where the media of a video are: one progressive format, or a video and its sound."""
 
     engine: str
@@ -44,7 +44,7 @@ class Source:
         return "+".join(one.itag for one in self.formats)
 
 
-def choose(formats: Iterable[Format], max_height: int) -> tuple[Format, ...]:
+def choose_formats(formats: Iterable[Format], max_height: int) -> tuple[Format, ...]:
     """The best media of at most `max_height` lines (the smallest where none is that small).
 
     With sound before without, H.264 in mp4 before anything else, as uploaded before altered, then the tallest; among

@@ -25,14 +25,14 @@ from kinetics.scheduling import dask_worker
 from kinetics.scheduling.dask_client import run
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
-from kinetics.scheduling.throttle import NoPace
+from kinetics.scheduling.throttle import Unthrottled
 from kinetics.scheduling.worker import TravellingJob, Worker
 from kinetics.storage.layout import Layout
 from tests.support.cluster import HOSTS, Cluster, cluster, kill_all
 from tests.support.program import PATIENCE_S, ROOT, Bench, children, many_rows, session, wait_until
 from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import FAILURES, PlayerFault, Row, Scenario, Throttle, World
+from tests.youtube.world import FAILURES, FakeThrottle, PlayerFault, Row, Scenario, World
 
 MakeBench = Callable[..., Bench]
 COPY = ("--cut", "keyframe")
@@ -166,7 +166,7 @@ def test_a_run_whose_cluster_is_gone_ends_and_another_one_goes_on(make_bench: Ma
             kill_all(worker)
         assert dask.scheduler
         kill_all(dask.scheduler)
-        output, _ = process.communicate(timeout=2 * cluster_room.LONELY_S + PATIENCE_S)
+        output, _ = process.communicate(timeout=2 * cluster_room.NO_WORKER_TIMEOUT_S + PATIENCE_S)
     assert process.returncode == 1, output
     assert re.search(r"stopped: no Dask worker .* Run it again", output)
     assert bench.run().code == 0
@@ -176,7 +176,7 @@ def test_a_run_whose_cluster_is_gone_ends_and_another_one_goes_on(make_bench: Ma
 def test_one_throttled_host_pauses_alone(make_bench: MakeBench, tmp_path: Path) -> None:
     """None of its clips is called failed or gone: the other host gets them."""
     bench = make_bench(many_rows(24))
-    closed = World(bench.world.scenarios, Throttle(after=10, for_s=3600.0))
+    closed = World(bench.world.scenarios, FakeThrottle(after=10, for_s=3600.0))
     bench.world.latency_s = closed.latency_s = 0.03
     with ExitStack() as stack:
         free, refusing = (stack.enter_context(LoopbackYouTube(world)) for world in (bench.world, closed))
@@ -329,7 +329,13 @@ def clips(count: int) -> list[Clip]:
 
 def outcomes(dask: Cluster, job: TravellingJob, wanted: list[Clip], shared: Path, **more: object) -> list[Event]:
     layout = Layout(shared, "700")
-    options = {"scheduler": dask.address, "layout": layout, "own": shared, "timeout_s": 60.0, "pace": NoPace} | more
+    options = {
+        "scheduler": dask.address,
+        "layout": layout,
+        "own": shared,
+        "timeout_s": 60.0,
+        "pace": Unthrottled,
+    } | more
     return [event for event in run(job, wanted, **options) if event]  # type: ignore[arg-type]
 
 
@@ -384,7 +390,7 @@ def test_a_worker_that_does_not_see_the_folder_is_refused(
 
 
 def test_no_worker_is_waited_for_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_room, "LONELY_S", 2.0)
+    monkeypatch.setattr(cluster_room, "NO_WORKER_TIMEOUT_S", 2.0)
     with cluster(tmp_path / "dask") as dask:
         *_, notice, end = outcomes(dask, Deadly(), clips(3), tmp_path)
     assert isinstance(notice, Notice)
@@ -396,8 +402,8 @@ def test_no_worker_is_waited_for_but_not_for_ever(tmp_path: Path, monkeypatch: p
 def test_workers_that_others_keep_busy_are_waited_for_but_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster_room, "MEET_S", 1.0)
-    monkeypatch.setattr(cluster_room, "LONELY_S", 2.0)
+    monkeypatch.setattr(cluster_room, "HANDSHAKE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(cluster_room, "NO_WORKER_TIMEOUT_S", 2.0)
     with cluster(tmp_path / "dask", {}) as dask, Client(dask.address, set_as_default=False) as other:
         naps = [other.submit(time.sleep, 60.0, pure=False) for _ in range(2)]
         wait_until(lambda: any(other.processing().values()), "a worker at work for somebody else")
@@ -407,10 +413,10 @@ def test_workers_that_others_keep_busy_are_waited_for_but_not_for_ever(
 
 
 def test_one_address_for_all_hosts_is_one_pace(dask: Cluster, tmp_path: Path) -> None:
-    paces = list[NoPace]()
+    paces = list[Unthrottled]()
 
-    def pace(workers: int) -> NoPace:
-        paces.append(NoPace(workers))
+    def pace(workers: int) -> Unthrottled:
+        paces.append(Unthrottled(workers))
         return paces[-1]
 
     outcomes(dask, Deadly(), clips(20), tmp_path, pace=pace, one_address=True)

@@ -29,7 +29,7 @@ from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
 from tests.support.program import ROOT, Bench, children, frames, kill, many_rows, session, wait_until, workers
 from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import FAILURES, PlayerFault, Row, Scenario, Throttle
+from tests.youtube.world import FAILURES, FakeThrottle, PlayerFault, Row, Scenario
 
 MakeBench = Callable[..., Bench]
 COPY = ("--cut", "keyframe", "-w", "2")
@@ -304,7 +304,7 @@ sys.exit(download.main([]))
     def test_a_signal_while_everybody_waits_is_answered_too(self, make_bench: MakeBench, trouble: str) -> None:
         bench = make_bench(many_rows(4))
         if trouble == "throttle":
-            bench.world.throttle = Throttle(after=2, for_s=600, retry_after="600")
+            bench.world.throttle = FakeThrottle(after=2, for_s=600, retry_after="600")
         else:
             bench.world.line_down = True
         with LoopbackYouTube(bench.world) as youtube:

@@ -18,7 +18,7 @@ import pytest
 from kinetics.cli.options import parse
 from kinetics.records import SPLIT_OF, Clip, Outcome
 from kinetics.scheduling.pool import run as run_pool
-from kinetics.scheduling.throttle import NoPace
+from kinetics.scheduling.throttle import Unthrottled
 from tests.e2e.test_machine import Disk, assert_stopped
 from tests.support.dataset import PLAIN, scratched
 from tests.support.program import PATIENCE_S, ROWS, Bench, Nothing, session, wait_until
@@ -467,8 +467,8 @@ def test_bad_usage_is_one_clear_line_and_exit_code_2(
 
 
 def test_work_at_which_nobody_is_asked_goes_out_as_fast_as_there_are_workers() -> None:
-    pace = NoPace(3)
-    assert [pace.wait(0.0, out, asking=out) for out in range(5)] == [0.0, 0.0, 0.0, None, None]
+    pace = Unthrottled(3)
+    assert [pace.wait(0.0, out, in_player_call=out) for out in range(5)] == [0.0, 0.0, 0.0, None, None]
     clips = [Clip(f"clip-{number:06d}", 0, 10, "tai chi", "val") for number in range(50)]
     events = run_pool(Nothing(), clips, workers=3, timeout_s=PATIENCE_S, pace=pace)
     outcomes = [event for event in events if isinstance(event, Outcome)]

@@ -22,7 +22,7 @@ from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
 from tests.support.program import PATIENCE_S, Bench, Run, kill, many_rows, wait_until, workers
-from tests.youtube.world import FAILURES, Row, Scenario, Throttle
+from tests.youtube.world import FAILURES, FakeThrottle, Row, Scenario
 
 MakeBench = Callable[..., Bench]
 GONE = Scenario(failure=FAILURES["private"])
@@ -296,7 +296,7 @@ JUMPING_CLOCK = """
 def test_a_clock_that_jumps_by_hours_disturbs_neither_pace_nor_limits(make_bench: MakeBench, tmp_path: Path) -> None:
     """In the parent and in the workers; the times in the tables are only written, never read."""
     bench = make_bench(many_rows(8))
-    bench.world.throttle = Throttle(after=3, for_s=2, retry_after="2")
+    bench.world.throttle = FakeThrottle(after=3, for_s=2, retry_after="2")
     bench.world.scenarios["many-000005"] = Scenario(failure=FAILURES["private"])
     clock = tmp_path / "clock"
     clock.mkdir()

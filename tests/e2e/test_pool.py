@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import NoReturn
@@ -22,12 +22,12 @@ from typing import NoReturn
 import pytest
 
 from kinetics.errors import Fatal
-from kinetics.records import Category, Clip, Harvest, Need, Outcome, Reached, Result
+from kinetics.records import ArchiveProgress, ArchiveRequest, ArchiveResult, Category, Clip, Outcome, Result
 from kinetics.scheduling import pool
 from kinetics.scheduling.dispatch import TICK_S, Event
-from kinetics.scheduling.events import GaveUp, Spread
+from kinetics.scheduling.events import GaveUp, SpacingChanged
 from kinetics.scheduling.pool import run
-from kinetics.scheduling.throttle import ASKING, ENGINE_ERRORS, Pace, Settled
+from kinetics.scheduling.throttle import ENGINE_ERRORS, MAX_PLAYER_CALLS, Decision, Throttle
 from kinetics.scheduling.worker import ORPHAN_S, Job, Say, Worker
 
 Report = Event
@@ -48,27 +48,27 @@ def number_of(wanted: Clip) -> int:
     return int(wanted.youtube_id)
 
 
-class Hurried(Pace):
+class Hurried(Throttle):
     """The pace on a clock that runs a hundred times as fast: 10 s are 0.1 s."""
 
-    def wait(self, now: float, out: int, asking: int) -> float | None:
-        wait = super().wait(now * 100, out, asking)
+    def wait(self, now: float, out: int, in_player_call: int) -> float | None:
+        wait = super().wait(now * 100, out, in_player_call)
         return wait and wait / 100
 
     def sent(self, now: float) -> None:
         super().sent(now * 100)
 
-    def answered(self, *, sent: float, now: float) -> Spread | None:
+    def answered(self, *, sent: float, now: float) -> SpacingChanged | None:
         return super().answered(sent=sent * 100, now=now * 100)
 
     def settle(
         self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
-    ) -> Settled:
+    ) -> Decision:
         return super().settle(outcome, sent=sent * 100, now=now * 100, answered=answered, last=last)
 
 
 def go(
-    job: Job, wanted: Iterable[Clip], *, workers: int = 4, timeout_s: float = 60.0, pace: Pace | None = None
+    job: Job, wanted: Iterable[Clip], *, workers: int = 4, timeout_s: float = 60.0, pace: Throttle | None = None
 ) -> Generator[Report, None, None]:
     return run(job, wanted, workers=workers, timeout_s=timeout_s, pace=pace or Hurried(workers))
 
@@ -127,7 +127,7 @@ class Each:
 
     def open(self) -> Worker:
         def work(wanted: Clip, answered: Callable[[], None]) -> Outcome:
-            return (self.function(wanted, answered) or Outcome(wanted, "done")).but(host=str(os.getpid()))
+            return replace(self.function(wanted, answered) or Outcome(wanted, "done"), host=str(os.getpid()))
 
         return work
 
@@ -225,16 +225,16 @@ class InParts:
     modules = (__name__,)
 
     def open(self) -> Worker:
-        def work(need: Need, say: Say) -> Harvest:
+        def work(need: ArchiveRequest, say: Say) -> ArchiveResult:
             say()
             for place, name in enumerate(sorted(need.names)):
                 time.sleep(0.3)
-                say(Reached(need.url, place, len(need.names), name))
+                say(ArchiveProgress(need.url, place, len(need.names), name))
                 say(Outcome(clip(int(name)), "done"))
             if need.url == "stuck":
                 time.sleep(3600)
             left_s = signal.getitimer(signal.ITIMER_REAL)[0]
-            return Harvest(need, "done", reason=f"{left_s:.0f}")
+            return ArchiveResult(need, "done", reason=f"{left_s:.0f}")
 
         return work
 
@@ -349,7 +349,7 @@ def test_while_nothing_comes_there_is_a_tick() -> None:
 
 
 def test_there_is_a_tick_too_while_the_rate_holds_the_next_clip_back() -> None:
-    reports = list(go(Each(nothing), clips(2), workers=1, pace=Pace(1, per_hour=3600)))
+    reports = list(go(Each(nothing), clips(2), workers=1, pace=Throttle(1, per_hour=3600)))
     first, second = (number for number, report in enumerate(reports) if report)
     assert second - first > 2
 
@@ -466,19 +466,19 @@ def test_a_stuck_worker_is_stopped_even_when_the_fork_server_is_gone() -> None:
 
 
 def test_a_part_that_is_done_gives_the_rest_of_an_item_all_the_time_anew() -> None:
-    need = Need("url", frozenset(map(str, range(5))))
+    need = ArchiveRequest("url", frozenset(map(str, range(5))))
     events = [event for event in run(InParts(), [need], workers=1, timeout_s=1.0, pace=Hurried(1)) if event]
-    assert [type(event) for event in events] == [Reached, Outcome] * 5 + [Harvest], "in their order"
-    (harvest,) = (event for event in events if isinstance(event, Harvest))
+    assert [type(event) for event in events] == [ArchiveProgress, Outcome] * 5 + [ArchiveResult], "in their order"
+    (harvest,) = (event for event in events if isinstance(event, ArchiveResult))
     assert (harvest.need, harvest.status) == (need, "done")
     assert float(harvest.reason) > ORPHAN_S, "its own alarm was set anew, too"
 
 
 def test_an_item_that_hangs_between_two_parts_costs_itself_one_try_and_not_what_it_brought() -> None:
-    need = Need("stuck", frozenset("12"))
+    need = ArchiveRequest("stuck", frozenset("12"))
     events = [event for event in run(InParts(), [need], workers=1, timeout_s=1.0, pace=Hurried(1)) if event]
     assert [number_of(event.clip) for event in events if isinstance(event, Outcome)] == [1, 2]
-    assert isinstance(events[-1], Harvest)
+    assert isinstance(events[-1], ArchiveResult)
     assert (events[-1].need, events[-1].status, events[-1].category) == (need, "failed", Category.TIMEOUT)
 
 
@@ -516,13 +516,13 @@ def test_what_no_clip_can_get_past_ends_the_run_with_the_workers_words() -> None
 def test_no_more_than_two_ask_at_once_while_all_workers_work(tmp_path: Path) -> None:
     door = Door(tmp_path / "log", refuse=range(0))
     final(go(door, clips(100), workers=8))
-    asking, working, most_asking, most_working = 0, 0, 0, 0
+    in_player_call, working, most_asking, most_working = 0, 0, 0, 0
     for what, _, _ in door.events():
-        asking += {"begin": 1, "answer": -1}.get(what, 0)
+        in_player_call += {"begin": 1, "answer": -1}.get(what, 0)
         working += {"begin": 1, "end": -1}.get(what, 0)
-        most_asking, most_working = max(most_asking, asking), max(most_working, working)
-    assert most_asking <= ASKING
-    assert most_working > ASKING
+        most_asking, most_working = max(most_asking, in_player_call), max(most_working, working)
+    assert most_asking <= MAX_PLAYER_CALLS
+    assert most_working > MAX_PLAYER_CALLS
 
 
 def test_postponed_clips_come_again_and_all_arrive(tmp_path: Path) -> None:
@@ -541,13 +541,13 @@ def test_after_a_refusal_nobody_goes_out_until_the_pause_is_over_and_then_one_al
             events.append(("sent", now))
             super().sent(now)
 
-        def answered(self, *, sent: float, now: float) -> Spread | None:
+        def answered(self, *, sent: float, now: float) -> SpacingChanged | None:
             events.append((f"back {sent}", now))
             return super().answered(sent=sent, now=now)
 
         def settle(
             self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
-        ) -> Settled:
+        ) -> Decision:
             settled = super().settle(outcome, sent=sent, now=now, answered=answered, last=last)
             events.append((f"back {sent}", now))
             if settled.pause:
@@ -578,7 +578,7 @@ def test_a_new_clip_is_the_one_to_ask_after_a_pause_and_the_refused_one_follows_
 
 def test_a_clip_that_alone_is_refused_comes_out_as_failed() -> None:
     verdicts = final(go(Each(refused_at_3), clips(30), workers=1))
-    assert verdicts.pop(3).but(host="") == Outcome(clip(3), "failed", Category.THROTTLED, "Sign in.")
+    assert replace(verdicts.pop(3), host="") == Outcome(clip(3), "failed", Category.THROTTLED, "Sign in.")
     assert {outcome.status for outcome in verdicts.values()} == {"done"}
 
 
@@ -612,7 +612,7 @@ def test_closing_ends_all_workers_at_once_in_the_midst_of_what_they_do() -> None
     pids = [process.pid for process in multiprocessing.active_children()]
     began = time.monotonic()
     reports.close()
-    assert time.monotonic() - began < 2 * pool.REAP_S  # one after the other, three would take 3 REAP_S
+    assert time.monotonic() - began < 2 * pool.JOIN_TIMEOUT_S  # one after the other, three would take 3 REAP_S
     assert not any(alive(pid) for pid in pids if pid)
 
 

@@ -19,7 +19,7 @@ from tests.support.program import PATIENCE_S, Bench, Run, many_rows
 from tests.youtube.log import Request
 from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import PlayerFault, Scenario, Throttle
+from tests.youtube.world import FakeThrottle, PlayerFault, Scenario
 
 WAITS = re.compile(r"(\d\d:\d\d:\d\d) (.*) -- everybody waits until (?:\d\d \w+ )?(\d\d:\d\d:\d\d), then one clip asks")
 
@@ -53,7 +53,7 @@ class TestOneBan:
         self, make_bench: Callable[..., Bench], kind: Any
     ) -> None:
         bench = make_bench(many_rows(32))
-        bench.world.throttle = Throttle(after=20, for_s=5.0, kind=kind)
+        bench.world.throttle = FakeThrottle(after=20, for_s=5.0, kind=kind)
         bench.world.latency_s = 0.3  # so that many would be asking when the door closes, if they were let
         run = bench.run("-w", "16", "--cut", "keyframe")
         assert (run.code, bench.errors()) == (0, {})
@@ -70,7 +70,7 @@ class TestBans:
         make_bench: Callable[..., Bench],
     ) -> None:
         bench = make_bench(many_rows(60))
-        bench.world.throttle = Throttle(after=25, for_s=5.0, extend=True, again=True)
+        bench.world.throttle = FakeThrottle(after=25, for_s=5.0, extend=True, again=True)
         run = bench.run("-w", "16", "--cut", "keyframe")
         assert (run.code, bench.errors()) == (0, {})
         assert len(bench.files()) == 60
@@ -82,7 +82,7 @@ class TestBans:
         make_bench: Callable[..., Bench],
     ) -> None:
         bench = make_bench(many_rows(8))
-        bench.world.throttle = Throttle(after=0, for_s=5.0)
+        bench.world.throttle = FakeThrottle(after=0, for_s=5.0)
         run = bench.run("-w", "8", "--cut", "keyframe")
         assert (run.code, bench.errors()) == (0, {})
         assert sum(request.throttled for request in run.requests) == len(pauses(run.err)) == 1
@@ -91,7 +91,7 @@ class TestBans:
     def test_the_pause_is_at_least_what_retry_after_asks_for(self, make_bench: Callable[..., Bench], form: str) -> None:
         bench = make_bench(many_rows(4))
         date = format_datetime(datetime.now(UTC) + timedelta(hours=3), usegmt=True)
-        bench.world.throttle = Throttle(after=2, for_s=9999, retry_after="10800" if form == "seconds" else date)
+        bench.world.throttle = FakeThrottle(after=2, for_s=9999, retry_after="10800" if form == "seconds" else date)
         with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, "-w", "1") as process:
             assert process.stdout
             said = next(line for line in process.stdout if "everybody waits" in line)

@@ -19,7 +19,7 @@ import urllib3
 from kinetics.errors import ClipError
 from kinetics.mirror import tar_stream as archives
 from kinetics.mirror.tar_stream import MIRROR, Archive, Damaged
-from kinetics.net.http import Line
+from kinetics.net.http import HttpSession
 from kinetics.records import ClipKey
 from tests.youtube.mirror import tarball
 
@@ -53,7 +53,7 @@ class Endless(io.RawIOBase):
         return len(piece)
 
 
-class From(Line):
+class From(HttpSession):
     """A mirror that has one file."""
 
     def __init__(self, file: io.RawIOBase, size: int) -> None:
@@ -65,11 +65,11 @@ class From(Line):
         return urllib3.HTTPResponse(io.BufferedReader(self._file, 1 << 16), said, 206, preload_content=False)
 
 
-def of(content: bytes) -> Line:
+def of(content: bytes) -> HttpSession:
     return From(Endless(content, b"\0", len(content)), len(content))
 
 
-def endless(start: bytes, fill: bytes, size: int = 100 * GIGABYTE) -> Line:
+def endless(start: bytes, fill: bytes, size: int = 100 * GIGABYTE) -> HttpSession:
     return From(Endless(start, fill, size), size)
 
 
@@ -118,7 +118,7 @@ def in_little_memory() -> Iterator[None]:
         tracemalloc.stop()
 
 
-def keys(line: Line, into: Path) -> list[ClipKey]:
+def keys(line: HttpSession, into: Path) -> list[ClipKey]:
     """The clips, each written to the same place as far as that goes."""
     found = []
     with in_little_memory(), Archive(line, "https://s3.amazonaws.com/kinetics/hostile.tar.gz") as archive:
@@ -132,7 +132,7 @@ def keys(line: Line, into: Path) -> list[ClipKey]:
 HUGE = head("x", tarfile.XHDTYPE, GIGABYTE)
 ZEROS = gzip.compress(bytes(1 << 24))
 """Of which many, one behind the other, are one packed file."""
-REFUSED: dict[str, tuple[Callable[[], Line], str]] = {
+REFUSED: dict[str, tuple[Callable[[], HttpSession], str]] = {
     "a pax header of a gigabyte": (lambda: endless(HUGE, b"a"), "claims to have"),
     "a long name of a gigabyte": (lambda: endless(head("x", b"L", GIGABYTE), b"a"), "claims to have"),
     "a long link of a gigabyte": (lambda: endless(head("x", b"K", GIGABYTE), b"a"), "claims to have"),

@@ -47,7 +47,7 @@ def read(seed: int, sound: list[list[Box]], out: Path) -> str:
     line = Disk({"spoilt": content, "picture": SHORT.dash_video.path.read_bytes()})
 
     def item(url: str, progressive: bool = False) -> Input:
-        return Input(RangeFile(line, url, forget=way == "whole"), "mp4", 4.0, progressive=progressive)
+        return Input(RangeFile(line, url, streaming=way == "whole"), "mp4", 4.0, progressive=progressive)
 
     inputs = [item("picture"), item("spoilt")] if at == 2 else [item("spoilt", at == 0)]
     try:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.net import http as net_http
 from kinetics.net import range_file, stream
-from kinetics.net.http import NEXT_TO_NOTHING, READ_TIMEOUT_S, REDIRECTS, TRIES, Line
+from kinetics.net.http import MIN_PROGRESS_BYTES, READ_TIMEOUT_S, REDIRECTS, TRIES, HttpSession
 from kinetics.net.range_file import RangeFile
 from tests.unit.test_net import URL, go_through
 from tests.youtube.server import LoopbackYouTube
@@ -267,7 +267,7 @@ def test_each_byte_that_is_read_is_the_files_or_the_read_says_why_not(scripted: 
     def read_along(script: tuple[Reply, ...], spans: list[tuple[int, int]]) -> None:
         nonlocal answered, refused
         scripted.script, scripted.asked = script, []
-        line = Line()
+        line = HttpSession()
         file = RangeFile(line, URL)
         for start, length in spans:
             before = line.requests
@@ -284,7 +284,7 @@ def test_each_byte_that_is_read_is_the_files_or_the_read_says_why_not(scripted: 
             except ClipError as error:
                 refused += 1
                 assert error.reason
-            progress = len(CONTENT) // NEXT_TO_NOTHING + 2
+            progress = len(CONTENT) // MIN_PROGRESS_BYTES + 2
             assert line.requests - before <= 4 * progress * TRIES * REDIRECTS
         assert sum(len(data) for _, data in file._spans) <= len(CONTENT)
         assert {host for host, _, _ in scripted.asked} <= {
@@ -304,7 +304,7 @@ def test_each_byte_that_is_read_is_the_files_or_the_read_says_why_not(scripted: 
 def test_a_host_that_sends_one_byte_at_a_time_is_not_asked_for_ever(scripted: Scripted) -> None:
     scripted.script = (Reply(cut=1),) * 1000
     with pytest.raises(MayWorkLater, match="broke at byte 3"):
-        RangeFile(Line(), URL).prefetch(0, 20_000)
+        RangeFile(HttpSession(), URL).prefetch(0, 20_000)
     assert len(scripted.asked) == TRIES
 
 
@@ -312,7 +312,7 @@ def test_a_host_that_sends_one_byte_at_a_time_is_not_asked_for_ever(scripted: Sc
 def test_bytes_in_another_coding_are_refused_and_never_unpacked(scripted: Scripted, coding: str) -> None:
     """A range of something packed is no range of the file, and a packed body can be a bomb."""
     scripted.script = (Reply(coding=coding),)
-    line = Line()
+    line = HttpSession()
     with pytest.raises(MayWorkLater, match=coding):
         RangeFile(line, URL).prefetch(0, 1000)
     assert line.bytes_received == 0
@@ -320,7 +320,7 @@ def test_bytes_in_another_coding_are_refused_and_never_unpacked(scripted: Script
 
 def test_a_host_that_claims_a_file_without_end_costs_no_memory(scripted: Scripted) -> None:
     scripted.script = (Reply(part="bytes {first}-{last}/999999999999999999"),) * 3
-    file = RangeFile(Line(), URL)
+    file = RangeFile(HttpSession(), URL)
     tracemalloc.start()
     try:
         file.prefetch(0, 10_000)
@@ -336,11 +336,11 @@ def test_a_host_that_claims_a_file_without_end_costs_no_memory(scripted: Scripte
 def test_no_address_outside_youtube_is_dialled_whoever_names_it(scripted: Scripted, target: str) -> None:
     """By a player reply, or by a redirect; urllib and urllib3 do not agree on where some of these lead."""
     with pytest.raises(MayWorkLater, match="outside YouTube"):
-        RangeFile(Line(), target).prefetch(0, 10)
+        RangeFile(HttpSession(), target).prefetch(0, 10)
     assert scripted.asked == []
     scripted.script = (Reply("302 Found", "", length="0", headers=(f"Location: {target}",)),)
     with suppress(ClipError):
-        RangeFile(Line(), URL).prefetch(0, 10)
+        RangeFile(HttpSession(), URL).prefetch(0, 10)
     assert [host for host, _, _ in scripted.asked] in ([HOST], [HOST, HOST]), "a path alone stays on the host"
     assert scripted.requests == [], "the proxy was asked for another host"
 
@@ -348,6 +348,6 @@ def test_no_address_outside_youtube_is_dialled_whoever_names_it(scripted: Script
 @pytest.mark.parametrize("target", AMONG)
 def test_youtubes_own_hosts_are_dialled_in_whatever_spelling(scripted: Scripted, target: str) -> None:
     scripted.script = (Reply("302 Found", "", length="0", headers=(f"Location: {target}",)),)
-    file = RangeFile(Line(), URL)
+    file = RangeFile(HttpSession(), URL)
     file.prefetch(0, 10)
     assert file.read(10) == CONTENT[:10]

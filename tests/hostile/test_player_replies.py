@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kinetics.errors import ClipError, Gone, MayWorkLater
-from kinetics.net.http import Line
+from kinetics.net.http import HttpSession
 from kinetics.net.range_file import RangeFile
 from kinetics.youtube import replies as replies_of_youtube
 from kinetics.youtube.replies import check_reply
@@ -111,7 +111,7 @@ def assert_only_youtubes_media_are_followed(answers: list[Answer]) -> None:
         assert len(answer.reason) < 5000
         for url in answer.urls:
             if not url.startswith("https://r1---sn-x.googlevideo.com/"):
-                line = Line()
+                line = HttpSession()
                 if not url.startswith("https://r1.googlevideo.com/"):
                     with pytest.raises(MayWorkLater, match="outside YouTube"):
                         RangeFile(line, url).prefetch(0, 1)

@@ -21,7 +21,7 @@ from kinetics.annotations import official
 from kinetics.errors import Fatal, MayWorkLater, StopEveryone
 from kinetics.humanize import one_line
 from kinetics.media.container import DECODERS
-from kinetics.net.http import Line
+from kinetics.net.http import HttpSession
 from kinetics.net.range_file import RangeFile
 from kinetics.records import Category, Clip, Outcome
 from kinetics.scheduling.worker import MEMORY_LIMIT
@@ -235,7 +235,7 @@ def impostor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Impostor]:
 def test_tls_is_always_verified_by_whoever_asks(fault: str, impostor: Impostor, tmp_path: Path) -> None:
     impostor.fault = fault
     with pytest.raises(StopEveryone, match="certificate is not trusted"):
-        RangeFile(Line(), URL).prefetch(0, 10)
+        RangeFile(HttpSession(), URL).prefetch(0, 10)
     with pytest.raises(Fatal, match="CERTIFICATE_VERIFY_FAILED"):
         official.fetch(official.VERSIONS["400"], tmp_path / "k.tar.gz")
     for engine in ("pytubefix", "yt-dlp"):

@@ -27,13 +27,13 @@ import pytest
 from kinetics.media.cut import probe
 from kinetics.records import Category, Clip, Outcome
 from kinetics.scheduling.pool import run
-from kinetics.scheduling.throttle import Pace
+from kinetics.scheduling.throttle import Throttle
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 from tests.support.program import Bench, Nothing, frames, kill, session, wait_until, workers
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
-from tests.youtube.world import FAILURES, MediaFault, PlayerFault, Row, Scenario, Throttle
+from tests.youtube.world import FAILURES, FakeThrottle, MediaFault, PlayerFault, Row, Scenario
 
 WORKERS = 8
 TIMEOUT_S = 30
@@ -146,7 +146,7 @@ class TestParent:
         count, sizes = 650_000, []
         clips = (Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "train") for number in range(count))
         with Ledger(Layout(tmp_path, "700"), "train") as ledger:
-            for event in run(Nothing(), clips, workers=WORKERS, timeout_s=60.0, pace=Pace(WORKERS)):
+            for event in run(Nothing(), clips, workers=WORKERS, timeout_s=60.0, pace=Throttle(WORKERS)):
                 if isinstance(event, Outcome):
                     ledger.record(event)
                     sizes += [vitals(os.getpid())] if int(event.clip.youtube_id) % (count // 100) == 0 else []
@@ -212,7 +212,7 @@ def mishaps(bench: Bench, process: subprocess.Popen[str]) -> list[tuple[float, C
     """What befalls the run as a whole, and when."""
 
     def throttle() -> None:
-        bench.world.throttle = Throttle(after=1, for_s=4.0)
+        bench.world.throttle = FakeThrottle(after=1, for_s=4.0)
 
     def outage() -> None:
         bench.world.line_down = True
@@ -317,9 +317,9 @@ def assert_ended_right(bench: Bench, script: Script, *, exact: bool) -> None:
 def assert_flat(samples: list[Sample]) -> None:
     """What is there in the last quarter of the run is no more than there was in the second."""
     early, late = quarter(samples, 2), quarter(samples, 4)
-    lasting = set.intersection(*(set(sample.processes) for sample in early + late))
-    assert len(lasting & set(late[0].workers)) >= len(late[0].workers) / 2
-    for pid in lasting:
+    duration_text = set.intersection(*(set(sample.processes) for sample in early + late))
+    assert len(duration_text & set(late[0].workers)) >= len(late[0].workers) / 2
+    for pid in duration_text:
         before, after = ([sample.processes[pid] for sample in part] for part in (early, late))
         for name in ("rss", "anonymous", "data"):
             assert middle(after, name) <= GROWTH * middle(before, name), f"{name} of {pid} grows"

@@ -537,13 +537,15 @@ def as_archive(files: dict[str, str | bytes], tmp_path: Path) -> Path:
     return path
 
 
-Gathering = Callable[[dict[str, Any], Path], Path]
+MirrorSearch = Callable[[dict[str, Any], Path], Path]
 either = pytest.mark.parametrize("gather", [as_folder, as_archive], ids=["folder", "archive"])
 
 
 @either
 @pytest.mark.parametrize(("files", "subset"), CHOICES.values(), ids=CHOICES)
-def test_the_best_named_file_is_chosen(gather: Gathering, files: dict[str, str], subset: Any, tmp_path: Path) -> None:
+def test_the_best_named_file_is_chosen(
+    gather: MirrorSearch, files: dict[str, str], subset: Any, tmp_path: Path
+) -> None:
     content = {
         name: json.dumps([{"id": ONE, "start": 0, "end": 10, "label": label}])
         if name.endswith("json")
@@ -554,7 +556,7 @@ def test_the_best_named_file_is_chosen(gather: Gathering, files: dict[str, str],
 
 
 @either
-def test_all_takes_the_files_that_there_are_and_names_the_missing(gather: Gathering, tmp_path: Path) -> None:
+def test_all_takes_the_files_that_there_are_and_names_the_missing(gather: MirrorSearch, tmp_path: Path) -> None:
     files = {"k/test.csv": rows_of(f"a,{ONE},0,10,test"), "k/train.csv": rows_of(f"b,{ONE},0,10,train")}
     loaded = load("400", "all", gather(files, tmp_path))
     assert [(clip.label, clip.split) for clip in loaded.clips()] == [("b", "train"), ("a", "test")]
@@ -563,21 +565,21 @@ def test_all_takes_the_files_that_there_are_and_names_the_missing(gather: Gather
 
 
 @either
-def test_all_goes_on_when_one_file_has_no_rows_and_names_it(gather: Gathering, tmp_path: Path) -> None:
+def test_all_goes_on_when_one_file_has_no_rows_and_names_it(gather: MirrorSearch, tmp_path: Path) -> None:
     loaded = load("400", "all", gather({"train.csv": HEADER, "test.csv": HEADER, "validate.csv": OFFICIAL}, tmp_path))
     assert clips(loaded) == [JAVELIN, SAXOPHONE]
     assert [("'train.csv' in" in w or "'test.csv' in" in w) and "no rows" in w for w in loaded.warnings] == [True, True]
 
 
 @either
-def test_equally_good_files_are_refused_and_named(gather: Gathering, tmp_path: Path) -> None:
+def test_equally_good_files_are_refused_and_named(gather: MirrorSearch, tmp_path: Path) -> None:
     files = {"k400_val.csv": OFFICIAL, "k700_val.csv": OFFICIAL}
     with pytest.raises(Fatal, match=r"2 files for validate: 'k400_val.csv', 'k700_val.csv'.*--annotations"):
         load("400", "validate", gather(files, tmp_path))
 
 
 @either
-def test_nothing_for_the_subset_is_refused(gather: Gathering, tmp_path: Path) -> None:
+def test_nothing_for_the_subset_is_refused(gather: MirrorSearch, tmp_path: Path) -> None:
     for subset in ("train", "all"):
         with pytest.raises(Fatal, match=r"no CSV or JSON for train.*--annotations"):
             load("400", subset, gather({"classes.json": "[]", "readme.txt": ""}, tmp_path))

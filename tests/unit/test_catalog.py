@@ -10,11 +10,11 @@ import pytest
 
 from kinetics.errors import Fatal
 from kinetics.mirror import catalog as mirror
-from kinetics.mirror.catalog import Index, Labels, archives, class_of, needed, sizes_of
+from kinetics.mirror.catalog import ArchiveIndex, Labels, archives, class_of, needed, sizes_of
 from kinetics.mirror.tar_stream import MIRROR, Archive
 from kinetics.net import range_file, stream
-from kinetics.net.http import Line
-from kinetics.records import Contents, Need, Subset
+from kinetics.net.http import HttpSession
+from kinetics.records import ArchiveListing, ArchiveRequest, Subset
 from kinetics.storage.layout import clip_name
 from tests.unit.test_net import go_through
 from tests.youtube.mirror import BASE, Crate, MirrorFile, replace_corrupt, stock
@@ -37,16 +37,16 @@ def youtube(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Loopbac
 
 
 @pytest.fixture
-def line() -> Line:
-    return Line(hosts=MIRROR)
+def line() -> HttpSession:
+    return HttpSession(hosts=MIRROR)
 
 
-def known(**contents: Contents) -> Callable[[str], Contents | None]:
+def known(**contents: ArchiveListing) -> Callable[[str], ArchiveListing | None]:
     return {{"a": A, "b": B, "c": C}[name]: one for name, one in contents.items()}.get
 
 
-def whole(*names: str, unfit: tuple[str, ...] = ()) -> Contents:
-    return Contents(1000, '"etag"', frozenset(names), frozenset(unfit), exhausted=True)
+def whole(*names: str, unfit: tuple[str, ...] = ()) -> ArchiveListing:
+    return ArchiveListing(1000, '"etag"', frozenset(names), frozenset(unfit), exhausted=True)
 
 
 # -- the lists ---------------------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def whole(*names: str, unfit: tuple[str, ...] = ()) -> Contents:
     ],
 )
 def test_each_subset_has_its_list_which_is_fetched_once(
-    youtube: LoopbackYouTube, line: Line, version: str, subset: Subset, path: str
+    youtube: LoopbackYouTube, line: HttpSession, version: str, subset: Subset, path: str
 ) -> None:
     urls = stock(youtube.world, version, subset, [Crate("tai chi.tar.gz", []), Crate("part_1.tar.gz", [])])
     first = archives(line, version, subset)
@@ -72,12 +72,12 @@ def test_each_subset_has_its_list_which_is_fetched_once(
     assert [request.path for request in youtube.requests] == [f"/kinetics/{path}"]
 
 
-def test_the_replacements_of_corrupt_clips_come_first(youtube: LoopbackYouTube, line: Line) -> None:
+def test_the_replacements_of_corrupt_clips_come_first(youtube: LoopbackYouTube, line: HttpSession) -> None:
     urls = stock(youtube.world, "400", "train", [Crate("part_0.tar.gz", [])])
     assert archives(line, "400", "train") == [replace_corrupt(youtube.world, []), *urls]
 
 
-def test_an_address_outside_the_mirror_is_left_out(youtube: LoopbackYouTube, line: Line) -> None:
+def test_an_address_outside_the_mirror_is_left_out(youtube: LoopbackYouTube, line: HttpSession) -> None:
     others = ("https://example.org/kinetics/a.tar", "file:///etc/passwd", "https://s3.amazonaws.com/other/a.tar", "")
     youtube.world.mirror[LIST] = MirrorFile("\r\n".join([*others, A, A, f"{A}\x1b[2J"]).encode())
     assert archives(line, "600", "train") == [A]
@@ -85,7 +85,7 @@ def test_an_address_outside_the_mirror_is_left_out(youtube: LoopbackYouTube, lin
 
 @pytest.mark.parametrize("content", [None, b"", b"<html>", b"\xff" * 100])
 def test_a_list_that_cannot_be_had_is_a_clear_error_and_not_kept(
-    youtube: LoopbackYouTube, line: Line, content: bytes | None
+    youtube: LoopbackYouTube, line: HttpSession, content: bytes | None
 ) -> None:
     if content is not None:
         youtube.world.mirror[LIST] = MirrorFile(content)
@@ -95,7 +95,9 @@ def test_a_list_that_cannot_be_had_is_a_clear_error_and_not_kept(
     assert archives(line, "600", "train") == [A]
 
 
-def test_a_damaged_list_in_the_cache_is_fetched_anew(youtube: LoopbackYouTube, line: Line, tmp_path: Path) -> None:
+def test_a_damaged_list_in_the_cache_is_fetched_anew(
+    youtube: LoopbackYouTube, line: HttpSession, tmp_path: Path
+) -> None:
     stock(youtube.world, "600", "train", [Crate("tai chi.tar.gz", [])])
     archives(line, "600", "train")
     (kept,) = (tmp_path / "cache").rglob("k600_train_path.txt")
@@ -107,7 +109,7 @@ def test_a_damaged_list_in_the_cache_is_fetched_anew(youtube: LoopbackYouTube, l
 
 
 def test_an_archive_of_which_nothing_is_known_may_hold_anything() -> None:
-    assert needed([A, B], known(), NAMES[:1]) == [Need(A), Need(B)]
+    assert needed([A, B], known(), NAMES[:1]) == [ArchiveRequest(A), ArchiveRequest(B)]
 
 
 def test_nothing_is_needed_where_nothing_is_missing() -> None:
@@ -116,7 +118,7 @@ def test_nothing_is_needed_where_nothing_is_missing() -> None:
 
 def test_an_archive_that_holds_nothing_missing_is_left_out() -> None:
     found = needed([A, B, C], known(a=whole(*NAMES[:3]), b=whole(*NAMES[3:6]), c=whole(*NAMES[6:])), NAMES[4:5])
-    assert found == [Need(B, frozenset(NAMES[4:5]), all_known=True)]
+    assert found == [ArchiveRequest(B, frozenset(NAMES[4:5]), all_known=True)]
 
 
 def test_archives_that_are_known_to_hold_all_spare_the_unknown_ones() -> None:
@@ -138,9 +140,9 @@ def test_a_clip_that_was_found_unfit_is_not_asked_for_again() -> None:
 
 
 def test_an_archive_that_was_read_in_part_may_hold_more() -> None:
-    part = Contents(1000, names=frozenset(NAMES[:2]))
-    assert needed([A], known(a=part), NAMES[1:3]) == [Need(A, frozenset({NAMES[1]}))]
-    assert needed([A], known(a=part), NAMES[4:]) == [Need(A)]
+    part = ArchiveListing(1000, names=frozenset(NAMES[:2]))
+    assert needed([A], known(a=part), NAMES[1:3]) == [ArchiveRequest(A, frozenset({NAMES[1]}))]
+    assert needed([A], known(a=part), NAMES[4:]) == [ArchiveRequest(A)]
 
 
 def test_an_archive_named_after_a_class_that_is_complete_is_left_out() -> None:
@@ -159,49 +161,53 @@ def test_where_each_missing_class_has_an_archive_no_other_one_is_needed() -> Non
 
 
 def test_a_second_run_asks_for_nothing_that_the_first_has_learnt(
-    youtube: LoopbackYouTube, line: Line, tmp_path: Path
+    youtube: LoopbackYouTube, line: HttpSession, tmp_path: Path
 ) -> None:
     rows = [Row("tai chi", f"-clip-{number:05}", number, number + 10) for number in range(4)]
     crates = [Crate("part_0.tar.gz", rows[:2], "class"), Crate("part_1.tar.gz", rows[2:], "home", packed=False)]
     urls = stock(youtube.world, "400", "train", crates)
-    missing, index = {*NAMES[:4]}, Index(tmp_path / "index")
+    missing, index = {*NAMES[:4]}, ArchiveIndex(tmp_path / "index")
     for need in needed(urls, index.find, missing):
         with Archive(line, need.url) as archive:
             list(archive.members())
         names = frozenset(clip_name(*key) for key in archive.passed)
         assert archive.size
-        index.keep(need.url, Contents(archive.size, archive.etag, names, exhausted=archive.exhausted))
-    assert needed(urls, Index(tmp_path / "index").find, {*NAMES[4:]}) == []
-    again = needed(urls, Index(tmp_path / "index").find, {NAMES[3]})
-    assert again == [Need(urls[1], frozenset({NAMES[3]}), all_known=True)]
+        index.keep(need.url, ArchiveListing(archive.size, archive.etag, names, exhausted=archive.exhausted))
+    assert needed(urls, ArchiveIndex(tmp_path / "index").find, {*NAMES[4:]}) == []
+    again = needed(urls, ArchiveIndex(tmp_path / "index").find, {NAMES[3]})
+    assert again == [ArchiveRequest(urls[1], frozenset({NAMES[3]}), all_known=True)]
 
 
 # -- the index ---------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_kept_is_found(tmp_path: Path) -> None:
-    kept = {A: whole(*NAMES, unfit=(NAMES[0], NAMES[8])), B: Contents(5, names=frozenset(NAMES[:1])), C: Contents(7)}
+    kept = {
+        A: whole(*NAMES, unfit=(NAMES[0], NAMES[8])),
+        B: ArchiveListing(5, names=frozenset(NAMES[:1])),
+        C: ArchiveListing(7),
+    }
     for url, contents in kept.items():
-        Index(tmp_path).keep(url, contents)
-    assert {url: Index(tmp_path).find(url) for url in kept} == kept
-    assert Index(tmp_path).find(f"{A}x") is None
-    Index(tmp_path).keep(C, Contents(7, unfit=frozenset(NAMES[:1])))
-    found = Index(tmp_path).find(C)
+        ArchiveIndex(tmp_path).keep(url, contents)
+    assert {url: ArchiveIndex(tmp_path).find(url) for url in kept} == kept
+    assert ArchiveIndex(tmp_path).find(f"{A}x") is None
+    ArchiveIndex(tmp_path).keep(C, ArchiveListing(7, unfit=frozenset(NAMES[:1])))
+    found = ArchiveIndex(tmp_path).find(C)
     assert found
     assert found.unfit == frozenset(NAMES[:1]), "also where it was the last that was looked at"
-    Index(tmp_path).keep(A, kept[B])
-    assert Index(tmp_path).find(A) == kept[B]
+    ArchiveIndex(tmp_path).keep(A, kept[B])
+    assert ArchiveIndex(tmp_path).find(A) == kept[B]
 
 
 def test_a_name_from_the_mirror_is_no_path(tmp_path: Path) -> None:
     for url in (f"{BASE}/kinetics/../../../etc/x", f"{BASE}/kinetics/{'x' * 5000}", "/etc/passwd", "..", ""):
-        Index(tmp_path / "index").keep(url, whole(*NAMES))
-        assert Index(tmp_path / "index").find(url)
+        ArchiveIndex(tmp_path / "index").keep(url, whole(*NAMES))
+        assert ArchiveIndex(tmp_path / "index").find(url)
     assert {path.parent for path in tmp_path.rglob("*.txt")} == {tmp_path / "index"}
 
 
 def test_what_is_damaged_is_as_if_it_was_never_known(tmp_path: Path) -> None:
-    index, chance = Index(tmp_path), random.Random(8)
+    index, chance = ArchiveIndex(tmp_path), random.Random(8)
     index.keep(A, whole(*NAMES, unfit=(NAMES[0],)))
     (path,) = tmp_path.iterdir()
     good = path.read_bytes()
@@ -217,30 +223,30 @@ def test_what_is_damaged_is_as_if_it_was_never_known(tmp_path: Path) -> None:
 
 
 def test_what_is_much_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Index(tmp_path).keep(A, whole(*NAMES))
+    ArchiveIndex(tmp_path).keep(A, whole(*NAMES))
     monkeypatch.setattr(mirror, "INDEX_LIMIT", 100)
-    assert Index(tmp_path).find(A) is None
+    assert ArchiveIndex(tmp_path).find(A) is None
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "index").write_text("in the way")
     with pytest.raises(Fatal, match="XDG_CACHE_HOME"):
-        Index(tmp_path / "index").keep(A, whole(*NAMES))
+        ArchiveIndex(tmp_path / "index").keep(A, whole(*NAMES))
 
 
 # -- what it costs -----------------------------------------------------------------------------------------------------
 
 
 def test_what_archives_cost_is_asked_once_and_without_reading_them(
-    youtube: LoopbackYouTube, line: Line, tmp_path: Path
+    youtube: LoopbackYouTube, line: HttpSession, tmp_path: Path
 ) -> None:
     urls = [f"{BASE}/kinetics/600/train/{number} of them.tar.gz" for number in range(5)]
     for number, url in enumerate(urls[:4]):
         youtube.world.mirror[url.removeprefix(BASE)] = MirrorFile(bytes(1000 + number))
-    index = Index(tmp_path)
+    index = ArchiveIndex(tmp_path)
     index.keep(urls[0], whole(*NAMES))
     assert sizes_of(line, index, urls) == [1000, 1001, 1002, 1003, None]
-    assert sizes_of(line, Index(tmp_path), urls[:4]) == [1000, 1001, 1002, 1003]
+    assert sizes_of(line, ArchiveIndex(tmp_path), urls[:4]) == [1000, 1001, 1002, 1003]
     assert sorted((request.method, request.bytes_sent) for request in youtube.requests) == [("HEAD", 0)] * 4
     assert index.find(urls[0]) == whole(*NAMES), "what was known of it is not forgotten"
     assert [one.url for one in needed(urls, index.find, NAMES[:1])] == urls[:1]
@@ -248,12 +254,12 @@ def test_what_archives_cost_is_asked_once_and_without_reading_them(
 
 @pytest.mark.parametrize("refusal", ["no line", "too many requests"])
 def test_a_mirror_that_refuses_everybody_is_not_asked_for_every_archive(
-    youtube: LoopbackYouTube, line: Line, tmp_path: Path, refusal: str
+    youtube: LoopbackYouTube, line: HttpSession, tmp_path: Path, refusal: str
 ) -> None:
     youtube.world.line_down = refusal == "no line"
     faults = (MediaFault("status", status=429),)
     youtube.world.mirror[A.removeprefix(BASE)] = MirrorFile(b"", faults=faults)
-    index = Index(tmp_path)
+    index = ArchiveIndex(tmp_path)
     index.keep(B, whole(*NAMES))
     assert sizes_of(line, index, [*[A] * 500, B]) == [*[None] * 500, 1000]
     assert line.requests < 50

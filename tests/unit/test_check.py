@@ -14,8 +14,8 @@ import pytest
 from kinetics.dataset.inventory import measured, verified
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media import check
-from kinetics.media.check import ANNOTATED_LEEWAY_S, LEEWAY_S, Made, fault, glance, play
-from kinetics.planning.reuse import take
+from kinetics.media.check import ANNOTATED_LEEWAY_S, LEEWAY_S, Expected, decode_fully, mismatch, read_facts
+from kinetics.planning.reuse import link_clip
 from kinetics.records import Category, Clip, Cut, Facts, Outcome
 from kinetics.storage.journal import Journal
 from kinetics.storage.ledger import Ledger
@@ -56,19 +56,19 @@ def swapped(path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("video", [PLAIN, SILENT, UPRIGHT, ROTATED, Video(duration_s=2, moving=False, vfr=True)])
 def test_a_good_clip_plays_and_its_facts_are_those_of_its_header(video: Video) -> None:
     path = video.progressive.path
-    assert play(path) == glance(path)
-    assert (play(path).frames, play(path).sound) == (len(video.frame_times), video.sound)
+    assert decode_fully(path) == read_facts(path)
+    assert (decode_fully(path).frames, decode_fully(path).sound) == (len(video.frame_times), video.sound)
 
 
 @pytest.mark.parametrize("kind", ["video", "audio"])
 @pytest.mark.parametrize("place", [1, 20, 40, 60, 100])
 def test_changed_bytes_are_found_by_playing_and_not_in_the_header(shelf: Shelf, kind: str, place: int) -> None:
     path = shelf.put(CLIP)
-    before = glance(path)
+    before = read_facts(path)
     scratched(path, kind, place)
-    assert replace(glance(path), mtime_ns=0) == replace(before, mtime_ns=0)
+    assert replace(read_facts(path), mtime_ns=0) == replace(before, mtime_ns=0)
     with pytest.raises(MayWorkLater) as caught:
-        play(path)
+        decode_fully(path)
     assert caught.value.category is Category.MEDIA_ERROR
 
 
@@ -78,15 +78,15 @@ def test_a_picture_or_sound_of_zeros_does_not_play(shelf: Shelf) -> None:
     content[media:] = bytes(len(content) - media)
     path = shelf.put(CLIP, bytes(content))
     with pytest.raises(MayWorkLater):
-        play(path)
+        decode_fully(path)
 
 
 @pytest.mark.parametrize("kind", [b"mjpg", b"png ", b"cvid", b"SVQ3", b"none"])
 def test_a_clip_from_elsewhere_does_not_choose_what_decodes_it(shelf: Shelf, kind: bytes) -> None:
     path = shelf.put(CLIP, PLAIN.progressive.path.read_bytes().replace(b"avc1", kind))
-    assert glance(path).frames == 120
+    assert read_facts(path).frames == 120
     with pytest.raises(MayWorkLater, match="unknown kind"):
-        play(path)
+        decode_fully(path)
 
 
 @pytest.mark.parametrize(("place", "words"), [(0, "0 of its 120 frames play"), (1, "its sound does not play")])
@@ -99,9 +99,9 @@ def test_a_track_whose_header_counts_samples_that_are_nowhere_does_not_play(
         b"stsc".join(pieces[:2]) + b"free" + pieces[2] if place else pieces[0] + b"free" + b"stsc".join(pieces[1:])
     )
     path = shelf.put(CLIP, content)
-    assert glance(path).sound
+    assert read_facts(path).sound
     with pytest.raises(MayWorkLater, match=words):
-        play(path)
+        decode_fully(path)
 
 
 # -- what it should be like -------------------------------------------------------------------------------------------
@@ -110,30 +110,40 @@ def test_a_track_whose_header_counts_samples_that_are_nowhere_does_not_play(
 @pytest.mark.parametrize(
     ("facts", "made", "cut", "words"),
     [
-        (FACTS, Made(), "smart", ""),
-        (FACTS, Made(10.0, True), "smart", ""),
-        (replace(FACTS, duration_s=4.2), Made(4.2, True), "smart", ""),
-        (replace(FACTS, duration_s=13.1), Made(13.1, True), "keyframe", ""),
-        (replace(FACTS, duration_s=13.1), Made(13.1, True), "smart", ""),
-        (replace(FACTS, duration_s=10.0 + 0.9 * LEEWAY_S), Made(10.0), "smart", ""),
-        (replace(FACTS, duration_s=10.0 + 1.1 * LEEWAY_S), Made(10.0), "smart", "10.1 s, and 10.0 s when it was made"),
-        (replace(FACTS, duration_s=10.0 - 1.1 * LEEWAY_S), Made(10.0), "smart", "9.9 s, and 10.0 s when it was made"),
-        (FACTS, Made(4.2), "smart", "10.0 s, and 4.2 s when it was made"),
-        (replace(FACTS, sound=False), Made(10.0, True), "smart", "lost its sound"),
-        (replace(FACTS, sound=False), Made(None, True), "smart", "lost its sound"),
-        (replace(FACTS, sound=False), Made(10.0, False), "smart", ""),
-        (replace(FACTS, sound=False), Made(), "smart", ""),
-        (replace(FACTS, duration_s=10.0 - 0.9 * ANNOTATED_LEEWAY_S), Made(), "smart", ""),
-        (replace(FACTS, duration_s=10.0 - 1.1 * ANNOTATED_LEEWAY_S), Made(), "smart", "9.7 of 10 s"),
-        (replace(FACTS, duration_s=10.0 + 1.1 * ANNOTATED_LEEWAY_S), Made(), "smart", "10.3 s instead of 10"),
-        (replace(FACTS, duration_s=14.0), Made(), "keyframe", ""),
-        (replace(FACTS, duration_s=9.0), Made(), "keyframe", "9.0 of 10 s"),
+        (FACTS, Expected(), "smart", ""),
+        (FACTS, Expected(10.0, True), "smart", ""),
+        (replace(FACTS, duration_s=4.2), Expected(4.2, True), "smart", ""),
+        (replace(FACTS, duration_s=13.1), Expected(13.1, True), "keyframe", ""),
+        (replace(FACTS, duration_s=13.1), Expected(13.1, True), "smart", ""),
+        (replace(FACTS, duration_s=10.0 + 0.9 * LEEWAY_S), Expected(10.0), "smart", ""),
+        (
+            replace(FACTS, duration_s=10.0 + 1.1 * LEEWAY_S),
+            Expected(10.0),
+            "smart",
+            "10.1 s, and 10.0 s when it was made",
+        ),
+        (
+            replace(FACTS, duration_s=10.0 - 1.1 * LEEWAY_S),
+            Expected(10.0),
+            "smart",
+            "9.9 s, and 10.0 s when it was made",
+        ),
+        (FACTS, Expected(4.2), "smart", "10.0 s, and 4.2 s when it was made"),
+        (replace(FACTS, sound=False), Expected(10.0, True), "smart", "lost its sound"),
+        (replace(FACTS, sound=False), Expected(None, True), "smart", "lost its sound"),
+        (replace(FACTS, sound=False), Expected(10.0, False), "smart", ""),
+        (replace(FACTS, sound=False), Expected(), "smart", ""),
+        (replace(FACTS, duration_s=10.0 - 0.9 * ANNOTATED_LEEWAY_S), Expected(), "smart", ""),
+        (replace(FACTS, duration_s=10.0 - 1.1 * ANNOTATED_LEEWAY_S), Expected(), "smart", "9.7 of 10 s"),
+        (replace(FACTS, duration_s=10.0 + 1.1 * ANNOTATED_LEEWAY_S), Expected(), "smart", "10.3 s instead of 10"),
+        (replace(FACTS, duration_s=14.0), Expected(), "keyframe", ""),
+        (replace(FACTS, duration_s=9.0), Expected(), "keyframe", "9.0 of 10 s"),
     ],
 )
 def test_a_clip_is_held_against_the_table_and_without_a_row_against_its_annotation(
-    facts: Facts, made: Made, cut: Cut, words: str
+    facts: Facts, made: Expected, cut: Cut, words: str
 ) -> None:
-    said = fault(facts, WANTED, made, cut)
+    said = mismatch(facts, WANTED, made, cut)
     assert words in said
     assert bool(words) == bool(said)
 
@@ -239,7 +249,7 @@ def test_what_was_found_unfit_is_not_linked_again_from_another_version(shelf: Sh
     os.link(path, there)
     scratched(path, "video", 30)
     assert [one.status for one in verify(shelf)] == ["failed"]
-    assert not take(CLIP, [there.parent], shelf.layout, "keyframe", 360)
+    assert not link_clip(CLIP, [there.parent], shelf.layout, "keyframe", 360)
     assert there.exists()
 
 
@@ -374,7 +384,7 @@ def test_a_manifest_that_was_stopped_goes_on_and_what_is_unfit_is_not_in_it(shel
 @pytest.mark.parametrize("task", ["verify", "manifest"])
 def test_a_journal_that_cannot_be_written_is_named(shelf: Shelf, task: str) -> None:
     shelf.put(CLIP)
-    journal = shelf.layout.mark("validate", task)
+    journal = shelf.layout.state_file("validate", task)
     journal.mkdir(parents=True)
     with pytest.raises(Fatal, match="Cannot write") as caught:
         verify(shelf) if task == "verify" else measure(shelf)

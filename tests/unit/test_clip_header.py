@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kinetics.errors import MayWorkLater
 from kinetics.media import clip_header as header
-from kinetics.media.check import glance
+from kinetics.media.check import read_facts
 from kinetics.media.clip_header import read_header
 from kinetics.records import Category
 from tests.support.dataset import PLAIN, ROTATED, SILENT, UPRIGHT
@@ -46,7 +46,7 @@ def file(tmp_path: Path) -> Path:
 )
 def test_it_says_what_decoding_finds(video: Video) -> None:
     path = video.progressive.path
-    said, facts = read_header(path), glance(path)
+    said, facts = read_header(path), read_facts(path)
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert stream.duration and stream.time_base
@@ -79,7 +79,7 @@ def test_what_is_no_clip_is_refused(content: bytes, file: Path) -> None:
 
 def test_a_fragmented_file_has_no_frames_in_its_header() -> None:
     with pytest.raises(MayWorkLater, match="no frames"):
-        glance(PLAIN.dash_video.path)
+        read_facts(PLAIN.dash_video.path)
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path), lambda path: None])
@@ -99,7 +99,7 @@ def looked_at(path: Path) -> int:
     """Take a look, whatever it says; returns the most memory that it took."""
     tracemalloc.start()
     try:
-        glance(path)
+        read_facts(path)
     except MayWorkLater:
         pass
     finally:

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from kinetics.errors import ClipError, Gone, MayWorkLater
 from kinetics.media import cut as media
-from kinetics.media.cut import Cut, copy_whole, cut_exact, cut_keyframe, cut_smart
+from kinetics.media.cut import CutResult, copy_whole, cut_exact, cut_keyframe, cut_smart
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import Input
 from kinetics.net import range_file
-from kinetics.net.http import Line, MediaRefused
+from kinetics.net.http import HttpSession, MediaRefused
 from kinetics.net.range_file import RangeFile
 from kinetics.records import Category
 from tests.youtube.boxes import boxes
@@ -37,7 +37,7 @@ from tests.youtube.picture import draw, read_counter, upright
 from tests.youtube.videos import MediaFile, Video
 
 Shape = Literal["progressive", "dash"]
-Cutter = Callable[[list[Input], float, float, Path], Cut]
+Cutter = Callable[[list[Input], float, float, Path], CutResult]
 
 USUAL = Video(duration_s=20)
 LONG = Video(duration_s=240, shortest_gop_s=3.0)
@@ -64,7 +64,7 @@ CASES = [
 ]
 
 
-class Disk(Line):
+class Disk(HttpSession):
     """A line to a media host that is a folder of this machine: what is asked for comes from the file of that name."""
 
     def __init__(self, contents: Mapping[str, bytes] | None = None) -> None:
@@ -85,18 +85,18 @@ class Disk(Line):
 
 
 def inputs_of(
-    video: Video, shape: Shape, line: Line, *, forget: bool = False, sizes: HeaderSizes | None = None
+    video: Video, shape: Shape, line: HttpSession, *, streaming: bool = False, sizes: HeaderSizes | None = None
 ) -> list[Input]:
     if shape == "progressive":
         files = [video.progressive]
     else:
         files = [video.dash_video, video.dash_audio] if video.sound else [video.dash_video]
-    return [input_of(file, line, forget=forget, sizes=sizes) for file in files]
+    return [input_of(file, line, streaming=streaming, sizes=sizes) for file in files]
 
 
-def input_of(file: MediaFile, line: Line, *, forget: bool = False, sizes: HeaderSizes | None = None) -> Input:
+def input_of(file: MediaFile, line: HttpSession, *, streaming: bool = False, sizes: HeaderSizes | None = None) -> Input:
     container: Any = file.path.suffix[1:]
-    source = RangeFile(line, str(file.path), forget=forget)
+    source = RangeFile(line, str(file.path), streaming=streaming)
     return Input(
         source,
         container,
@@ -320,7 +320,7 @@ def test_open_groups_are_cut_right_too(open_gop: bytes, start: int, tmp_path: Pa
 )
 def test_a_whole_video_has_every_frame_and_its_sound(name: str, shape: Shape, tmp_path: Path) -> None:
     video = VARIANTS[name]
-    made = copy_whole(inputs_of(video, shape, Disk(), forget=True), tmp_path / "whole.mp4")
+    made = copy_whole(inputs_of(video, shape, Disk(), streaming=True), tmp_path / "whole.mp4")
     played = play(tmp_path / "whole.mp4")
     assert played.counters == list(range(len(video.frame_times)))
     assert made.frames == len(video.frame_times)
@@ -333,7 +333,7 @@ def test_a_whole_video_has_every_frame_and_its_sound(name: str, shape: Shape, tm
 @pytest.mark.parametrize("shape", ["progressive", "dash"])
 def test_a_whole_video_takes_few_requests_and_little_memory(shape: Shape, tmp_path: Path) -> None:
     line = Disk()
-    inputs = inputs_of(LONG, shape, line, forget=True)
+    inputs = inputs_of(LONG, shape, line, streaming=True)
     most, keep = 0, RangeFile._keep
 
     def weigh(self: RangeFile, start: int, data: bytes) -> tuple[int, bytes]:
@@ -429,7 +429,7 @@ SMALL = {
 }
 
 
-def cut_bytes(content: bytes, folder: Path, cut: Cutter = cut_keyframe, container: Any = "mp4") -> Cut:
+def cut_bytes(content: bytes, folder: Path, cut: Cutter = cut_keyframe, container: Any = "mp4") -> CutResult:
     return cut([Input(RangeFile(Disk({"it": content}), "it"), container, 20.0)], 7.0, 9.0, folder / "clip.mp4")
 
 
@@ -514,7 +514,7 @@ def test_an_index_that_leaves_out_most_of_the_file_is_not_believed(content: byte
 @pytest.mark.parametrize("name", [name for name in HOSTILE if "an index" not in name])
 def test_what_is_no_video_is_no_whole_one_either(name: str, tmp_path: Path) -> None:
     for container in ("mp4", "webm"):
-        item = Input(RangeFile(Disk({"it": HOSTILE[name]}), "it", forget=True), container, 20.0)
+        item = Input(RangeFile(Disk({"it": HOSTILE[name]}), "it", streaming=True), container, 20.0)
         with pytest.raises(ClipError) as caught:
             copy_whole([item], tmp_path / "whole.mp4")
         assert caught.value.category is Category.MEDIA_ERROR
@@ -553,7 +553,7 @@ def test_a_refusal_in_the_midst_of_it_keeps_its_own_kind(tmp_path: Path) -> None
     for line.refuse_after in range(3):
         line.numbers = count()
         with pytest.raises(MediaRefused):
-            copy_whole(inputs_of(LONG, "progressive", line, forget=True), tmp_path / "whole.mp4")
+            copy_whole(inputs_of(LONG, "progressive", line, streaming=True), tmp_path / "whole.mp4")
 
 
 MUTATIONS = st.tuples(

@@ -12,9 +12,9 @@ import pytest
 
 from kinetics.records import Category, Clip, Item, Outcome
 from kinetics.scheduling import dispatch as room
-from kinetics.scheduling.dispatch import Event, Report, Returned, dispatch
+from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, dispatch
 from kinetics.scheduling.events import GaveUp, Notice, Pause
-from kinetics.scheduling.throttle import ENGINE_ERRORS, Pace, Suspects
+from kinetics.scheduling.throttle import ENGINE_ERRORS, RefusedItems, Throttle
 
 Answer = Callable[[Clip], Outcome | None]
 """What a place makes of a clip; None: nobody will ever tell."""
@@ -28,23 +28,23 @@ class House:
     town: Town
     answer: Answer
     takes_s: Iterator[float]
-    pace: Pace
+    pace: Throttle
     given: list[Clip] = field(default_factory=list)
-    out: int = 0
+    in_flight: int = 0
 
     @property
-    def asking(self) -> int:
-        return self.out
+    def in_player_call(self) -> int:
+        return self.in_flight
 
     def ready(self) -> bool:
-        return self.out == 0
+        return self.in_flight == 0
 
     def give(self, item: Item, now: float) -> bool:
         assert isinstance(item, Clip)
         self.given.append(item)
-        self.out += 1
+        self.in_flight += 1
         outcome = self.answer(item)
-        report = Report(self, outcome, now, answered=False) if outcome else Returned(self, item, now)
+        report = ItemReport(self, outcome, now, answered=False) if outcome else ItemReturned(self, item, now)
         self.town.due.append(Due(now + next(self.takes_s), self, report))
         return True
 
@@ -55,7 +55,7 @@ class Due:
 
     time: float
     house: House
-    report: Report | Returned
+    report: ItemReport | ItemReturned
 
 
 class Town:
@@ -63,24 +63,24 @@ class Town:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.places: list[House] = []
+        self.hosts: list[House] = []
         self.due: list[Due] = []
-        self.suspects = Suspects()
+        self.suspects = RefusedItems()
 
     def house(self, name: str, answer: Answer, takes_s: Iterable[float] = (1.0,)) -> House:
-        self.places.append(House(name, self, answer, cycle(takes_s), Pace(1, suspects=self.suspects)))
-        return self.places[-1]
+        self.hosts.append(House(name, self, answer, cycle(takes_s), Throttle(1, suspects=self.suspects)))
+        return self.hosts[-1]
 
     @property
-    def out(self) -> int:
+    def in_flight(self) -> int:
         return len(self.due)
 
-    def reports(self, patience: float) -> Sequence[Report | Returned]:
+    def reports(self, patience: float) -> Sequence[ItemReport | ItemReturned]:
         self.now += patience
         ended = [one for one in self.due if one.time <= self.now]
         self.due = [one for one in self.due if one.time > self.now]
         for one in ended:
-            one.house.out -= 1
+            one.house.in_flight -= 1
         return [one.report for one in ended]
 
     def close(self) -> None:

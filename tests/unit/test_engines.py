@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater, StopEveryone, retry_after
 from kinetics.records import Category
 from kinetics.youtube.engines import NAMES, open_engines, resolve
-from kinetics.youtube.formats import Format, choose
+from kinetics.youtube.formats import Format, choose_formats
 from kinetics.youtube.replies import check_reply, sort_reason
 from tests.youtube import replies
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
-from tests.youtube.world import FAILURES, PLAYER_FAULTS, Failure, Scenario, Throttle, World
+from tests.youtube.world import FAILURES, PLAYER_FAULTS, Failure, FakeThrottle, Scenario, World
 
 ROOT = Path(__file__).resolve().parents[2]
 VIDEO = Video(duration_s=20)
@@ -318,13 +318,13 @@ A140, A139, OPUS = sound("140", "mp4a.40.2", 128), sound("139", "mp4a.40.5", 48)
 )
 def test_choose(offered: list[Format], max_height: int, chosen: str) -> None:
     for order in (offered, offered[::-1]):
-        assert "+".join(one.itag for one in choose(order, max_height)) == chosen
+        assert "+".join(one.itag for one in choose_formats(order, max_height)) == chosen
 
 
 @pytest.mark.parametrize("offered", [[], [A140], [replace(V134, url="")]])
 def test_nothing_to_see_is_an_engine_error(offered: list[Format]) -> None:
     with pytest.raises(MayWorkLater) as caught:
-        choose(offered, 360)
+        choose_formats(offered, 360)
     assert caught.value.category is Category.ENGINE_ERROR
 
 
@@ -333,7 +333,7 @@ def test_whatever_is_offered_the_choice_fits_if_anything_does_and_has_sound_if_i
     pictures = [one for one in offered if one.video_codec]
     if not pictures:
         return
-    chosen = choose(offered, 360)
+    chosen = choose_formats(offered, 360)
     assert all(one in offered for one in chosen)
     fitting = [one for one in pictures if (one.height or 0) <= 360]
     assert bool(fitting) == ((chosen[0].height or 0) <= 360)
@@ -449,7 +449,7 @@ def test_where_all_engines_fail_each_one_says_why(youtube: LoopbackYouTube) -> N
 def test_a_refused_visitor_call_stops_everyone_and_is_not_repeated(
     youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch, kind: Literal["429", "bot"]
 ) -> None:
-    youtube.world.throttle = Throttle(after=0, for_s=3600, kind="429", retry_after="7")
+    youtube.world.throttle = FakeThrottle(after=0, for_s=3600, kind="429", retry_after="7")
     ask(youtube.env, "yt-dlp", [OK])  # closes the door
     if kind == "bot":
         youtube.world.throttle = None

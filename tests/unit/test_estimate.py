@@ -10,7 +10,7 @@ import pytest
 
 from kinetics.planning.estimate import (
     ASSUMED_GONE,
-    FEWEST,
+    MIN_SAMPLES,
     PUBLISHED_CLIP,
     PUBLISHED_HOUR,
     PUBLISHED_WHOLE,
@@ -56,7 +56,9 @@ def table(tmp_path: Path) -> Path:
 def test_without_attempts_it_rests_on_published_figures(table: Path) -> None:
     by_the_book = Estimate(1000 * PUBLISHED_CLIP, 1000 * 3600 / PUBLISHED_HOUR, 0, ASSUMED_GONE)
     assert estimate(1000, [table]) == by_the_book
-    assert estimate(1000, [write(table, [row(n) for n in range(FEWEST - 1)])]) == by_the_book, "so few tell nothing"
+    assert estimate(1000, [write(table, [row(n) for n in range(MIN_SAMPLES - 1)])]) == by_the_book, (
+        "so few tell nothing"
+    )
     assert estimate(1000, [table], whole=True).size == 1000 * PUBLISHED_WHOLE
 
 
@@ -118,7 +120,7 @@ def test_only_the_end_of_a_long_table_is_read_and_half_a_line_ignored(table: Pat
         file.write(row(200_000)[:40])
     found = estimate(1, [table])
     assert found.size == 3e6
-    assert FEWEST < found.attempts < 20_000
+    assert MIN_SAMPLES < found.attempts < 20_000
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\0\n" * 50, b'"' * 300_000 + b"\n,\n", b"notes\n" + b"," * 21 + b"\n"])

@@ -18,7 +18,7 @@ from kinetics.dataset.inventory import measured
 from kinetics.dataset.lists import write_lists, write_silent
 from kinetics.dataset.manifest import MANIFEST_FIELDS, write_manifest
 from kinetics.dataset.settings import keep_terms
-from kinetics.dataset.shards import INDEX_FIELDS, SHARD_LIMIT, Member, Shards, members_of
+from kinetics.dataset.shards import INDEX_FIELDS, SHARD_LIMIT, ShardSample, WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
 from kinetics.records import Clip, Facts, Outcome
 from kinetics.storage.attempts import made
@@ -182,8 +182,8 @@ def test_a_manifest_of_all_clips_measures_none_again_that_a_shards_run_has_measu
 # -- shards -----------------------------------------------------------------------------------------------------------
 
 
-def packed(shelf: Shelf, clips: int, classes: Sequence[str] = CLASSES) -> Shards:
-    return Shards(shelf.layout, "validate", members_of(shelf.layout, shelf.frame, classes), clips)
+def packed(shelf: Shelf, clips: int, classes: Sequence[str] = CLASSES) -> WebDatasetShards:
+    return WebDatasetShards(shelf.layout, "validate", shard_samples(shelf.layout, shelf.frame, classes), clips)
 
 
 def write(shelf: Shelf, clips: int = 2, classes: Sequence[str] = CLASSES) -> list[Path]:
@@ -204,9 +204,9 @@ def samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     yield from found.items()
 
 
-def sized(*sizes: int) -> list[Member]:
+def sized(*sizes: int) -> list[ShardSample]:
     return [
-        Member(clip, Path(f"{clip.youtube_id}.mp4"), size, 0, 0)
+        ShardSample(clip, Path(f"{clip.youtube_id}.mp4"), size, 0, 0)
         for clip, size in zip(numbered(len(sizes)), sizes, strict=True)
     ]
 
@@ -334,14 +334,14 @@ def test_other_classes_or_labels_are_written_anew(shelf: Shelf) -> None:
 def test_a_shard_that_cannot_be_written_is_named_and_leaves_whole_ones(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sample = Member.sample
+    sample = ShardSample.sample
 
-    def full(member: Member) -> dict[str, object]:
+    def full(member: ShardSample) -> dict[str, object]:
         if member.clip == ODD[3]:
             raise OSError(28, "No space left on device")
         return sample(member)
 
-    monkeypatch.setattr(Member, "sample", full)
+    monkeypatch.setattr(ShardSample, "sample", full)
     with pytest.raises(Fatal, match="the disk is full") as caught:
         write(shelf)
     assert "val-000001.tar" in str(caught.value)
@@ -353,7 +353,7 @@ def test_a_shard_that_cannot_be_written_is_named_and_leaves_whole_ones(
 
 def test_a_clip_that_goes_before_it_is_packed_is_left_out(shelf: Shelf) -> None:
     shelf.layout.clip(ODD[0]).unlink()
-    assert [member.clip for member in members_of(shelf.layout, shelf.frame, CLASSES)] == list(ODD[1:])
+    assert [member.clip for member in shard_samples(shelf.layout, shelf.frame, CLASSES)] == list(ODD[1:])
 
 
 def test_without_webdataset_one_line_says_what_to_do(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,7 +382,7 @@ def test_silent_clips_are_listed_until_they_have_sound(shelf: Shelf) -> None:
     assert path == shelf.folder / "Kinetics700_validate_silent.txt"
     names = sorted(str(shelf.layout.clip(clip).relative_to(shelf.layout.folder)) for clip in ODD[:2])
     assert path.read_text().splitlines() == names
-    sound = shelf.layout.beside("sound").clip(ODD[1], ".wav")
+    sound = shelf.layout.derived_layout("sound").clip(ODD[1], ".wav")
     sound.parent.mkdir(parents=True)
     sound.touch()
     write_silent(shelf.layout, "validate", [ODD[2], ODD[0]], ".wav")

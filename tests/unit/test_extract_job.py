@@ -11,10 +11,19 @@ import pytest
 from kinetics.errors import Fatal
 from kinetics.media import check
 from kinetics.mirror import extract_job as harvest
-from kinetics.mirror.extract_job import Reap
+from kinetics.mirror.extract_job import ExtractArchive
 from kinetics.mirror.wanted_clips import write_wanted
 from kinetics.net import range_file, stream
-from kinetics.records import Category, Clip, ClipKey, Contents, Harvest, Need, Outcome, Reached
+from kinetics.records import (
+    ArchiveListing,
+    ArchiveProgress,
+    ArchiveRequest,
+    ArchiveResult,
+    Category,
+    Clip,
+    ClipKey,
+    Outcome,
+)
 from kinetics.storage.layout import Layout, clip_name
 from tests.unit.test_net import go_through
 from tests.youtube.mirror import BASE, Crate, MirrorFile, clip_of, stock, tarball
@@ -29,7 +38,7 @@ ROWS = [Row("tai chi", f"-clip-{number:05}", number, number + 3) for number in r
 def youtube(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackYouTube]:
     monkeypatch.setattr(range_file, "BACK_OFF_S", 0.01)
     monkeypatch.setattr(stream, "BACK_OFF_S", 0.01)
-    monkeypatch.setattr(stream, "UNDER_WAY_S", 0.0)
+    monkeypatch.setattr(stream, "RESUME_PATIENCE_S", 0.0)
     monkeypatch.setattr(harvest, "limit_memory", lambda: None)  # of this process
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with LoopbackYouTube() as running:
@@ -51,10 +60,10 @@ def clips_of(*rows: Row) -> dict[ClipKey, Clip]:
 class Reaped:
     """What a worker told of an archive."""
 
-    parts: list[Outcome | Reached | None] = field(default_factory=list)
-    harvest: Harvest | None = None
+    parts: list[Outcome | ArchiveProgress | None] = field(default_factory=list)
+    harvest: ArchiveResult | None = None
 
-    def say(self, part: Outcome | Reached | None = None) -> None:
+    def say(self, part: Outcome | ArchiveProgress | None = None) -> None:
         self.parts.append(part)
 
     @property
@@ -62,15 +71,15 @@ class Reaped:
         return [part for part in self.parts if isinstance(part, Outcome)]
 
     @property
-    def contents(self) -> Contents:
+    def contents(self) -> ArchiveListing:
         assert self.harvest
         assert self.harvest.contents
         return self.harvest.contents
 
 
-def reap(layout: Layout, need: Need, *rows: Row, job: Reap | None = None) -> Reaped:
+def reap(layout: Layout, need: ArchiveRequest, *rows: Row, job: ExtractArchive | None = None) -> Reaped:
     """Let a worker go through an archive for these clips."""
-    job = job or Reap(layout, layout.root / "wanted.sqlite")
+    job = job or ExtractArchive(layout, layout.root / "wanted.sqlite")
     write_wanted(job.wanted, clips_of(*rows).values())
     reaped = Reaped()
     reaped.harvest = job.open()(need, reaped.say)
@@ -85,12 +94,12 @@ def test_the_wanted_clips_of_an_archive_are_had_and_all_that_it_holds_is_known(
     youtube: LoopbackYouTube, layout: Layout
 ) -> None:
     (url,) = stock(youtube.world, "600", "train", [Crate("part_0.tar.gz", ROWS[:9])])
-    reaped = reap(layout, Need(url), ROWS[1], ROWS[3], ROWS[20])
+    reaped = reap(layout, ArchiveRequest(url), ROWS[1], ROWS[3], ROWS[20])
     assert [(outcome.clip.youtube_id, outcome.status, outcome.source) for outcome in reaped.outcomes] == [
         (row.youtube_id, "done", "mirror") for row in (ROWS[1], ROWS[3])
     ]
     assert files(layout) == {layout.clip(outcome.clip).name for outcome in reaped.outcomes}
-    assert all(check.play(layout.clip(outcome.clip)).size == outcome.clip_bytes for outcome in reaped.outcomes)
+    assert all(check.decode_fully(layout.clip(outcome.clip)).size == outcome.clip_bytes for outcome in reaped.outcomes)
     assert (len(reaped.contents.names), reaped.contents.exhausted) == (9, True)
 
 
@@ -99,7 +108,7 @@ def test_an_archive_is_read_no_further_than_to_the_last_clip_that_is_known_to_be
 ) -> None:
     (url,) = stock(youtube.world, "600", "train", [Crate("part_0.tar", ROWS[:9], packed=False)])
     names = frozenset(clip_name(*key) for key in clips_of(ROWS[2], ROWS[1]))
-    reaped = reap(layout, Need(url, names, all_known=True), *ROWS[:9])
+    reaped = reap(layout, ArchiveRequest(url, names, all_known=True), *ROWS[:9])
     assert [outcome.clip.youtube_id for outcome in reaped.outcomes] == [row.youtube_id for row in ROWS[:3]]
     assert not reaped.contents.exhausted
 
@@ -107,14 +116,14 @@ def test_an_archive_is_read_no_further_than_to_the_last_clip_that_is_known_to_be
 def test_what_was_found_unfit_before_is_not_looked_at_again(youtube: LoopbackYouTube, layout: Layout) -> None:
     (url,) = stock(youtube.world, "600", "train", [Crate("part_0.tar", ROWS[:3], packed=False)])
     (unfit,) = (clip_name(*key) for key in clips_of(ROWS[1]))
-    reaped = reap(layout, Need(url, unfit=frozenset({unfit})), *ROWS[:3])
+    reaped = reap(layout, ArchiveRequest(url, unfit=frozenset({unfit})), *ROWS[:3])
     assert [outcome.clip.youtube_id for outcome in reaped.outcomes] == [ROWS[0].youtube_id, ROWS[2].youtube_id]
 
 
 def test_the_rows_of_an_archive_count_its_bytes_and_each_of_them_once(youtube: LoopbackYouTube, layout: Layout) -> None:
     crate = Crate("part_0.tar", ROWS[:9], packed=False)
     (url,) = stock(youtube.world, "600", "train", [crate])
-    reaped = reap(layout, Need(url), ROWS[1], ROWS[8])
+    reaped = reap(layout, ArchiveRequest(url), ROWS[1], ROWS[8])
     received = [outcome.bytes_received for outcome in reaped.outcomes]
     assert all(received)
     assert sum(received) <= len(crate.content)
@@ -126,14 +135,14 @@ def test_the_server_s_answer_is_told_once_and_which_clip_is_looked_at_before_tha
     youtube: LoopbackYouTube, layout: Layout
 ) -> None:
     (url,) = stock(youtube.world, "600", "train", [Crate("part_0.tar", ROWS[:3], packed=False)])
-    parts = reap(layout, Need(url), ROWS[1]).parts
+    parts = reap(layout, ArchiveRequest(url), ROWS[1]).parts
     assert [part is None for part in parts].count(True) == 1
     assert parts[0] is None
     (done,) = (place for place, part in enumerate(parts) if isinstance(part, Outcome))
     before, last = parts[done - 1], parts[-1]
-    assert isinstance(before, Reached)
+    assert isinstance(before, ArchiveProgress)
     assert before.name == clip_name(*next(iter(clips_of(ROWS[1]))))
-    assert isinstance(last, Reached)
+    assert isinstance(last, ArchiveProgress)
     assert last.position == last.size
 
 
@@ -145,7 +154,7 @@ def test_a_clip_that_does_not_play_or_is_short_stays_wanted_and_is_known_as_unfi
         "part_0.tar.gz", ROWS[:3], corrupt=frozenset({corrupt.youtube_id}), short=frozenset({short.youtube_id})
     )
     (url,) = stock(youtube.world, "600", "train", [crate])
-    reaped = reap(layout, Need(url), *ROWS[:3])
+    reaped = reap(layout, ArchiveRequest(url), *ROWS[:3])
     assert [outcome.status for outcome in reaped.outcomes] == ["failed", "failed", "done"]
     assert all(outcome.category is Category.NOT_FOUND for outcome in reaped.outcomes[:2])
     assert all("the mirror's clip is unfit" in outcome.reason for outcome in reaped.outcomes[:2])
@@ -161,16 +170,16 @@ def test_a_clip_that_is_in_an_archive_twice_is_had_once_and_is_fit_if_one_of_the
     members = [(f"{place}/{name}", noise_for_samples(whole) if bad else whole) for place, bad in enumerate(corrupt)]
     url = f"{BASE}/kinetics/600/train/part_0.tar"
     youtube.world.mirror[url.removeprefix(BASE)] = MirrorFile(tarball(members))
-    reaped = reap(layout, Need(url), ROWS[0])
+    reaped = reap(layout, ArchiveRequest(url), ROWS[0])
     assert [outcome.status for outcome in reaped.outcomes] == ["failed"] * corrupt[0] + ["done"]
     assert reaped.contents.unfit == frozenset()
-    assert check.play(layout.folder / "train" / "tai_chi" / name)
+    assert check.decode_fully(layout.folder / "train" / "tai_chi" / name)
 
 
 def test_a_clip_whose_bytes_did_not_come_is_not_called_unfit(youtube: LoopbackYouTube, layout: Layout) -> None:
     crate = Crate("part_0.tar", ROWS[:3], packed=False, faults=(MediaFault("cut", at=100_000),))
     (url,) = stock(youtube.world, "600", "train", [crate])
-    reaped = reap(layout, Need(url), *ROWS)
+    reaped = reap(layout, ArchiveRequest(url), *ROWS)
     assert reaped.harvest
     assert (reaped.harvest.status, reaped.harvest.category) == ("failed", Category.MEDIA_ERROR)
     assert "the connection broke" in reaped.harvest.reason
@@ -180,7 +189,7 @@ def test_a_clip_whose_bytes_did_not_come_is_not_called_unfit(youtube: LoopbackYo
 def test_a_mirror_that_refuses_everybody_postpones_the_archive(youtube: LoopbackYouTube, layout: Layout) -> None:
     crate = Crate("part_0.tar", ROWS[:3], faults=(MediaFault("status", status=429, retry_after="7"),))
     (url,) = stock(youtube.world, "600", "train", [crate])
-    harvest = reap(layout, Need(url), *ROWS).harvest
+    harvest = reap(layout, ArchiveRequest(url), *ROWS).harvest
     assert harvest
     assert (harvest.status, harvest.category, harvest.retry_after_s) == ("postponed", Category.THROTTLED, 7.0)
 
@@ -188,7 +197,7 @@ def test_a_mirror_that_refuses_everybody_postpones_the_archive(youtube: Loopback
 def test_what_is_behind_an_archive_s_damage_is_known_to_be_lost(youtube: LoopbackYouTube, layout: Layout) -> None:
     crate = Crate("part_0.tar", ROWS[:3], packed=False, damaged_at=len(clip_of(3)) * 2)
     (url,) = stock(youtube.world, "600", "train", [crate])
-    reaped = reap(layout, Need(url), *ROWS)
+    reaped = reap(layout, ArchiveRequest(url), *ROWS)
     assert reaped.harvest
     assert (reaped.harvest.status, reaped.contents.exhausted) == ("done", True)
     assert "damaged" in reaped.harvest.reason
@@ -203,7 +212,7 @@ def test_an_archive_that_is_replaced_while_a_clip_comes_gives_all_the_same(
     youtube.world.mirror[path] = replace(
         youtube.world.mirror[path], faults=(MediaFault("cut", at=clip * 3 // 2),), then=other
     )
-    reaped = reap(layout, Need(url), *ROWS[:3])
+    reaped = reap(layout, ArchiveRequest(url), *ROWS[:3])
     assert {outcome.clip.youtube_id for outcome in reaped.outcomes} == {row.youtube_id for row in ROWS[:3]}
     assert (reaped.contents.etag, reaped.contents.unfit) == (other.etag, frozenset())
 
@@ -212,11 +221,11 @@ def test_a_place_that_cannot_be_written_is_no_fault_of_the_clip(youtube: Loopbac
     (url,) = stock(youtube.world, "600", "train", [Crate("part_0.tar.gz", ROWS[:3])])
     layout.folder.write_text("in the way")
     with pytest.raises(Fatal, match=layout.folder.name):
-        reap(layout, Need(url), *ROWS)
+        reap(layout, ArchiveRequest(url), *ROWS)
 
 
 def test_workers_keep_to_the_rate_together(youtube: LoopbackYouTube, layout: Layout) -> None:
     (url,) = stock(youtube.world, "600", "train", [Crate("part_0.tar", ROWS[:3], packed=False)])
-    job = Reap(layout, layout.root / "wanted.sqlite", limit_rate=1e7, shared=layout.root)
-    reap(layout, Need(url), *ROWS[:3], job=job)
+    job = ExtractArchive(layout, layout.root / "wanted.sqlite", limit_rate=1e7, shared=layout.root)
+    reap(layout, ArchiveRequest(url), *ROWS[:3], job=job)
     assert (layout.root / "rate").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kinetics.humanize import lasting, percent, size
+from kinetics.humanize import duration_text, percent, size
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_sizes_are_told_in_the_units_of_disks(count: float, words: str) -> None:
     [*((0, "0 seconds"), (119, "119 seconds"), (120, "2.0 minutes"), (7200, "2.0 hours"), (176 * 86400, "176.0 days"))],
 )
 def test_times_are_told_in_units_that_can_be_imagined(seconds: float, words: str) -> None:
-    assert lasting(seconds) == words
+    assert duration_text(seconds) == words

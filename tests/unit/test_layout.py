@@ -91,12 +91,12 @@ def test_what_an_earlier_run_left_is_removed_for_its_own_split_only(tmp_path: Pa
     for split in ("train", "val"):
         layout.partial(split).mkdir(parents=True)
         (layout.partial(split) / "left.part").touch()
-    layout.mark("train", "lock").touch()
+    layout.state_file("train", "lock").touch()
     layout.discard_partial("train")
     layout.discard_partial("train")
     assert not layout.partial("train").exists()
     assert (layout.partial("val") / "left.part").exists()
-    assert layout.mark("train", "lock").exists()
+    assert layout.state_file("train", "lock").exists()
 
 
 def test_a_shard_has_its_own_tables_marks_and_unfinished_files_and_shares_the_clips(tmp_path: Path) -> None:
@@ -108,11 +108,13 @@ def test_a_shard_has_its_own_tables_marks_and_unfinished_files_and_shares_the_cl
     assert one.whole("-_abcDEF012") == whole.whole("-_abcDEF012")
     assert one.rejected(CLIP) == whole.rejected(CLIP)
     for places in zip(
-        *((each.stats("train"), each.mark("train", "lock")) for each in (whole, one, other)), strict=True
+        *((each.stats("train"), each.state_file("train", "lock")) for each in (whole, one, other)), strict=True
     ):
         assert len(set(places)) == 3
-    assert one.undivided == whole
-    assert one.beside("frames").mark("train", "lock") != whole.beside("frames").mark("train", "lock")
+    assert one.without_shard == whole
+    assert one.derived_layout("frames").state_file("train", "lock") != whole.derived_layout("frames").state_file(
+        "train", "lock"
+    )
 
 
 @pytest.mark.parametrize("ours", range(3))
@@ -139,7 +141,7 @@ def test_the_parts_of_a_subset_are_those_that_have_written_something(tmp_path: P
     assert [part.shard for part in layout.parts("train")] == ["", "03of16", "10of16"]
     third = replace(layout, shard="03of16")
     assert third.parts("train") == [third]
-    assert third.undivided.parts("validate")[1:] == [replace(layout, shard="1of2")]
+    assert third.without_shard.parts("validate")[1:] == [replace(layout, shard="1of2")]
 
 
 # -- whole or absent --------------------------------------------------------------------------------------------------

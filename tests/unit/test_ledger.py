@@ -93,7 +93,7 @@ def test_a_failure_is_a_tab_separated_line_whose_first_cell_is_the_id(layout: La
 
 
 def test_that_the_mirror_lacks_a_clip_is_said_once_and_never_instead_of_youtube_s_words(layout: Layout) -> None:
-    lacking = [failed(number, Category.NOT_FOUND, "the mirror lacks it").but(source="mirror") for number in (1, 2)]
+    lacking = [replace(failed(number, Category.NOT_FOUND, "the mirror lacks it"), source="mirror") for number in (1, 2)]
     record(layout, failed(1), *lacking, *lacking)
     assert [(line[0], line[3]) for line in errors(layout)] == [("-_video0001", "private"), ("-_video0002", "not_found")]
     assert [(row["youtube_id"][-1], row["source"]) for row in stats(layout)] == [
@@ -123,7 +123,7 @@ def test_the_log_keeps_the_last_line_of_each_missing_clip_and_drops_what_is_ther
         ["-_video0003", "private", "This video is private"],
     ]
     with Ledger(layout, "train") as ledger:
-        ledger.forget(clip(3).key)
+        ledger.mark_present(clip(3).key)
     assert [line[0] for line in errors(layout)] == ["-_video0001"]
     assert len(stats(layout)) == 5
 
@@ -179,12 +179,12 @@ def test_compaction_alone_mends_the_log_and_leaves_the_table_as_it_is(layout: La
         log.write("a remark\n")
     before = layout.stats("train").read_bytes()
     ledger = Ledger(layout, "train")
-    ledger.forget(clip(1).key)
+    ledger.mark_present(clip(1).key)
     ledger.compact()
     assert [line[0] for line in errors(layout)] == ["-_video0002"]
     assert Path(f"{layout.errors_log('train')}.old").read_text().endswith("a remark\n")
     assert layout.stats("train").read_bytes() == before
-    ledger.forget(clip(2).key)
+    ledger.mark_present(clip(2).key)
     ledger.compact()
     assert errors(layout) == []
     assert not Path(f"{layout.errors_log('train')}.old-2").exists()
@@ -269,9 +269,9 @@ def test_a_missing_clip_that_is_adopted_gets_its_line_here_as_it_stood_there(apa
     lines = [line(number, "timeout", "2026-01-01T00:00:00+00:00") for number in (1, 2, 3)]
     log.write_text("".join(lines))
     with Ledger(layout, "train") as ledger:
-        ledger.adopt(clip(2).key)
-        ledger.forget(clip(3).key)
-        ledger.adopt(clip(3).key)
+        ledger.take_over(clip(2).key)
+        ledger.mark_present(clip(3).key)
+        ledger.take_over(clip(3).key)
     assert layout.errors_log("train").read_text() == lines[1]
     with Ledger(layout, "train") as ledger:
         ledger.record(failed(1))

@@ -21,9 +21,9 @@ from kinetics.errors import ClipError, MayWorkLater, StopEveryone
 from kinetics.net import http as net_http
 from kinetics.net import range_file, stream
 from kinetics.net import rate_limit as remote
-from kinetics.net.http import REDIRECTS, TRIES, Line, MediaRefused
+from kinetics.net.http import REDIRECTS, TRIES, HttpSession, MediaRefused
 from kinetics.net.range_file import RangeFile
-from kinetics.net.rate_limit import Limit
+from kinetics.net.rate_limit import RateLimiter
 from kinetics.records import Category
 from tests.youtube.log import Request
 from tests.youtube.replies import MEDIA_HOST
@@ -82,7 +82,7 @@ def read(file: RangeFile, start: int, stop: int) -> bytes:
 
 
 def test_a_range_is_fetched_with_one_request_for_exactly_its_bytes(youtube: LoopbackYouTube) -> None:
-    line = Line()
+    line = HttpSession()
     file = RangeFile(line, URL)
     assert read(file, 1000, 200_000) == CONTENT[1000:200_000]
     assert ranges(youtube) == [(1000, 200_000)]
@@ -91,7 +91,7 @@ def test_a_range_is_fetched_with_one_request_for_exactly_its_bytes(youtube: Loop
 
 
 def test_what_is_at_hand_is_not_asked_for_again(youtube: LoopbackYouTube) -> None:
-    file = RangeFile(Line(), URL)
+    file = RangeFile(HttpSession(), URL)
     file.prefetch(1000, 2000)
     file.prefetch(3000, 4000)
     file.prefetch(500, 1500)
@@ -101,7 +101,7 @@ def test_what_is_at_hand_is_not_asked_for_again(youtube: LoopbackYouTube) -> Non
 
 
 def test_the_end_of_the_file_is_the_end_of_reading(youtube: LoopbackYouTube) -> None:
-    file = RangeFile(Line(), URL)
+    file = RangeFile(HttpSession(), URL)
     assert read(file, len(CONTENT) - 10, len(CONTENT) + 10) == CONTENT[-10:]
     assert file.read(10) == b""
     assert file.seek(-4, 2) == len(CONTENT) - 4
@@ -112,7 +112,7 @@ def test_the_end_of_the_file_is_the_end_of_reading(youtube: LoopbackYouTube) -> 
 def test_reading_from_end_to_end_takes_ever_longer_strides_and_little_memory(youtube: LoopbackYouTube) -> None:
     long = Video(duration_s=240)
     youtube.world.scenarios[ID] = Scenario(long, ("progressive",))
-    file = RangeFile(Line(), URL, forget=True)
+    file = RangeFile(HttpSession(), URL, streaming=True)
     most = 0
     with open(long.progressive.path, "rb") as content:
         while piece := file.read(100_000):
@@ -133,14 +133,14 @@ def test_connections_are_kept_from_file_to_file(youtube: LoopbackYouTube, monkey
         serve(self, connection, address, host)
 
     monkeypatch.setattr(LoopbackYouTube, "serve", count)
-    line = Line()
+    line = HttpSession()
     for start in (0, 5000, 70_000):
         read(RangeFile(line, URL), start, start + 1000)
     assert opened == [MEDIA_HOST]
 
 
 def test_headers_of_the_engine_are_sent(youtube: LoopbackYouTube) -> None:
-    read(RangeFile(Line(), URL, {"User-Agent": "vision/1"}), 0, 10)
+    read(RangeFile(HttpSession(), URL, {"User-Agent": "vision/1"}), 0, 10)
     assert media(youtube)[0].user_agent == "vision/1"
 
 
@@ -156,7 +156,7 @@ STEPS = st.lists(
 
 
 def test_any_order_of_reading_gives_the_bytes_of_the_file_and_fetches_none_twice(youtube: LoopbackYouTube) -> None:
-    line = Line()
+    line = HttpSession()
 
     @settings(max_examples=150, deadline=None, derandomize=True)
     @given(STEPS)
@@ -190,14 +190,14 @@ def test_any_order_of_reading_gives_the_bytes_of_the_file_and_fetches_none_twice
 def test_a_refusal_of_this_address_is_told_from_others_and_not_repeated(youtube: LoopbackYouTube, status: int) -> None:
     break_media(youtube, MediaFault("status", status))
     with pytest.raises(MediaRefused, match=f"HTTP {status}") as caught:
-        read(RangeFile(Line(), URL), 0, 1000)
+        read(RangeFile(HttpSession(), URL), 0, 1000)
     assert caught.value.category is Category.MEDIA_ERROR
     assert len(media(youtube)) == 1
 
 
 def test_a_range_past_the_end_is_a_media_error(youtube: LoopbackYouTube) -> None:
     with pytest.raises(MayWorkLater, match="HTTP 416") as caught:
-        read(RangeFile(Line(), URL), len(CONTENT) + 10, len(CONTENT) + 20)
+        read(RangeFile(HttpSession(), URL), len(CONTENT) + 10, len(CONTENT) + 20)
     assert caught.value.category is Category.MEDIA_ERROR
     assert len(media(youtube)) == 1
 
@@ -205,7 +205,7 @@ def test_a_range_past_the_end_is_a_media_error(youtube: LoopbackYouTube) -> None
 def test_429_stops_everyone_for_the_seconds_that_the_host_asks(youtube: LoopbackYouTube) -> None:
     break_media(youtube, MediaFault("status", 429, retry_after="7"))
     with pytest.raises(StopEveryone, match="429") as caught:
-        read(RangeFile(Line(), URL), 0, 1000)
+        read(RangeFile(HttpSession(), URL), 0, 1000)
     assert (caught.value.category, caught.value.retry_after_s) == (Category.THROTTLED, 7.0)
     assert len(media(youtube)) == 1
 
@@ -214,7 +214,7 @@ def test_429_stops_everyone_until_the_date_that_the_host_names(youtube: Loopback
     date = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     break_media(youtube, MediaFault("status", 429, retry_after=date))
     with pytest.raises(StopEveryone) as caught:
-        read(RangeFile(Line(), URL), 0, 1000)
+        read(RangeFile(HttpSession(), URL), 0, 1000)
     assert caught.value.retry_after_s == pytest.approx(3600, abs=60)
 
 
@@ -222,20 +222,20 @@ def test_429_stops_everyone_until_the_date_that_the_host_names(youtube: Loopback
 def test_429_without_a_sensible_time_stops_everyone_too(youtube: LoopbackYouTube, value: str | None) -> None:
     break_media(youtube, MediaFault("status", 429, retry_after=value))
     with pytest.raises(StopEveryone) as caught:
-        read(RangeFile(Line(), URL), 0, 1000)
+        read(RangeFile(HttpSession(), URL), 0, 1000)
     assert caught.value.retry_after_s is None
 
 
 def test_a_server_error_that_passes_is_asked_again(youtube: LoopbackYouTube) -> None:
     break_media(youtube, MediaFault("status", 503, times=1))
-    assert read(RangeFile(Line(), URL), 0, 1000) == CONTENT[:1000]
+    assert read(RangeFile(HttpSession(), URL), 0, 1000) == CONTENT[:1000]
     assert [one.status for one in media(youtube)] == [503, 206]
 
 
 def test_a_server_error_that_stays_is_one(youtube: LoopbackYouTube) -> None:
     break_media(youtube, MediaFault("status", 503))
     with pytest.raises(MayWorkLater, match="HTTP 503") as caught:
-        read(RangeFile(Line(), URL), 0, 1000)
+        read(RangeFile(HttpSession(), URL), 0, 1000)
     assert caught.value.category is Category.SERVER_ERROR
     assert len(media(youtube)) == TRIES
 
@@ -243,25 +243,25 @@ def test_a_server_error_that_stays_is_one(youtube: LoopbackYouTube) -> None:
 @pytest.mark.parametrize("kind", ["whole_file", "html", "empty"])
 def test_200_is_no_part_of_a_file_and_nothing_of_it_is_kept(youtube: LoopbackYouTube, kind: Any) -> None:
     break_media(youtube, MediaFault(kind, times=1))
-    line = Line()
+    line = HttpSession()
     file = RangeFile(line, URL)
     with pytest.raises(MayWorkLater, match="whole document") as caught:
         read(file, 0, 1000)
     assert caught.value.category is Category.MEDIA_ERROR
     assert (line.requests, line.bytes_received) == (1, 0)
-    assert not file.at_hand(0)
+    assert not file.is_cached(0)
     assert read(RangeFile(line, URL), 0, 1000) == CONTENT[:1000]
 
 
 def test_another_range_than_asked_for_is_refused(youtube: LoopbackYouTube) -> None:
     break_media(youtube, MediaFault("wrong_range"))
-    line = Line()
+    line = HttpSession()
     file = RangeFile(line, URL)
     with pytest.raises(MayWorkLater, match="asked for bytes 0-999, was sent 'bytes 1000-1999/") as caught:
         read(file, 0, 1000)
     assert caught.value.category is Category.MEDIA_ERROR
     assert line.bytes_received == 0
-    assert not file.at_hand(0)
+    assert not file.is_cached(0)
 
 
 # -- when the connection breaks ----------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def test_another_range_than_asked_for_is_refused(youtube: LoopbackYouTube) -> No
 @pytest.mark.parametrize("kind", ["cut", "reset", "stall"])
 def test_a_broken_body_is_resumed_where_it_broke(youtube: LoopbackYouTube, kind: Any) -> None:
     break_media(youtube, MediaFault(kind, at=200_000, times=1))
-    line = Line()
+    line = HttpSession()
     assert read(RangeFile(line, URL), 1000, 300_000) == CONTENT[1000:300_000]
     (_, _), (resumed, stop) = ranges(youtube)
     assert 1000 < resumed <= 200_000, "a reset may lose what was under way"
@@ -283,7 +283,7 @@ def test_a_broken_body_is_resumed_where_it_broke(youtube: LoopbackYouTube, kind:
 def test_a_body_that_breaks_at_ever_new_places_arrives(youtube: LoopbackYouTube) -> None:
     breaks = [50_000 * (number + 1) for number in range(2 * TRIES)]
     break_media(youtube, *(MediaFault("cut", at=at, times=1) for at in breaks))
-    assert read(RangeFile(Line(), URL), 0, 400_000) == CONTENT[:400_000]
+    assert read(RangeFile(HttpSession(), URL), 0, 400_000) == CONTENT[:400_000]
     assert [first for first, _ in ranges(youtube)] == [0, *breaks]
 
 
@@ -291,14 +291,14 @@ def test_a_body_that_breaks_at_ever_new_places_arrives(youtube: LoopbackYouTube)
 def test_a_body_that_always_breaks_at_one_place_is_given_up(youtube: LoopbackYouTube, kind: Any) -> None:
     break_media(youtube, MediaFault(kind, at=100))
     with pytest.raises(MayWorkLater, match="connection broke at byte 100: ") as caught:
-        read(RangeFile(Line(), URL), 100, 1000)
+        read(RangeFile(HttpSession(), URL), 100, 1000)
     assert caught.value.category is Category.MEDIA_ERROR
     assert ranges(youtube) == [(100, 1000)] * TRIES
 
 
 def test_after_a_broken_body_the_next_file_is_read_on_a_sound_connection(youtube: LoopbackYouTube) -> None:
     break_media(youtube, MediaFault("cut", at=100))
-    line = Line()
+    line = HttpSession()
     with pytest.raises(MayWorkLater):
         read(RangeFile(line, URL), 0, 1000)
     break_media(youtube)
@@ -306,7 +306,7 @@ def test_after_a_broken_body_the_next_file_is_read_on_a_sound_connection(youtube
 
 
 def test_a_line_that_is_down_stops_everyone(youtube: LoopbackYouTube) -> None:
-    line = Line()
+    line = HttpSession()
     read(RangeFile(line, URL), 0, 10)
     youtube.world.line_down = True
     for _ in range(2):  # once on the connection that is open, once on a new one
@@ -321,7 +321,7 @@ def test_a_proxy_that_is_not_there_stops_everyone(youtube: LoopbackYouTube, monk
     for name in PROXIES:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with pytest.raises(StopEveryone) as caught:
-        read(RangeFile(Line(), URL), 0, 1000)
+        read(RangeFile(HttpSession(), URL), 0, 1000)
     assert caught.value.category is Category.NETWORK
 
 
@@ -330,7 +330,7 @@ def test_an_untrusted_certificate_stops_everyone_and_names_the_setting(
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(StopEveryone, match="SSL_CERT_FILE") as caught:
-        read(RangeFile(Line(), URL), 0, 1000)
+        read(RangeFile(HttpSession(), URL), 0, 1000)
     assert caught.value.category is Category.NETWORK
     assert youtube.requests == []
 
@@ -354,7 +354,7 @@ def test_an_untrusted_certificate_stops_everyone_and_names_the_setting(
     ],
 )
 def test_an_address_outside_youtube_is_never_asked(youtube: LoopbackYouTube, url: str) -> None:
-    line = Line()
+    line = HttpSession()
     with pytest.raises(MayWorkLater, match="outside YouTube") as caught:
         read(RangeFile(line, url), 0, 1000)
     assert caught.value.category is Category.MEDIA_ERROR
@@ -388,7 +388,7 @@ def redirecting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Redirecting]:
 
 def test_a_redirect_among_the_media_hosts_is_followed(redirecting: Redirecting) -> None:
     redirecting.hops = (URL.replace("https://r1", "https://rr9"), f"/videoplayback?id={ID}&itag=18")
-    line = Line()
+    line = HttpSession()
     assert read(RangeFile(line, URL), 0, 1000) == CONTENT[:1000]
     assert line.requests == 3
 
@@ -397,7 +397,7 @@ def test_a_redirect_among_the_media_hosts_is_followed(redirecting: Redirecting) 
 def test_a_redirect_out_of_youtube_is_refused_without_a_connection(redirecting: Redirecting, target: str) -> None:
     redirecting.hops = (target,)
     with pytest.raises(MayWorkLater, match="outside YouTube"):
-        read(RangeFile(Line(), URL), 0, 1000)
+        read(RangeFile(HttpSession(), URL), 0, 1000)
     assert redirecting.visits == 1
     assert redirecting.requests == [], "the foreign host's refusal would stand here"
 
@@ -405,13 +405,13 @@ def test_a_redirect_out_of_youtube_is_refused_without_a_connection(redirecting: 
 def test_redirects_without_end_are_given_up(redirecting: Redirecting) -> None:
     redirecting.hops = (URL,) * 50
     with pytest.raises(MayWorkLater, match="redirected more than"):
-        read(RangeFile(Line(), URL), 0, 1000)
+        read(RangeFile(HttpSession(), URL), 0, 1000)
     assert redirecting.visits == REDIRECTS
 
 
 def test_more_than_a_section_can_need_is_not_fetched(youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(range_file, "KEPT_LIMIT", 100_000)
-    file = RangeFile(Line(), URL)
+    file = RangeFile(HttpSession(), URL)
     with pytest.raises(MayWorkLater, match="would need more than"):
         file.prefetch(0, 200_000)
     assert media(youtube) == []
@@ -449,46 +449,46 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_a_limit_spreads_bytes_over_the_time_that_they_are_worth(clock: Clock, tmp_path: Path) -> None:
-    limit = Limit(tmp_path / "rate", 1000)
+    limit = RateLimiter(tmp_path / "rate", 1000)
     for _ in range(11):
-        limit.spend(500)
+        limit.acquire(500)
     assert clock.now == pytest.approx(1005), "the first goes at once, the last after ten halves of a second"
 
 
 def test_all_workers_share_one_limit(clock: Clock, tmp_path: Path) -> None:
-    limits = [Limit(tmp_path / "rate", 1000) for _ in range(2)]
+    limits = [RateLimiter(tmp_path / "rate", 1000) for _ in range(2)]
     for _ in range(5):
         for limit in limits:
-            limit.spend(500)
+            limit.acquire(500)
     assert clock.now == pytest.approx(1004.5)
 
 
 def test_time_in_which_nothing_was_read_is_not_saved_up(clock: Clock, tmp_path: Path) -> None:
-    limit = Limit(tmp_path / "rate", 1000)
-    limit.spend(500)
+    limit = RateLimiter(tmp_path / "rate", 1000)
+    limit.acquire(500)
     clock.now += 3600
-    limit.spend(500)
-    limit.spend(500)
+    limit.acquire(500)
+    limit.acquire(500)
     assert clock.slept == [0, 0, 0.5]
 
 
 def test_what_an_earlier_run_left_behind_delays_nobody(clock: Clock, tmp_path: Path) -> None:
     clock.now = 1e6
-    Limit(tmp_path / "rate", 1000).spend(500)
+    RateLimiter(tmp_path / "rate", 1000).acquire(500)
     clock.now = 10.0  # the machine's clock was set back
-    Limit(tmp_path / "rate", 1000).spend(500)
+    RateLimiter(tmp_path / "rate", 1000).acquire(500)
     assert clock.slept == [0, 0]
 
 
 def test_a_damaged_limit_file_delays_nobody(clock: Clock, tmp_path: Path) -> None:
     for content in (b"abc", b"\xff" * 8, b"\x7f" * 8, b"x" * 100):
         (tmp_path / "rate").write_bytes(content)
-        Limit(tmp_path / "rate", 1000).spend(500)
+        RateLimiter(tmp_path / "rate", 1000).acquire(500)
     assert clock.slept == [0] * 4
 
 
 def _spend_and_die(path: Path) -> None:
-    Limit(path, 1e9).spend(1)
+    RateLimiter(path, 1e9).acquire(1)
     with open(path, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         os._exit(1)
@@ -499,11 +499,11 @@ def test_a_worker_that_dies_does_not_keep_the_line(tmp_path: Path) -> None:
     worker.start()
     worker.join(30)
     assert worker.exitcode == 1
-    Limit(tmp_path / "rate", 1e9).spend(1)
+    RateLimiter(tmp_path / "rate", 1e9).acquire(1)
 
 
 def test_what_is_read_through_a_line_is_spent(youtube: LoopbackYouTube, tmp_path: Path, clock: Clock) -> None:
-    line = Line(Limit(tmp_path / "rate", 100_000))
+    line = HttpSession(RateLimiter(tmp_path / "rate", 100_000))
     assert read(RangeFile(line, URL), 0, 300_000) == CONTENT[:300_000]
     assert 2.0 <= clock.now - 1000 <= 3.0
 
@@ -511,7 +511,7 @@ def test_what_is_read_through_a_line_is_spent(youtube: LoopbackYouTube, tmp_path
 def test_the_time_of_two_threads_at_once_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter((10.0, 15.0, 20.0, 21.0))
     monkeypatch.setattr(time, "monotonic", lambda: next(times))
-    line = Line()
+    line = HttpSession()
     with line.busy(), line.busy():
         pass
     with line.busy():
@@ -525,5 +525,5 @@ def test_no_error_of_the_network_is_an_oserror(youtube: LoopbackYouTube) -> None
     for kind in kinds:
         break_media(youtube, MediaFault(kind))
         with pytest.raises(ClipError) as caught:
-            read(RangeFile(Line(), URL), 0, 1000)
+            read(RangeFile(HttpSession(), URL), 0, 1000)
         assert not isinstance(caught.value, OSError)

@@ -23,7 +23,7 @@ from kinetics.errors import Fatal
 from kinetics.storage import table_sync as copies
 from kinetics.storage.layout import Layout, own_folder
 from kinetics.storage.object_store import Store, open_store
-from kinetics.storage.table_sync import Copies, merged, readable
+from kinetics.storage.table_sync import TableSync, merged, readable_tables
 from kinetics.youtube.download_job import Download
 from tests.support.cluster import HOSTS, cluster
 from tests.support.program import PATIENCE_S, ROOT, Bench, Run, frames, many_rows, wait_until
@@ -232,7 +232,7 @@ class TestTables:
         monkeypatch.setattr(copies, "EVERY_S", 0.0)
         monkeypatch.setattr(copies, "SHARE", 0)
         seen, table = [], layout.stats("train")
-        with Copies(layout, ["train"]) as tables:
+        with TableSync(layout, ["train"]) as tables:
             table.parent.mkdir()
             table.write_bytes(b"header\n")
 
@@ -241,7 +241,7 @@ class TestTables:
                     seen.append(self.there(layout))
                     yield number
 
-            for number in tables.following(events()):
+            for number in tables.syncing(events()):
                 with open(table, "ab") as file:
                     file.write(b"%d\n" % number)
             with open(table, "ab") as file:
@@ -251,18 +251,18 @@ class TestTables:
         assert not table.exists()
 
     def test_between_two_times_much_else_is_done(self, layout: Layout) -> None:
-        with Copies(layout, ["train"]) as tables:
+        with TableSync(layout, ["train"]) as tables:
             layout.root.mkdir()
-            for number in tables.following(range(3)):
+            for number in tables.syncing(range(3)):
                 layout.stats("train").write_bytes(b"%d\n" % number)
                 assert self.there(layout) is None
 
     def test_a_table_that_stays_as_it_is_is_not_put_again(self, layout: Layout) -> None:
         Store(layout.url).write("Kinetics700_train_stats.csv", b"a\nb\n")
         before = MemoryFileSystem.store["/data/mine/Kinetics700_train_stats.csv"]
-        with Copies(layout, ["train"]) as tables:
+        with TableSync(layout, ["train"]) as tables:
             assert layout.stats("train").read_bytes() == b"a\nb\n"
-            assert [*tables.following(range(3))] == [0, 1, 2]
+            assert [*tables.syncing(range(3))] == [0, 1, 2]
         assert MemoryFileSystem.store["/data/mine/Kinetics700_train_stats.csv"] is before
 
     def test_what_a_killed_run_left_is_taken_up_and_what_was_deleted_is_forgotten(self, layout: Layout) -> None:
@@ -270,21 +270,21 @@ class TestTables:
         store.write("Kinetics700_train_stats.csv", b"a\ntheirs\n")
         layout.root.mkdir()
         layout.stats("train").write_bytes(b"a\nours\nhal")
-        with readable(layout, ["train"]) as found:
+        with readable_tables(layout, ["train"]) as found:
             assert found.stats("train").read_bytes() == b"a\ntheirs\nours\n"
         assert layout.stats("train").read_bytes() == b"a\nours\nhal", "a run may be at work on it"
-        with Copies(layout, ["train"]):
+        with TableSync(layout, ["train"]):
             pass
         assert self.there(layout) == b"a\ntheirs\nours\n"
         MemoryFileSystem().rm_file("data/mine/Kinetics700_train_stats.csv")
-        with Copies(layout, ["train"]):
+        with TableSync(layout, ["train"]):
             assert not layout.stats("train").exists()
 
     def test_what_is_read_are_the_tables_of_every_shard(self, layout: Layout) -> None:
         others = ("Kinetics700_validate_stats.csv", "Kinetics700-2020_train_stats.csv", "Kinetics700_train_notes.txt")
         for name in ("Kinetics700_train_shard02of16_stats.csv", *others):
             Store(layout.url).write(name, b"a\n")
-        with readable(replace(layout, shard="01of16"), ["train"]) as found:
+        with readable_tables(replace(layout, shard="01of16"), ["train"]) as found:
             assert [path.name for path in found.root.iterdir()] == ["Kinetics700_train_shard02of16_stats.csv"]
 
     def test_a_run_that_ends_for_a_reason_says_that_one_and_keeps_what_cannot_be_put(
@@ -295,11 +295,11 @@ class TestTables:
 
         monkeypatch.setattr(MemoryFileSystem, "put_file", refuse)
         layout.root.mkdir()
-        with pytest.raises(KeyboardInterrupt), Copies(layout, ["train"]):
+        with pytest.raises(KeyboardInterrupt), TableSync(layout, ["train"]):
             layout.stats("train").write_bytes(b"a\n")
             raise KeyboardInterrupt
         assert layout.stats("train").read_bytes() == b"a\n"
-        with pytest.raises(Fatal, match="no room"), Copies(layout, ["train"]):
+        with pytest.raises(Fatal, match="no room"), TableSync(layout, ["train"]):
             pass
         assert layout.stats("train").read_bytes() == b"a\n"
 
@@ -319,10 +319,10 @@ class TestTables:
 
     def test_in_a_folder_they_are_written_where_they_stay(self, tmp_path: Path) -> None:
         layout = Layout(tmp_path, "700")
-        with Copies(layout, ["train"]) as tables, readable(layout, ["train"]) as found:
+        with TableSync(layout, ["train"]) as tables, readable_tables(layout, ["train"]) as found:
             layout.stats("train").write_bytes(b"a\n")
             assert found is layout
-            assert [*tables.following(range(2))] == [0, 1]
+            assert [*tables.syncing(range(2))] == [0, 1]
         assert layout.stats("train").read_bytes() == b"a\n"
 
 

@@ -21,8 +21,8 @@ from kinetics.errors import Fatal
 from kinetics.records import Category
 from kinetics.report import page
 from kinetics.report.collect import collect
-from kinetics.report.model import Progress, Reason, Report
-from kinetics.report.timeline import Hour, Pause, Session
+from kinetics.report.model import Completeness, Reason, Report
+from kinetics.report.timeline import Hour, PausePeriod, Session
 from kinetics.storage.layout import Layout
 from tests.support import small_run
 from tests.support.small_run import A1, A2, BEGIN, HERE, JUGGLING, SCRIPT
@@ -258,7 +258,7 @@ def test_the_worst_of_runs_makes_a_page_of_less_than_five_megabytes(layout: Layo
     timeline = replace(
         report.timeline,
         hours=tuple(Hour(time, 250, 50, 1, 10**9) for time in times),
-        pauses=tuple(Pause(time, time + timedelta(minutes=40), "throttled") for time in times),
+        pauses=tuple(PausePeriod(time, time + timedelta(minutes=40), "throttled") for time in times),
         sessions=tuple(Session(time, time, 290, 10, throttled=True) for time in times),
         curve=replace(
             report.timeline.curve, width_s=86_400, begins=tuple(times[::24]), done=(250.0,) * 834, failed=(50.0,) * 834
@@ -267,7 +267,7 @@ def test_the_worst_of_runs_makes_a_page_of_less_than_five_megabytes(layout: Layo
     )
     worst = replace(
         report,
-        classes=tuple(Progress(f"class {number} {'x' * 60}", 500, 300, 100, 28) for number in range(700)),
+        classes=tuple(Completeness(f"class {number} {'x' * 60}", 500, 300, 100, 28) for number in range(700)),
         reasons=tuple(Reason(Category.PRIVATE, one, 65, "abcdefghijk") for one in words),
         timeline=timeline,
         samples=report.samples[:1] * 24,

@@ -11,7 +11,7 @@ import pytest
 
 from kinetics.annotations.table import Annotations
 from kinetics.planning.plan import Plan, Retry, make_plan
-from kinetics.records import SPLIT_OF, Category, Clip, Cut, Outcome, Split, Tier
+from kinetics.records import SPLIT_OF, Category, Clip, ClipState, Cut, Outcome, Split
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger
 
@@ -71,7 +71,7 @@ def test_never_tried_then_may_work_then_gone_as_far_as_retry_allows(
     assert list(made.clips()) == tried
     assert made.todo == len(tried)
     assert made.may_work_left_out == left_out
-    assert (made.wanted, [made.count(tier) for tier in Tier]) == (4, [1, 1, 1, 1, 0])
+    assert (made.wanted, [made.count(tier) for tier in ClipState]) == (4, [1, 1, 1, 1, 0])
 
 
 @pytest.mark.parametrize("category", Category)
@@ -79,14 +79,14 @@ def test_each_category_is_tried_in_its_turn(layout: Layout, category: Category) 
     failed(layout, {clip(1): category})
     made, _ = plan(layout, [clip(1)])
     said_by_youtube = category.gone and category is not Category.NOT_FOUND
-    assert made.count(Tier.WAS_GONE if said_by_youtube else Tier.MAY_WORK) == 1
+    assert made.count(ClipState.WAS_GONE if said_by_youtube else ClipState.MAY_WORK) == 1
 
 
 @pytest.mark.parametrize("category", Category)
 def test_only_what_the_mirror_lacks_is_gone_where_it_alone_is_asked(layout: Layout, category: Category) -> None:
     failed(layout, {clip(1): category})
     made, _ = plan(layout, [clip(1)], mirror_alone=True)
-    assert made.count(Tier.WAS_GONE if category is Category.NOT_FOUND else Tier.MAY_WORK) == 1
+    assert made.count(ClipState.WAS_GONE if category is Category.NOT_FOUND else ClipState.MAY_WORK) == 1
 
 
 def test_what_one_source_gave_is_not_asked_for_at_the_next(layout: Layout) -> None:
@@ -125,7 +125,7 @@ def test_whole_videos_count_once_however_many_segments_they_have(layout: Layout)
     put(layout, clip(2))
     clips = [clip(1), clip(1, start=20.0), clip(2), clip(2, start=20.0), clip(3, "val"), clip(3, start=5.0)]
     made, _ = plan(layout, clips, cut="none")
-    assert (made.wanted, made.count(Tier.ON_DISK), made.todo) == (3, 1, 2)
+    assert (made.wanted, made.count(ClipState.ON_DISK), made.todo) == (3, 1, 2)
     assert [one.youtube_id for one in made.clips()] == ["-_video0002", "-_video0003"]
 
 
@@ -151,7 +151,7 @@ def test_what_runs_on_other_parts_found_missing_was_tried_and_what_is_missing_st
         before = {other: other.errors_log("train").read_text() for other in shards if other != shard}
         made, ledgers = plan(shard, ALL, retry="none")
         assert list(made.clips()) == [NEW]
-        assert [made.count(tier) for tier in Tier] == [1, 1, 1, 1, 0]
+        assert [made.count(tier) for tier in ClipState] == [1, 1, 1, 1, 0]
         with ledgers["train"]:
             pass
         own = {line.split("\t")[0] for line in shard.errors_log("train").read_text().splitlines()}

@@ -16,9 +16,9 @@ from kinetics.planning.estimate import estimate
 from kinetics.records import Category, Clip, Outcome
 from kinetics.report import collect as report
 from kinetics.report.collect import collect
-from kinetics.report.model import NO_LABEL, SAMPLES, Progress, Report
+from kinetics.report.model import NO_LABEL, SAMPLES, Completeness, Report
 from kinetics.report.text import report_lines
-from kinetics.report.timeline import Hour, Pause, Session
+from kinetics.report.timeline import Hour, PausePeriod, Session
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 from tests.support import small_run
@@ -70,7 +70,7 @@ def after(seconds: float) -> object:
 
 def test_each_clip_is_here_or_gone_or_may_work_or_was_never_tried(layout: Layout) -> None:
     total = collected(layout).total
-    assert total == Progress("train", here=5, gone=2, may_work=1, untried=2)
+    assert total == Completeness("train", here=5, gone=2, may_work=1, untried=2)
     assert (total.wanted, total.missing, total.share) == (10, 5, 0.5)
     assert collected(layout).to_try == 3
 
@@ -80,14 +80,14 @@ def test_the_disk_decides_whatever_the_log_says(layout: Layout) -> None:
         log.write(f"{A1.youtube_id}\t0\t10\tprivate\tThis video is private\t2026-03-01T10:00:00+00:00\n")
     assert collected(layout).total.here == 5
     layout.clip(A1).unlink()
-    assert collected(layout).total == Progress("train", here=4, gone=3, may_work=1, untried=2)
+    assert collected(layout).total == Completeness("train", here=4, gone=3, may_work=1, untried=2)
 
 
 def test_classes_come_with_the_least_complete_first(layout: Layout) -> None:
     assert collected(layout).classes == (
-        Progress(JUGGLING, here=0, gone=1, may_work=0, untried=1),
-        Progress(YOGA, here=2, gone=0, may_work=1, untried=1),
-        Progress("tai chi", here=3, gone=1, may_work=0, untried=0),
+        Completeness(JUGGLING, here=0, gone=1, may_work=0, untried=1),
+        Completeness(YOGA, here=2, gone=0, may_work=1, untried=1),
+        Completeness("tai chi", here=3, gone=1, may_work=0, untried=0),
     )
 
 
@@ -174,7 +174,10 @@ def test_a_histogram_holds_every_clip_within_the_fence(layout: Layout) -> None:
 
 def test_a_pause_is_a_gap_that_is_not_usual_with_its_cause(layout: Layout) -> None:
     found = collected(layout).timeline
-    assert found.pauses == (Pause(after(30), after(140), "throttled"), Pause(after(143), after(300), "network"))  # type: ignore[arg-type]
+    assert found.pauses == (
+        PausePeriod(after(30), after(140), "throttled"),  # type: ignore[arg-type]
+        PausePeriod(after(143), after(300), "network"),  # type: ignore[arg-type]
+    )
     assert (found.begin, found.end, found.span_s) == (after(3), after(300), 297)
     assert found.working_s == 30
     assert found.per_hour == 7 / 30 * 3600
@@ -324,7 +327,7 @@ def test_a_shards_report_is_of_its_own_attempts_and_knows_what_others_found_miss
     found = {one.shard: collect(one, "train", small_run.frame()) for one in (first, second)}
     assert 0 < found["1of2"].attempts < len(small_run.ATTEMPTS)
     assert sum(one.attempts for one in found.values()) < len(small_run.ATTEMPTS), "the third run was on all clips"
-    assert {one.total for one in found.values()} == {Progress("train", here=5, gone=2, may_work=1, untried=2)}
+    assert {one.total for one in found.values()} == {Completeness("train", here=5, gone=2, may_work=1, untried=2)}
     assert found["2of2"].title == "Kinetics700 train, shard 2of2"
 
 
@@ -342,7 +345,7 @@ def test_of_a_clip_that_two_runs_tried_the_later_attempt_counts_and_before_it_th
     layout: Layout, later: list[Attempt], total: tuple[int, int, int, int]
 ) -> None:
     small_run.write_tables(replace(layout, shard="1of2"), later)
-    assert collected(layout).total == Progress("train", *total)
+    assert collected(layout).total == Completeness("train", *total)
 
 
 def test_whole_videos_count_once(layout: Layout) -> None:
@@ -356,7 +359,7 @@ def test_whole_videos_count_once(layout: Layout) -> None:
 
 def test_with_no_tables_and_nothing_on_disk_all_is_untried(tmp_path: Path) -> None:
     found = collected(Layout(tmp_path / "nowhere", "700"))
-    assert found.total == Progress("train", 0, 0, 0, untried=10)
+    assert found.total == Completeness("train", 0, 0, 0, untried=10)
     assert not any((found.reasons, found.durations, found.sources, found.samples, found.timeline.hours))
     assert found.space.free
     assert not (tmp_path / "nowhere").exists()
@@ -408,7 +411,7 @@ def test_rows_that_make_no_sense_are_passed_over(layout: Layout) -> None:
     layout.errors_log("train").write_bytes(b"\xff\xfe\t\t\n" + layout.errors_log("train").read_bytes() + b"a\tb\n")
     found = collected(layout)
     assert found.attempts == 8
-    assert found.total == Progress("train", here=5, gone=2, may_work=1, untried=2)
+    assert found.total == Completeness("train", here=5, gone=2, may_work=1, untried=2)
     assert [one.clips for one in found.durations] == [2, 2, 2, 2], "those whose times are times"
 
 

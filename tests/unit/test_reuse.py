@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from kinetics.annotations.table import Annotations
 from kinetics.planning.plan import Plan, make_plan
-from kinetics.planning.reuse import candidates, count, find, take
-from kinetics.records import Clip, Cut, Tier
+from kinetics.planning.reuse import candidates_by_clip, count_candidates, find_candidates, link_clip
+from kinetics.records import Clip, ClipState, Cut
 from kinetics.storage.layout import Layout
 
 CLIP = Clip("-_abcDEF012", 7.0, 17.0, "playing harmonica", "train")
@@ -66,7 +66,10 @@ def planned(layout: Layout, *clips: Clip, cut: Cut = "exact") -> Plan:
 def taken(layout: Layout, clip: Clip = CLIP, cut: Cut = "exact", max_height: int = 360) -> bool:
     """Whether the clip was found and given its place."""
     plan = planned(layout, clip)
-    return any(take(one, folders, layout, cut, max_height) for _, one, folders in candidates(plan, find(plan, layout)))
+    return any(
+        link_clip(one, folders, layout, cut, max_height)
+        for _, one, folders in candidates_by_clip(plan, find_candidates(plan, layout))
+    )
 
 
 def untouched(layout: Layout) -> bool:
@@ -83,7 +86,7 @@ def test_a_clip_is_found_in_every_other_version_under_any_label_and_split(
 ) -> None:
     source = put(Layout(here.root, version).clip(place), film())
     plan = planned(here, CLIP)
-    assert list(candidates(plan, find(plan, here))) == [(0, CLIP, [source.parent])]
+    assert list(candidates_by_clip(plan, find_candidates(plan, here))) == [(0, CLIP, [source.parent])]
 
 
 def test_other_times_or_ids_are_other_clips_and_what_is_here_is_not_looked_for(here: Layout, there: Layout) -> None:
@@ -92,24 +95,24 @@ def test_other_times_or_ids_are_other_clips_and_what_is_here_is_not_looked_for(h
     put(there.clip(replace(CLIP, time_start=1.0)), film())
     put(here.clip(replace(CLIP, time_start=1.0)), film())
     put(here.clip(replace(CLIP, label="another label of this version")), film())
-    assert count(find(planned(here, CLIP, replace(CLIP, time_start=1.0)), here)) == 0
+    assert count_candidates(find_candidates(planned(here, CLIP, replace(CLIP, time_start=1.0)), here)) == 0
 
 
 def test_whole_videos_are_found_where_whole_videos_are_wanted(here: Layout, there: Layout) -> None:
     put(there.clip(CLIP), film())
     whole = put(there.whole(CLIP.youtube_id), film(300.0))
     plan = planned(here, CLIP, replace(CLIP, time_start=8.0), cut="none")
-    assert list(candidates(plan, find(plan, here))) == [(0, CLIP, [whole.parent])]
-    assert take(CLIP, [whole.parent], here, "none", 360)
+    assert list(candidates_by_clip(plan, find_candidates(plan, here))) == [(0, CLIP, [whole.parent])]
+    assert link_clip(CLIP, [whole.parent], here, "none", 360)
     assert here.whole(CLIP.youtube_id).samefile(whole)
 
 
 def test_a_clip_that_stands_in_two_splits_is_found_for_both(here: Layout, there: Layout) -> None:
     source = put(there.clip(CLIP), film())
     plan = planned(here, CLIP, replace(CLIP, split="test"))
-    found = list(candidates(plan, find(plan, here)))
+    found = list(candidates_by_clip(plan, find_candidates(plan, here)))
     assert [row for row, _, _ in found] == [0, 1]
-    assert all(take(clip, folders, here, "exact", 360) for _, clip, folders in found)
+    assert all(link_clip(clip, folders, here, "exact", 360) for _, clip, folders in found)
     assert source.stat().st_nlink == 3
 
 
@@ -117,15 +120,15 @@ def test_what_several_versions_have_counts_once(here: Layout, there: Layout) -> 
     for layout in (there, Layout(here.root, "400")):
         put(layout.clip(CLIP), film())
     put(there.clip(replace(CLIP, time_start=1.0)), film())
-    found = find(planned(here, CLIP, replace(CLIP, time_start=1.0), replace(CLIP, time_start=2.0)), here)
-    assert count(found) == 2
+    found = find_candidates(planned(here, CLIP, replace(CLIP, time_start=1.0), replace(CLIP, time_start=2.0)), here)
+    assert count_candidates(found) == 2
 
 
 def test_the_plan_knows_what_was_linked(here: Layout, there: Layout) -> None:
     put(there.clip(CLIP), film())
     plan = planned(here, CLIP, replace(CLIP, time_start=1.0))
-    linked = plan.linked([row for row, _, _ in candidates(plan, find(plan, here))])
-    assert (plan.todo, linked.todo, linked.count(Tier.LINKED), linked.count(Tier.ON_DISK)) == (2, 1, 1, 0)
+    linked = plan.linked([row for row, _, _ in candidates_by_clip(plan, find_candidates(plan, here))])
+    assert (plan.todo, linked.todo, linked.count(ClipState.LINKED), linked.count(ClipState.ON_DISK)) == (2, 1, 1, 0)
     assert [clip.time_start for clip in linked.clips()] == [1.0]
 
 
@@ -133,7 +136,7 @@ def test_a_version_that_cannot_be_read_has_nothing(here: Layout, there: Layout) 
     there.folder.parent.mkdir(exist_ok=True)
     there.folder.symlink_to(there.folder)
     (there.root / "Kinetics400").touch()
-    assert count(find(planned(here, CLIP), here)) == 0
+    assert count_candidates(find_candidates(planned(here, CLIP), here)) == 0
 
 
 # -- what is taken ----------------------------------------------------------------------------------------------------
@@ -216,7 +219,7 @@ def test_what_has_become_something_else_since_it_was_found_is_left_alone(
 ) -> None:
     source = put(there.clip(CLIP), film())
     change(source)
-    assert not take(CLIP, [source.parent], here, "exact", 360)
+    assert not link_clip(CLIP, [source.parent], here, "exact", 360)
     assert untouched(here)
 
 
@@ -282,7 +285,7 @@ def test_a_place_that_cannot_be_written_is_an_error_not_a_reason_to_fetch(here: 
     put(there.clip(CLIP), film())
     put(here.clip(CLIP).parent, b"in the way")
     with pytest.raises(OSError, match=r"File exists|Not a directory"):
-        take(CLIP, [there.clip(CLIP).parent], here, "exact", 360)
+        link_clip(CLIP, [there.clip(CLIP).parent], here, "exact", 360)
 
 
 @given(st.data())

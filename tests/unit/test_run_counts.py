@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kinetics.cli.run_counts import Tally
+from kinetics.cli.run_counts import RunCounts
 from kinetics.records import Category, Clip, Outcome
 
 CLIP, OTHER = (Clip(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train") for number in range(2))
@@ -11,7 +11,7 @@ LACKING = Outcome(CLIP, "failed", Category.NOT_FOUND, source="mirror")
 
 
 def counted(*outcomes: Outcome) -> dict[Category | None, int]:
-    tally = Tally()
+    tally = RunCounts()
     for outcome in outcomes:
         tally.take(outcome)
     return dict(+tally.counts)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kinetics.annotations.load import classes_of, load
-from kinetics.annotations.select import choose, in_random_order
+from kinetics.annotations.select import in_random_order, select
 from kinetics.annotations.table import Annotations
 from kinetics.errors import Fatal
 from kinetics.records import ClipKey, Shard
@@ -47,12 +47,12 @@ def labels(chosen: Annotations) -> Counter[str]:
 
 @pytest.mark.parametrize("name", ["tai chi", "tai_chi", "Tai Chi", " tai  chi ", "TAI_chi"])
 def test_a_class_is_found_however_it_is_spelt(annotations: Annotations, name: str) -> None:
-    assert labels(choose(annotations, classes=[name])) == {"tai chi": 5}
+    assert labels(select(annotations, classes=[name])) == {"tai chi": 5}
 
 
 def test_several_classes_and_a_file_of_them_are_all_chosen(annotations: Annotations, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\ufeffmassaging_person's_head\r\n\r\n" + LABELS[2] + "\n", encoding="utf-8")
-    chosen = choose(annotations, classes=["tai chi", f"@{tmp_path / 'names.txt'}"])
+    chosen = select(annotations, classes=["tai chi", f"@{tmp_path / 'names.txt'}"])
     assert labels(chosen) == dict.fromkeys(LABELS[1:], 5)
     assert keys(chosen) == [key for key in keys(annotations) if key in set(keys(chosen))], "in the annotations' order"
 
@@ -62,7 +62,7 @@ def test_a_class_that_there_is_not_is_answered_with_the_nearest(
     annotations: Annotations, name: str, nearest: str
 ) -> None:
     with pytest.raises(Fatal, match="no class") as caught:
-        choose(annotations, classes=["tai chi", name])
+        select(annotations, classes=["tai chi", name])
     assert repr(name) in str(caught.value)
     assert nearest in str(caught.value)
 
@@ -77,14 +77,14 @@ def test_a_file_of_classes_that_is_none_is_named(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(Fatal, match=words) as caught:
-        choose(annotations, classes=[f"@{path}"])
+        select(annotations, classes=[f"@{path}"])
     assert str(path) in str(caught.value)
 
 
 def test_classes_of_a_subset_without_labels_are_refused(tmp_path: Path) -> None:
     unlabeled = load("700", "test", write(tmp_path / "test.csv", [row[1:] for row in ROWS], HEADER[6:]))
     with pytest.raises(Fatal, match="no labels in this subset"):
-        choose(unlabeled, classes=["tai chi"])
+        select(unlabeled, classes=["tai chi"])
 
 
 def test_the_classes_are_those_of_the_whole_version_whatever_is_chosen(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_the_classes_are_those_of_the_whole_version_whatever_is_chosen(tmp_path:
 
 
 def test_a_limit_leaves_the_first_clips_of_each_class(annotations: Annotations) -> None:
-    chosen = choose(annotations, limit=2)
+    chosen = select(annotations, limit=2)
     assert labels(chosen) == dict.fromkeys(LABELS, 2)
     assert keys(chosen) == keys(annotations)[:8]
 
@@ -109,14 +109,14 @@ def test_a_limit_leaves_the_first_clips_of_each_class(annotations: Annotations) 
 def test_a_limit_is_for_each_class_of_each_split(tmp_path: Path) -> None:
     rows = [(*row, split) for split in ("train", "val") for row in ROWS]
     both = load("700", "all", write(tmp_path / "both.csv", rows, HEADER + ",split"))
-    chosen = choose(both, limit=1)
+    chosen = select(both, limit=1)
     assert Counter((clip.split, clip.label) for clip in chosen.clips()) == {
         (split, label): 1 for split in ("train", "val") for label in LABELS
     }
 
 
 def test_a_sample_is_the_same_each_time_and_another_with_another_seed(annotations: Annotations) -> None:
-    first, again, other = (keys(choose(annotations, sample=8, seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (keys(select(annotations, sample=8, seed=seed)) for seed in (1, 1, 2))
     assert first == again
     assert len(first) == len(set(first)) == 8
     assert set(first) != set(other)
@@ -124,16 +124,16 @@ def test_a_sample_is_the_same_each_time_and_another_with_another_seed(annotation
 
 
 def test_a_larger_sample_contains_a_smaller_one_and_more_than_all_is_all(annotations: Annotations) -> None:
-    small, large = (set(keys(choose(annotations, sample=count, seed=7))) for count in (5, 11))
+    small, large = (set(keys(select(annotations, sample=count, seed=7))) for count in (5, 11))
     assert small < large
-    assert keys(choose(annotations, sample=1000)) == keys(annotations)
+    assert keys(select(annotations, sample=1000)) == keys(annotations)
 
 
 def test_samples_of_a_list_that_has_shrunk_agree_with_those_of_the_old_one(
     annotations: Annotations, tmp_path: Path
 ) -> None:
     shrunk = load("700", "train", write(tmp_path / "shrunk.csv", ROWS[2:]))
-    old, new = (set(keys(choose(one, sample=10))) for one in (annotations, shrunk))
+    old, new = (set(keys(select(one, sample=10))) for one in (annotations, shrunk))
     assert old - {row[1:] for row in ROWS[:2]} <= new
 
 
@@ -143,11 +143,11 @@ def test_the_random_order_is_no_ones_order_and_favours_no_class(tmp_path: Path) 
     order = in_random_order(many.frame, 0)
     assert sorted(order) == list(range(2000))
     assert 850 < sum(order[:1000] < 1000) / 1000 * 2000 < 1150
-    assert all(170 < count < 330 for count in labels(choose(many, sample=1000)).values())
+    assert all(170 < count < 330 for count in labels(select(many, sample=1000)).values())
 
 
 def test_the_choices_work_together(annotations: Annotations) -> None:
-    chosen = choose(annotations, classes=["tai chi", "juggling balls"], limit=3, sample=4)
+    chosen = select(annotations, classes=["tai chi", "juggling balls"], limit=3, sample=4)
     assert len(chosen) == 4
     assert set(labels(chosen)) <= {"tai chi", "juggling balls"}
     assert max(labels(chosen).values()) <= 3
@@ -160,7 +160,7 @@ def test_only_the_clips_of_a_list_are_chosen_with_the_annotations_own_labels(
     annotations: Annotations, tmp_path: Path
 ) -> None:
     rows = [("wrong", row[1], row[2], f"{row[3]}.0", "val") for row in ROWS[3:6]]
-    chosen = choose(annotations, only=write(tmp_path / "only.csv", rows, HEADER + ",split"))
+    chosen = select(annotations, only=write(tmp_path / "only.csv", rows, HEADER + ",split"))
     assert keys(chosen) == [row[1:] for row in ROWS[3:6]]
     assert set(labels(chosen)) == {ROWS[3][0], ROWS[4][0], ROWS[5][0]}
     assert not chosen.warnings
@@ -168,7 +168,7 @@ def test_only_the_clips_of_a_list_are_chosen_with_the_annotations_own_labels(
 
 def test_a_list_with_clips_that_are_not_annotated_says_how_many(annotations: Annotations, tmp_path: Path) -> None:
     same_video = (*ROWS[0][:2], 300, 310)
-    chosen = choose(annotations, only=write(tmp_path / "only.csv", [ROWS[0], same_video, ("x", "unknown_-id", 0, 10)]))
+    chosen = select(annotations, only=write(tmp_path / "only.csv", [ROWS[0], same_video, ("x", "unknown_-id", 0, 10)]))
     assert keys(chosen) == [ROWS[0][1:]]
     assert [f"{tmp_path / 'only.csv'}: 2 of its 3 clips are not annotated here."] == list(chosen.warnings)
 
@@ -187,7 +187,7 @@ def test_a_list_that_chooses_nothing_is_an_error(
 ) -> None:
     (tmp_path / "only.csv").write_text(content)
     with pytest.raises(Fatal, match=words):
-        choose(annotations, only=tmp_path / "only.csv")
+        select(annotations, only=tmp_path / "only.csv")
 
 
 # -- shards -----------------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ SHARDS_OF_4 = [
 
 
 def shards(annotations: Annotations, of: int, **choices: int) -> list[list[ClipKey]]:
-    return [keys(choose(annotations, shard=Shard(number, of), **choices)) for number in range(1, of + 1)]  # type: ignore[arg-type]
+    return [keys(select(annotations, shard=Shard(number, of), **choices)) for number in range(1, of + 1)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 16])
@@ -238,7 +238,7 @@ def test_a_clip_stays_in_its_shard_while_the_list_shrinks(many: Annotations) -> 
 
 @pytest.mark.parametrize("choice", [{"sample": 300, "seed": 3}, {"limit": 50}, {"limit": 50, "sample": 100}])
 def test_shards_of_a_choice_are_that_choice_together(many: Annotations, choice: dict[str, int]) -> None:
-    chosen = keys(choose(many, **choice))  # type: ignore[arg-type]
+    chosen = keys(select(many, **choice))  # type: ignore[arg-type]
     assert sorted(key for keys in shards(many, 8, **choice) for key in keys) == sorted(chosen)
 
 

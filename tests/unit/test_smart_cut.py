@@ -61,9 +61,9 @@ def test_most_samples_are_the_videos_own_to_the_byte(start_s: float, shape: Shap
     cut_smart(inputs_of(BOTH_ENDS, shape, Disk()), start_s, start_s + 10, out)
     file = BOTH_ENDS.progressive if shape == "progressive" else BOTH_ENDS.dash_video
     own = set(samples(file.path))
-    copied = sum(sample in own for sample in samples(out))
+    stream_copy = sum(sample in own for sample in samples(out))
     first = min(key for key in BOTH_ENDS.keyframes if key >= BOTH_ENDS.frame_at(start_s))
-    assert copied >= BOTH_ENDS.frame_at(start_s + 10) - first - 6
+    assert stream_copy >= BOTH_ENDS.frame_at(start_s + 10) - first - 6
     assert_all_is_shown(out, 300)
 
 

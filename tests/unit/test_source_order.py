@@ -10,7 +10,7 @@ import pandas as pd
 from kinetics.annotations.table import Annotations
 from kinetics.planning.estimate import Estimate
 from kinetics.planning.plan import Plan, make_plan
-from kinetics.planning.sources import LINE_BYTES_S, Offer, Way, one_after_the_other, weigh
+from kinetics.planning.sources import LINE_BYTES_S, Offer, SourceRunner, run_sources, weigh
 from kinetics.records import Category, Clip, Outcome
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
@@ -55,7 +55,7 @@ def test_offers_of_several_subsets_are_one() -> None:
     assert (both.missing, both.size, both.share, both.unsaid) == (40, 12, 0.75, 3)
 
 
-def way(asked: list[list[Clip]], has: Sequence[int], gives_up: bool = False) -> Way:
+def way(asked: list[list[Clip]], has: Sequence[int], gives_up: bool = False) -> SourceRunner:
     """A source that has some of the clips."""
 
     def ask(plan: Plan) -> Generator[Event, None, None]:
@@ -80,20 +80,20 @@ def plan(folder: Path) -> Plan:
 
 def test_the_second_source_is_asked_for_what_the_first_did_not_give(tmp_path: Path) -> None:
     asked = list[list[Clip]]()
-    events = [*one_after_the_other(plan(tmp_path), [way(asked, [0, 2]), way(asked, [1, 2, 3])])]
+    events = [*run_sources(plan(tmp_path), [way(asked, [0, 2]), way(asked, [1, 2, 3])])]
     assert asked == [CLIPS, [CLIPS[number] for number in (1, 3, 4, 5)]]
     assert sum(isinstance(event, Outcome) and event.status == "done" for event in events) == 4
 
 
 def test_the_second_source_is_not_asked_where_the_first_gave_all(tmp_path: Path) -> None:
     asked = list[list[Clip]]()
-    assert len([*one_after_the_other(plan(tmp_path), [way(asked, range(6)), way(asked, [])])]) == 6
+    assert len([*run_sources(plan(tmp_path), [way(asked, range(6)), way(asked, [])])]) == 6
     assert len(asked) == 1
 
 
 def test_where_one_source_gives_up_the_other_is_asked_for_the_rest_and_the_run_says_so(tmp_path: Path) -> None:
     asked = list[list[Clip]]()
-    events = [*one_after_the_other(plan(tmp_path), [way(asked, [0], gives_up=True), way(asked, [1])])]
+    events = [*run_sources(plan(tmp_path), [way(asked, [0], gives_up=True), way(asked, [1])])]
     assert asked[1] == CLIPS[1:]
     (notice,) = (event for event in events if isinstance(event, Notice))
     assert "too many requests" in notice.text
@@ -102,7 +102,7 @@ def test_where_one_source_gives_up_the_other_is_asked_for_the_rest_and_the_run_s
 
 def test_a_source_that_gave_up_is_no_matter_once_the_other_has_given_the_rest(tmp_path: Path) -> None:
     asked = list[list[Clip]]()
-    events = [*one_after_the_other(plan(tmp_path), [way(asked, [0], gives_up=True), way(asked, range(6))])]
+    events = [*run_sources(plan(tmp_path), [way(asked, [0], gives_up=True), way(asked, range(6))])]
     assert GAVE_UP not in events
 
 
@@ -115,7 +115,7 @@ def test_a_run_that_is_ended_early_ends_the_way_it_was_on(tmp_path: Path) -> Non
         finally:
             ended.append("yes")
 
-    events = one_after_the_other(plan(tmp_path), [ask])
+    events = run_sources(plan(tmp_path), [ask])
     next(events)
     events.close()
     assert ended == ["yes"]

@@ -20,7 +20,7 @@ from kinetics.mirror import tar_stream as archives
 from kinetics.mirror.tar_stream import MIRROR, Archive, Damaged, clip_key
 from kinetics.net import http as net_http
 from kinetics.net import range_file, stream
-from kinetics.net.http import TRIES, Changed, Line, MediaRefused
+from kinetics.net.http import TRIES, Changed, HttpSession, MediaRefused
 from kinetics.records import Category, ClipKey
 from kinetics.storage.layout import clip_name
 from tests.unit.test_net import go_through
@@ -42,7 +42,7 @@ NAMED = [(f"./{clip_name(*key)}", content) for key, content in CLIPS.items()]
 def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
     monkeypatch.setattr(range_file, "BACK_OFF_S", 0.01)
     monkeypatch.setattr(stream, "BACK_OFF_S", 0.01)
-    monkeypatch.setattr(stream, "UNDER_WAY_S", 0.0)
+    monkeypatch.setattr(stream, "RESUME_PATIENCE_S", 0.0)
     monkeypatch.setattr(net_http, "READ_TIMEOUT_S", 0.5)
     with LoopbackYouTube() as running:
         go_through(running, monkeypatch)
@@ -81,7 +81,7 @@ def test_the_clips_come_from_an_archive_of_any_shape(
     youtube: LoopbackYouTube, tmp_path: Path, shape: Shape, packed: bool
 ) -> None:
     (url,) = stock(youtube.world, "600", "train", [Crate("massaging person's head.tar.gz", ROWS, shape, packed)])
-    with Archive(Line(hosts=MIRROR), url) as archive:
+    with Archive(HttpSession(hosts=MIRROR), url) as archive:
         found = taken(archive, tmp_path)
     assert found == {(row.youtube_id, float(row.time_start), float(row.time_end)): clip_of(10) for row in ROWS}
     assert {path.name for path in tmp_path.rglob("*")} == {clip_name(*key) for key in found}
@@ -119,27 +119,27 @@ def test_a_long_way_to_a_clip_is_read_in_each_form_of_tar(youtube: LoopbackYouTu
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     put(youtube, whole.getvalue())
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
 
 
 def test_an_archive_that_is_said_to_be_coded_is_read_as_it_is(youtube: LoopbackYouTube, tmp_path: Path) -> None:
     packed = MirrorFile(tarball(NAMED, packed=True), coding="gzip", faults=(MediaFault("cut", at=700_001, times=1),))
     youtube.world.mirror[PATH] = packed
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
 
 
 def test_a_clip_that_is_there_twice_comes_twice(youtube: LoopbackYouTube) -> None:
     put(youtube, tarball([*NAMED, NAMED[0]]))
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert [member.key for member in archive.members()] == [*CLIPS, next(iter(CLIPS))]
 
 
 def test_what_is_not_wanted_is_skipped(youtube: LoopbackYouTube, tmp_path: Path) -> None:
     put(youtube, tarball(NAMED, packed=True))
     wanted = [*CLIPS][2::3]
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         for member in archive.members():
             if member.key in wanted:
                 member.copy_to(tmp_path / clip_name(*member.key))
@@ -150,7 +150,7 @@ def test_what_is_not_wanted_is_skipped(youtube: LoopbackYouTube, tmp_path: Path)
 
 def test_bytes_that_have_passed_are_never_taken_for_another_clips(youtube: LoopbackYouTube, tmp_path: Path) -> None:
     put(youtube, tarball(NAMED))
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         members = archive.members()
         first, second = next(members), next(members)
         second.copy_to(tmp_path / "clip")
@@ -163,7 +163,7 @@ def test_bytes_that_have_passed_are_never_taken_for_another_clips(youtube: Loopb
 def test_what_is_too_large_for_a_clip_is_none(youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "CLIP_LIMIT", 200_003)
     put(youtube, tarball(NAMED))
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert [member.key for member in archive.members()] == [*CLIPS][:4] == archive.passed
 
 
@@ -171,7 +171,7 @@ def test_what_is_too_large_for_a_clip_is_none(youtube: LoopbackYouTube, monkeypa
 
 
 def test_an_archive_takes_one_request_and_its_own_bytes(youtube: LoopbackYouTube, tmp_path: Path) -> None:
-    size, line = put(youtube, tarball(NAMED)), Line(hosts=MIRROR)
+    size, line = put(youtube, tarball(NAMED)), HttpSession(hosts=MIRROR)
     with Archive(line, URL) as archive:
         assert archive.position == 0
         taken(archive, tmp_path)
@@ -186,7 +186,7 @@ def test_a_cut_connection_is_resumed_where_it_was_cut(
     youtube: LoopbackYouTube, tmp_path: Path, kind: Any, packed: bool
 ) -> None:
     size = put(youtube, tarball(NAMED, packed=packed), MediaFault(kind, at=700_001, times=1))
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
     first, again = [request.range for request in youtube.requests]
     assert first == (0, None)
@@ -197,7 +197,7 @@ def test_a_cut_connection_is_resumed_where_it_was_cut(
 
 def test_a_connection_that_is_cut_again_and_again_costs_no_byte_twice(youtube: LoopbackYouTube, tmp_path: Path) -> None:
     size = put(youtube, tarball(NAMED, packed=True), MediaFault("cut", after=50_000))
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
     assert len(youtube.requests) >= size // 50_000
     assert sent(youtube) <= 1.05 * size
@@ -210,13 +210,13 @@ def test_bytes_that_come_one_by_one_are_read_all_the_same(
     monkeypatch.setattr(net_http, "CHUNK", 1)
     small = {key: content[:100] for key, content in CLIPS.items()}
     put(youtube, tarball(((clip_name(*key), content) for key, content in small.items()), packed=packed))
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == small
 
 
 def test_a_connection_that_brings_nothing_more_is_given_up(youtube: LoopbackYouTube) -> None:
     put(youtube, tarball(NAMED), MediaFault("cut", at=700_001))
-    with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(MayWorkLater, match="broke at byte 700001"):
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(MayWorkLater, match="broke at byte 700001"):
         list(archive.members())
     assert not archive.exhausted, "another time it may be read on"
     assert len(youtube.requests) == TRIES
@@ -225,16 +225,16 @@ def test_a_connection_that_brings_nothing_more_is_given_up(youtube: LoopbackYouT
 def test_a_line_that_is_down_for_a_while_costs_none_of_what_has_come(
     youtube: LoopbackYouTube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "UNDER_WAY_S", 600.0)
+    monkeypatch.setattr(stream, "RESUME_PATIENCE_S", 600.0)
     size = put(youtube, tarball(NAMED), MediaFault("cut", at=700_001, times=2 * TRIES))
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
     assert sent(youtube) <= 1.05 * size
 
 
 def test_a_line_that_stays_down_is_waited_for_by_everybody(youtube: LoopbackYouTube) -> None:
     put(youtube, tarball(NAMED), MediaFault("cut", at=700_001))
-    line = Line(hosts=MIRROR)
+    line = HttpSession(hosts=MIRROR)
 
     def heard() -> None:
         youtube.world.line_down = archive.position > 600_000
@@ -246,7 +246,7 @@ def test_a_line_that_stays_down_is_waited_for_by_everybody(youtube: LoopbackYouT
 
 def test_a_server_that_is_at_fault_for_a_moment_is_asked_again(youtube: LoopbackYouTube, tmp_path: Path) -> None:
     put(youtube, tarball(NAMED), MediaFault("status", status=503, times=2))
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
 
 
@@ -255,7 +255,7 @@ def test_an_archive_from_a_server_without_ranges_is_read_too(
     youtube: LoopbackYouTube, tmp_path: Path, packed: bool
 ) -> None:
     size = put(youtube, tarball(NAMED, packed=packed), MediaFault("whole_file"))
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
         assert (archive.size, archive.etag) == (size, youtube.world.mirror[PATH].etag)
     assert sent(youtube) <= size
@@ -266,7 +266,7 @@ def test_where_it_cannot_be_gone_on_with_it_is_begun_anew(
     youtube: LoopbackYouTube, tmp_path: Path, packed: bool
 ) -> None:
     size = put(youtube, tarball(NAMED, packed=packed), MediaFault("cut", at=700_001, times=1), MediaFault("whole_file"))
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
         assert archive.passed == [*CLIPS]
         assert archive.position <= size
@@ -275,7 +275,7 @@ def test_where_it_cannot_be_gone_on_with_it_is_begun_anew(
 
 def test_a_whole_file_of_no_known_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     reply = urllib3.HTTPResponse(io.BytesIO(tarball(NAMED)), {}, 200, preload_content=False)
-    line = Line(hosts=MIRROR)
+    line = HttpSession(hosts=MIRROR)
     monkeypatch.setattr(line, "get", lambda *_: reply)
     with Archive(line, URL) as archive, pytest.raises(MayWorkLater, match="whole document"):
         list(archive.members())
@@ -285,7 +285,7 @@ def test_a_whole_file_of_no_known_length_is_refused(monkeypatch: pytest.MonkeyPa
 def test_where_it_breaks_each_time_and_cannot_be_gone_on_with_it_is_given_up(youtube: LoopbackYouTube) -> None:
     faults = [MediaFault("cut", at=700_001, times=1), MediaFault("whole_file", times=1)] * archives.BEGINNINGS
     put(youtube, tarball(NAMED), *faults)
-    with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(Changed, match="from its beginning"):
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(Changed, match="from its beginning"):
         list(archive.members())
     assert not archive.exhausted
     assert len(youtube.requests) == 2 * archives.BEGINNINGS
@@ -293,7 +293,7 @@ def test_where_it_breaks_each_time_and_cannot_be_gone_on_with_it_is_given_up(you
 
 def test_whoever_stops_early_pays_for_no_more(youtube: LoopbackYouTube, tmp_path: Path) -> None:
     size = put(youtube, tarball([*NAMED, ("filler", bytes(60_000_000))]))
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         members = archive.members()
         next(members).copy_to(tmp_path / "clip")
     with pytest.raises(ValueError, match="closed"):
@@ -306,7 +306,7 @@ def test_after_an_early_stop_the_next_archive_is_read_from_its_beginning(
     youtube: LoopbackYouTube, tmp_path: Path
 ) -> None:
     put(youtube, tarball([("filler", bytes(2_000_000)), *NAMED]))
-    line, other = Line(hosts=MIRROR), PATH.replace("feet", "hands")
+    line, other = HttpSession(hosts=MIRROR), PATH.replace("feet", "hands")
     youtube.world.mirror[other] = MirrorFile(tarball(NAMED, packed=True))
     for _ in range(3):
         with Archive(line, URL) as archive:
@@ -330,20 +330,23 @@ def test_an_answer_that_brings_no_archive_says_why(
     youtube: LoopbackYouTube, fault: MediaFault, error: type[ClipError]
 ) -> None:
     put(youtube, tarball(NAMED), fault)
-    with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(error):
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(error):
         list(archive.members())
     assert not archive.exhausted
 
 
 def test_a_mirror_that_cannot_be_reached_is_named(youtube: LoopbackYouTube) -> None:
     youtube.world.line_down = True
-    with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(StopEveryone, match="the mirror's") as caught:
+    with (
+        Archive(HttpSession(hosts=MIRROR), URL) as archive,
+        pytest.raises(StopEveryone, match="the mirror's") as caught,
+    ):
         list(archive.members())
     assert caught.value.category is Category.NETWORK
 
 
 def test_no_other_host_is_asked(youtube: LoopbackYouTube) -> None:
-    line = Line(hosts=MIRROR)
+    line = HttpSession(hosts=MIRROR)
     for url in ("https://r1.googlevideo.com/x", "https://s3.amazonaws.com.example.org/x", "http://s3.amazonaws.com/x"):
         with Archive(line, url) as archive, pytest.raises(MayWorkLater, match="outside the mirror"):
             list(archive.members())
@@ -357,7 +360,7 @@ def test_no_other_host_is_asked(youtube: LoopbackYouTube) -> None:
 def test_it_is_heard_of_whenever_bytes_come_wanted_or_not(youtube: LoopbackYouTube, packed: bool) -> None:
     filler = random.Random(7).randbytes(6_000_000)
     size, heard = put(youtube, tarball([("unwanted", filler), *NAMED], packed=packed)), list[int]()
-    with Archive(Line(hosts=MIRROR), URL, lambda: heard.append(archive.position)) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL, lambda: heard.append(archive.position)) as archive:
         list(archive.members())
         assert archive.size == size
     steps = [after - before for before, after in pairwise([0, *heard])]
@@ -376,7 +379,7 @@ def test_whoever_hears_of_it_can_stop_it(youtube: LoopbackYouTube, tmp_path: Pat
             raise Stop
 
     put(youtube, tarball(NAMED, packed=packed))
-    with Archive(Line(hosts=MIRROR), URL, stop) as archive, pytest.raises(Stop):
+    with Archive(HttpSession(hosts=MIRROR), URL, stop) as archive, pytest.raises(Stop):
         for member in archive.members():
             member.copy_to(tmp_path / "clip")
     assert not archive.exhausted
@@ -392,7 +395,7 @@ def test_an_archive_that_is_replaced_meanwhile_is_begun_anew(
 ) -> None:
     other = MirrorFile(tarball(reversed(NAMED), packed=packed))
     put(youtube, tarball(NAMED, packed=packed), MediaFault("cut", at=700_001), then=other)
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
         assert (archive.etag, archive.exhausted) == (other.etag, True)
         assert archive.passed == [*reversed(CLIPS)]
@@ -402,7 +405,7 @@ def test_without_a_tag_another_archive_is_told_by_its_size(youtube: LoopbackYouT
     other = MirrorFile(tarball([*reversed(NAMED), ("more", bytes(20_000))]), tagged=False)
     fault = MediaFault("cut", at=700_001)
     youtube.world.mirror[PATH] = MirrorFile(tarball(NAMED), faults=(fault,), then=other, tagged=False)
-    with Archive(Line(hosts=MIRROR), URL) as archive:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
         assert archive.passed == [*reversed(CLIPS)]
 
@@ -413,7 +416,7 @@ def test_an_archive_that_never_stays_the_same_is_given_up(youtube: LoopbackYouTu
         last = MirrorFile(tarball([*NAMED, (f"{number}", b"")]), faults=(MediaFault("cut", at=700_001),), then=last)
     youtube.world.mirror[PATH] = last
     seen = set()
-    with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(Changed):
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(Changed):
         for _ in archive.members():
             seen.add(archive.etag)
     assert len(seen) == archives.BEGINNINGS
@@ -436,7 +439,7 @@ def test_a_damaged_archive_gives_what_comes_behind_the_damage_too(
     found = dict[ClipKey, bytes]()
     second_archive = not any(damage)  # as which it looks behind zeros
     expected = nullcontext() if second_archive else pytest.raises(Damaged, match="damaged at byte")
-    with Archive(Line(hosts=MIRROR), URL) as archive, expected:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive, expected:
         for member in archive.members():
             member.copy_to(tmp_path / "clip")
             found[member.key] = (tmp_path / "clip").read_bytes()
@@ -452,7 +455,7 @@ def test_a_damaged_archive_gives_what_comes_before_and_says_where(
     crate = Crate("part_0.tar.gz", ROWS, packed=packed, damaged_at=2 * len(clip_of(10)))
     (url,) = stock(youtube.world, "400", "train", [crate])
     found = []
-    with Archive(Line(hosts=MIRROR), url) as archive, pytest.raises(Damaged, match="damaged at byte"):
+    with Archive(HttpSession(hosts=MIRROR), url) as archive, pytest.raises(Damaged, match="damaged at byte"):
         for member in archive.members():
             member.copy_to(tmp_path / "clip")
             found.append((tmp_path / "clip").read_bytes())
@@ -466,7 +469,7 @@ def test_a_damaged_archive_gives_what_comes_before_and_says_where(
 def test_an_archive_that_was_never_finished_says_so(youtube: LoopbackYouTube, tmp_path: Path, packed: bool) -> None:
     content = tarball(NAMED, packed=packed)
     put(youtube, content[: len(content) * 5 // 8 + 5])
-    with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(Damaged):
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(Damaged):
         for member in archive.members():
             member.copy_to(tmp_path / clip_name(*member.key))
     assert archive.exhausted
@@ -481,7 +484,7 @@ def test_a_clip_that_is_skipped_has_passed_only_if_it_is_whole(youtube: Loopback
     ends = 512 + len(NAMED[0][1])
     for cut, passed in ((ends, 1), (ends - 1, 0)):
         put(youtube, gzip.compress(whole[:cut], 1) if packed else whole[:cut])
-        with Archive(Line(hosts=MIRROR), URL) as archive, suppress(Damaged):
+        with Archive(HttpSession(hosts=MIRROR), URL) as archive, suppress(Damaged):
             list(archive.members())
         assert (len(archive.passed), archive.exhausted) == (passed, True)
 
@@ -489,14 +492,14 @@ def test_a_clip_that_is_skipped_has_passed_only_if_it_is_whole(youtube: Loopback
 def test_what_kept_a_clip_from_being_read_comes_again(youtube: LoopbackYouTube, tmp_path: Path) -> None:
     content = tarball(NAMED, packed=True)
     put(youtube, content[:500_000] + bytes(200_000) + content[700_000:])
-    with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(Damaged) as caught:
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(Damaged) as caught:
         taken(archive, tmp_path)
     assert caught.value.category is Category.MEDIA_ERROR
 
 
 def test_after_bytes_were_lost_no_others_are_taken_for_them(youtube: LoopbackYouTube, tmp_path: Path) -> None:
     put(youtube, tarball(NAMED), MediaFault("cut", at=500_001))
-    with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(MayWorkLater, match="broke at byte 500001"):
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(MayWorkLater, match="broke at byte 500001"):
         for member in archive.members():
             try:
                 member.copy_to(tmp_path / "clip")
@@ -507,5 +510,5 @@ def test_after_bytes_were_lost_no_others_are_taken_for_them(youtube: LoopbackYou
 
 def test_a_place_that_cannot_be_written_is_no_fault_of_the_archive(youtube: LoopbackYouTube, tmp_path: Path) -> None:
     put(youtube, tarball(NAMED, packed=True))
-    with Archive(Line(hosts=MIRROR), URL) as archive, pytest.raises(FileNotFoundError):
+    with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(FileNotFoundError):
         next(archive.members()).copy_to(tmp_path / "nowhere" / "clip")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from kinetics.records import Category, Clip, Outcome, Result
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S
-from kinetics.scheduling.events import GaveUp, Pause, Spread
-from kinetics.scheduling.throttle import ASKING, ENGINE_ERRORS, REFUSALS, Pace, Settled
+from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
+from kinetics.scheduling.throttle import ENGINE_ERRORS, MAX_PLAYER_CALLS, REFUSALS, Decision, Throttle
 
 HOUR = 3600.0
 Answer = Callable[[Clip, float], Outcome]
@@ -53,13 +53,13 @@ class Run:
     pauses: list[tuple[float, Pause]] = field(default_factory=list)
     outcomes: list[tuple[float, Outcome]] = field(default_factory=list)
     """The final ones."""
-    spreads: list[tuple[float, Spread]] = field(default_factory=list)
+    spreads: list[tuple[float, SpacingChanged]] = field(default_factory=list)
     gave_up: GaveUp | None = None
     now: float = 0.0
     most_out: int = 0
     most_asking: int = 0
 
-    def take(self, spread: Spread | None) -> None:
+    def take(self, spread: SpacingChanged | None) -> None:
         if spread:
             self.spreads.append((self.now, spread))
 
@@ -69,7 +69,7 @@ class Run:
 
 
 def simulate(
-    pace: Pace,
+    pace: Throttle,
     clips: Iterable[Clip],
     answer: Answer,
     *,
@@ -85,14 +85,14 @@ def simulate(
     again: deque[Clip] = deque()
     events: list[tuple[float, int, float, Outcome]] = []
     order = itertools.count()
-    asking: dict[int, tuple[Clip, float]] = {}
+    in_player_call: dict[int, tuple[Clip, float]] = {}
     answered: set[int] = set()
     while (upcoming or again or events) and run.now < until and not run.gave_up:
-        wait = pace.wait(run.now, len(events), len(asking)) if upcoming or again else None
+        wait = pace.wait(run.now, len(events), len(in_player_call)) if upcoming or again else None
         if wait is None:
             assert events, "nothing is out and nothing may go out: the run would stand still for ever"
         if wait == 0.0:
-            if again and not (pace.wary and upcoming):
+            if again and not (pace.probing and upcoming):
                 chosen = again.popleft()
             else:
                 assert upcoming
@@ -100,17 +100,17 @@ def simulate(
             pace.sent(run.now)
             run.sends.append((run.now, chosen))
             ticket = next(order)
-            asking[ticket] = chosen, run.now
+            in_player_call[ticket] = chosen, run.now
             heapq.heappush(events, (run.now + ask_s(), ticket, run.now, done(chosen)))
             run.most_out = max(run.most_out, len(events))
-            run.most_asking = max(run.most_asking, len(asking))
+            run.most_asking = max(run.most_asking, len(in_player_call))
             continue
         if wait is not None and not (events and events[0][0] <= run.now + wait):
             run.now += wait
             continue
         run.now, ticket, sent, outcome = heapq.heappop(events)
-        if ticket in asking:
-            outcome = answer(asking.pop(ticket)[0], run.now)
+        if ticket in in_player_call:
+            outcome = answer(in_player_call.pop(ticket)[0], run.now)
             if outcome.status == "done":
                 answered.add(ticket)
                 run.take(pace.answered(sent=sent, now=run.now))
@@ -133,10 +133,10 @@ def simulate(
 
 
 def test_the_first_clip_goes_at_once_and_alone_and_every_answer_lets_twice_as_many_out() -> None:
-    pace = Pace(workers=10)
+    pace = Throttle(workers=10)
     for allowed in (1, 2, 4, 8, 10, 10):
-        assert pace.wait(0.0, out=allowed - 1, asking=0) == 0.0
-        assert pace.wait(0.0, out=allowed, asking=0) is None
+        assert pace.wait(0.0, in_flight=allowed - 1, in_player_call=0) == 0.0
+        assert pace.wait(0.0, in_flight=allowed, in_player_call=0) is None
         pace.settle(done(clip(allowed)), sent=0.0, now=1.0)
 
 
@@ -153,54 +153,54 @@ def test_the_first_clip_goes_at_once_and_alone_and_every_answer_lets_twice_as_ma
     ],
 )
 def test_only_youtubes_own_answers_let_more_out(category: Category, widens: bool) -> None:
-    pace = Pace(workers=4)
+    pace = Throttle(workers=4)
     pace.settle(failed(clip(1), category), sent=0.0, now=1.0)
-    assert (pace.wait(1.0, out=1, asking=0) == 0.0) is widens
+    assert (pace.wait(1.0, in_flight=1, in_player_call=0) == 0.0) is widens
 
 
 def test_no_third_clip_goes_out_while_two_are_at_the_player_call() -> None:
-    pace = Pace(workers=16)
+    pace = Throttle(workers=16)
     for number in range(16):
         pace.settle(done(clip(number)), sent=0.0, now=1.0)
-    assert pace.wait(2.0, out=9, asking=ASKING - 1) == 0.0
-    assert pace.wait(2.0, out=9, asking=ASKING) is None
+    assert pace.wait(2.0, in_flight=9, in_player_call=MAX_PLAYER_CALLS - 1) == 0.0
+    assert pace.wait(2.0, in_flight=9, in_player_call=MAX_PLAYER_CALLS) is None
 
 
 def test_a_refusal_closes_the_door_then_one_clip_asks_and_its_answer_starts_slowly_again() -> None:
-    pace = Pace(workers=8)
+    pace = Throttle(workers=8)
     for number in range(8):
         pace.settle(done(clip(number)), sent=0.0, now=1.0)
     settled = pace.settle(refused(clip(9), reason="Try again later."), sent=2.0, now=3.0)
     assert settled.again
     assert settled.outcome.status == "postponed"
     assert settled.pause == Pause(Category.THROTTLED, "Try again later.", 15.0)
-    assert pace.wait(3.0, out=4, asking=0) == 15.0
-    assert pace.wait(17.5, out=0, asking=0) == 0.5
-    assert pace.wait(18.0, out=4, asking=0) == 0.0
+    assert pace.wait(3.0, in_flight=4, in_player_call=0) == 15.0
+    assert pace.wait(17.5, in_flight=0, in_player_call=0) == 0.5
+    assert pace.wait(18.0, in_flight=4, in_player_call=0) == 0.0
     pace.sent(18.0)
-    assert pace.wait(18.0, out=5, asking=1) is None
-    assert pace.wait(900.0, out=1, asking=0) is None
+    assert pace.wait(18.0, in_flight=5, in_player_call=1) is None
+    assert pace.wait(900.0, in_flight=1, in_player_call=0) is None
     pace.answered(sent=18.0, now=19.0)
-    assert pace.wait(19.0, out=1, asking=0) == 0.0
-    assert pace.wait(19.0, out=2, asking=0) is None
+    assert pace.wait(19.0, in_flight=1, in_player_call=0) == 0.0
+    assert pace.wait(19.0, in_flight=2, in_player_call=0) is None
 
 
 def test_answers_let_more_out_before_their_clips_are_fetched_and_count_once() -> None:
-    pace = Pace(workers=4)
+    pace = Throttle(workers=4)
     pace.answered(sent=0.0, now=0.2)
-    assert pace.wait(0.2, out=1, asking=0) == 0.0
+    assert pace.wait(0.2, in_flight=1, in_player_call=0) == 0.0
     pace.settle(done(clip(0)), sent=0.0, now=5.0, answered=True)
-    assert pace.wait(5.0, out=2, asking=0) is None
+    assert pace.wait(5.0, in_flight=2, in_player_call=0) is None
 
 
 def test_where_the_media_are_refused_an_answer_to_the_player_call_does_not_open_the_door() -> None:
-    pace, now = Pace(workers=4), 0.0
+    pace, now = Throttle(workers=4), 0.0
     lengths = []
     for number in range(3):
         pace.sent(now)
         pace.answered(sent=now, now=now + 1)
         if number:
-            assert pace.wait(now + 1, out=1, asking=0) is None
+            assert pace.wait(now + 1, in_flight=1, in_player_call=0) is None
         settled = pace.settle(refused(clip(number)), sent=now, now=now + 2, answered=True)
         assert settled.pause
         lengths.append(settled.pause.seconds)
@@ -209,31 +209,31 @@ def test_where_the_media_are_refused_an_answer_to_the_player_call_does_not_open_
     pace.sent(now)
     pace.answered(sent=now, now=now + 1)
     pace.settle(done(clip(9)), sent=now, now=now + 2, answered=True)
-    assert pace.wait(now + 2, out=1, asking=0) == 0.0
+    assert pace.wait(now + 2, in_flight=1, in_player_call=0) == 0.0
 
 
 def test_what_was_sent_before_the_door_closed_neither_lengthens_the_pause_nor_opens_the_door() -> None:
-    pace = Pace(workers=8)
+    pace = Throttle(workers=8)
     pace.settle(done(clip(0)), sent=0.0, now=1.0)
     pace.settle(refused(clip(1)), sent=1.0, now=2.0)
     late = pace.settle(refused(clip(2)), sent=1.5, now=5.0)
     assert (late.again, late.pause) == (True, None)
     pace.settle(done(clip(3)), sent=1.0, now=6.0)
     pace.answered(sent=1.5, now=6.0)
-    assert pace.wait(6.0, out=0, asking=0) == 11.0
+    assert pace.wait(6.0, in_flight=0, in_player_call=0) == 11.0
     pace.sent(17.0)
     pace.settle(done(clip(4)), sent=1.0, now=18.0)
-    assert pace.wait(18.0, out=1, asking=0) is None
+    assert pace.wait(18.0, in_flight=1, in_player_call=0) is None
 
 
 def test_a_probe_that_ends_without_an_answer_is_followed_by_one_other() -> None:
-    pace = Pace(workers=8)
+    pace = Throttle(workers=8)
     pace.settle(refused(clip(1)), sent=0.0, now=1.0)
     pace.sent(16.0)
     pace.settle(failed(clip(2), Category.LOST_WORKER), sent=16.0, now=17.0)
-    assert pace.wait(17.0, out=0, asking=0) == 0.0
+    assert pace.wait(17.0, in_flight=0, in_player_call=0) == 0.0
     pace.sent(17.0)
-    assert pace.wait(17.0, out=1, asking=0) is None
+    assert pace.wait(17.0, in_flight=1, in_player_call=0) is None
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_probe_that_ends_without_an_answer_is_followed_by_one_other() -> None:
     ],
 )
 def test_pauses_grow_while_probes_are_refused(category: Category, lengths: list[float]) -> None:
-    run = simulate(Pace(16), new_clips(), lambda wanted, now: refused(wanted, category))
+    run = simulate(Throttle(16), new_clips(), lambda wanted, now: refused(wanted, category))
     assert run.pause_lengths[: len(lengths)] == lengths
 
 
@@ -252,20 +252,20 @@ def test_after_an_answer_network_pauses_are_short_again() -> None:
     def outage(wanted: Clip, now: float) -> Outcome:
         return refused(wanted, Category.NETWORK) if 100 <= now % 1000 < 130 else done(wanted)
 
-    run = simulate(Pace(4), new_clips(), outage, until=4000)
+    run = simulate(Throttle(4), new_clips(), outage, until=4000)
     firsts = [next(pause.seconds for at, pause in run.pauses if at > 1000 * n) for n in range(4)]
     assert firsts == [2.0] * 4
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(300.0, 301.0), (5.0, 15.0), (90_000.0, 6 * HOUR), (-1.0, 15.0)])
 def test_what_the_server_asks_for_is_the_least_pause_up_to_six_hours(asked: float, waits: float) -> None:
-    settled = Pace(4).settle(refused(clip(1), retry_after_s=asked), sent=0.0, now=1.0)
+    settled = Throttle(4).settle(refused(clip(1), retry_after_s=asked), sent=0.0, now=1.0)
     assert settled.pause
     assert settled.pause.seconds == waits
 
 
 def test_a_long_retry_after_is_not_taken_for_the_length_of_later_bans() -> None:
-    pace = Pace(4)
+    pace = Throttle(4)
     pace.settle(refused(clip(1), retry_after_s=6 * HOUR), sent=0.0, now=1.0)
     pace.settle(done(clip(2)), sent=6 * HOUR + 1, now=6 * HOUR + 2)
     run = simulate(pace, new_clips(), lambda wanted, now: refused(wanted), until=10 * HOUR)
@@ -274,7 +274,7 @@ def test_a_long_retry_after_is_not_taken_for_the_length_of_later_bans() -> None:
 
 @pytest.mark.parametrize(("category", "hours"), [(Category.THROTTLED, 24), (Category.NETWORK, 2)])
 def test_refused_for_too_long_ends_the_run_with_nothing_failed(category: Category, hours: int) -> None:
-    run = simulate(Pace(16), new_clips(), lambda wanted, now: refused(wanted, category, "Sorry."))
+    run = simulate(Throttle(16), new_clips(), lambda wanted, now: refused(wanted, category, "Sorry."))
     assert run.gave_up == GaveUp(category, "Sorry.")
     assert hours * HOUR <= run.now <= (hours + 6) * HOUR
     assert not run.outcomes
@@ -286,7 +286,7 @@ def test_a_refusal_shows_that_the_line_is_up_so_two_blips_hours_apart_are_no_out
             return refused(wanted, Category.NETWORK)
         return refused(wanted) if now < 6 * HOUR else done(wanted)
 
-    run = simulate(Pace(4), map(clip, range(9)), answer)
+    run = simulate(Throttle(4), map(clip, range(9)), answer)
     assert {pause.category for _, pause in run.pauses} == {Category.NETWORK, Category.THROTTLED}
     assert len(run.outcomes) == 9
 
@@ -295,14 +295,14 @@ def test_one_answer_in_a_day_of_refusals_is_enough_to_go_on() -> None:
     def hardly_ever(wanted: Clip, now: float) -> Outcome:
         return done(wanted) if now % (20 * HOUR) < 7 * HOUR else refused(wanted)
 
-    assert simulate(Pace(4), new_clips(), hardly_ever, until=100 * HOUR).gave_up is None
+    assert simulate(Throttle(4), new_clips(), hardly_ever, until=100 * HOUR).gave_up is None
 
 
 def test_engines_that_understand_nothing_end_the_run_after_25_clips() -> None:
     def broken(wanted: Clip, now: float) -> Outcome:
         return failed(wanted, Category.ENGINE_ERROR, "No video formats found!")
 
-    run = simulate(Pace(16), new_clips(), broken)
+    run = simulate(Throttle(16), new_clips(), broken)
     assert run.gave_up == GaveUp(Category.ENGINE_ERROR, "No video formats found!")
     assert len(run.sends) == ENGINE_ERRORS
 
@@ -313,7 +313,7 @@ def test_engine_errors_between_answers_do_not_end_the_run(now_and_then: Callable
         every = int(wanted.youtube_id) % ENGINE_ERRORS == 0
         return now_and_then(wanted) if every else failed(wanted, Category.ENGINE_ERROR)
 
-    run = simulate(Pace(1), map(clip, range(200)), mostly_broken)
+    run = simulate(Throttle(1), map(clip, range(200)), mostly_broken)
     assert run.gave_up is None
     assert len(run.outcomes) == 200
 
@@ -323,7 +323,7 @@ def test_failures_that_are_no_answer_do_not_hide_that_the_engines_understand_not
         odd = int(wanted.youtube_id) % 2
         return failed(wanted, Category.MEDIA_ERROR if odd else Category.ENGINE_ERROR)
 
-    assert simulate(Pace(4), map(clip, range(200)), broken).gave_up
+    assert simulate(Throttle(4), map(clip, range(200)), broken).gave_up
 
 
 # --- a clip that alone is refused ---
@@ -336,7 +336,7 @@ def test_a_clip_that_alone_is_refused_fails_at_its_third_refusal_and_holds_nobod
     def answer(wanted: Clip, now: float) -> Outcome:
         return refused(wanted, category, "Sign in.") if wanted == sick else done(wanted)
 
-    run = simulate(Pace(4), map(clip, range(60)), answer)
+    run = simulate(Throttle(4), map(clip, range(60)), answer)
     verdicts = {outcome.clip: outcome for _, outcome in run.outcomes}
     assert len(run.outcomes) == len(verdicts) == 60
     assert verdicts.pop(sick) == failed(sick, category, "Sign in.")
@@ -347,7 +347,7 @@ def test_a_clip_that_alone_is_refused_fails_at_its_third_refusal_and_holds_nobod
 
 def test_while_everybody_is_refused_no_clip_fails_however_often_it_asks() -> None:
     run = simulate(
-        Pace(4), map(clip, range(3)), lambda wanted, now: done(wanted) if now > 10 * HOUR else refused(wanted)
+        Throttle(4), map(clip, range(3)), lambda wanted, now: done(wanted) if now > 10 * HOUR else refused(wanted)
     )
     assert len(run.sends) > REFUSALS
     assert [outcome.status for _, outcome in run.outcomes] == ["done"] * 3
@@ -362,7 +362,7 @@ def test_where_youtube_lets_through_a_call_now_and_then_the_unlucky_clips_do_not
         last[0] = now
         return done(wanted)
 
-    run = simulate(Pace(4), new_clips(), one_call_in_ten_seconds, until=4 * HOUR)
+    run = simulate(Throttle(4), new_clips(), one_call_in_ten_seconds, until=4 * HOUR)
     assert len(run.pauses) > 100
     assert {outcome.status for _, outcome in run.outcomes} == {"done"}
 
@@ -371,7 +371,7 @@ def test_refused_clips_leave_nothing_behind_once_they_are_settled() -> None:
     def answer(wanted: Clip, now: float) -> Outcome:
         return refused(wanted) if now % 97 < 30 or int(wanted.youtube_id) % 50 == 7 else done(wanted)
 
-    pace = Pace(4)
+    pace = Throttle(4)
     run = simulate(pace, map(clip, range(500)), answer)
     assert {outcome.status for _, outcome in run.outcomes} == {"done", "failed"}
     assert not pace._suspects
@@ -381,7 +381,7 @@ def test_refused_clips_leave_nothing_behind_once_they_are_settled() -> None:
 
 
 def test_per_hour_spaces_the_clips_evenly_and_the_first_goes_at_once() -> None:
-    run = simulate(Pace(16, per_hour=600), map(clip, range(50)), lambda wanted, now: done(wanted))
+    run = simulate(Throttle(16, per_hour=600), map(clip, range(50)), lambda wanted, now: done(wanted))
     times = [at for at, _ in run.sends]
     assert times[0] == 0.0
     assert all(later - earlier >= 6.0 - 1e-9 for earlier, later in itertools.pairwise(times))
@@ -389,12 +389,12 @@ def test_per_hour_spaces_the_clips_evenly_and_the_first_goes_at_once() -> None:
 
 
 def test_per_hour_lets_no_burst_follow_a_lull() -> None:
-    pace = Pace(4, per_hour=3600)
+    pace = Throttle(4, per_hour=3600)
     pace.sent(0.0)
     pace.settle(done(clip(1)), sent=0.0, now=500.0)
-    assert pace.wait(500.0, out=0, asking=0) == 0.0
+    assert pace.wait(500.0, in_flight=0, in_player_call=0) == 0.0
     pace.sent(500.0)
-    assert pace.wait(500.0, out=0, asking=0) == 1.0
+    assert pace.wait(500.0, in_flight=0, in_player_call=0) == 1.0
 
 
 # --- a throttle: so many calls in a window, then a ban that further calls extend ---
@@ -405,7 +405,7 @@ Counting = Literal["sliding", "sliding, anew after a ban", "by the clock", "from
 
 
 @dataclass
-class Throttle:
+class FakeThrottle:
     """`calls` are answered within `window_s`; one more begins a ban of `ban_s` seconds since the last call in it."""
 
     calls: int
@@ -450,52 +450,52 @@ class Throttle:
 
 DAY = 24 * HOUR
 THROTTLES = [
-    (Throttle(300, HOUR, 5.0), 3 * DAY),
-    (Throttle(300, HOUR, 900.0), 7 * DAY),
-    (Throttle(300, HOUR, HOUR), 7 * DAY),
-    (Throttle(300, HOUR, HOUR, "sliding, anew after a ban"), 7 * DAY),
-    (Throttle(300, HOUR, HOUR, "by the clock"), 7 * DAY),
-    (Throttle(300, HOUR, HOUR, "from ban to ban"), 7 * DAY),
-    (Throttle(20, 10.0, 5.0), 2 * HOUR),
-    (Throttle(20, 10.0, 5.0, "from ban to ban"), 2 * HOUR),
+    (FakeThrottle(300, HOUR, 5.0), 3 * DAY),
+    (FakeThrottle(300, HOUR, 900.0), 7 * DAY),
+    (FakeThrottle(300, HOUR, HOUR), 7 * DAY),
+    (FakeThrottle(300, HOUR, HOUR, "sliding, anew after a ban"), 7 * DAY),
+    (FakeThrottle(300, HOUR, HOUR, "by the clock"), 7 * DAY),
+    (FakeThrottle(300, HOUR, HOUR, "from ban to ban"), 7 * DAY),
+    (FakeThrottle(20, 10.0, 5.0), 2 * HOUR),
+    (FakeThrottle(20, 10.0, 5.0, "from ban to ban"), 2 * HOUR),
     *(
         pytest.param(throttle, seconds, marks=pytest.mark.soak)
         for throttle, seconds in [
-            (Throttle(300, HOUR, 60.0), 7 * DAY),
-            (Throttle(300, HOUR, 600.0, "sliding, anew after a ban"), 7 * DAY),
-            (Throttle(300, HOUR, 600.0, "by the clock"), 7 * DAY),
-            (Throttle(300, 600.0, 1000.0), 7 * DAY),
-            (Throttle(300, 600.0, HOUR), 21 * DAY),
-            (Throttle(300, 600.0, HOUR, "sliding, anew after a ban"), 21 * DAY),
-            (Throttle(60, 60.0, 60.0), 2 * DAY),
-            (Throttle(60, 60.0, 300.0), 7 * DAY),
-            (Throttle(1000, HOUR, HOUR, "from ban to ban"), 7 * DAY),
-            (Throttle(20, 10.0, 30.0), 12 * HOUR),
+            (FakeThrottle(300, HOUR, 60.0), 7 * DAY),
+            (FakeThrottle(300, HOUR, 600.0, "sliding, anew after a ban"), 7 * DAY),
+            (FakeThrottle(300, HOUR, 600.0, "by the clock"), 7 * DAY),
+            (FakeThrottle(300, 600.0, 1000.0), 7 * DAY),
+            (FakeThrottle(300, 600.0, HOUR), 21 * DAY),
+            (FakeThrottle(300, 600.0, HOUR, "sliding, anew after a ban"), 21 * DAY),
+            (FakeThrottle(60, 60.0, 60.0), 2 * DAY),
+            (FakeThrottle(60, 60.0, 300.0), 7 * DAY),
+            (FakeThrottle(1000, HOUR, HOUR, "from ban to ban"), 7 * DAY),
+            (FakeThrottle(20, 10.0, 30.0), 12 * HOUR),
         ]
     ),
 ]
 
 
 def named(throttle: object) -> str:
-    if not isinstance(throttle, Throttle):
+    if not isinstance(throttle, FakeThrottle):
         return ""
     return f"{throttle.calls} in {throttle.window_s:g} s, ban {throttle.ban_s:g} s, counted {throttle.counting}"
 
 
 @pytest.mark.parametrize(("throttle", "seconds"), THROTTLES, ids=named)
 def test_most_of_what_a_throttle_allows_is_had_and_three_calls_at_most_meet_a_closed_door(
-    throttle: Throttle, seconds: float
+    throttle: FakeThrottle, seconds: float
 ) -> None:
     throttle = replace(throttle, met_closed=[], counted=deque())
-    run = simulate(Pace(16), new_clips(), throttle, until=seconds)
+    run = simulate(Throttle(16), new_clips(), throttle, until=seconds)
     assert {outcome.status for _, outcome in run.outcomes} == {"done"}
     assert len(run.outcomes) >= 0.9 * throttle.best * seconds
     assert max(throttle.met_closed) <= 3
 
 
 def test_where_bans_last_for_longer_than_an_hour_few_calls_meet_them_too() -> None:
-    throttle = Throttle(2000, DAY, 4 * HOUR)
-    run = simulate(Pace(16), new_clips(), throttle, until=14 * DAY)
+    throttle = FakeThrottle(2000, DAY, 4 * HOUR)
+    run = simulate(Throttle(16), new_clips(), throttle, until=14 * DAY)
     assert len(run.outcomes) >= 0.85 * throttle.best * 14 * DAY
     assert max(throttle.met_closed) <= len(BAN_PAUSES_S)
     assert sum(throttle.met_closed) <= 3 * len(throttle.met_closed)
@@ -504,20 +504,20 @@ def test_where_bans_last_for_longer_than_an_hour_few_calls_meet_them_too() -> No
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (Throttle(300, HOUR, HOUR), Throttle(900, HOUR, HOUR)),
-        (Throttle(300, HOUR, HOUR), Throttle(300, 0.0, 600.0, "from ban to ban")),
+        (FakeThrottle(300, HOUR, HOUR), FakeThrottle(900, HOUR, HOUR)),
+        (FakeThrottle(300, HOUR, HOUR), FakeThrottle(300, 0.0, 600.0, "from ban to ban")),
         *(
             pytest.param(*change, marks=pytest.mark.soak)
             for change in (
-                (Throttle(300, HOUR, HOUR), Throttle(100, HOUR, HOUR)),
-                (Throttle(300, 0.0, 600.0, "from ban to ban"), Throttle(300, HOUR, HOUR)),
-                (Throttle(300, 0.0, HOUR, "from ban to ban"), Throttle(300, 0.0, 600.0, "from ban to ban")),
+                (FakeThrottle(300, HOUR, HOUR), FakeThrottle(100, HOUR, HOUR)),
+                (FakeThrottle(300, 0.0, 600.0, "from ban to ban"), FakeThrottle(300, HOUR, HOUR)),
+                (FakeThrottle(300, 0.0, HOUR, "from ban to ban"), FakeThrottle(300, 0.0, 600.0, "from ban to ban")),
             )
         ),
     ],
     ids=named,
 )
-def test_the_pace_is_found_again_when_the_limit_changes(before: Throttle, after: Throttle) -> None:
+def test_the_pace_is_found_again_when_the_limit_changes(before: FakeThrottle, after: FakeThrottle) -> None:
     change, end = 7 * DAY, 14 * DAY
     throttle = replace(before, met_closed=[], counted=deque())
 
@@ -527,7 +527,7 @@ def test_the_pace_is_found_again_when_the_limit_changes(before: Throttle, after:
             throttle.counting = after.counting
         return throttle(wanted, now)
 
-    run = simulate(Pace(16), new_clips(), answer, until=end)
+    run = simulate(Throttle(16), new_clips(), answer, until=end)
     late = sum(at > end - 3 * DAY for at, _ in run.outcomes)
     assert late >= 0.9 * after.best * 3 * DAY
     assert max(throttle.met_closed) <= 3
@@ -536,18 +536,18 @@ def test_the_pace_is_found_again_when_the_limit_changes(before: Throttle, after:
 def test_it_is_all_the_same_what_the_clock_shows_at_the_start() -> None:
     sends = []
     for start in (0.0, 2.0**20):
-        run = simulate(Pace(16), new_clips(), Throttle(300, HOUR, HOUR), start=start, until=start + DAY)
+        run = simulate(Throttle(16), new_clips(), FakeThrottle(300, HOUR, HOUR), start=start, until=start + DAY)
         sends.append([at - start for at, _ in run.sends])
     assert sends[0] == pytest.approx(sends[1], abs=0.01)
 
 
 def test_it_is_told_when_clips_are_spread_and_that_they_are_not_where_it_is_in_vain() -> None:
-    over_time = simulate(Pace(16), new_clips(), Throttle(300, HOUR, HOUR), until=DAY)
+    over_time = simulate(Throttle(16), new_clips(), FakeThrottle(300, HOUR, HOUR), until=DAY)
     (at, spread), *rest = over_time.spreads
     assert not rest
     assert spread.seconds >= 12.0
     assert [later for later, _ in over_time.sends if at < later < at + 0.9 * spread.seconds] == []
-    in_number = simulate(Pace(16), new_clips(), Throttle(300, 0.0, HOUR, "from ban to ban"), until=12 * HOUR)
+    in_number = simulate(Throttle(16), new_clips(), FakeThrottle(300, 0.0, HOUR, "from ban to ban"), until=12 * HOUR)
     assert [spread.seconds > 0 for _, spread in in_number.spreads] == [True, False]
 
 
@@ -558,21 +558,21 @@ def test_it_is_told_when_clips_are_spread_and_that_they_are_not_where_it_is_in_v
 )
 def test_what_does_not_come_again_and_again_spreads_nothing(unlucky: Callable[[Clip, float], bool]) -> None:
     answer: Answer = lambda wanted, now: refused(wanted) if unlucky(wanted, now) else done(wanted)  # noqa: E731
-    run = simulate(Pace(16), map(clip, range(4000)), answer)
+    run = simulate(Throttle(16), map(clip, range(4000)), answer)
     assert len(run.outcomes) == 4000
     assert run.pauses
     assert not run.spreads
 
 
 def test_a_run_that_starts_during_a_ban_asks_with_one_clip_at_a_time() -> None:
-    throttle = Throttle(300, HOUR, 100.0, banned_until=50.0, met_closed=[0])
-    run = simulate(Pace(16), map(clip, range(100)), throttle)
+    throttle = FakeThrottle(300, HOUR, 100.0, banned_until=50.0, met_closed=[0])
+    run = simulate(Throttle(16), map(clip, range(100)), throttle)
     assert len(run.outcomes) == 100
     assert throttle.met_closed == [len(run.pauses)]
 
 
 def test_a_clip_whose_player_call_is_answered_but_not_yet_fetched_holds_up_nobody() -> None:
-    run = simulate(Pace(16), map(clip, range(17)), lambda wanted, now: done(wanted), work_s=lambda: 1000.0)
+    run = simulate(Throttle(16), map(clip, range(17)), lambda wanted, now: done(wanted), work_s=lambda: 1000.0)
     assert sum(at < 10 for at, _ in run.sends) == 16
 
 
@@ -614,14 +614,14 @@ def test_whatever_youtube_answers_the_rules_hold_and_the_run_ends(
         return outcome
 
     run = simulate(
-        Pace(workers, per_hour),
+        Throttle(workers, per_hour),
         map(clip, range(40)),
         answer,
         ask_s=lambda: next(seconds),
         work_s=lambda: next(seconds),
     )
     assert run.most_out <= workers
-    assert run.most_asking <= ASKING
+    assert run.most_asking <= MAX_PLAYER_CALLS
     assert run.gave_up or len(run.outcomes) == len({outcome.clip for _, outcome in run.outcomes}) == 40
     without_answer = [b - a for a, b in itertools.pairwise(sorted([*not_refused_at, run.now]))]
     assert max(without_answer) < 31 * HOUR, "it gives up after the first pause that ends a day after the first refusal"
@@ -645,7 +645,7 @@ def test_whatever_youtube_answers_one_clip_alone_goes_out_after_a_pause_until_on
     kinds = itertools.chain(script, itertools.repeat("done"))
     seconds = itertools.cycle(times)
 
-    class Watched(Pace):
+    class Watched(Throttle):
         door = "open"
 
         def sent(self, now: float) -> None:
@@ -654,14 +654,14 @@ def test_whatever_youtube_answers_one_clip_alone_goes_out_after_a_pause_until_on
                 self.door, self.probed_at = "probed", now
             super().sent(now)
 
-        def answered(self, *, sent: float, now: float) -> Spread | None:
+        def answered(self, *, sent: float, now: float) -> SpacingChanged | None:
             if self.door == "probed" and sent >= self.probed_at:
                 self.door = "open"
             return super().answered(sent=sent, now=now)
 
         def settle(
             self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
-        ) -> Settled:
+        ) -> Decision:
             settled = super().settle(outcome, sent=sent, now=now, answered=answered, last=last)
             if self.door == "probed" and sent >= self.probed_at:
                 answered = outcome.status == "done" or (outcome.category is not None and outcome.category.gone)
@@ -682,7 +682,7 @@ def test_whatever_youtube_answers_one_clip_alone_goes_out_after_a_pause_until_on
 
 @pytest.mark.parametrize(("category", "again"), [(Category.THROTTLED, False), (Category.NETWORK, True)])
 def test_the_last_clip_is_not_waited_for_all_day_but_a_line_is(category: Category, again: bool) -> None:
-    pace, now = Pace(4), 0.0
+    pace, now = Throttle(4), 0.0
     for _ in range(3):
         settled = pace.settle(refused(clip(1), category), sent=now, now=now + 1, last=True)
         now += 1 + (settled.pause.seconds if settled.pause else 0.0)

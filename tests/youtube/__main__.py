@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.youtube.mirror import stock_all
 from tests.youtube.samples import read_rows, sample_world, scenarios_of
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import Shape, Throttle, World
+from tests.youtube.world import FakeThrottle, Shape, World
 
 VERSIONS = ("400", "600", "700", "700-2020")
 
@@ -64,7 +64,7 @@ def _world(options: argparse.Namespace) -> World:
         stock_all(world)
     world.latency_s, world.bandwidth_bit_s = options.latency / 1000, options.bandwidth and options.bandwidth * 1e6
     if options.throttle_after is not None:
-        world.throttle = Throttle(
+        world.throttle = FakeThrottle(
             options.throttle_after, options.throttle_for, options.throttle_kind, options.retry_after
         )
     return world

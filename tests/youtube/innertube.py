@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.youtube import replies
 from tests.youtube.pages import CONSENT_PAGE
-from tests.youtube.world import FAILURES, PlayerFault, Throttle
+from tests.youtube.world import FAILURES, FakeThrottle, PlayerFault
 
 if TYPE_CHECKING:
     from tests.youtube.visit import Visit
@@ -34,7 +34,7 @@ def serve_player(visit: Visit) -> None:
         visit.reply_json(replies.player(video_id, visit.world.scenario(video_id), client))
 
 
-def _refuse_for_now(visit: Visit, throttle: Throttle, video_id: str) -> None:
+def _refuse_for_now(visit: Visit, throttle: FakeThrottle, video_id: str) -> None:
     if throttle.kind == "429":
         visit.reply(429, CONSENT_PAGE, "text/html", retry_after=throttle.retry_after)
     else:

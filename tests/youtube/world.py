@@ -145,7 +145,7 @@ class Scenario:
 
 
 @dataclass(frozen=True)
-class Throttle:
+class FakeThrottle:
     """After that many player calls the door closes for `for_s` seconds, then opens for good (`again`: counts anew).
 
     With `extend` each knock on the closed door keeps it closed for another `for_s`.
@@ -168,7 +168,7 @@ class World:
     def __init__(
         self,
         scenarios: Mapping[str, Scenario] | None = None,
-        throttle: Throttle | None = None,
+        throttle: FakeThrottle | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
@@ -189,12 +189,12 @@ class World:
         self.throttle = throttle
 
     @property
-    def throttle(self) -> Throttle | None:
+    def throttle(self) -> FakeThrottle | None:
         """Setting it opens the door and begins the count."""
         return self._throttle
 
     @throttle.setter
-    def throttle(self, throttle: Throttle | None) -> None:
+    def throttle(self, throttle: FakeThrottle | None) -> None:
         with self._lock:
             self._throttle, self._player_calls, self._closed_until = throttle, 0, -math.inf
 
@@ -211,7 +211,7 @@ class World:
         """What is known of an id; an unknown one does not exist."""
         return self.scenarios.get(video_id, Scenario(failure=FAILURES["unavailable"]))
 
-    def throttled(self, visitor: bool) -> Throttle | None:
+    def throttled(self, visitor: bool) -> FakeThrottle | None:
         """The throttle, where its door is closed for this call.
 
         A call for visitorData does not count, and only "429" refuses it.
