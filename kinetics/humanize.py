@@ -68,9 +68,13 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
+_LOGIN = re.compile(r"""(?:(?<=://)|(?<![^\s'"=]))([^/\s:@'"=]*):[^/\s]*@""")
+"""User and password in a URL, or in an address without a scheme at the beginning of a word."""
+
+
 def without_password(text: str) -> str:
     """A text as it may be shown, whatever URLs are in it."""
-    return re.sub(r"(?<=://)([^/\s:@]*):[^/\s]*@", r"\1:***@", text)
+    return _LOGIN.sub(r"\1:***@", text)
 
 
 MAX_SHOWN = 60

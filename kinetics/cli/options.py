@@ -1,4 +1,4 @@
-"""The options of the command: what each may be, and what it means."""
+"""The options of the command: what each may be, and what it means. No argparse.Namespace leaves this file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal, NoReturn
-from urllib.parse import unquote, urlsplit
+from typing import Any, Literal, NoReturn
+from urllib.parse import unquote
 
 from kinetics.humanize import without_password
-from kinetics.records import Shard
+from kinetics.net.proxy import parse_proxy
+from kinetics.records import Cut, Shard, Subset
 from kinetics.storage.layout import own_folder
 from kinetics.youtube.engines import NAMES
 
@@ -23,39 +26,107 @@ examples:
 """
 
 
-LOCAL = ("verify", "frames", "sound", "shards", "lists", "manifest")
-"""What is done with the clips that are here, in a folder."""
-OF_ALL = ("shards", "lists")
-"""What writes one set of files, whichever clips it is about."""
+class Command(StrEnum):
+    """What the program does: each but the first is named by an option of its own."""
+
+    DOWNLOAD = "download"
+    REPORT = "report"
+    LIST_CLASSES = "list-classes"
+    VERIFY = "verify"
+    FRAMES = "frames"
+    SOUND = "sound"
+    SHARDS = "shards"
+    LISTS = "lists"
+    MANIFEST = "manifest"
+    COMPARE = "compare"
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options that were given; bad ones end the program with one line."""
+ON_CLIPS = frozenset({Command.VERIFY, Command.FRAMES, Command.SOUND, Command.SHARDS, Command.LISTS, Command.MANIFEST})
+"""Commands that work on the clips on disk, so they need a folder, and clips in it rather than whole videos."""
+ON_ALL_CLIPS = frozenset({Command.SHARDS, Command.LISTS})
+"""Commands that write one set of files about all clips, so a part of the clips is of no use to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options as given, with their defaults; each field is named as its option, unless its text says otherwise."""
+
+    command: Command
+    version: str
+    subset: Subset | Literal["all"]
+    annotations: Path | None
+    classes: Sequence[str] | None
+    only: Path | None
+    limit: int | None
+    sample: int | None
+    seed: int
+    shard: Shard | None
+    cut: Cut
+    source: Literal["youtube", "mirror", "both"]
+    max_height: int
+    """In pixels."""
+    retry: Literal["all", "transient", "none"]
+    output: Path
+    """The folder; with a URL, the folder on this machine for what cannot be there."""
+    url: str
+    """The URL given to --output, empty for a folder."""
+    workers: int | None
+    scheduler: str | None
+    engine: tuple[str, ...]
+    """The engines to ask, in this order."""
+    timeout: float | None
+    """In seconds."""
+    rate: float | None
+    """Clips an hour."""
+    limit_rate: float | None
+    """Bytes a second."""
+    no_reuse: bool
+    cookies: Path | None
+    proxy: str | None
+    dry_run: bool
+    quick: bool
+    short_side: int | None
+    """In pixels."""
+    quality: int | None
+    """1 to 100."""
+    frames: float | Literal["all"] | None
+    """Frames a second."""
+    sound: Literal["wav", "mp3", "flac"] | None
+    shards: int | None
+    """Clips in each shard."""
+    compare: tuple[Path, Path] | None
+
+    @property
+    def name(self) -> str:
+        """What the run is about, for a person: `Kinetics700 train, shard 3/16`."""
+        return f"Kinetics{self.version} {self.subset}" + (f", shard {self.shard}" if self.shard else "")
+
+
+def parse(argv: Sequence[str] | None) -> Options:
+    """Return the options that were given; bad ones end the program with one line."""
     parser = make_parser()
-    args = parser.parse_args(argv)
-    local = next((name for name in LOCAL if getattr(args, name)), None)
-    if args.quick and not args.verify:
+    given = vars(parser.parse_args(argv))
+    command, output = given["command"], given.pop("output")
+    if given["quick"] and command is not Command.VERIFY:
         parser.error("--quick belongs to --verify")
-    if args.frames is None and (args.short_side or args.quality is not None):
+    if command is not Command.FRAMES and (given["short_side"] or given["quality"] is not None):
         parser.error("--short-side and --quality belong to --frames")
-    if local and args.cut == "none":
-        parser.error(f"--{local} is for clips, and --cut none keeps whole videos")
-    if args.shard and local in OF_ALL:
-        parser.error(f"--{local} is for all clips that are here together, and --shard is one part of them")
-    if args.source != "youtube" and args.cut == "none":
+    if command in ON_CLIPS and given["cut"] == "none":
+        parser.error(f"--{command} is for clips, and --cut none keeps whole videos")
+    if command in ON_ALL_CLIPS and given["shard"]:
+        parser.error(f"--{command} is for all clips on disk together, and --shard is one part of them")
+    if given["source"] != "youtube" and given["cut"] == "none":
         parser.error("--cut none keeps whole videos, and the mirror has clips: leave out --source")
-    if args.source != "youtube" and args.shard:
+    if given["source"] != "youtube" and given["shard"]:
         parser.error("every part would read the same archives: run --source mirror without --shard first")
-    args.url = ""
-    if isinstance(args.output, str):
-        if local or args.compare:
-            parser.error(f"--{local or 'compare'} works in a folder: copy the data set to one, and give that to -o")
-        args.url, args.output = args.output, own_folder(args.output)
-    return args
+    url = output if isinstance(output, str) else ""
+    if url and command in ON_CLIPS | {Command.COMPARE}:
+        parser.error(f"--{command} works in a folder: copy the data set to one, and give that to -o")
+    return Options(**given, output=own_folder(url) if url else output, url=url)
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """Return the parser of the command's options."""
     parser = _Parser(
         prog="download.py",
         description="Download the clips of a Kinetics data set from YouTube, trimmed to their annotated sections.\n"
@@ -63,12 +134,28 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(command=Command.DOWNLOAD)
     _add_what(parser.add_argument_group("What to fetch"))
     _add_where(parser.add_argument_group("Where"))
     _add_how(parser.add_argument_group("How"))
     _add_instead(parser.add_argument_group("Instead of downloading"))
     _add_details(parser.add_argument_group("Details of these"))
     return parser
+
+
+class _Instead(argparse.Action):
+    """Chooses the command that an option names, and keeps the option's value, if it takes one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.command = Command(self.option_strings[0].removeprefix("--"))
+        if self.nargs != 0:
+            setattr(namespace, self.dest, tuple(values) if isinstance(values, list) else values)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -153,7 +240,7 @@ def _add_where(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-o",
         "--output",
-        type=_place,
+        type=_output,
         default=Path(),
         metavar="DIR",
         help="folder for the data set, or a URL such as s3://bucket/prefix (default: here)",
@@ -166,14 +253,14 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         "--workers",
         type=_positive(int),
         metavar="WORKERS",
-        help="processes at work (default: 8, and one a core for what is done instead of downloading)",
+        help="worker processes (default: 8, and one a core for what is done instead of downloading)",
     )
     group.add_argument(
         "--scheduler",
         type=_scheduler,
         metavar="ADDRESS",
         help="let the workers of a Dask scheduler do it, such as tcp://host:8786, a clip for each of their threads "
-        "(-w: at most so many a host), each host at its own pace: docs/cluster.md",
+        "(-w: the most at a time on each host), each host at its own pace: docs/cluster.md",
     )
     group.add_argument(
         "--engine",
@@ -214,41 +301,54 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
 def _add_instead(group: argparse._ArgumentGroup) -> None:
     one = group.add_mutually_exclusive_group()
     one.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+    flag: dict[str, Any] = {"action": _Instead, "nargs": 0, "default": argparse.SUPPRESS}
     one.add_argument(
         "--report",
-        action="store_true",
+        **flag,
         help="write a page on how the download has gone so far and print its figures, also while a run is at work",
     )
     one.add_argument(
-        "--list-classes", action="store_true", help="the classes, with how many clips each has, and how many are here"
+        "--list-classes", **flag, help="the classes, with how many clips each has, and how many are on disk"
     )
     one.add_argument(
         "--verify",
-        action="store_true",
-        help="decode every clip that is here; what is unfit is moved away, and fetched by the next run",
+        **flag,
+        help="decode every clip on disk; what is unfit is moved away, and fetched by the next run",
     )
     one.add_argument(
-        "--frames", type=_fps, metavar="FPS", help="write so many frames a second of every clip, or all, as JPEG files"
+        "--frames",
+        action=_Instead,
+        type=_fps,
+        metavar="FPS",
+        help="write FPS frames a second of every clip, or all, as JPEG files",
     )
-    one.add_argument("--sound", choices=("wav", "mp3", "flac"), help="write the sound of every clip to a file")
+    one.add_argument(
+        "--sound", action=_Instead, choices=("wav", "mp3", "flac"), help="write the sound of every clip to a file"
+    )
     one.add_argument(
         "--shards",
+        action=_Instead,
         type=_positive(int),
         metavar="CLIPS",
-        help="write WebDataset tar files of so many clips, 1 GB at most",
+        help="write WebDataset tar files of CLIPS clips each, 1 GB at most",
     )
     one.add_argument(
         "--lists",
-        action="store_true",
+        **flag,
         help="write list files for MMAction2, PyTorchVideo and SlowFast, and the classes",
     )
     one.add_argument(
         "--manifest",
-        action="store_true",
-        help="write a table of all clips that are here, with size, SHA-256 and frames",
+        **flag,
+        help="write a table of all clips on disk, with size, SHA-256 and frames",
     )
     one.add_argument(
-        "--compare", nargs=2, type=Path, metavar=("A", "B"), help="say how the data sets of two manifests differ"
+        "--compare",
+        action=_Instead,
+        nargs=2,
+        type=Path,
+        metavar=("A", "B"),
+        help="say how the data sets of two manifests differ",
     )
 
 
@@ -319,7 +419,7 @@ def _scheduler(text: str) -> str:
     return text
 
 
-def _place(text: str) -> Path | str:
+def _output(text: str) -> Path | str:
     """A folder, or a URL that leads elsewhere. One that begins with file:// is only another name for a folder."""
     if "://" not in text:
         return _folder(text)
@@ -347,7 +447,10 @@ def _engines(text: str) -> tuple[str, ...]:
 
 
 def _proxy(text: str) -> str:
-    parts = urlsplit(text if "://" in text else f"http://{text}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise argparse.ArgumentTypeError(f"{text!r} is not the address of an HTTP proxy such as http://host:3128")
-    return parts.geturl()
+    try:
+        parse_proxy(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{without_password(text)!r} is not the address of an HTTP proxy such as http://host:3128"
+        ) from None
+    return text if "://" in text else f"http://{text}"

@@ -11,7 +11,8 @@ from kinetics.errors import ClipError, MayWorkLater
 from kinetics.media import check
 from kinetics.mirror.tar_stream import MIRROR, Archive, ArchiveMember, Damaged
 from kinetics.mirror.wanted_clips import Wanted
-from kinetics.net.http import HttpSession, use_proxy
+from kinetics.net.http import HttpSession
+from kinetics.net.proxy import use_proxy
 from kinetics.net.rate_limit import shared_rate_limiter
 from kinetics.records import (
     ArchiveListing,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 import urllib3
@@ -23,14 +20,12 @@ from urllib3.exceptions import (
     ProxyError,
     SSLError,
 )
-from urllib3.util import parse_url
+from urllib3.util import Url, parse_url
 
 from kinetics.errors import ClipError, MayWorkLater, StopEveryone, retry_after
-from kinetics.records import Category
-
-if TYPE_CHECKING:
-    pass
+from kinetics.net.proxy import Proxy, proxy_for, refused_login
 from kinetics.net.rate_limit import RateLimiter
+from kinetics.records import Category
 
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 20.0
@@ -55,6 +50,14 @@ class AllowedHosts:
 
     name: str
     pattern: re.Pattern[str]
+    scheme: str = "https"
+    port: int | None = 443
+    """None: any."""
+
+    def allow(self, url: Url) -> bool:
+        """Whether a request may go to this address."""
+        port = url.port or (443 if url.scheme == "https" else 80)
+        return bool(url.scheme == self.scheme and self.port in (None, port) and self.pattern.fullmatch(url.host or ""))
 
 
 YOUTUBE = AllowedHosts("YouTube", re.compile(r"(?:[a-z0-9-]+\.)*(?:googlevideo|youtube)\.com"))
@@ -85,7 +88,7 @@ class HttpSession:
         self._lock = threading.Lock()
         self._at_work = 0
         self._since = 0.0
-        self._pools: dict[str | None, urllib3.PoolManager] = {}
+        self._pools: dict[Proxy | None, urllib3.PoolManager] = {}
 
     def get(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         """Ask once, following redirects among the hosts; the body is still to be read.
@@ -155,28 +158,21 @@ class HttpSession:
             url = parse_url(urljoin(base, target))
         except ValueError:
             url = parse_url("")
-        if url.scheme != "https" or url.port not in (None, 443) or not self.hosts.pattern.fullmatch(url.host or ""):
+        if not self.hosts.allow(url):
             reason = f"refused to follow an address outside {self.hosts.name}: {target[:80]}"
             raise MayWorkLater(Category.MEDIA_ERROR, reason)
         return url.url
 
     def _pool(self, url: str) -> urllib3.PoolManager:
-        host = parse_url(url).host or ""
-        proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get("https")
+        proxy = proxy_for(self.hosts.scheme, parse_url(url).host or "")
         with self._lock:
             if proxy not in self._pools:
                 self._pools[proxy] = (
-                    urllib3.ProxyManager(proxy, maxsize=FILES_AT_ONCE)
+                    urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, maxsize=FILES_AT_ONCE)
                     if proxy
                     else urllib3.PoolManager(maxsize=FILES_AT_ONCE)
                 )
             return self._pools[proxy]
-
-
-def use_proxy(url: str | None) -> None:
-    """Let all that this process and its children fetch go through this proxy, if any: every client looks there."""
-    if url:
-        os.environ.update(dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), url))
 
 
 def size_and_tag(line: HttpSession, url: str) -> tuple[int, str]:
@@ -233,6 +229,8 @@ def whole_range(response: urllib3.BaseHTTPResponse) -> ContentRange:
 def no_reply(error: HTTPError | OSError, hosts: AllowedHosts) -> ClipError:
     """Why no reply came, where asking again may help; raised where it will not."""
     cause = root_cause(error)
+    if fatal := refused_login(cause):
+        raise fatal from error
     if isinstance(error, LocationValueError):
         raise MayWorkLater(Category.MEDIA_ERROR, f"the media's address makes no sense: {cause}") from error
     if isinstance(error, _LINE_DOWN) and not _hung_up(error):

@@ -12,7 +12,8 @@ from kinetics.errors import MayWorkLater
 from kinetics.media import cut as media
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import Input
-from kinetics.net.http import HttpSession, MediaRefused, use_proxy
+from kinetics.net.http import HttpSession, MediaRefused
+from kinetics.net.proxy import use_proxy
 from kinetics.net.range_file import RangeFile
 from kinetics.net.rate_limit import shared_rate_limiter
 from kinetics.records import Clip, Cut, Outcome

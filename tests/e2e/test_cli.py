@@ -18,8 +18,10 @@ from pathlib import Path
 import av
 import pytest
 
-import download
-from kinetics.cli.options import make_parser
+from kinetics.cli.context import Context
+from kinetics.cli.main import main
+from kinetics.cli.options import parse
+from kinetics.cli.terminal import make_bar
 from kinetics.records import Category
 from tests.support.program import ROOT, ROWS, Bench, frames, many_rows, session, wait_until, workers
 from tests.youtube.samples import scenarios_of, template
@@ -102,7 +104,7 @@ class TestMainJob:
 
     def test_a_limited_rate_leaves_each_clip_the_time_that_it_then_takes(self) -> None:
         def patience(*options: str) -> float:
-            return download._patience(make_parser().parse_args(options))
+            return Context(parse(options)).timeout_s
 
         assert patience() == 300
         assert patience("--cut", "none") == 3600
@@ -174,7 +176,7 @@ class TestForetold:
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 5_000_000))
-        assert download.main([*bench.command("--dry-run")[2:]]) == 0
+        assert main([*bench.command("--dry-run")[2:]]) == 0
         said = capsys.readouterr()
         assert "5.00 MB free" in said.out
         assert said.err == f"warning: {bench.folder} has 5.00 MB free, which is less than the 8.00 MB to come\n"
@@ -182,7 +184,7 @@ class TestForetold:
 
 def test_the_time_to_come_counts_the_pauses() -> None:
     """After a burst, an hour's pause and another burst, ten of a hundred clips are done: nine hours are to come."""
-    with download._bar("700 train", 100) as bar:
+    with make_bar("700 train", 100) as bar:
         bar.update(5)
         bar.start_t -= 3600
         bar.last_print_t -= 3600

@@ -190,8 +190,8 @@ def test_one_throttled_host_pauses_alone(make_bench: MakeBench, tmp_path: Path) 
     assert by[HOSTS[0], "done"] == 10
     assert by[HOSTS[1], "done"] == 14
     assert 1 <= by[HOSTS[0], "postponed"] == calls - 10 <= 3
-    assert re.search(rf"-- {HOSTS[0]} waits until", told.stderr)
-    assert "everybody" not in told.stderr
+    assert re.search(rf"-- {HOSTS[0]} is paused until", told.stderr)
+    assert "all workers" not in told.stderr
 
 
 def test_ctrl_c_ends_a_run_and_what_its_workers_are_at(make_bench: MakeBench) -> None:

@@ -285,16 +285,18 @@ class TestStops:
     @pytest.mark.parametrize(("sent", "code"), [("os.kill(os.getpid(), signal.SIGINT)", 130), ("pass", 1)])
     def test_ctrl_c_that_compiled_code_makes_an_import_error_of_is_one_all_the_same(self, sent: str, code: int) -> None:
         script = f"""
-import os, signal, sys, download
+import os, signal, sys
+import kinetics.cli.download
+from kinetics.cli.main import main
 
-def importing(args):
+def importing(options, context):
     try:
         {sent}
     finally:
         raise ImportError("numpy._core.multiarray failed to import")
 
-download.download = importing
-sys.exit(download.main([]))
+kinetics.cli.download.download = importing
+sys.exit(main([]))
 """
         ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
         assert ran.returncode == code
@@ -310,7 +312,7 @@ sys.exit(download.main([]))
         with LoopbackYouTube(bench.world) as youtube:
             with bench.start(youtube, *COPY) as process:
                 assert process.stdout
-                assert any("everybody waits until" in line for line in process.stdout)
+                assert any("all workers are paused until" in line for line in process.stdout)
                 os.kill(process.pid, signal.SIGTERM)
                 out, _ = process.communicate(timeout=60)
                 assert_nobody_left(process)

@@ -409,7 +409,7 @@ def test_what_is_wrong_with_one_video_makes_nobody_wait(
 ) -> None:
     end = ended(group, run)
     assert [one for one in end.bench.attempts() if one["status"] == "postponed"] == []
-    assert "everybody waits" not in end.run.err
+    assert "all workers are paused" not in end.run.err
 
 
 @pytest.mark.parametrize(("group", "run"), RUNS)

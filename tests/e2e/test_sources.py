@@ -354,7 +354,7 @@ class TestTrouble:
         assert first.run.code == 1
         assert_there(bench, rows[::3])
         assert "to go on: python" in first.run.out
-        (said,) = (line for line in first.run.err.splitlines() if "waits until" in line)
+        (said,) = (line for line in first.run.err.splitlines() if "paused until" in line)
         assert "the mirror" in said
         assert "YouTube" not in said
         assert re.search(r"massaging.*404", first.run.out + first.run.err)
@@ -385,7 +385,7 @@ class TestTrouble:
         run = bench.run(*COPY, "--source", "both", timeout=900)
         assert run.code == 1
         assert_there(bench, [*rows[:1], *rows[6:]])
-        assert all("YouTube" not in line for line in run.err.splitlines() if "waits until" in line)
+        assert all("YouTube" not in line for line in run.err.splitlines() if "paused until" in line)
         (path,) = (path for path in bench.archives if "part_0" in path)
         bench.world.mirror[path] = MirrorFile(bench.archives[path])
         assert bench.run(*COPY, "--source", "both").code == 0

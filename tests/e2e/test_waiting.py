@@ -21,7 +21,9 @@ from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FakeThrottle, PlayerFault, Scenario
 
-WAITS = re.compile(r"(\d\d:\d\d:\d\d) (.*) -- everybody waits until (?:\d\d \w+ )?(\d\d:\d\d:\d\d), then one clip asks")
+WAITS = re.compile(
+    r"(\d\d:\d\d:\d\d) (.*) -- all workers are paused until (?:\d\d \w+ )?(\d\d:\d\d:\d\d); then one clip is tried"
+)
 
 
 def pauses(text: str) -> list[tuple[str, timedelta]]:
@@ -94,7 +96,7 @@ class TestBans:
         bench.world.throttle = FakeThrottle(after=2, for_s=9999, retry_after="10800" if form == "seconds" else date)
         with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, "-w", "1") as process:
             assert process.stdout
-            said = next(line for line in process.stdout if "everybody waits" in line)
+            said = next(line for line in process.stdout if "all workers are paused" in line)
             process.kill()
             process.communicate()
         ((_, length),) = pauses(said)

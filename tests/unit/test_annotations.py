@@ -28,6 +28,7 @@ from kinetics.annotations.load import load
 from kinetics.annotations.official import VERSIONS, fetch
 from kinetics.annotations.table import ALIASES, Annotations
 from kinetics.errors import Fatal
+from kinetics.net.http import AllowedHosts
 from kinetics.records import Clip
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import Row, World
@@ -1053,6 +1054,8 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Scripted]]
 
     def start(*replies: Reply) -> Scripted:
         server = Scripted(*replies)
+        hosts = AllowedHosts("the server", re.compile(r"127\.0\.0\.1|annotations\.example"), scheme="http", port=None)
+        monkeypatch.setattr(official, "ARCHIVE_HOST", hosts)
         servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return server
@@ -1099,9 +1102,16 @@ def test_an_archive_announced_as_a_gzipped_tar_is_kept_as_it_is(script: Script, 
     assert (tmp_path / "k.tar.gz").read_bytes() == GOOD
 
 
-@pytest.mark.parametrize("status", [301, 401, 403, 404, 410])
+def test_a_redirect_to_another_host_is_not_followed(script: Script, tmp_path: Path) -> None:
+    server = script(Reply(status=301, headers={"Location": "http://elsewhere.example/k.tar.gz"}))
+    with pytest.raises(Fatal, match=r"refused to follow .* --annotations PATH"):
+        fetch(server.url, tmp_path / "k.tar.gz")
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
 def test_a_plain_no_is_not_asked_again(script: Script, tmp_path: Path, status: int) -> None:
-    server = script(Reply(status=status, headers={"Location": "http://127.0.0.1:9/"}))
+    server = script(Reply(status=status))
     with pytest.raises(Fatal, match=rf"HTTP {status} .*--annotations PATH"):
         fetch(server.url, tmp_path / "k.tar.gz")
     assert len(server.asked) == 1
@@ -1167,6 +1177,7 @@ def test_no_proxy_is_heeded(script: Script, tmp_path: Path, monkeypatch: pytest.
 def test_an_unusable_proxy_is_a_clear_error_that_keeps_the_password(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
+    script()
     monkeypatch.setenv("http_proxy", proxy)
     with pytest.raises(Fatal, match="http_proxy") as error:
         fetch("http://annotations.example/k.tar.gz", tmp_path / "k.tar.gz")

@@ -26,7 +26,7 @@ PACKAGES = {
     "planning": "records errors net storage media annotations scheduling mirror",
     "dataset": "records errors humanize storage media annotations scheduling",
     "report": "records errors humanize storage media annotations planning",
-    "cli": "records errors humanize storage youtube",
+    "cli": "records errors humanize net storage annotations scheduling youtube mirror planning dataset report",
 }
 """What each package may import, all of it above its own line: so imports run one way, and there is no cycle."""
 MODULES = {

@@ -1,0 +1,212 @@
+"""The commands besides the download: each is a function of the options and the context, and returns the exit code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+
+from kinetics.annotations.load import classes_of
+from kinetics.annotations.select import in_random_order
+from kinetics.annotations.table import Annotations
+from kinetics.cli.context import Context
+from kinetics.cli.options import Command, Options
+from kinetics.cli.terminal import make_bar, shown
+from kinetics.dataset.clip_jobs import Frames, Sound
+from kinetics.dataset.compare import VERDICTS
+from kinetics.dataset.compare import compare as compare_manifests
+from kinetics.dataset.inventory import measured, verified
+from kinetics.dataset.lists import write_lists, write_silent
+from kinetics.dataset.manifest import write_manifest
+from kinetics.dataset.settings import keep_terms
+from kinetics.dataset.shards import WebDatasetShards, shard_samples
+from kinetics.errors import Fatal
+from kinetics.humanize import without_numbers
+from kinetics.planning.plan import on_disk
+from kinetics.records import Category, Clip, Outcome, Subset
+from kinetics.report.collect import collect
+from kinetics.report.text import report_lines
+from kinetics.scheduling.worker import TravellingJob
+from kinetics.storage.layout import Layout, free_space
+from kinetics.storage.locks import held, lock
+from kinetics.storage.table_sync import readable_tables
+
+JPEG_QUALITY = 90
+"""1 to 100, unless --quality says otherwise."""
+
+
+def report(options: Options, context: Context) -> int:
+    """Tell how the download has gone so far, in figures and as a page."""
+    from kinetics.report import page  # noqa: PLC0415 - brings matplotlib and jinja2, which only this command needs
+
+    frame = context.annotations.frame
+    for subset in context.subsets:
+        with readable_tables(context.layout, [subset]) as layout:
+            found = collect(layout, subset, frame, options.cut)
+        print(*report_lines(found), *page.write(found, context.layout, subset), sep="\n", flush=True)
+    return 0
+
+
+def list_classes(options: Options, context: Context) -> int:
+    """Print each class with the number of its clips, and of those on disk."""
+    frame = context.annotations.frame
+    there = frame["label"][on_disk(frame, context.layout)].value_counts()
+    counts = frame["label"].value_counts()
+    print(f"{'clips':>8} {'on disk':>8}  class")
+    for label in sorted(counts.index[counts > 0]):
+        print(f"{counts[label]:8,} {there.get(label, 0):8,}  {label or '(no label)'}")
+    print(f"{len(frame):8,} {there.sum():8,}  in {(counts > 0).sum():,} classes")
+    return 0
+
+
+def verify(options: Options, context: Context) -> int:
+    """Check the clips on disk; those that fail for their own fault are moved away."""
+    clips, moved, kept = context.clips_on_disk, 0, 0
+    with ExitStack() as stack:
+        stack.enter_context(held(context.layout, context.subsets))
+        for subset, frame in clips.items():
+            checks = verified(context.run_on_files, context.layout, subset, frame, quick=options.quick, cut=options.cut)
+            unfit = [one for one in shown(_what(options, subset), len(frame), checks) if one.status == "failed"]
+            fit = len(frame) - len(unfit)
+            print(f"{_name(options, subset)}: {fit:,} of {len(frame):,} clips are as they should be")
+            for reason, count in Counter(without_numbers(one.reason) for one in unfit).most_common():
+                print(f"  {count:8,}  {reason}")
+            moved += sum(one.category is Category.MEDIA_ERROR for one in unfit)
+            kept += sum(one.category is not Category.MEDIA_ERROR for one in unfit)
+    if moved:
+        print(f"{moved:,} were moved to {context.layout.rejected_folder}; a run without --verify fetches them again")
+    if kept:
+        print(f"{kept:,} could not be checked to the end, and stay")
+    return int(bool(moved or kept))
+
+
+def manifest(options: Options, context: Context) -> int:
+    """Write a table of the clips on disk."""
+    layout, clips, unfit = context.layout, context.clips_on_disk, 0
+    with ExitStack() as stack:
+        for subset, frame in clips.items():
+            stack.enter_context(lock(layout, subset, "manifest.lock"))
+            outcomes = measured(context.run_on_files, layout, subset, frame)
+            facts = {
+                one.clip.key: one.facts for one in shown(_what(options, subset), len(frame), outcomes) if one.facts
+            }
+            print(f"{write_manifest(layout, subset, frame, facts)}: {len(facts):,} clips")
+            unfit += len(frame) - len(facts)
+    return _exit_code(unfit)
+
+
+def frames(options: Options, context: Context) -> int:
+    """Write frames of the clips on disk."""
+    assert options.frames
+    target, quality = context.layout.derived_layout("frames"), options.quality or JPEG_QUALITY
+    job = Frames(context.layout, target, options.frames, options.short_side, quality)
+    settings = {"frames": options.frames, "short_side": options.short_side, "quality": quality}
+    converted = _converted(options, context, job, target=target, suffix="", settings=settings)
+    return _exit_code(sum(one.status == "failed" for _, outcomes in converted for one in outcomes))
+
+
+def sound(options: Options, context: Context) -> int:
+    """Write the sound of the clips on disk, and a list of those without any."""
+    assert options.sound
+    layout, unfit, suffix = context.layout, 0, f".{options.sound}"
+    target = layout.derived_layout("sound")
+    job = Sound(layout, target, options.sound)
+    for subset, outcomes in _converted(options, context, job, target=target, suffix=suffix):
+        silent = list[Clip]()
+        for one in outcomes:
+            unfit += one.status == "failed"
+            silent += [one.clip] if one.sound is False else []
+        print(f"{len(silent):,} without sound, listed in {write_silent(layout, subset, silent, suffix)}")
+    return _exit_code(unfit)
+
+
+def shards(options: Options, context: Context) -> int:
+    """Pack the clips on disk into WebDataset shards."""
+    assert options.shards
+    layout, classes = context.layout, classes_of(options.version, options.annotations)
+    clips, target = context.clips_on_disk, layout.derived_layout("shards")
+    with ExitStack() as stack:
+        stack.enter_context(held(target, context.subsets))
+        for subset, frame in clips.items():
+            samples = shard_samples(layout, frame.iloc[in_random_order(frame, options.seed)], classes)
+            packed = WebDatasetShards(layout, subset, samples, options.shards)
+            free = free_space(target.folder)
+            if packed.bytes_to_write > free:
+                raise Fatal(f"The shards take {packed.bytes_to_write:,} bytes, and {target.folder} has {free:,} free.")
+            with make_bar(_what(options, subset), packed.clips) as bar:
+                for count in packed.write():
+                    bar.update(count)
+            print(f"{target.folder}: {packed.count:,} shards of {subset}, {packed.clips:,} clips")
+    return 0
+
+
+def lists(options: Options, context: Context) -> int:
+    """Write list files of the clips on disk."""
+    classes = classes_of(options.version, options.annotations)
+    for subset, frame in context.clips_on_disk.items():
+        for path in write_lists(context.layout, subset, frame, classes):
+            print(path)
+    return 0
+
+
+def compare(options: Options, context: Context) -> int:
+    """Say how two data sets differ."""
+    assert options.compare
+    found = compare_manifests(*options.compare)
+    rows = [*found.classes(), ("all classes", found.counts)]
+    print("".join(f"{verdict:>15}" for verdict in VERDICTS) + "  class")
+    for label, counts in rows:
+        print("".join(f"{counts[verdict]:15,}" for verdict in VERDICTS) + f"  {label or '(no label)'}")
+    everything, common = found.write(options.output.absolute())
+    print(f"every clip: {everything}\nwhat both have, for --only: {common}")
+    return 0
+
+
+COMMANDS: Mapping[Command, Callable[[Options, Context], int]] = {
+    Command.REPORT: report,
+    Command.LIST_CLASSES: list_classes,
+    Command.VERIFY: verify,
+    Command.MANIFEST: manifest,
+    Command.FRAMES: frames,
+    Command.SOUND: sound,
+    Command.SHARDS: shards,
+    Command.LISTS: lists,
+    Command.COMPARE: compare,
+}
+
+
+def _converted(
+    options: Options,
+    context: Context,
+    job: TravellingJob,
+    *,
+    target: Layout,
+    suffix: str,
+    settings: Mapping[str, object] | None = None,
+) -> Iterator[tuple[Subset, Iterator[Outcome]]]:
+    """Convert what is not converted yet, all with the same settings; yields each subset's outcomes as they come."""
+    clips = context.clips_on_disk
+    with ExitStack() as stack:
+        stack.enter_context(held(target, context.subsets))
+        if settings:
+            keep_terms(target.folder, settings)
+        for subset, frame in clips.items():
+            left = frame[~on_disk(frame, target, suffix)]
+            print(f"{target.folder}: {len(frame) - len(left):,} of them are there, {len(left):,} to do", flush=True)
+            with closing(context.run_on_files(job, Annotations(left, ()).clips())) as events:
+                yield subset, shown(_what(options, subset), len(left), events)
+
+
+def _exit_code(unfit: int) -> int:
+    if unfit:
+        print(f"{unfit:,} clips are unfit: --verify moves them away, so that the next run fetches them")
+    return int(bool(unfit))
+
+
+def _what(options: Options, subset: Subset) -> str:
+    """What a bar is about."""
+    return f"{options.version} {subset}"
+
+
+def _name(options: Options, subset: Subset) -> str:
+    return f"Kinetics{options.version} {subset}" + (f", shard {options.shard}" if options.shard else "")

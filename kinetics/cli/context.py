@@ -1,0 +1,157 @@
+"""What the commands share: what is derived once from the options, and how their work is run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from kinetics.cli.messages import why_stopped
+from kinetics.cli.options import Options
+from kinetics.errors import Fatal
+from kinetics.humanize import one_line
+from kinetics.records import SPLIT_OF, Clip, Subset
+from kinetics.scheduling.dispatch import Event
+from kinetics.scheduling.events import GaveUp, Notice
+from kinetics.scheduling.pool import run
+from kinetics.scheduling.throttle import Throttle, Unthrottled
+from kinetics.scheduling.worker import TravellingJob
+from kinetics.storage.layout import Layout
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kinetics.annotations.table import Annotations
+
+WORKERS = 8
+"""Worker processes of a download, unless --workers says otherwise."""
+CLIP_TIMEOUT_S, VIDEO_TIMEOUT_S = 300.0, 3600.0
+"""Seconds that one clip, or one whole video, may take; it is given up then, and its worker replaced."""
+CLIP_BYTES, VIDEO_BYTES = 5e6, 2e8
+"""Bytes that hardly any clip, or whole video, exceeds: with --limit-rate its timeout grows by the time they take."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is derived from the options, each value once."""
+
+    options: Options
+
+    @cached_property
+    def layout(self) -> Layout:
+        options = self.options
+        shard = options.shard.name if options.shard else ""
+        return Layout(options.output.absolute(), options.version, shard=shard, url=options.url)
+
+    @cached_property
+    def subsets(self) -> list[Subset]:
+        return list(SPLIT_OF) if self.options.subset == "all" else [self.options.subset]
+
+    @property
+    def own_folder(self) -> Path:
+        """A folder that belongs to this run alone."""
+        return self.layout.partial(SPLIT_OF[self.subsets[0]])
+
+    @property
+    def workers(self) -> int:
+        """Worker processes of a download."""
+        return self.options.workers or WORKERS
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds for one item of a download: the usual bound, and its share of a limited rate."""
+        options = self.options
+        if options.timeout:
+            return options.timeout
+        whole = options.cut == "none"
+        usual_s, most_bytes = (VIDEO_TIMEOUT_S, VIDEO_BYTES) if whole else (CLIP_TIMEOUT_S, CLIP_BYTES)
+        return usual_s + (self.workers * most_bytes / options.limit_rate if options.limit_rate else 0.0)
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """The chosen clips. What was left out of their file is told on the way."""
+        from kinetics.annotations.load import load  # noqa: PLC0415 - pandas takes a while
+        from kinetics.annotations.select import select  # noqa: PLC0415
+
+        options = self.options
+        with tqdm(desc="annotations", unit="B", unit_scale=True, delay=0.5, leave=False) as bar:
+
+            def progress(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            loaded = load(options.version, options.subset, options.annotations, progress=progress)
+        chosen = select(
+            loaded,
+            classes=options.classes,
+            only=options.only,
+            limit=options.limit,
+            sample=options.sample,
+            seed=options.seed,
+            shard=options.shard,
+        )
+        for warning in chosen.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        return chosen
+
+    @cached_property
+    def clips_on_disk(self) -> dict[Subset, pd.DataFrame]:
+        """The chosen clips that are on disk, by subset. Their number is told."""
+        from kinetics.planning.plan import on_disk  # noqa: PLC0415
+
+        frame = self.annotations.frame
+        found = frame[on_disk(frame, self.layout)]
+        print(f"{self.options.name}: {len(found):,} of {len(frame):,} clips are on disk", flush=True)
+        return {subset: found[found["split"] == SPLIT_OF[subset]] for subset in self.subsets}
+
+    def run(
+        self,
+        job: TravellingJob,
+        clips: Iterable[Clip],
+        throttle: Callable[[int], Throttle | Unthrottled],
+        *,
+        workers: int,
+        timeout_s: float,
+    ) -> Generator[Event, None, None]:
+        """Do a job to clips with that many processes of this machine, or on a Dask cluster.
+
+        `throttle` makes the throttle of one address, from the number of clips that can be at work there.
+        """
+        options = self.options
+        if not options.scheduler:
+            return run(job, clips, workers=workers, timeout_s=timeout_s, pace=throttle(workers))
+        try:
+            from kinetics.scheduling import dask_client  # noqa: PLC0415 - an extra package
+        except ModuleNotFoundError as error:
+            raise Fatal(
+                f"--scheduler needs Dask here, and on the workers: pip install distributed ({error})"
+            ) from error
+        return dask_client.run(
+            job,
+            clips,
+            scheduler=options.scheduler,
+            layout=self.layout,
+            own=self.own_folder,
+            timeout_s=timeout_s,
+            pace=throttle,
+            most=options.workers,
+            one_address=options.proxy is not None,
+        )
+
+    def run_on_files(self, job: TravellingJob, clips: Iterable[Clip]) -> Generator[Event, None, None]:
+        """Do a job to files on disk, for which no server is asked. Raises Fatal if the workers are lost for good."""
+        workers, timeout_s = self.options.workers or os.cpu_count() or 1, self.options.timeout or CLIP_TIMEOUT_S
+        with closing(self.run(job, clips, Unthrottled, workers=workers, timeout_s=timeout_s)) as events:
+            for event in events:
+                if isinstance(event, GaveUp):
+                    raise Fatal(why_stopped(event))
+                if isinstance(event, Notice):
+                    tqdm.write(one_line(event.text), file=sys.stderr)
+                yield event

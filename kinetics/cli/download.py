@@ -1,0 +1,193 @@
+"""The download: load clips, leave out what is on disk, try the rest, record and show what becomes of them.
+
+Heavy modules are imported here at once: by now those that the workers need are being imported beside this (`prepare`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+
+from kinetics.cli.context import Context
+from kinetics.cli.jobs import download_job, extract_job
+from kinetics.cli.messages import announcement, explanation, mirror_offer, source_order, summary, why_stopped
+from kinetics.cli.options import Options
+from kinetics.cli.run_counts import RunCounts
+from kinetics.cli.terminal import ProgressBar, make_bar
+from kinetics.humanize import duration_text, one_line, size
+from kinetics.planning import reuse
+from kinetics.planning.estimate import Estimate, estimate
+from kinetics.planning.plan import Plan, make_plan
+from kinetics.planning.reuse import ReuseCandidates
+from kinetics.planning.sources import Mirror, SourceRunner, run_sources, weigh
+from kinetics.records import SPLIT_OF, ArchiveProgress, Category, ClipState, Outcome, Source, Split
+from kinetics.scheduling.dispatch import Event
+from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
+from kinetics.scheduling.pool import run
+from kinetics.scheduling.throttle import RefusedItems, Throttle
+from kinetics.storage.atomic import cannot_write
+from kinetics.storage.layout import Layout, free_space
+from kinetics.storage.ledger import Ledger
+from kinetics.storage.locks import held
+from kinetics.storage.table_sync import TableSync, readable_tables
+
+
+def download(options: Options, context: Context) -> int:
+    """Load clips, leave out what is on disk, try the rest; returns the exit code."""
+    annotations, layout = context.annotations, context.layout
+    with ExitStack() as stack:
+        tables = TableSync(layout, context.subsets)
+        if options.dry_run:
+            layout = stack.enter_context(readable_tables(layout, context.subsets))
+        else:
+            stack.enter_context(held(layout, context.subsets))
+            stack.enter_context(tables)
+        ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in context.subsets}
+        mirror_alone = options.source == "mirror"
+        plan = make_plan(annotations, layout, ledgers, options.cut, options.retry, mirror_alone=mirror_alone)
+        candidates = [] if options.no_reuse or layout.url else reuse.find_candidates(plan, layout)
+        print(announcement(options, layout, plan, reuse.count_candidates(candidates)), flush=True)
+        mirror = Mirror(options.version, context.subsets) if options.source != "youtube" and plan.todo else None
+        order = print_forecast(options, context, layout, plan, mirror)
+        if options.dry_run:
+            return 0
+        plan = link_candidates(options, context, plan, candidates, ledgers)
+        for ledger in ledgers.values():
+            stack.enter_context(ledger) if plan.todo else ledger.compact()
+        runners = source_runners(options, context, mirror)
+        events = run_sources(plan, [runners[source] for source in order])
+        stack.callback(events.close)
+        counts, to_read = RunCounts(), mirror.size if mirror else 0
+        try:
+            with make_bar(f"{options.version} {options.subset}", plan.todo) as bar:
+                progress = ProgressBar(bar, counts, provisional=options.source == "both", to_read=to_read)
+                gave_up = record_and_show(tables.syncing(events), ledgers, progress)
+        finally:
+            print(summary(options, layout, plan, counts.counts, ledgers.values()), flush=True)
+    if gave_up:
+        print(why_stopped(gave_up), file=sys.stderr)
+    return exit_code(plan, counts.counts, gave_up, all_read=not (mirror and mirror.unread))
+
+
+def record_and_show(events: Iterable[Event], ledgers: Mapping[Split, Ledger], progress: ProgressBar) -> GaveUp | None:
+    """Record and show what becomes of the clips; returns why the run gave up, if it did."""
+    gave_up: GaveUp | None = None
+    for event in events:
+        match event:
+            case Outcome():
+                ledgers[event.clip.split].record(event)
+                progress.show(event)
+            case ArchiveProgress():
+                progress.show_archive(event)
+            case Pause() | SpacingChanged():
+                progress.say(explanation(event))
+            case Notice():
+                progress.say(one_line(event.text))
+            case GaveUp():
+                gave_up = event
+            case _:
+                progress.refresh()
+    return gave_up
+
+
+def exit_code(plan: Plan, counts: Counter[Category | None], gave_up: GaveUp | None, *, all_read: bool) -> int:
+    """Return 1 if a re-run may get more clips, else 0.
+
+    `all_read`: every archive of the mirror that may hold a missing clip was read to its end. Else a clip without a
+    result may be in one of the others, though it has failed.
+    """
+    may_work_later = any(category and not category.gone for category in +counts)
+    tried = counts.total() if all_read else counts[None]
+    return int(bool(gave_up or may_work_later or tried < plan.todo or plan.may_work_left_out))
+
+
+def source_runners(options: Options, context: Context, mirror: Mirror | None) -> Mapping[Source, SourceRunner]:
+    """Return how each source is asked for clips. Archives are read by this machine, also where a cluster is used."""
+    workers, timeout_s = context.workers, context.timeout_s
+    throttle = partial(Throttle, per_hour=options.rate, suspects=RefusedItems())
+    youtube_job, mirror_job = download_job(options, context), extract_job(options, context)
+
+    def youtube(plan: Plan) -> Generator[Event, None, None]:
+        return context.run(youtube_job, plan.clips(), throttle, workers=workers, timeout_s=timeout_s)
+
+    if not mirror:
+        return {"youtube": youtube}
+    read = partial(run, mirror_job, workers=workers, timeout_s=timeout_s, pace=Throttle(workers))
+    return {"youtube": youtube, "mirror": partial(mirror.ask, read, mirror_job.wanted)}
+
+
+def link_candidates(
+    options: Options,
+    context: Context,
+    plan: Plan,
+    candidates: ReuseCandidates,
+    ledgers: Mapping[Split, Ledger],
+) -> Plan:
+    """Link what other versions' folders have, and return the plan for the rest."""
+
+    layout, found = context.layout, reuse.count_candidates(candidates)
+    if not found:
+        return plan
+    linked = []
+    with make_bar("reuse", found) as bar:
+        for row, clip, folders in reuse.candidates_by_clip(plan, candidates):
+            try:
+                if reuse.link_clip(clip, folders, layout, options.cut, options.max_height):
+                    ledgers[clip.split].mark_present(clip.key)
+                    linked.append(row)
+            except OSError as error:
+                raise cannot_write(error, layout.folder) from error
+            bar.update()
+    plan = plan.linked(linked)
+    print(f"{len(linked):,} linked from other versions' folders; {plan.todo:,} to do", flush=True)
+    return plan
+
+
+def print_forecast(
+    options: Options, context: Context, layout: Layout, plan: Plan, mirror: Mirror | None
+) -> Sequence[Source]:
+    """Say how much is to come and whether there is room for it; returns the sources to ask, in order."""
+
+    if not plan.todo:
+        return ()
+    tables = [part.stats(subset) for subset in context.subsets for part in layout.parts(subset)]
+    to_come = estimate(plan.todo, tables, whole=options.cut == "none", per_hour=options.rate)
+    order, seconds, share = (
+        choose_source_order(options, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds, 1.0)
+    )
+    if not share:
+        return order
+    to_come_size = share * to_come.size
+    forecast = f"about {size(to_come_size)} and {duration_text(seconds)} to come, by {to_come.basis}"
+    if layout.url:
+        print(forecast, flush=True)
+        return order
+    free = free_space(layout.folder)
+    print(f"{forecast}; {size(free)} free", flush=True)
+    if to_come_size > free:
+        lack = f"{layout.root} has {size(free)} free, which is less than the {size(to_come_size)} to come"
+        print(f"warning: {lack}", file=sys.stderr)
+    return order
+
+
+def choose_source_order(
+    options: Options, plan: Plan, mirror: Mirror, youtube: Estimate
+) -> tuple[Sequence[Source], float, float]:
+    """Say what the mirror would bring, and at what cost.
+
+    Returns the sources to ask, in order, the seconds that this may take, and the share of the clips that may come.
+    """
+
+    alone, offer = options.source == "mirror", mirror.offer(plan)
+    if not offer.archives:
+        print("the mirror holds none of the clips to do", flush=True)
+        return (("mirror",), 0.0, 0.0) if alone else (("mirror", "youtube"), youtube.seconds, 1.0)
+    print(mirror_offer(offer), flush=True)
+    weighed = weigh(offer, youtube, plan.count(ClipState.WAS_GONE))
+    if alone:
+        return ("mirror",), weighed.mirror_s, offer.share
+    print(source_order(weighed), flush=True)
+    return weighed.order, weighed.seconds(weighed.order[0]), 1.0

@@ -1,0 +1,67 @@
+"""What the workers of a download do, and how they are made ready while this process loads the annotations."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from kinetics.cli.context import Context
+from kinetics.cli.options import Options
+from kinetics.errors import Fatal
+from kinetics.mirror.extract_job import ExtractArchive
+from kinetics.net.proxy import check_proxy
+from kinetics.scheduling.pool import warm_up
+from kinetics.youtube.download_job import Download
+
+PROXY_CHECK_HOST = "www.youtube.com"
+
+
+def prepare(options: Options, context: Context) -> None:
+    """Check the proxy, and let the workers' modules be imported while this process loads the annotations."""
+    if options.dry_run:
+        return
+    if trouble := check_proxy(PROXY_CHECK_HOST):
+        print(f"warning: {trouble}. The run waits for it as for any lost connection", file=sys.stderr, flush=True)
+    if not options.scheduler:
+        warm_up(modules(options, context))
+
+
+def modules(options: Options, context: Context) -> Iterator[str]:
+    """Yield the modules that the workers need."""
+    if options.source != "mirror":
+        yield from download_job(options, context).modules
+    if options.source != "youtube":
+        yield from extract_job(options, context).modules
+
+
+def download_job(options: Options, context: Context) -> Download:
+    """Return what workers do to get a clip from YouTube. Raises Fatal if the cookies cannot be used."""
+    return Download(
+        context.layout,
+        options.cut,
+        engines_with_cookies(options.engine, options.cookies),
+        options.max_height,
+        cookies=options.cookies and options.cookies.absolute(),
+        limit_rate=options.limit_rate,
+        shared=context.own_folder,
+        proxy=options.proxy,
+    )
+
+
+def extract_job(options: Options, context: Context) -> ExtractArchive:
+    """Return what workers do to take clips out of an archive of the mirror."""
+    own = context.own_folder
+    return ExtractArchive(context.layout, own / "wanted.sqlite", options.limit_rate, own, options.proxy)
+
+
+def engines_with_cookies(engines: tuple[str, ...], cookies: Path | None) -> tuple[str, ...]:
+    """Return the engines that can use these cookies. Raises Fatal if none can, or the file cannot be read."""
+    if cookies is None:
+        return engines
+    if not cookies.is_file() or not os.access(cookies, os.R_OK):
+        raise Fatal(f"cannot read the cookies: {cookies}")
+    if "yt-dlp" not in engines:
+        raise Fatal("only yt-dlp can send cookies: leave out --cookies, or say --engine yt-dlp")
+    return ("yt-dlp",)

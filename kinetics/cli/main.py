@@ -1,0 +1,59 @@
+"""The way in: options are parsed, the command runs, and what went wrong is told in one line with an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from kinetics.cli.context import Context
+from kinetics.cli.jobs import prepare
+from kinetics.cli.options import Command, Options, parse
+from kinetics.cli.terminal import StopSignals, keep_stdio_alive
+from kinetics.errors import Fatal
+from kinetics.net.proxy import use_proxy
+from kinetics.storage.object_store import open_store
+
+FATAL, INTERRUPTED = 2, 130
+
+
+def entry() -> NoReturn:
+    """Run the command and end the process: what download.py and the installed command call."""
+    keep_stdio_alive()
+    sys.exit(main())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0, 1, 2 or 130 (argparse exits with 2 by itself on bad usage)."""
+    options = parse(argv)
+    stop = StopSignals()
+    try:
+        stop.listen()
+        use_proxy(options.proxy)
+        if options.url:
+            open_store(options.url)
+        return _run(options, Context(options))
+    except Fatal as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FATAL
+    except OSError as error:
+        place, what = error.filename or options.output, error.strerror or error
+        print(f"error: {place}: {what}. Fix that, and run the command again", file=sys.stderr)
+        return FATAL
+    except (KeyboardInterrupt, ImportError) as error:
+        if isinstance(error, ImportError) and not stop.received:
+            raise  # compiled code that is just being imported makes one of an interrupt
+        print("interrupted; run the same command to go on from here", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(options: Options, context: Context) -> int:
+    """Run the command; its module is imported now, since most of them bring pandas, which takes a while."""
+    if options.command is Command.DOWNLOAD:
+        prepare(options, context)
+        from kinetics.cli.download import download  # noqa: PLC0415
+
+        return download(options, context)
+    from kinetics.cli.commands import COMMANDS  # noqa: PLC0415
+
+    return COMMANDS[options.command](options, context)

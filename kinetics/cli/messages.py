@@ -1,0 +1,118 @@
+"""What the command tells a person about a run: before, during and after it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from kinetics.humanize import duration_text, one_line, percent, size, without_password
+from kinetics.mirror.tar_stream import MIRROR
+from kinetics.net.http import YOUTUBE
+from kinetics.records import Category, ClipState, Source
+from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
+
+if TYPE_CHECKING:
+    from kinetics.cli.options import Options
+    from kinetics.planning.plan import Plan
+    from kinetics.planning.sources import Offer, Weighed
+    from kinetics.storage.layout import Layout
+    from kinetics.storage.ledger import Ledger
+
+UPGRADE = "pip install --upgrade pytubefix yt-dlp"
+NAMES: Mapping[Source, str] = {"youtube": YOUTUBE.name, "mirror": MIRROR.name}
+
+
+def announcement(options: Options, layout: Layout, plan: Plan, reusable: int) -> str:
+    """Say what a run will do, in one line; `reusable` clips may be in another version's folder."""
+    what = "videos" if options.cut == "none" else "clips"
+    states = (
+        (ClipState.NEVER_TRIED, "never tried"),
+        (ClipState.MAY_WORK, "failed before but may work now"),
+        (ClipState.WAS_GONE, "gone before"),
+    )
+    known = ", ".join(f"{plan.count(state):,} {words}" for state, words in states if plan.count(state))
+    left_out = plan.wanted - plan.count(ClipState.ON_DISK) - plan.todo
+    return (
+        f"{options.name}: {plan.wanted:,} {what} wanted, {plan.count(ClipState.ON_DISK):,} on disk"
+        + (f", {known}" if known else "")
+        + (f"; {plan.todo:,} to do" if plan.todo else "; nothing to do")
+        + (f", {reusable:,} perhaps by a link to another version's folder" if reusable else "")
+        + (f" ({left_out:,} left out by --retry {options.retry})" if left_out else "")
+        + f" -> {layout.display_path(layout.folder)}"
+    )
+
+
+def mirror_offer(offer: Offer) -> str:
+    """Say what the mirror would bring, and how much of it has to be read for that."""
+    archives = "1 archive" if len(offer.archives) == 1 else f"{len(offer.archives):,} archives"
+    much = f"{'at least ' if offer.unsaid else ''}{size(offer.size)}"
+    return f"the mirror: {archives} of {much} to read, which should bring {percent(offer.share)} of the clips to do"
+
+
+def source_order(weighed: Weighed) -> str:
+    """Say which source is asked first, and why."""
+    first, second = weighed.order
+    return (
+        f"{NAMES[first]} first, about {duration_text(weighed.seconds(first))} in all: "
+        f"with {NAMES[second]} first it would be {duration_text(weighed.seconds(second))}"
+    )
+
+
+def explanation(event: Pause | SpacingChanged) -> str:
+    """Say what the throttle has decided: a pause, or another spacing of the clips."""
+    now = f"{datetime.now():%H:%M:%S}"
+    items = "archive" if event.server == NAMES["mirror"] else "clip"
+    if isinstance(event, SpacingChanged):
+        to = f" to {event.place}" if event.place else ""
+        if not event.seconds:
+            return f"{now} spacing the {items}s out did not help: they go out{to} at full speed again"
+        rate = f"{3600 / event.seconds:,.0f} {items}s an hour go out{to} now, slowly more"
+        return f"{now} {event.server} refuses again and again: {rate}"
+    until = datetime.now() + timedelta(seconds=event.seconds)
+    form = "%H:%M:%S" if until.date() == datetime.now().date() else "%d %b %H:%M:%S"
+    reason = one_line(event.reason)
+    why = reason if event.category is Category.NETWORK else f"{event.server} says: {reason}"
+    who = f"{event.place} is" if event.place else "all workers are"
+    return f"{now} {why} -- {who} paused until {until:{form}}; then one {items} is tried"
+
+
+def summary(
+    options: Options, layout: Layout, plan: Plan, counts: Counter[Category | None], ledgers: Iterable[Ledger]
+) -> str:
+    """Say what a run has done, what is missing and why, and how to go on."""
+    done, linked = counts[None], plan.count(ClipState.LINKED)
+    there = plan.count(ClipState.ON_DISK) + linked + done
+    new = f"{done:,} of them new" + (f", {linked:,} linked from other versions" if linked else "")
+    lines = [f"{options.name}: {there:,} of {plan.wanted:,} on disk, {new}"]
+    failures = {category: count for category, count in (+counts).most_common() if category}
+    lines += [
+        f"  {count:8,}  {category:14}  {'gone' if category.gone else 'may work later'}"
+        for category, count in failures.items()
+    ]
+    untried = plan.todo - counts.total()
+    if untried:
+        lines.append(f"  {untried:8,}  not tried yet")
+    if failures:
+        lines += [f"reasons: {layout.display_path(ledger.errors_log)}" for ledger in ledgers]
+    if untried or plan.may_work_left_out or any(not category.gone for category in failures):
+        lines.append(f"to go on: {without_password(shlex.join(['python', *sys.argv]))}")
+    return "\n".join(lines)
+
+
+def why_stopped(gave_up: GaveUp) -> str:
+    """Say why a run ended before all clips were tried, and what to do."""
+    reason = one_line(gave_up.reason)
+    if gave_up.category is Category.ENGINE_ERROR:
+        return f"stopped: the engines no longer understand YouTube ({reason}). They may be out of date: {UPGRADE}"
+    if gave_up.category is Category.NETWORK:
+        return (
+            f"stopped: {gave_up.server} could not be reached for too long ({reason}). "
+            "Run the command again when the connection works"
+        )
+    if gave_up.category is Category.LOST_WORKER:
+        return f"stopped: {gave_up.reason}. Run the command again when there is one"
+    return f"stopped: {gave_up.server} refused everything for too long ({reason}). Run the command again in some hours"
