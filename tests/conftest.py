@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import Bench
+from tests.support.sandbox import Sandbox
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def sandbox(tmp_path: Path) -> Sandbox:
+    return Sandbox(tmp_path)
 
 
 @pytest.fixture
-def make_bench(tmp_path: Path) -> Callable[..., Bench]:
-    return lambda *args, **kwargs: Bench(tmp_path, *args, **kwargs)
+def make_sandbox(tmp_path: Path) -> Callable[..., Sandbox]:
+    return lambda *args, **kwargs: Sandbox(tmp_path, *args, **kwargs)

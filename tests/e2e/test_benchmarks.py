@@ -11,7 +11,7 @@ import av
 import pytest
 
 from benchmarks.report import NAMES
-from tests.support.program import frames
+from tests.support.sandbox import frames
 from tests.youtube.videos import Video
 from tests.youtube.world import World
 

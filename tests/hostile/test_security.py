@@ -26,7 +26,7 @@ from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger, one_line
 from kinetics.youtube import download_job as jobs
 from tests.hostile.boxes import Box, parsed
-from tests.support.program import ROWS, Bench
+from tests.support.sandbox import ROWS, Sandbox
 from tests.unit.test_cut import SMALL, cut_bytes
 from tests.unit.test_engines import OK, ask
 from tests.unit.test_net import URL, go_through
@@ -43,17 +43,17 @@ CODE = [ROOT / "download.py", *(ROOT / "kinetics").rglob("*.py")]
 
 def test_nothing_is_written_outside_the_output_folder(tmp_path: Path) -> None:
     """Watched from the parent folder, while labels and ids lead elsewhere."""
-    bench = Bench(tmp_path / "outer" / "inner", ROWS[:1])
+    sandbox = Sandbox(tmp_path / "outer" / "inner", ROWS[:1])
     hostile = ("../../out", "/out", "..", "a/../../../out", "..\\..\\out", "CON", "-rf", "\x1b[2J")
     rows = [Row(label, f"hostile{number:04}", 0, 3) for number, label in enumerate(hostile)]
-    bench.write_csv([*ROWS[:1], *rows, Row("tai chi", "../../../id", 0, 3), Row("tai chi", "/etc/passwd", 0, 3)])
-    ran = bench.run("--cut", "keyframe")
+    sandbox.write_csv([*ROWS[:1], *rows, Row("tai chi", "../../../id", 0, 3), Row("tai chi", "/etc/passwd", 0, 3)])
+    ran = sandbox.run("--cut", "keyframe")
     assert ran.code in (0, 1)
     allowed = {"rows.csv", "Kinetics700", "Kinetics700_validate_errors.log", "Kinetics700_validate_stats.csv"}
-    assert {path.name for path in bench.folder.iterdir()} == allowed
+    assert {path.name for path in sandbox.folder.iterdir()} == allowed
     assert [*tmp_path.iterdir()] == [tmp_path / "outer"]
-    assert [*(tmp_path / "outer").iterdir()] == [bench.folder]
-    labels = {path.name for path in (bench.folder / "Kinetics700" / "val").iterdir()}
+    assert [*(tmp_path / "outer").iterdir()] == [sandbox.folder]
+    labels = {path.name for path in (sandbox.folder / "Kinetics700" / "val").iterdir()}
     assert labels <= {"javelin_throw", "CON", "-rf"}
 
 

@@ -12,7 +12,7 @@ import pytest
 from kinetics.dataset.compare import ONLY_A, ONLY_B, OTHER, SAME, compare
 from kinetics.dataset.shards import MANIFEST_FIELDS
 from kinetics.errors import Fatal
-from tests.support.program import ROOT
+from tests.support.sandbox import ROOT
 
 Manifest = dict[tuple[str, int, int], tuple[str, str]]
 """Label and SHA-256 of each clip."""

@@ -524,13 +524,13 @@ def test_the_wrapper_puts_the_clips_of_what_is_annotated_on_a_mirror_if_wanted(t
 
 # -- the mirror --------------------------------------------------------------------------------------------------------
 
-SHELVED = "/kinetics/600/train/washing feet.tar.gz"
+ARCHIVE_PATH = "/kinetics/600/train/washing feet.tar.gz"
 
 
 @pytest.fixture
 def content(youtube: LoopbackYouTube) -> bytes:
     content = random.Random(600).randbytes(300_000)
-    youtube.world.mirror[SHELVED] = MirrorFile(content)
+    youtube.world.mirror[ARCHIVE_PATH] = MirrorFile(content)
     return content
 
 
@@ -538,7 +538,7 @@ def ask_mirror(
     http: urllib3.ProxyManager, method: str = "GET", **headers: str
 ) -> tuple[int, urllib3.HTTPHeaderDict, bytes]:
     said = {name.replace("_", "-"): value for name, value in headers.items()}
-    reply = http.request(method, f"https://s3.amazonaws.com{SHELVED.replace(' ', '%20')}", headers=said)
+    reply = http.request(method, f"https://s3.amazonaws.com{ARCHIVE_PATH.replace(' ', '%20')}", headers=said)
     return reply.status, reply.headers, reply.data
 
 
@@ -561,7 +561,7 @@ def test_a_file_that_is_replaced_once_a_fault_has_struck_has_another_tag(
     youtube: LoopbackYouTube, http: urllib3.ProxyManager, content: bytes
 ) -> None:
     then = MirrorFile(b"another")
-    youtube.world.mirror[SHELVED] = MirrorFile(content, faults=(MediaFault("cut", at=150_000),), then=then)
+    youtube.world.mirror[ARCHIVE_PATH] = MirrorFile(content, faults=(MediaFault("cut", at=150_000),), then=then)
     with pytest.raises(urllib3.exceptions.ProtocolError):
         ask_mirror(http)
     status, headers, body = ask_mirror(http)

@@ -14,7 +14,7 @@ from kinetics.annotations.select import choose, in_random_order
 from kinetics.annotations.table import Annotations, classes_of, load
 from kinetics.errors import Fatal
 from kinetics.records import ClipKey, Shard
-from tests.support.program import ROOT
+from tests.support.sandbox import ROOT
 
 LABELS = ("juggling balls", "massaging person's head", "throwing ball (not baseball or American football)", "tai chi")
 ROWS = [

@@ -56,7 +56,7 @@ class Run:
 
 
 @dataclass
-class Bench:
+class Sandbox:
     """A folder, a list of rows, and a YouTube that has videos for them.
 
     With `official` the rows come from the official archive instead of a file of the user's. `prefix` is a command that
@@ -184,7 +184,7 @@ class Bench:
 
 
 @dataclass
-class MirrorBench(Bench):
+class MirrorSandbox(Sandbox):
     """The same with a mirror, which has archives and replacements of clips in them, and a cache that outlives a run."""
 
     version: str = "400"
