@@ -24,7 +24,8 @@ from kinetics.report import page
 from kinetics.report.collect import collect
 from kinetics.storage.layout import Layout
 from tests.support.browser import chromium
-from tests.support.sandbox import ROOT, Sandbox
+from tests.support.commands import ROOT
+from tests.support.sandbox import Sandbox
 from tests.youtube.samples import scenarios_of
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import Row, Throttle

@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import av
 import pytest
 
 from benchmarks.report import NAMES
+from tests.support.commands import ROOT
 from tests.support.sandbox import frames
 from tests.youtube.videos import Video
 from tests.youtube.world import World
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments: str) -> str:

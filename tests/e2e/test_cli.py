@@ -21,7 +21,8 @@ import pytest
 import download
 from kinetics.cli.options import make_parser
 from kinetics.records import Category
-from tests.support.sandbox import ROOT, ROWS, Sandbox, frames, many_rows, session, wait_until, workers
+from tests.support.commands import ROOT
+from tests.support.sandbox import ROWS, Sandbox, frames, many_rows, session, wait_until, workers
 from tests.youtube.samples import scenarios_of, template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, MediaFault, PlayerFault, Row, Scenario, World

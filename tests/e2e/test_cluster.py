@@ -27,7 +27,8 @@ from kinetics.scheduling.dispatch import Event, Notice, TravellingJob, Worker
 from kinetics.scheduling.throttle import GaveUp, NoPace
 from kinetics.storage.layout import Layout
 from tests.support.cluster import HOSTS, Cluster, cluster, kill_all
-from tests.support.sandbox import PATIENCE_S, ROOT, Sandbox, children, many_rows, session, wait_until
+from tests.support.commands import PATIENCE_S, ROOT
+from tests.support.sandbox import Sandbox, children, many_rows, session, wait_until
 from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, PlayerFault, Row, Scenario, Throttle, World

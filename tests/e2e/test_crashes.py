@@ -25,7 +25,8 @@ import pytest
 from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.layout import Layout, whole_or_absent
 from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
-from tests.support.sandbox import ROOT, Sandbox, children, frames, kill, many_rows, session, wait_until, workers
+from tests.support.commands import ROOT
+from tests.support.sandbox import Sandbox, children, frames, kill, many_rows, session, wait_until, workers
 from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, PlayerFault, Row, Scenario, Throttle

@@ -19,9 +19,10 @@ from kinetics.cli.options import parse
 from kinetics.records import SPLIT_OF, Clip, Outcome
 from kinetics.scheduling.pool import run as run_pool
 from kinetics.scheduling.throttle import NoPace
-from tests.e2e.test_machine import Disk, assert_stopped
+from tests.support.commands import PATIENCE_S
 from tests.support.dataset import PLAIN, scratched
-from tests.support.sandbox import PATIENCE_S, ROWS, Nothing, Sandbox, session, wait_until
+from tests.support.disk import Disk
+from tests.support.sandbox import ROWS, Nothing, Sandbox, assert_stopped, session, wait_until
 from tests.youtube.picture import read_counter
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video

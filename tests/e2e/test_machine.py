@@ -21,7 +21,9 @@ from kinetics.annotations.table import VERSIONS
 from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
-from tests.support.sandbox import PATIENCE_S, Run, Sandbox, kill, many_rows, wait_until, workers
+from tests.support.commands import PATIENCE_S
+from tests.support.disk import Disk
+from tests.support.sandbox import Run, Sandbox, assert_stopped, kill, many_rows, wait_until, workers
 from tests.youtube.world import FAILURES, Row, Scenario, Throttle
 
 MakeSandbox = Callable[..., Sandbox]
@@ -31,14 +33,6 @@ COPY = ("--cut", "keyframe", "-w", "2")
 OPEN_FILES = 128
 """Enough for 16 workers."""
 ARCHIVE = Path("kinetics-downloader", VERSIONS["700"].rpartition("/")[2])
-
-
-def assert_stopped(run: Run, *words: str) -> None:
-    """One clear line for the person at the terminal, and exit code 2."""
-    errors = [line for line in run.err.splitlines() if line.startswith("error: ")]
-    assert (run.code, len(errors)) == (2, 1), run.err
-    assert all(word in errors[0] for word in words), errors
-    assert "Traceback" not in run.err
 
 
 def assert_complete(sandbox: Sandbox) -> None:
@@ -59,29 +53,6 @@ def failed(sandbox: Sandbox) -> set[str]:
 
 
 # -- a full disk ------------------------------------------------------------------------------------------------------
-
-
-class Disk:
-    """A small disk of its own, where the system lets us mount one."""
-
-    def __init__(self, folder: Path, mebibytes: int) -> None:
-        self.folder = folder
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("no file system may be mounted here")
-
-    @property
-    def ballast(self) -> Path:
-        return self.folder / "ballast"
-
-    def fill(self, leave: int = 0) -> None:
-        """Leave so many blocks of 4 KiB."""
-        free = os.statvfs(self.folder).f_bavail - leave
-        self.ballast.write_bytes(bytes(free * os.statvfs(self.folder).f_bsize))
-
-    def unmount(self) -> None:
-        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ from kinetics.scheduling import pool
 from kinetics.scheduling.dispatch import TICK_S, Event, Job, Say, Worker
 from kinetics.scheduling.pool import ORPHAN_S, run
 from kinetics.scheduling.throttle import ASKING, ENGINE_ERRORS, GaveUp, Pace, Settled, Spread
+from tests.support.commands import ROOT
 
 Report = Event
 Program = Callable[..., subprocess.Popen[str]]
-ROOT = Path(__file__).resolve().parents[2]
 IMPORTED_BY = os.getpid()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kinetics.media.cut import cut_exact, cut_keyframe, cut_smart
-from tests.unit.test_cut import VARIANTS, Cutter, Disk, Shape, inputs_of
+from tests.support.cutting import VARIANTS, Cutter, Disk, Shape, inputs_of
 from tests.youtube.picture import read_counter
 
 SECTIONS = ((3.3, 13.3), (8.51, 11.49), (1.0, 11.0), (0.0, 3.0))

@@ -18,7 +18,8 @@ import pytest
 from kinetics.errors import Fatal
 from kinetics.storage.layout import Layout
 from kinetics.storage.locks import shared
-from tests.support.sandbox import PATIENCE_S, ROWS, Sandbox, many_rows
+from tests.support.commands import PATIENCE_S
+from tests.support.sandbox import ROWS, Sandbox, many_rows
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, Scenario
 

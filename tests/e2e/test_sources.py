@@ -24,8 +24,9 @@ from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 from tests.e2e.test_crashes import assert_nobody_left, assert_sound_after_a_kill
 from tests.support.cluster import cluster
+from tests.support.commands import PATIENCE_S
 from tests.support.dataset import numbered
-from tests.support.sandbox import PATIENCE_S, MirrorSandbox, Run, wait_until
+from tests.support.sandbox import MirrorSandbox, Run, wait_until
 from tests.youtube.log import Request
 from tests.youtube.mirror import Crate, MirrorFile, clip_of, crates_of, tarball
 from tests.youtube.server import LoopbackYouTube

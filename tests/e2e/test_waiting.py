@@ -15,7 +15,8 @@ import pytest
 
 from kinetics.records import Category
 from kinetics.scheduling.throttle import ENGINE_ERRORS
-from tests.support.sandbox import PATIENCE_S, Run, Sandbox, many_rows
+from tests.support.commands import PATIENCE_S
+from tests.support.sandbox import Run, Sandbox, many_rows
 from tests.youtube.log import Request
 from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube

@@ -28,6 +28,7 @@ from kinetics.annotations import table as module
 from kinetics.annotations.table import load
 from kinetics.errors import Fatal
 from kinetics.storage.layout import Layout
+from tests.support.commands import ROOT
 from tests.unit.test_annotations import (
     HEADER,
     KEYED,
@@ -42,7 +43,6 @@ from tests.unit.test_annotations import (
     values,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 MEMORY_MIB = 2560
 """Of the whole process, for the worst file that is taken; one that is refused costs less."""
 

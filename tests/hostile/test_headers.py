@@ -28,10 +28,10 @@ from kinetics.media.section import Input
 from kinetics.net.range_file import RangeFile
 from kinetics.youtube import download_job as jobs
 from tests.hostile.boxes import Box, parsed, spoilt
-from tests.unit.test_cut import Disk
+from tests.support.commands import ROOT
+from tests.support.cutting import Disk
 from tests.youtube.videos import Video
 
-ROOT = Path(__file__).resolve().parents[2]
 SHORT = Video(duration_s=4, moving=False, fragment_s=(1.0, 1.4), shortest_gop_s=0.4)
 SOURCES = (SHORT.progressive, SHORT.dash_video, SHORT.dash_audio)
 MOST_CPU_S = 60

@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.net import range_file as remote
 from kinetics.net.range_file import Line, RangeFile
-from tests.unit.test_net import URL, go_through
+from tests.support.network import go_through, media_url
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import World
+
+URL = media_url(18, "-_loopback0")
 
 CONTENT = random.Random(7).randbytes(30_000)
 HOST = "r1---sn-x.googlevideo.com"

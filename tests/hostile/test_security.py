@@ -26,15 +26,18 @@ from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger, one_line
 from kinetics.youtube import download_job as jobs
 from tests.hostile.boxes import Box, parsed
+from tests.support.commands import ROOT
+from tests.support.cutting import SMALL, cut_bytes
+from tests.support.engine_process import ask
+from tests.support.network import go_through, media_url
+from tests.support.player_replies import OK
 from tests.support.sandbox import ROWS, Sandbox
-from tests.unit.test_cut import SMALL, cut_bytes
-from tests.unit.test_engines import OK, ask
-from tests.unit.test_net import URL, go_through
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.visit import ARCHIVE_HOST, YOUTUBE_HOSTS
 from tests.youtube.world import Row, World
 
-ROOT = Path(__file__).resolve().parents[2]
+URL = media_url(18, "-_loopback0")
+
 CODE = [ROOT / "download.py", *(ROOT / "kinetics").rglob("*.py")]
 
 
@@ -96,7 +99,8 @@ CUT_ALL = """
     from pathlib import Path
     import av
     from kinetics.errors import ClipError
-    from tests.unit.test_cut import cut_bytes, cut_exact, cut_keyframe
+    from kinetics.media.cut import cut_exact, cut_keyframe
+    from tests.support.cutting import cut_bytes
 
     def watch(event, args):
         if event == "open" and "canary" in str(args[0]):
@@ -168,7 +172,7 @@ def test_a_header_that_claims_millions_of_samples_costs_no_memory(samples: int, 
         from pathlib import Path
         from kinetics.youtube import download_job as jobs
         from kinetics.errors import ClipError
-        from tests.unit.test_cut import cut_bytes
+        from tests.support.cutting import cut_bytes
         jobs.limit_memory()
         try:
             cut_bytes(Path(sys.argv[1], "content").read_bytes(), Path(sys.argv[1]))

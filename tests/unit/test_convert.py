@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -25,7 +22,6 @@ from kinetics.media.convert import SOUND_CODECS, SoundFormat, write_frames, writ
 from kinetics.records import Category
 from kinetics.storage.layout import whole_or_absent_folder
 from tests.support.dataset import CLIP, PLAIN, ROTATED, SILENT, UPRIGHT, DatasetOnDisk, scratched
-from tests.support.sandbox import ROOT
 from tests.youtube.encoder import pitch_at
 from tests.youtube.picture import read_counter
 from tests.youtube.videos import Video
@@ -216,21 +212,6 @@ def test_a_folder_that_is_there_is_not_mixed_with_another(tmp_path: Path) -> Non
     ):
         (folder / "new").touch()
     assert [path.name for path in (tmp_path / "final").iterdir()] == ["old"]
-
-
-@pytest.mark.parametrize("moment", ["while writing", "before the move"])
-def test_a_writer_that_is_killed_leaves_no_folder_under_the_final_name(tmp_path: Path, moment: str) -> None:
-    kill = "os.kill(os.getpid(), 9)"
-    script = (
-        "import os, pathlib, sys; from kinetics.storage.layout import whole_or_absent_folder\n"
-        f"pathlib.Path.rename = lambda *_: {kill}\n"
-        "with whole_or_absent_folder(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as folder:\n"
-        "    (folder / 'one').touch()\n"
-        f"    {kill if moment == 'while writing' else 'pass'}\n"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path / "final"), str(tmp_path / "partial")]
-    assert subprocess.run(command, cwd=ROOT, check=False, timeout=60).returncode == -signal.SIGKILL
-    assert not (tmp_path / "final").exists()
 
 
 # -- sound ------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from kinetics.mirror.wanted_clips import write_wanted
 from kinetics.net import range_file as remote
 from kinetics.records import Category, Clip, ClipKey, Contents, Harvest, Need, Outcome, Reached
 from kinetics.storage.layout import Layout, clip_name
-from tests.unit.test_net import go_through
+from tests.support.network import go_through
 from tests.youtube.mirror import BASE, Crate, MirrorFile, clip_of, stock, tarball
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.spoils import noise_for_samples
