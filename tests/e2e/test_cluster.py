@@ -72,7 +72,7 @@ def on_cluster(sandbox: Sandbox, *more: str) -> Iterator[tuple[Cluster, subproce
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(300, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [24, pytest.param(300, marks=pytest.mark.soak)])
 def test_a_cluster_gives_the_files_and_tables_that_this_machine_gives(tmp_path: Path, count: int) -> None:
     rows, odd = mixed(count)
     here, there = Sandbox(tmp_path / "here", rows, odd), Sandbox(tmp_path / "there", rows, odd)
