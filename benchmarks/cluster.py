@@ -19,7 +19,7 @@ from kinetics.scheduling.dask_client import run
 from kinetics.scheduling.throttle import Unthrottled
 from kinetics.storage.layout import Layout
 from tests.support.cluster import cluster
-from tests.support.program import Nothing
+from tests.support.sandbox import Nothing
 from tests.youtube.world import FakeThrottle, Row, Scenario
 
 TWO_HOSTS, ONE_THROTTLED, OUTCOMES_S, GROWTH_MB = 1.8, 0.9, 500.0, 30.0

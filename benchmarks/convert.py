@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.report import Settings, Table, ffmpeg, main, say, spread, verdict
 from benchmarks.rig import download, run, youtube_apart
 from benchmarks.worlds import clips
-from tests.support.program import Bench
+from tests.support.sandbox import Sandbox
 from tests.youtube.world import Row
 
 AT_ONCE = 2
@@ -37,8 +37,8 @@ def measure(settings: Settings) -> Iterator[Table]:
         yield _frames(bench, rounds, Path(scratch))
 
 
-def _verified(few: Bench, count: int, rounds: int, folder: Path) -> Table:
-    many = Bench(folder, [Row("tai chi", f"{number:011}", 1, 11) for number in range(count)])
+def _verified(few: Sandbox, count: int, rounds: int, folder: Path) -> Table:
+    many = Sandbox(folder, [Row("tai chi", f"{number:011}", 1, 11) for number in range(count)])
     sources = [few.path(row) for row in few.rows]
     many.path(many.rows[0]).parent.mkdir(parents=True)
     for place, row in enumerate(many.rows):
@@ -64,7 +64,7 @@ def _verified(few: Bench, count: int, rounds: int, folder: Path) -> Table:
     )
 
 
-def _frames(bench: Bench, rounds: int, scratch: Path) -> Table:
+def _frames(bench: Sandbox, rounds: int, scratch: Path) -> Table:
     lines = []
     for fps, filters in WAYS.items():
         ours, theirs = list[float](), list[float]()
@@ -95,7 +95,7 @@ def _ran(command: Sequence[str]) -> float:
     return used.wall_s
 
 
-def _ffmpeg(rows: Sequence[Row], bench: Bench, filters: str, folder: Path) -> float:
+def _ffmpeg(rows: Sequence[Row], bench: Sandbox, filters: str, folder: Path) -> float:
     """Seconds in which the ffmpeg program does it."""
     usual = [ffmpeg(), "-v", "error", "-threads", "1"]
 

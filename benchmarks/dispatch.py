@@ -16,7 +16,7 @@ from benchmarks.worlds import CLIP_S, clips, video
 from kinetics.records import Clip, Outcome
 from kinetics.scheduling.pool import run
 from kinetics.scheduling.throttle import Throttle
-from tests.support.program import Nothing, workers
+from tests.support.sandbox import Nothing, workers
 from tests.youtube.world import Row, Scenario
 
 ITEMS_S, PARENT_GROWTH_MB, WORKER_MB = 5000.0, 30.0, 90.0

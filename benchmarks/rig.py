@@ -20,7 +20,7 @@ from multiprocessing.managers import BaseManager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from tests.support.program import Bench
+from tests.support.sandbox import Sandbox
 from tests.youtube.log import Request
 from tests.youtube.mirror import BASE as MIRROR
 from tests.youtube.mirror import MirrorFile
@@ -131,7 +131,7 @@ def run(command: Sequence[str], env: Mapping[str, str], look: Callable[[int], No
 class Run:
     """A run of download.py that has fetched every clip."""
 
-    bench: Bench
+    bench: Sandbox
     used: Used
     requests: list[Request]
     server_cpu_s: float
@@ -170,7 +170,7 @@ def download(
     look: Callable[[int], None] | None = None,
 ) -> Run:
     """Run download.py over these rows, into that folder."""
-    bench = Bench(folder, rows, dict(scenarios))
+    bench = Sandbox(folder, rows, dict(scenarios))
     before, server_cpu_s = len(youtube.requests()), youtube.cpu_s()
     used = run(bench.command("--cut", cut, *more), youtube.env(), look)
     if used.code:

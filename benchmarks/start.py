@@ -16,7 +16,7 @@ from benchmarks.rig import Used, YouTube, run, youtube_apart
 from benchmarks.worlds import CLIP_S, video
 from kinetics.records import Clip
 from kinetics.storage.layout import Layout
-from tests.support.program import ROOT
+from tests.support.commands import ROOT
 from tests.youtube.world import Row, Scenario
 
 LABELS = 700

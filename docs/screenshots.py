@@ -24,7 +24,8 @@ from kinetics.report import page
 from kinetics.report.collect import collect
 from kinetics.storage.layout import Layout
 from tests.support.browser import chromium
-from tests.support.program import ROOT, Bench
+from tests.support.commands import ROOT
+from tests.support.sandbox import Sandbox
 from tests.youtube.samples import scenarios_of
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FakeThrottle, Row
@@ -49,15 +50,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         chance = random.Random(5)
         rows = [_row(chance, number) for number in range(CLIPS)]
-        bench = Bench(Path(folder), rows, scenarios_of(rows, gone_share=GONE_SHARE), official=True)
-        bench.world.latency_s, bench.world.bandwidth_bit_s = 0.05, 4e6
-        bench.world.throttle = FakeThrottle(after=150, for_s=40, kind="bot")
-        bench.world.prepare()
-        with LoopbackYouTube(bench.world) as youtube:
+        sandbox = Sandbox(Path(folder), rows, scenarios_of(rows, gone_share=GONE_SHARE), official=True)
+        sandbox.world.latency_s, sandbox.world.bandwidth_bit_s = 0.05, 4e6
+        sandbox.world.throttle = FakeThrottle(after=150, for_s=40, kind="bot")
+        sandbox.world.prepare()
+        with LoopbackYouTube(sandbox.world) as youtube:
             screen = _run(Path(folder), youtube.env)
-        bench.write_csv(rows)
+        sandbox.write_csv(rows)
         layout = Layout(Path(folder), "700")
-        report = collect(layout, "validate", load("700", "validate", bench.csv).frame)
+        report = collect(layout, "validate", load("700", "validate", sandbox.csv).frame)
         written = page.write(report, layout, "validate")[0]
         terminal = Path(folder, "terminal.html")
         terminal.write_text(TERMINAL + escape("\n".join(screen)), "utf-8")

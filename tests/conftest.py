@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
-from tests.support.program import Bench
+from tests.support.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from tests.support.s3 import S3
+
+settings.register_profile("ordinary", max_examples=50, deadline=None)
+settings.register_profile("soak", max_examples=1000, deadline=None)
+settings.load_profile("ordinary")  # `--hypothesis-profile soak` tries more; tests/soak/test_properties.py does so
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def sandbox(tmp_path: Path) -> Sandbox:
+    return Sandbox(tmp_path)
 
 
 @pytest.fixture
-def make_bench(tmp_path: Path) -> Callable[..., Bench]:
-    return lambda *args, **kwargs: Bench(tmp_path, *args, **kwargs)
+def make_sandbox(tmp_path: Path) -> Callable[..., Sandbox]:
+    return lambda *args, **kwargs: Sandbox(tmp_path, *args, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    from tests.support.s3 import S3  # noqa: PLC0415 - moto takes seconds to import
+
+    server = S3()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: S3, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a place in a new bucket, which this process can reach as well."""
+    from s3fs import S3FileSystem  # noqa: PLC0415
+
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()
+    name = f"bucket-{abs(hash(request.node.nodeid))}"
+    s3.put(f"/{name}")
+    s3.requests.clear()
+    return f"s3://{name}/data sets/mine"

@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import av
 import pytest
 
 from benchmarks.report import NAMES
-from tests.support.program import frames
+from tests.support.commands import ROOT
+from tests.support.sandbox import frames
 from tests.youtube.videos import Video
 from tests.youtube.world import World
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments: str) -> str:
@@ -35,10 +33,13 @@ def test_each_benchmark_says_how_it_is_run(name: str) -> None:
     assert f"usage: python -m benchmarks.{name} " in run(f"benchmarks.{name}", "--help")
 
 
-def test_benchmarks_that_are_named_print_their_tables_in_markdown() -> None:
-    printed = run("benchmarks", "line", "cost", "--clips", "2", "--rounds", "1", "--cuts", "keyframe")
+@pytest.mark.parametrize(
+    ("named", "count"), [(("cost",), 2), pytest.param(("line", "cost"), 4, marks=pytest.mark.soak)], ids=["one", "two"]
+)
+def test_benchmarks_that_are_named_print_their_tables_in_markdown(named: tuple[str, ...], count: int) -> None:
+    printed = run("benchmarks", *named, "--clips", "2", "--rounds", "1", "--cuts", "keyframe")
     tables = re.findall(r"^### (.+)\n\n\|(.+)\|\n\| -[- |:]+\|\n((?:\|.+\|\n)+)", printed, re.MULTILINE)
-    assert len(tables) == printed.count("### ") == 4
+    assert len(tables) == printed.count("### ") == count
     for title, header, rows in tables:
         assert title
         assert {row.count("|") for row in rows.splitlines()} == {header.count("|") + 2}

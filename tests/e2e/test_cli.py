@@ -23,7 +23,8 @@ from kinetics.cli.main import main
 from kinetics.cli.options import parse
 from kinetics.cli.terminal import make_bar
 from kinetics.records import Category
-from tests.support.program import ROOT, ROWS, Bench, frames, many_rows, session, wait_until, workers
+from tests.support.commands import ROOT
+from tests.support.sandbox import ROWS, Sandbox, frames, many_rows, session, wait_until, workers
 from tests.youtube.samples import scenarios_of, template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, MediaFault, PlayerFault, Row, Scenario, World
@@ -32,31 +33,31 @@ GONE = {name: failure for name, failure in FAILURES.items() if failure.category.
 
 
 class TestMainJob:
-    def test_every_clip_lands_at_its_path_begins_at_the_very_frame_and_has_sound(self, bench: Bench) -> None:
-        run = bench.run()
-        assert (run.code, bench.errors()) == (0, {})
-        bench.assert_complete()
+    def test_every_clip_lands_at_its_path_begins_at_the_very_frame_and_has_sound(self, sandbox: Sandbox) -> None:
+        run = sandbox.run()
+        assert (run.code, sandbox.errors()) == (0, {})
+        sandbox.assert_complete()
         for row in ROWS:
-            with av.open(str(bench.path(row))) as container:
-                seconds = len(bench.expected(row)) / 30
+            with av.open(str(sandbox.path(row))) as container:
+                seconds = len(sandbox.expected(row)) / 30
                 for stream in (container.streams.video[0], container.streams.audio[0]):
                     assert stream.duration and stream.time_base
                     assert float(stream.duration * stream.time_base) == pytest.approx(seconds, abs=0.05)
 
-    def test_a_second_run_asks_nobody_and_rewrites_nothing(self, bench: Bench) -> None:
-        bench.run()
-        before = {path: path.stat().st_mtime_ns for path in bench.files()}
-        again = bench.run()
+    def test_a_second_run_asks_nobody_and_rewrites_nothing(self, sandbox: Sandbox) -> None:
+        sandbox.run()
+        before = {path: path.stat().st_mtime_ns for path in sandbox.files()}
+        again = sandbox.run()
         assert (again.code, again.requests) == (0, [])
         assert "nothing to do" in again.out
-        assert {path: path.stat().st_mtime_ns for path in bench.files()} == before
+        assert {path: path.stat().st_mtime_ns for path in sandbox.files()} == before
 
-    def test_a_clip_costs_at_most_4_requests_progressive_and_6_in_dash(self, bench: Bench) -> None:
-        run = bench.run()
+    def test_a_clip_costs_at_most_4_requests_progressive_and_6_in_dash(self, sandbox: Sandbox) -> None:
+        run = sandbox.run()
         spent = Counter(request.video_id for request in run.requests if request.kind in ("player", "media"))
         wanted = Counter(row.youtube_id for row in ROWS)
         for video_id, clips in wanted.items():
-            shape = bench.world.scenarios[video_id].shapes[0]
+            shape = sandbox.world.scenarios[video_id].shapes[0]
             assert spent[video_id] <= (4 if shape == "progressive" else 6) * clips, (video_id, shape)
 
     def test_the_official_archive_is_fetched_once_and_each_subset_has_its_own_tables(self, tmp_path: Path) -> None:
@@ -75,32 +76,34 @@ class TestMainJob:
             table = (tmp_path / f"Kinetics600_{subset}_stats.csv").read_text()
             assert table.count("\n") == 1 + len(part)
 
-    def test_keyframe_cuts_begin_where_the_table_says(self, bench: Bench) -> None:
-        assert bench.run("--cut", "keyframe").code == 0
-        offsets = {(row["youtube_id"], row["time_start"]): float(row["offset_s"]) for row in bench.attempts()}
+    def test_keyframe_cuts_begin_where_the_table_says(self, sandbox: Sandbox) -> None:
+        assert sandbox.run("--cut", "keyframe").code == 0
+        offsets = {(row["youtube_id"], row["time_start"]): float(row["offset_s"]) for row in sandbox.attempts()}
         for row in ROWS:
-            shown = frames(bench.path(row))
-            offset_s = (shown[0] - bench.expected(row)[0]) / 30
+            shown = frames(sandbox.path(row))
+            offset_s = (shown[0] - sandbox.expected(row)[0]) / 30
             assert offset_s <= 0
             assert offsets[row.youtube_id, str(row.time_start)] == pytest.approx(offset_s, abs=0.002)
-            last = bench.expected(row)[-1]
+            last = sandbox.expected(row)[-1]
             assert [number for number in shown if number <= last] == list(range(shown[0], last + 1))
 
-    def test_cut_none_keeps_each_whole_video_once(self, bench: Bench) -> None:
-        assert bench.run("--cut", "none").code == 0
+    def test_cut_none_keeps_each_whole_video_once(self, sandbox: Sandbox) -> None:
+        assert sandbox.run("--cut", "none").code == 0
         ids = {row.youtube_id for row in ROWS}
-        assert bench.files() == sorted(bench.folder / "Kinetics700" / "whole" / f"{one}.mp4" for one in ids)
+        assert sandbox.files() == sorted(sandbox.folder / "Kinetics700" / "whole" / f"{one}.mp4" for one in ids)
         for one in ids:
-            video = bench.world.scenarios[one].video
+            video = sandbox.world.scenarios[one].video
             assert video
-            assert frames(bench.folder / "Kinetics700" / "whole" / f"{one}.mp4") == list(range(len(video.frame_times)))
+            assert frames(sandbox.folder / "Kinetics700" / "whole" / f"{one}.mp4") == list(
+                range(len(video.frame_times))
+            )
 
     def test_a_limited_rate_gets_the_same_clips_and_leaves_nothing_behind(
-        self, make_bench: Callable[..., Bench]
+        self, make_sandbox: Callable[..., Sandbox]
     ) -> None:
-        bench = make_bench(ROWS[:3])
-        assert bench.run("--limit-rate", "2M", "--cut", "keyframe").code == 0
-        assert bench.files() == sorted(bench.path(row) for row in bench.rows)
+        sandbox = make_sandbox(ROWS[:3])
+        assert sandbox.run("--limit-rate", "2M", "--cut", "keyframe").code == 0
+        assert sandbox.files() == sorted(sandbox.path(row) for row in sandbox.rows)
 
     def test_a_limited_rate_leaves_each_clip_the_time_that_it_then_takes(self) -> None:
         def patience(*options: str) -> float:
@@ -111,30 +114,32 @@ class TestMainJob:
         assert patience("-w", "64", "--limit-rate", "100K") >= 64 * 1.5e6 / 100e3, "64 clips share the line"
 
     @pytest.mark.parametrize("engine", ["yt-dlp", "pytube"])
-    def test_every_engine_gets_the_clips_and_the_table_names_it(self, bench: Bench, engine: str) -> None:
-        assert bench.run("--engine", engine).code == 0
-        bench.assert_complete()
-        assert {row["engine"] for row in bench.attempts()} == {engine}
+    def test_every_engine_gets_the_clips_and_the_table_names_it(self, sandbox: Sandbox, engine: str) -> None:
+        assert sandbox.run("--engine", engine).code == 0
+        sandbox.assert_complete()
+        assert {row["engine"] for row in sandbox.attempts()} == {engine}
 
 
 class TestReport:
-    def test_it_tells_how_it_went_and_asks_nobody(self, bench: Bench) -> None:
-        bench.world.scenarios[ROWS[0].youtube_id] = Scenario(failure=FAILURES["private"])
-        bench.run("--cut", "keyframe")
-        before = {path: path.read_bytes() for path in (bench.errors_log, bench.stats)}
-        run = bench.run("--report", "--cut", "keyframe")
+    def test_it_tells_how_it_went_and_asks_nobody(self, sandbox: Sandbox) -> None:
+        sandbox.world.scenarios[ROWS[0].youtube_id] = Scenario(failure=FAILURES["private"])
+        sandbox.run("--cut", "keyframe")
+        before = {path: path.read_bytes() for path in (sandbox.errors_log, sandbox.stats)}
+        run = sandbox.run("--report", "--cut", "keyframe")
         assert (run.code, run.err, run.requests) == (0, "", [])
         assert "7 of 8 clips are here (87.5%)" in run.out
-        assert bench.errors()[ROWS[0].youtube_id][1] in run.out
+        assert sandbox.errors()[ROWS[0].youtube_id][1] in run.out
         assert before == {path: path.read_bytes() for path in before}
-        page = (bench.folder / "Kinetics700_validate_report.html").read_text()
+        page = (sandbox.folder / "Kinetics700_validate_report.html").read_text()
         assert "87.5%" in page
-        assert len([*bench.folder.glob("Kinetics700_validate_report_*.csv")]) == 5
+        assert len([*sandbox.folder.glob("Kinetics700_validate_report_*.csv")]) == 5
 
-    def test_it_can_be_asked_for_while_a_run_is_at_work_which_goes_on(self, make_bench: Callable[..., Bench]) -> None:
-        bench = make_bench(many_rows(60))
-        with bench.under_way("--cut", "keyframe") as process:
-            ran = subprocess.run(bench.command("--report"), capture_output=True, text=True, check=False, timeout=120)
+    def test_it_can_be_asked_for_while_a_run_is_at_work_which_goes_on(
+        self, make_sandbox: Callable[..., Sandbox]
+    ) -> None:
+        sandbox = make_sandbox(many_rows(60))
+        with sandbox.under_way("--cut", "keyframe") as process:
+            ran = subprocess.run(sandbox.command("--report"), capture_output=True, text=True, check=False, timeout=120)
             assert process.poll() is None, "the report came while the run was at work"
             assert (ran.returncode, ran.stderr) == (0, "")
             found = re.search(r"(\d+) of 60 clips are here", ran.stdout)
@@ -143,43 +148,43 @@ class TestReport:
             out, _ = process.communicate(timeout=120)
         assert (process.returncode, "60 of 60 on disk" in out) == (0, True)
 
-    def test_all_subsets_each_get_their_own(self, bench: Bench) -> None:
-        lines = bench.csv.read_text().splitlines()
-        bench.csv.write_text("\n".join([f"{lines[0]},split", *(f"{line},train" for line in lines[1:])]))
-        assert bench.run("-s", "all", "--report").code == 0
-        assert {path.name for path in bench.folder.glob("*.html")} == {
+    def test_all_subsets_each_get_their_own(self, sandbox: Sandbox) -> None:
+        lines = sandbox.csv.read_text().splitlines()
+        sandbox.csv.write_text("\n".join([f"{lines[0]},split", *(f"{line},train" for line in lines[1:])]))
+        assert sandbox.run("-s", "all", "--report").code == 0
+        assert {path.name for path in sandbox.folder.glob("*.html")} == {
             f"Kinetics700_{subset}_report.html" for subset in ("train", "validate", "test")
         }
 
-    def test_before_anything_was_fetched_it_says_so(self, bench: Bench) -> None:
-        ran = bench.run("--report")
+    def test_before_anything_was_fetched_it_says_so(self, sandbox: Sandbox) -> None:
+        ran = sandbox.run("--report")
         assert ran.code == 0
         assert "0 of 8 clips are here" in ran.out
 
 
 class TestForetold:
-    def test_before_anything_was_tried_the_plan_rests_on_published_figures(self, bench: Bench) -> None:
-        run = bench.run("--dry-run")
+    def test_before_anything_was_tried_the_plan_rests_on_published_figures(self, sandbox: Sandbox) -> None:
+        run = sandbox.run("--dry-run")
         assert f"about {len(ROWS)}.00 MB and 96 seconds to come, by published figures; " in run.out
         assert not run.err
 
-    def test_later_it_rests_on_what_happened_here(self, make_bench: Callable[..., Bench]) -> None:
-        bench = make_bench(many_rows(30))
-        assert bench.run("--cut", "keyframe").code == 0
-        for path in bench.files()[:10]:
+    def test_later_it_rests_on_what_happened_here(self, make_sandbox: Callable[..., Sandbox]) -> None:
+        sandbox = make_sandbox(many_rows(30))
+        assert sandbox.run("--cut", "keyframe").code == 0
+        for path in sandbox.files()[:10]:
             path.unlink()
-        run = bench.run("--dry-run", "--cut", "keyframe")
+        run = sandbox.run("--dry-run", "--cut", "keyframe")
         assert "10 to do" in run.out
         assert " to come, by the last 30 attempts here; " in run.out
 
     def test_too_little_room_is_said_before_the_run(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 5_000_000))
-        assert main([*bench.command("--dry-run")[2:]]) == 0
+        assert main([*sandbox.command("--dry-run")[2:]]) == 0
         said = capsys.readouterr()
         assert "5.00 MB free" in said.out
-        assert said.err == f"warning: {bench.folder} has 5.00 MB free, which is less than the 8.00 MB to come\n"
+        assert said.err == f"warning: {sandbox.folder} has 5.00 MB free, which is less than the 8.00 MB to come\n"
 
 
 def test_the_time_to_come_counts_the_pauses() -> None:
@@ -195,13 +200,13 @@ def test_the_time_to_come_counts_the_pauses() -> None:
 
 class TestFailures:
     def test_each_of_youtubes_answers_lands_in_its_category_with_its_words(
-        self, make_bench: Callable[..., Bench]
+        self, make_sandbox: Callable[..., Sandbox]
     ) -> None:
         ids = {f"gone-{number:06d}": failure for number, failure in enumerate(GONE.values())}
         rows = [Row("tai chi", one, 0, 10) for one in ids]
-        bench = make_bench(rows, {one: Scenario(failure=failure) for one, failure in ids.items()})
-        run = bench.run()
-        errors = bench.errors()
+        sandbox = make_sandbox(rows, {one: Scenario(failure=failure) for one, failure in ids.items()})
+        run = sandbox.run()
+        errors = sandbox.errors()
         assert run.code == 0, "what YouTube calls gone is nothing that a re-run could fetch"
         assert {one: category for one, (category, _) in errors.items()} == {
             one: failure.category for one, failure in ids.items()
@@ -209,31 +214,33 @@ class TestFailures:
         for one, failure in ids.items():
             if not failure.is_live:
                 assert errors[one][1] in (failure.subreason, failure.reason, *failure.messages)
-        assert bench.files() == []
+        assert sandbox.files() == []
 
-    def test_what_may_work_later_makes_exit_code_1_and_a_re_run_gets_it(self, make_bench: Callable[..., Bench]) -> None:
+    def test_what_may_work_later_makes_exit_code_1_and_a_re_run_gets_it(
+        self, make_sandbox: Callable[..., Sandbox]
+    ) -> None:
         rows = [Row("tai chi", "busy-server", 3, 13), Row("tai chi", "refused-me1", 3, 13), *ROWS[:1]]
         faults = {
             "busy-server": Scenario(template(20), player_faults=(PlayerFault("status", 503, times=2),)),
             "refused-me1": Scenario(template(20), media_faults=(MediaFault("status", 403, times=2),)),
         }
-        bench = make_bench(rows, faults)
-        first = bench.run()
-        assert (first.code, {*bench.errors()}) == (1, {"busy-server", "refused-me1"})
-        assert bench.errors()["busy-server"][0] == Category.SERVER_ERROR
-        assert bench.errors()["refused-me1"][0] == Category.MEDIA_ERROR
+        sandbox = make_sandbox(rows, faults)
+        first = sandbox.run()
+        assert (first.code, {*sandbox.errors()}) == (1, {"busy-server", "refused-me1"})
+        assert sandbox.errors()["busy-server"][0] == Category.SERVER_ERROR
+        assert sandbox.errors()["refused-me1"][0] == Category.MEDIA_ERROR
         assert "to go on: python" in first.out
-        second = bench.run()
-        assert (second.code, bench.errors()) == (0, {})
-        bench.assert_complete()
+        second = sandbox.run()
+        assert (second.code, sandbox.errors()) == (0, {})
+        sandbox.assert_complete()
 
-    def test_a_clip_past_the_end_of_its_video_is_gone(self, make_bench: Callable[..., Bench]) -> None:
-        bench = make_bench([Row("tai chi", "past_the-en", 20, 30)])
-        assert bench.run().code == 0
-        assert bench.errors()["past_the-en"][0] == Category.PAST_END
+    def test_a_clip_past_the_end_of_its_video_is_gone(self, make_sandbox: Callable[..., Sandbox]) -> None:
+        sandbox = make_sandbox([Row("tai chi", "past_the-en", 20, 30)])
+        assert sandbox.run().code == 0
+        assert sandbox.errors()["past_the-en"][0] == Category.PAST_END
 
     def test_the_next_run_tries_the_untried_first_then_what_may_work_then_what_was_gone(
-        self, make_bench: Callable[..., Bench]
+        self, make_sandbox: Callable[..., Sandbox]
     ) -> None:
         gone = Row("tai chi", "was-gone-01", 0, 10)
         busy = Row("tai chi", "was-busy-01", 0, 10)
@@ -241,99 +248,99 @@ class TestFailures:
             gone.youtube_id: Scenario(failure=FAILURES["private"]),
             busy.youtube_id: Scenario(template(20), player_faults=(PlayerFault("status", 503, times=2),)),
         }
-        bench = make_bench([gone, busy], faults)
-        bench.run()
-        assert bench.run("--retry", "none").code == 1, "what may work was left out, not settled"
-        bench.world.scenarios |= scenarios_of(ROWS[:1])
-        bench.write_csv([gone, busy, ROWS[0]])
-        narrow = bench.run("--retry", "none", "--dry-run")
+        sandbox = make_sandbox([gone, busy], faults)
+        sandbox.run()
+        assert sandbox.run("--retry", "none").code == 1, "what may work was left out, not settled"
+        sandbox.world.scenarios |= scenarios_of(ROWS[:1])
+        sandbox.write_csv([gone, busy, ROWS[0]])
+        narrow = sandbox.run("--retry", "none", "--dry-run")
         assert "1 to do" in narrow.out
         assert "2 left out by --retry none" in narrow.out
-        run = bench.run("-w", "1")
+        run = sandbox.run("-w", "1")
         assert "1 never tried, 1 failed before but may work now, 1 gone before; 3 to do" in run.out
         players = [request.video_id for request in run.requests if request.kind == "player"]
         assert players == [ROWS[0].youtube_id, busy.youtube_id, gone.youtube_id]
         assert run.code == 0
 
     def test_the_second_engine_is_asked_when_the_first_fails_but_not_after_an_answer(
-        self, make_bench: Callable[..., Bench]
+        self, make_sandbox: Callable[..., Sandbox]
     ) -> None:
         rows = [Row("tai chi", "no-json-001", 0, 10), Row("tai chi", "private-001", 0, 10)]
         faults = {
             "no-json-001": Scenario(template(20), player_faults=(PlayerFault("html", times=1),)),
             "private-001": Scenario(failure=FAILURES["private"]),
         }
-        bench = make_bench(rows, faults)
-        run = bench.run()
+        sandbox = make_sandbox(rows, faults)
+        run = sandbox.run()
         calls = Counter(request.video_id for request in run.requests if request.kind == "player")
         assert calls == {"no-json-001": 2, "private-001": 1}
-        assert {row["youtube_id"]: row["engine"] for row in bench.attempts()}["no-json-001"] == "yt-dlp"
+        assert {row["youtube_id"]: row["engine"] for row in sandbox.attempts()}["no-json-001"] == "yt-dlp"
 
 
 class TestReuse:
     """What another version's folder beside this one has."""
 
-    def test_it_is_linked_counted_and_asked_of_nobody(self, make_bench: Callable[..., Bench]) -> None:
-        bench = make_bench(ROWS[:7])
-        assert bench.run("-v", "600").code == 0
-        shown = bench.run("--dry-run")
+    def test_it_is_linked_counted_and_asked_of_nobody(self, make_sandbox: Callable[..., Sandbox]) -> None:
+        sandbox = make_sandbox(ROWS[:7])
+        assert sandbox.run("-v", "600").code == 0
+        shown = sandbox.run("--dry-run")
         assert "7 to do, 7 perhaps by a link to another version's folder" in shown.out
-        assert bench.files() == []
-        again = bench.run()
+        assert sandbox.files() == []
+        again = sandbox.run()
         assert (again.code, again.requests) == (0, [])
         assert "7 linked from other versions' folders; 0 to do" in again.out
         assert "7 of 7 on disk, 0 of them new, 7 linked from other versions" in again.out
-        bench.assert_complete()
-        for path in bench.files():
+        sandbox.assert_complete()
+        for path in sandbox.files():
             assert path.samefile(str(path).replace("Kinetics700", "Kinetics600"))
-        assert "linked from" not in bench.run().out
+        assert "linked from" not in sandbox.run().out
 
     def test_another_label_or_split_is_the_same_clip_and_what_was_gone_here_is_no_longer_missing(
-        self, make_bench: Callable[..., Bench]
+        self, make_sandbox: Callable[..., Sandbox]
     ) -> None:
         rows = [ROWS[0], ROWS[5]]
-        bench = make_bench([row._replace(label="another label") for row in rows])
-        bench.world.scenarios = dict.fromkeys(bench.world.scenarios, Scenario(failure=FAILURES["private"]))
-        bench.run()
-        assert len(bench.errors()) == 2
-        bench.world.scenarios = scenarios_of(rows)
-        bench.write_csv(rows)
-        assert bench.run("-v", "600", "-s", "train").code == 0
-        bench.write_csv(bench.rows)
-        run = bench.run()
-        assert (run.code, run.requests, bench.errors()) == (0, [], {})
-        bench.assert_complete()
+        sandbox = make_sandbox([row._replace(label="another label") for row in rows])
+        sandbox.world.scenarios = dict.fromkeys(sandbox.world.scenarios, Scenario(failure=FAILURES["private"]))
+        sandbox.run()
+        assert len(sandbox.errors()) == 2
+        sandbox.world.scenarios = scenarios_of(rows)
+        sandbox.write_csv(rows)
+        assert sandbox.run("-v", "600", "-s", "train").code == 0
+        sandbox.write_csv(sandbox.rows)
+        run = sandbox.run()
+        assert (run.code, run.requests, sandbox.errors()) == (0, [], {})
+        sandbox.assert_complete()
 
-    def test_what_begins_early_or_is_too_tall_is_fetched_again(self, make_bench: Callable[..., Bench]) -> None:
-        bench = make_bench([ROWS[0], ROWS[4]])
-        assert bench.run("-v", "600", "--cut", "keyframe").code == 0
-        fetched = bench.run()
+    def test_what_begins_early_or_is_too_tall_is_fetched_again(self, make_sandbox: Callable[..., Sandbox]) -> None:
+        sandbox = make_sandbox([ROWS[0], ROWS[4]])
+        assert sandbox.run("-v", "600", "--cut", "keyframe").code == 0
+        fetched = sandbox.run()
         assert "0 linked from other versions' folders; 2 to do" in fetched.out
         assert "2 of 2 on disk, 2 of them new" in fetched.out
-        bench.assert_complete()
-        early = bench.run("-v", "400", "--cut", "keyframe", "--max-height", "359")
+        sandbox.assert_complete()
+        early = sandbox.run("-v", "400", "--cut", "keyframe", "--max-height", "359")
         assert "0 linked" in early.out
-        assert bench.run("-v", "700-2020", "--cut", "keyframe").requests == []
+        assert sandbox.run("-v", "700-2020", "--cut", "keyframe").requests == []
 
-    def test_no_reuse_fetches_all(self, make_bench: Callable[..., Bench]) -> None:
-        bench = make_bench(ROWS[:2])
-        assert bench.run("-v", "600").code == 0
-        run = bench.run("--no-reuse")
+    def test_no_reuse_fetches_all(self, make_sandbox: Callable[..., Sandbox]) -> None:
+        sandbox = make_sandbox(ROWS[:2])
+        assert sandbox.run("-v", "600").code == 0
+        run = sandbox.run("--no-reuse")
         assert run.kinds()["media"] > 0
         assert "link" not in run.out
-        assert {path.stat().st_nlink for path in bench.files()} == {1}
+        assert {path.stat().st_nlink for path in sandbox.files()} == {1}
 
     def test_a_run_that_is_killed_amid_links_goes_on_from_there(
-        self, make_bench: Callable[..., Bench], tmp_path: Path
+        self, make_sandbox: Callable[..., Sandbox], tmp_path: Path
     ) -> None:
-        bench = make_bench(many_rows(8))
-        assert bench.run("-v", "600", "--cut", "keyframe").code == 0
+        sandbox = make_sandbox(many_rows(8))
+        assert sandbox.run("-v", "600", "--cut", "keyframe").code == 0
         patched = tmp_path / "patched"
         patched.mkdir()
         (patched / "sitecustomize.py").write_text(KILLED_AT_THE_FOURTH_LINK)
-        assert bench.run("--cut", "keyframe", env={"PYTHONPATH": str(patched)}).code == -signal.SIGKILL
-        assert len(bench.files()) == 3
-        run = bench.run("--cut", "keyframe")
+        assert sandbox.run("--cut", "keyframe", env={"PYTHONPATH": str(patched)}).code == -signal.SIGKILL
+        assert len(sandbox.files()) == 3
+        run = sandbox.run("--cut", "keyframe")
         assert (run.code, run.requests) == (0, [])
         assert "8 clips wanted, 3 on disk" in run.out
         assert "8 of 8 on disk, 0 of them new, 5 linked" in run.out
@@ -354,43 +361,43 @@ os.link = link
 class TestManyWorkers:
     @pytest.mark.parametrize("count", [16, pytest.param(64, marks=pytest.mark.soak)])
     def test_many_workers_lose_nothing_and_end_at_once_with_ctrl_c(
-        self, count: int, make_bench: Callable[..., Bench]
+        self, count: int, make_sandbox: Callable[..., Sandbox]
     ) -> None:
-        bench = make_bench(many_rows(count * 5 // 2))
-        bench.world.bandwidth_bit_s = 60_000  # so that clips last until all workers have one, on a busy machine too
+        sandbox = make_sandbox(many_rows(count * 5 // 2))
+        sandbox.world.bandwidth_bit_s = 60_000  # so that clips last until all workers have one, on a busy machine too
         options = ("-w", str(count), "--cut", "keyframe")
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *options) as process:
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *options) as process:
             wait_until(lambda: len(workers(process.pid)) == count or process.poll() is not None, "all workers")
             os.killpg(process.pid, signal.SIGINT)
             out, _ = process.communicate(timeout=60)
             wait_until(lambda: not session(process.pid), "the end of all of its processes")
         assert process.returncode == 130, out
         assert "Traceback" not in out
-        assert all(".partial" not in path.parts for path in bench.files())
-        bench.world.bandwidth_bit_s = None
-        run = bench.run(*options)
-        assert (run.code, bench.errors()) == (0, {})
-        assert bench.files() == sorted(map(bench.path, bench.rows))
+        assert all(".partial" not in path.parts for path in sandbox.files())
+        sandbox.world.bandwidth_bit_s = None
+        run = sandbox.run(*options)
+        assert (run.code, sandbox.errors()) == (0, {})
+        assert sandbox.files() == sorted(map(sandbox.path, sandbox.rows))
 
 
 class TestFace:
-    def test_a_dry_run_says_what_would_be_done_and_writes_nothing(self, bench: Bench) -> None:
-        run = bench.run("--dry-run")
+    def test_a_dry_run_says_what_would_be_done_and_writes_nothing(self, sandbox: Sandbox) -> None:
+        run = sandbox.run("--dry-run")
         assert (run.code, run.requests) == (0, [])
         assert f"{len(ROWS)} clips wanted, 0 on disk" in run.out
-        assert str(bench.folder / "Kinetics700") in run.out
-        assert list(bench.folder.iterdir()) == [bench.csv]
+        assert str(sandbox.folder / "Kinetics700") in run.out
+        assert list(sandbox.folder.iterdir()) == [sandbox.csv]
 
-    def test_a_log_file_gets_lines_and_no_carriage_returns(self, bench: Bench) -> None:
-        run = bench.run()
+    def test_a_log_file_gets_lines_and_no_carriage_returns(self, sandbox: Sandbox) -> None:
+        run = sandbox.run()
         assert "\r" not in run.err
         assert re.search(rf"{len(ROWS)}/{len(ROWS)} .* {len(ROWS)} done, 0 gone, 0 failed, [\d.]+ MB/s", run.err)
 
-    def test_a_terminal_gets_one_bar_that_nothing_tears(self, make_bench: Callable[..., Bench]) -> None:
-        bench = make_bench([*many_rows(4), Row("tai chi", "is-private1", 0, 10)])
-        bench.world.scenarios["is-private1"] = Scenario(failure=FAILURES["private"])
+    def test_a_terminal_gets_one_bar_that_nothing_tears(self, make_sandbox: Callable[..., Sandbox]) -> None:
+        sandbox = make_sandbox([*many_rows(4), Row("tai chi", "is-private1", 0, 10)])
+        sandbox.world.scenarios["is-private1"] = Scenario(failure=FAILURES["private"])
         shown = bytearray()
-        with LoopbackYouTube(bench.world) as youtube:
+        with LoopbackYouTube(sandbox.world) as youtube:
             ours, theirs = pty.openpty()
             termios.tcsetwinsize(theirs, (24, 80))
 
@@ -403,7 +410,7 @@ class TestFace:
 
             listener = threading.Thread(target=listen)
             listener.start()
-            with subprocess.Popen(bench.command(), env=youtube.env, stdout=theirs, stderr=theirs) as process:
+            with subprocess.Popen(sandbox.command(), env=youtube.env, stdout=theirs, stderr=theirs) as process:
                 os.close(theirs)
             listener.join()
             os.close(ours)
@@ -430,42 +437,42 @@ class TestFace:
         ],
     )
     def test_bad_usage_is_one_clear_message_and_exit_code_2(
-        self, bench: Bench, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+        self, sandbox: Sandbox, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.chdir(bench.folder)
-        run = bench.run(*arguments)
+        monkeypatch.chdir(sandbox.folder)
+        run = sandbox.run(*arguments)
         assert (run.code, run.requests) == (2, [])
         assert words in run.err
         assert "Traceback" not in run.err
 
-    def test_cookies_are_sent_and_the_users_file_stays_as_it_is(self, make_bench: Callable[..., Bench]) -> None:
-        bench = make_bench(ROWS[:2])
-        cookies = bench.folder / "cookies.txt"
+    def test_cookies_are_sent_and_the_users_file_stays_as_it_is(self, make_sandbox: Callable[..., Sandbox]) -> None:
+        sandbox = make_sandbox(ROWS[:2])
+        cookies = sandbox.folder / "cookies.txt"
         text = "# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t4102444800\tMY_COOKIE\tvalue\n"
         cookies.write_text(text)
-        run = bench.run("--cookies", str(cookies))
+        run = sandbox.run("--cookies", str(cookies))
         assert run.code == 0
         assert all("MY_COOKIE" in request.cookies for request in run.requests if request.kind == "player")
         assert cookies.read_text() == text
 
-    def test_the_proxy_option_is_used_by_engines_and_media(self, make_bench: Callable[..., Bench]) -> None:
-        bench = make_bench(ROWS[:1])
-        with LoopbackYouTube(bench.world) as youtube:
+    def test_the_proxy_option_is_used_by_engines_and_media(self, make_sandbox: Callable[..., Sandbox]) -> None:
+        sandbox = make_sandbox(ROWS[:1])
+        with LoopbackYouTube(sandbox.world) as youtube:
             env = {name: value for name, value in youtube.env.items() if "proxy" not in name.lower()}
-            command = bench.command("--proxy", youtube.proxy_url)
+            command = sandbox.command("--proxy", youtube.proxy_url)
             assert subprocess.run(command, env=env, check=False).returncode == 0
             assert {request.kind for request in youtube.requests} == {"visitor", "player", "media"}
 
     def test_the_proxy_option_is_used_for_the_annotations_whatever_they_are_for(
-        self, make_bench: Callable[..., Bench]
+        self, make_sandbox: Callable[..., Sandbox]
     ) -> None:
-        bench = make_bench(ROWS[:1], official=True)
-        with LoopbackYouTube(bench.world) as youtube:
+        sandbox = make_sandbox(ROWS[:1], official=True)
+        with LoopbackYouTube(sandbox.world) as youtube:
             env = {name: value for name, value in youtube.env.items() if "proxy" not in name.lower()}
-            command = bench.command("--list-classes", "--proxy", youtube.proxy_url)
+            command = sandbox.command("--list-classes", "--proxy", youtube.proxy_url)
             ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
             assert (ran.returncode, ROWS[0].label in ran.stdout) == (0, True), ran.stderr
             assert {request.kind for request in youtube.requests} == {"archive"}
 
-    def test_hosts_that_are_not_youtubes_are_never_asked(self, bench: Bench) -> None:
-        assert "refused" not in bench.run().kinds()
+    def test_hosts_that_are_not_youtubes_are_never_asked(self, sandbox: Sandbox) -> None:
+        assert "refused" not in sandbox.run().kinds()

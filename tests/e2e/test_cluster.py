@@ -29,12 +29,13 @@ from kinetics.scheduling.throttle import Unthrottled
 from kinetics.scheduling.worker import TravellingJob, Worker
 from kinetics.storage.layout import Layout
 from tests.support.cluster import HOSTS, Cluster, cluster, kill_all
-from tests.support.program import PATIENCE_S, ROOT, Bench, children, many_rows, session, wait_until
+from tests.support.commands import PATIENCE_S, ROOT
+from tests.support.sandbox import Sandbox, children, many_rows, session, wait_until
 from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, FakeThrottle, PlayerFault, Row, Scenario, World
 
-MakeBench = Callable[..., Bench]
+MakeSandbox = Callable[..., Sandbox]
 COPY = ("--cut", "keyframe")
 """What costs the processor least."""
 TIMES = {"time", "resolve_s", "download_s", "cut_s", "host", "bytes_received"}
@@ -51,32 +52,32 @@ def mixed(count: int) -> tuple[list[Row], dict[str, Scenario]]:
     return rows, {row.youtube_id: odd[n % 20] for n, row in enumerate(rows) if n % 20 in odd}
 
 
-def ended(bench: Bench, env: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
-    command = bench.command(*more)
+def ended(sandbox: Sandbox, env: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
+    command = sandbox.command(*more)
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 @contextmanager
-def on_cluster(bench: Bench, *more: str) -> Iterator[tuple[Cluster, subprocess.Popen[str]]]:
+def on_cluster(sandbox: Sandbox, *more: str) -> Iterator[tuple[Cluster, subprocess.Popen[str]]]:
     """A run on two hosts that has some clips already, and others not yet."""
-    bench.world.latency_s = 0.15  # takes time, but little of the processor
+    sandbox.world.latency_s = 0.15  # takes time, but little of the processor
     with (
-        LoopbackYouTube(bench.world) as youtube,
-        cluster(bench.folder / "dask", youtube.env, youtube.env) as dask,
-        bench.start(youtube, "--scheduler", dask.address, *more) as process,
+        LoopbackYouTube(sandbox.world) as youtube,
+        cluster(sandbox.folder / "dask", youtube.env, youtube.env) as dask,
+        sandbox.start(youtube, "--scheduler", dask.address, *more) as process,
     ):
         try:
-            wait_until(lambda: any(bench.folder.rglob("*.mp4")) or process.poll() is not None, "a first clip")
+            wait_until(lambda: any(sandbox.folder.rglob("*.mp4")) or process.poll() is not None, "a first clip")
             yield dask, process
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(300, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [24, pytest.param(300, marks=pytest.mark.soak)])
 def test_a_cluster_gives_the_files_and_tables_that_this_machine_gives(tmp_path: Path, count: int) -> None:
     rows, odd = mixed(count)
-    here, there = Bench(tmp_path / "here", rows, odd), Bench(tmp_path / "there", rows, odd)
+    here, there = Sandbox(tmp_path / "here", rows, odd), Sandbox(tmp_path / "there", rows, odd)
     local = here.run(*COPY)
     with LoopbackYouTube(there.world) as youtube, cluster(tmp_path / "dask", youtube.env) as dask:
         dask.start_worker(
@@ -93,75 +94,77 @@ def test_a_cluster_gives_the_files_and_tables_that_this_machine_gives(tmp_path: 
     assert [path.read_bytes() for path in there.files()] == [path.read_bytes() for path in here.files()]
     assert there.errors() == here.errors()
 
-    def told(bench: Bench) -> list[dict[str, str]]:
-        rows = [{name: cell for name, cell in row.items() if name not in TIMES} for row in bench.attempts()]
+    def told(sandbox: Sandbox) -> list[dict[str, str]]:
+        rows = [{name: cell for name, cell in row.items() if name not in TIMES} for row in sandbox.attempts()]
         return sorted(rows, key=lambda row: row["youtube_id"])
 
     assert told(there) == told(here)
     assert {row["host"] for row in there.attempts()} == set(HOSTS)
 
 
-def test_a_complete_data_set_needs_no_scheduler(make_bench: MakeBench) -> None:
-    bench = make_bench(many_rows(2))
-    assert bench.run(*COPY).code == 0
-    assert bench.run("--scheduler", "tcp://127.0.0.1:1", *COPY).code == 0
+def test_a_complete_data_set_needs_no_scheduler(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox(many_rows(2))
+    assert sandbox.run(*COPY).code == 0
+    assert sandbox.run("--scheduler", "tcp://127.0.0.1:1", *COPY).code == 0
 
 
-def test_workers_that_die_and_workers_that_come_later_lose_nothing(make_bench: MakeBench, tmp_path: Path) -> None:
-    bench = make_bench(many_rows(24))
-    with on_cluster(bench) as (dask, process):
+def test_workers_that_die_and_workers_that_come_later_lose_nothing(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
+    sandbox = make_sandbox(many_rows(24))
+    with on_cluster(sandbox) as (dask, process):
         kill_all(dask.workers[0])
-        with LoopbackYouTube(bench.world) as late:
+        with LoopbackYouTube(sandbox.world) as late:
             dask.start_worker("127.0.0.4", env=late.env)
             dask.start_worker("127.0.0.5", env=late.env | without_the_program(tmp_path / "poor"))
             output, _ = process.communicate(timeout=PATIENCE_S)
             assert late.requests
     assert process.returncode == 0, output
-    bench.assert_complete()
-    assert len(bench.attempts()) == 24
-    assert {row["host"] for row in bench.attempts()} >= {HOSTS[1], "127.0.0.4"}
+    sandbox.assert_complete()
+    assert len(sandbox.attempts()) == 24
+    assert {row["host"] for row in sandbox.attempts()} >= {HOSTS[1], "127.0.0.4"}
     assert f"the Dask worker tcp://{HOSTS[0]}" in output
     assert "go out again" in output
     assert re.search(r"the Dask worker tcp://127\.0\.0\.5:\d+ is left out: it cannot run this program", output)
 
 
-def test_what_is_done_with_clips_that_are_here_is_done_there_too(make_bench: MakeBench, tmp_path: Path) -> None:
-    bench = make_bench(many_rows(6))
-    assert bench.run(*COPY).code == 0
-    bench.path(bench.rows[3]).write_bytes(b"no clip")
-    with LoopbackYouTube(bench.world) as youtube, cluster(tmp_path / "dask", youtube.env) as dask:
+def test_what_is_done_with_clips_that_are_here_is_done_there_too(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
+    sandbox = make_sandbox(many_rows(6))
+    assert sandbox.run(*COPY).code == 0
+    sandbox.path(sandbox.rows[3]).write_bytes(b"no clip")
+    with LoopbackYouTube(sandbox.world) as youtube, cluster(tmp_path / "dask", youtube.env) as dask:
         frames, verify = (
-            ended(bench, youtube.env, "--scheduler", dask.address, *action)
+            ended(sandbox, youtube.env, "--scheduler", dask.address, *action)
             for action in (("--frames", "1"), ("--verify",))
         )
         assert not youtube.requests
     assert (frames.returncode, verify.returncode) == (1, 1)
-    assert len({path.parent for path in bench.folder.glob("Kinetics700_frames/val/*/*/img_*.jpg")}) == 5
+    assert len({path.parent for path in sandbox.folder.glob("Kinetics700_frames/val/*/*/img_*.jpg")}) == 5
     assert "5 of 6 clips are as they should be" in verify.stdout
-    assert (bench.partial / "rejected" / bench.path(bench.rows[3]).relative_to(bench.folder / "Kinetics700")).exists()
+    assert (
+        sandbox.partial / "rejected" / sandbox.path(sandbox.rows[3]).relative_to(sandbox.folder / "Kinetics700")
+    ).exists()
 
 
-def test_a_scheduler_that_is_restarted_costs_nothing(make_bench: MakeBench) -> None:
-    bench = make_bench(many_rows(24))
-    with on_cluster(bench) as (dask, process):
+def test_a_scheduler_that_is_restarted_costs_nothing(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox(many_rows(24))
+    with on_cluster(sandbox) as (dask, process):
         port = int(dask.address.rpartition(":")[2])
         assert dask.scheduler
         kill_all(dask.scheduler)
         time.sleep(3.0)  # by then the workers have ended, as Dask's do
         dask.start_scheduler(port)
-        with LoopbackYouTube(bench.world) as youtube:
+        with LoopbackYouTube(sandbox.world) as youtube:
             dask.start_worker(HOSTS[0], env=youtube.env)
             output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, output
     assert "no Dask worker to be had" in output
-    bench.assert_complete()
-    assert len(bench.attempts()) == 24
+    sandbox.assert_complete()
+    assert len(sandbox.attempts()) == 24
 
 
 @pytest.mark.soak
-def test_a_run_whose_cluster_is_gone_ends_and_another_one_goes_on(make_bench: MakeBench) -> None:
-    bench = make_bench(many_rows(30))
-    with on_cluster(bench) as (dask, process):
+def test_a_run_whose_cluster_is_gone_ends_and_another_one_goes_on(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox(many_rows(30))
+    with on_cluster(sandbox) as (dask, process):
         for worker in dask.workers:
             kill_all(worker)
         assert dask.scheduler
@@ -169,24 +172,24 @@ def test_a_run_whose_cluster_is_gone_ends_and_another_one_goes_on(make_bench: Ma
         output, _ = process.communicate(timeout=2 * cluster_room.NO_WORKER_TIMEOUT_S + PATIENCE_S)
     assert process.returncode == 1, output
     assert re.search(r"stopped: no Dask worker .* Run it again", output)
-    assert bench.run().code == 0
-    bench.assert_complete()
+    assert sandbox.run().code == 0
+    sandbox.assert_complete()
 
 
-def test_one_throttled_host_pauses_alone(make_bench: MakeBench, tmp_path: Path) -> None:
+def test_one_throttled_host_pauses_alone(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
     """None of its clips is called failed or gone: the other host gets them."""
-    bench = make_bench(many_rows(24))
-    closed = World(bench.world.scenarios, FakeThrottle(after=10, for_s=3600.0))
-    bench.world.latency_s = closed.latency_s = 0.03
+    sandbox = make_sandbox(many_rows(24))
+    closed = World(sandbox.world.scenarios, FakeThrottle(after=10, for_s=3600.0))
+    sandbox.world.latency_s = closed.latency_s = 0.03
     with ExitStack() as stack:
-        free, refusing = (stack.enter_context(LoopbackYouTube(world)) for world in (bench.world, closed))
+        free, refusing = (stack.enter_context(LoopbackYouTube(world)) for world in (sandbox.world, closed))
         dask = stack.enter_context(cluster(tmp_path / "dask", refusing.env, free.env))
-        told = ended(bench, free.env, "--scheduler", dask.address)
+        told = ended(sandbox, free.env, "--scheduler", dask.address)
         calls = sum(request.kind == "player" for request in refusing.requests)
     assert told.returncode == 0, told.stderr
-    bench.assert_complete()
-    assert not bench.errors()
-    by = Counter((row["host"], row["status"]) for row in bench.attempts())
+    sandbox.assert_complete()
+    assert not sandbox.errors()
+    by = Counter((row["host"], row["status"]) for row in sandbox.attempts())
     assert by[HOSTS[0], "done"] == 10
     assert by[HOSTS[1], "done"] == 14
     assert 1 <= by[HOSTS[0], "postponed"] == calls - 10 <= 3
@@ -194,15 +197,15 @@ def test_one_throttled_host_pauses_alone(make_bench: MakeBench, tmp_path: Path) 
     assert "all workers" not in told.stderr
 
 
-def test_ctrl_c_ends_a_run_and_what_its_workers_are_at(make_bench: MakeBench) -> None:
-    bench = make_bench(many_rows(24))
-    with on_cluster(bench) as (dask, process):
+def test_ctrl_c_ends_a_run_and_what_its_workers_are_at(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox(many_rows(24))
+    with on_cluster(sandbox) as (dask, process):
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 130
         assert "Traceback" not in output
         wait_until(lambda: not clip_processes(dask), "workers without a clip's process")
-    assert not [path for path in bench.files() if ".partial" in path.parts]
+    assert not [path for path in sandbox.files() if ".partial" in path.parts]
 
 
 def clip_processes(dask: Cluster) -> list[int]:
@@ -222,15 +225,15 @@ def command(pid: int) -> str:
 # --- who may take part ---
 
 
-def test_another_program_on_a_worker_is_refused(make_bench: MakeBench, tmp_path: Path) -> None:
+def test_another_program_on_a_worker_is_refused(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(ROOT / "kinetics", other / "kinetics")
     with open(other / "kinetics" / "scheduling" / "throttle.py", "a") as file:
         file.write("# an older one\n")
-    bench = make_bench(many_rows(2))
-    with LoopbackYouTube(bench.world) as youtube, cluster(tmp_path / "dask") as dask:
+    sandbox = make_sandbox(many_rows(2))
+    with LoopbackYouTube(sandbox.world) as youtube, cluster(tmp_path / "dask") as dask:
         dask.start_worker(env=youtube.env | {"PYTHONPATH": str(other)})
-        told = ended(bench, youtube.env, "--scheduler", dask.address)
+        told = ended(sandbox, youtube.env, "--scheduler", dask.address)
         assert not youtube.requests
     assert told.returncode == 2
     assert re.search(rf"error: The Dask worker tcp://{HOSTS[0]}:\d+ runs another version of this program", told.stderr)
@@ -243,11 +246,11 @@ def without_the_program(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-def test_a_worker_on_which_the_program_does_not_run_is_refused(make_bench: MakeBench, tmp_path: Path) -> None:
-    bench = make_bench(many_rows(2))
-    with LoopbackYouTube(bench.world) as youtube, cluster(tmp_path / "dask") as dask:
+def test_a_worker_on_which_the_program_does_not_run_is_refused(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
+    sandbox = make_sandbox(many_rows(2))
+    with LoopbackYouTube(sandbox.world) as youtube, cluster(tmp_path / "dask") as dask:
         dask.start_worker(env=youtube.env | without_the_program(tmp_path / "poor"))
-        told = ended(bench, youtube.env, "--scheduler", dask.address)
+        told = ended(sandbox, youtube.env, "--scheduler", dask.address)
     assert told.returncode == 2
     assert re.search(
         r"error: The Dask worker .* cannot run this program \(No module named 'kinetics'\): have", told.stderr
@@ -266,20 +269,20 @@ def test_a_worker_that_lacks_a_package_is_refused(
     assert sum(f"has av {ours['av']} (here 1.0)" in text for text in told) == 2
 
 
-def test_no_scheduler_is_one_clear_error(make_bench: MakeBench) -> None:
-    bench = make_bench(many_rows(2))
-    for address in ("tcp://127.0.0.1:1", "nonsense", str(bench.csv), "here.json"):
-        told = bench.run("--scheduler", address)
+def test_no_scheduler_is_one_clear_error(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox(many_rows(2))
+    for address in ("tcp://127.0.0.1:1", "nonsense", str(sandbox.csv), "here.json"):
+        told = sandbox.run("--scheduler", address)
         assert told.code == 2
         assert re.fullmatch(r"error: .*scheduler.*", told.err.splitlines()[-1]), told.err
         assert "Traceback" not in told.err
 
 
-def test_without_dask_the_error_names_the_command(make_bench: MakeBench, tmp_path: Path) -> None:
+def test_without_dask_the_error_names_the_command(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
     (tmp_path / "none" / "distributed").mkdir(parents=True)
     (tmp_path / "none" / "distributed" / "__init__.py").write_text("raise ModuleNotFoundError('distributed')\n")
-    bench = make_bench(many_rows(2))
-    told = bench.run("--scheduler", "tcp://127.0.0.1:1", env={"PYTHONPATH": str(tmp_path / "none")})
+    sandbox = make_sandbox(many_rows(2))
+    told = sandbox.run("--scheduler", "tcp://127.0.0.1:1", env={"PYTHONPATH": str(tmp_path / "none")})
     assert told.code == 2
     assert "pip install distributed" in told.err.splitlines()[-1]
 

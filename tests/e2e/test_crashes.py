@@ -26,12 +26,13 @@ from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.atomic import whole_or_absent
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
-from tests.support.program import ROOT, Bench, children, frames, kill, many_rows, session, wait_until, workers
+from tests.support.commands import ROOT
+from tests.support.sandbox import Sandbox, children, frames, kill, many_rows, session, wait_until, workers
 from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, FakeThrottle, PlayerFault, Row, Scenario
 
-MakeBench = Callable[..., Bench]
+MakeSandbox = Callable[..., Sandbox]
 COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
 GONE, BUSY_ONCE = 4, 9
@@ -48,55 +49,55 @@ def mixed(count: int) -> tuple[list[Row], dict[str, Scenario]]:
     return rows, {row.youtube_id: odd[n % 10] for n, row in enumerate(rows) if n % 10 in odd}
 
 
-def slow_bench(make_bench: MakeBench, count: int = 8, **more: Any) -> Bench:
+def slow_sandbox(make_sandbox: MakeSandbox, count: int = 8, **more: Any) -> Sandbox:
     """A download that takes some seconds, but little of the processor."""
-    bench = make_bench(many_rows(count), **more)
-    bench.world.latency_s = 0.2
-    return bench
+    sandbox = make_sandbox(many_rows(count), **more)
+    sandbox.world.latency_s = 0.2
+    return sandbox
 
 
-def assert_sound_after_a_kill(bench: Bench, seen: set[Path]) -> None:
+def assert_sound_after_a_kill(sandbox: Sandbox, seen: set[Path]) -> None:
     """What is there now and was not `seen` plays, and of each table at most the last line is cut."""
-    for path in set(bench.folder.rglob("*.mp4")) - seen:
+    for path in set(sandbox.folder.rglob("*.mp4")) - seen:
         assert len(frames(path)) >= 90, path
         seen.add(path)
-    if bench.errors_log.exists():
-        lines = bench.errors_log.read_text().split("\n")[:-1]
+    if sandbox.errors_log.exists():
+        lines = sandbox.errors_log.read_text().split("\n")[:-1]
         assert {len(line.split("\t")) for line in lines} <= {len(ERROR_FIELDS)}
-    if bench.stats.exists() and (whole := bench.stats.read_text().rpartition("\n")[0]):
+    if sandbox.stats.exists() and (whole := sandbox.stats.read_text().rpartition("\n")[0]):
         table = list(csv.reader(io.StringIO(whole), strict=True))
         assert table[0] == [*STATS_FIELDS]
         assert {len(row) for row in table} == {len(STATS_FIELDS)}
         assert len(pd.read_csv(io.StringIO(whole))) == len(table) - 1
 
 
-def assert_settled(bench: Bench, gone: Sequence[Row], *, exact: bool = True) -> None:
+def assert_settled(sandbox: Sandbox, gone: Sequence[Row], *, exact: bool = True) -> None:
     """After the last run: each clip there and right, or in the log once; and nothing else lies about."""
-    there = [row for row in bench.rows if row not in gone]
-    lines = [line.split("\t") for line in bench.errors_log.read_text().splitlines()]
+    there = [row for row in sandbox.rows if row not in gone]
+    lines = [line.split("\t") for line in sandbox.errors_log.read_text().splitlines()]
     assert sorted(line[0] for line in lines) == sorted(row.youtube_id for row in gone)
-    beside = [*bench.folder.glob("*.csv"), bench.errors_log, bench.partial / "validate.lock"]
-    everything = [path for path in bench.folder.rglob("*") if path.is_file()]
-    assert sorted(everything) == sorted([*map(bench.path, there), *beside])
-    assert [path.name for path in bench.partial.iterdir()] == ["validate.lock"]
-    assert len(pd.read_csv(bench.stats)) == len(bench.attempts())
+    beside = [*sandbox.folder.glob("*.csv"), sandbox.errors_log, sandbox.partial / "validate.lock"]
+    everything = [path for path in sandbox.folder.rglob("*") if path.is_file()]
+    assert sorted(everything) == sorted([*map(sandbox.path, there), *beside])
+    assert [path.name for path in sandbox.partial.iterdir()] == ["validate.lock"]
+    assert len(pd.read_csv(sandbox.stats)) == len(sandbox.attempts())
     for row in there:
-        shown, wanted = frames(bench.path(row)), bench.expected(row)
+        shown, wanted = frames(sandbox.path(row)), sandbox.expected(row)
         first, last = (wanted[0] if exact else min(shown[0], wanted[0])), wanted[-1]
         assert [number for number in shown if exact or number <= last] == list(range(first, last + 1)), row
 
 
-def finish(bench: Bench) -> None:
+def finish(sandbox: Sandbox) -> None:
     """The last run, which nothing disturbs."""
-    bench.world.latency_s, bench.world.line_down = 0, False
-    bench.world.throttle, bench.world.bandwidth_bit_s = None, None
-    run = bench.run(*COPY)
+    sandbox.world.latency_s, sandbox.world.line_down = 0, False
+    sandbox.world.throttle, sandbox.world.bandwidth_bit_s = None, None
+    run = sandbox.run(*COPY)
     assert run.code == 0, run.err
-    assert_settled(bench, gone=[], exact=False)
+    assert_settled(sandbox, gone=[], exact=False)
 
 
-def wait_for_a_clip(bench: Bench, process: subprocess.Popen[str]) -> None:
-    wait_until(lambda: any(bench.folder.rglob("*.mp4")) or process.poll() is not None, "a first clip")
+def wait_for_a_clip(sandbox: Sandbox, process: subprocess.Popen[str]) -> None:
+    wait_until(lambda: any(sandbox.folder.rglob("*.mp4")) or process.poll() is not None, "a first clip")
     assert process.poll() is None, process.communicate()
 
 
@@ -105,10 +106,10 @@ def assert_nobody_left(process: subprocess.Popen[str]) -> None:
 
 
 class TestKills:
-    def test_workers_killed_at_random_cost_one_try_each_and_a_re_run_completes(self, make_bench: MakeBench) -> None:
-        bench = slow_bench(make_bench)
+    def test_workers_killed_at_random_cost_one_try_each_and_a_re_run_completes(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = slow_sandbox(make_sandbox)
         chance, killed = random.Random(1), 0
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *COPY) as process:
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY) as process:
             while process.poll() is None and killed < 6:
                 if crew := workers(process.pid):
                     kill(chance.choice(crew))
@@ -116,36 +117,36 @@ class TestKills:
                 time.sleep(0.7)
             process.communicate(timeout=90)
         assert process.returncode in (0, 1)
-        assert {category for category, _ in bench.errors().values()} <= {Category.LOST_WORKER}
-        assert len(bench.errors()) <= killed
-        finish(bench)
+        assert {category for category, _ in sandbox.errors().values()} <= {Category.LOST_WORKER}
+        assert len(sandbox.errors()) <= killed
+        finish(sandbox)
 
-    def test_everything_killed_at_random_leaves_whole_clips_only(self, make_bench: MakeBench) -> None:
-        bench = slow_bench(make_bench)
+    def test_everything_killed_at_random_leaves_whole_clips_only(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = slow_sandbox(make_sandbox)
         chance, seen = random.Random(2), set[Path]()
-        with LoopbackYouTube(bench.world) as youtube:
+        with LoopbackYouTube(sandbox.world) as youtube:
             for _ in range(6):
-                with bench.start(youtube, *COPY) as process:
+                with sandbox.start(youtube, *COPY) as process:
                     time.sleep(chance.uniform(0.8, 3.0))
                     os.killpg(process.pid, signal.SIGKILL)
                     process.communicate()
-                assert_sound_after_a_kill(bench, seen)
-        finish(bench)
+                assert_sound_after_a_kill(sandbox, seen)
+        finish(sandbox)
 
-    def test_a_worker_killed_while_it_starts_costs_nothing(self, make_bench: MakeBench) -> None:
-        bench = slow_bench(make_bench)  # so slow that it outlasts the kills, however late they come
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *COPY) as process:
+    def test_a_worker_killed_while_it_starts_costs_nothing(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = slow_sandbox(make_sandbox)  # so slow that it outlasts the kills, however late they come
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY) as process:
             for _ in range(3):
                 wait_until(lambda: workers(process.pid), "a worker")
                 for worker in workers(process.pid):
                     kill(worker)
             process.communicate(timeout=90)
-        finish(bench)
+        finish(sandbox)
 
-    def test_a_killed_fork_server_is_replaced_and_no_clip_is_lost(self, make_bench: MakeBench) -> None:
-        bench = slow_bench(make_bench)
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *COPY) as process:
-            wait_for_a_clip(bench, process)
+    def test_a_killed_fork_server_is_replaced_and_no_clip_is_lost(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = slow_sandbox(make_sandbox)
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY) as process:
+            wait_for_a_clip(sandbox, process)
             for child in children(process.pid):  # the fork server and the resource tracker
                 kill(child)
             for worker in set(session(process.pid)) - {process.pid}:
@@ -154,36 +155,36 @@ class TestKills:
             assert_nobody_left(process)
         assert process.returncode in (0, 1)
         assert "Traceback" not in out
-        assert {category for category, _ in bench.errors().values()} <= {Category.LOST_WORKER}
-        finish(bench)
+        assert {category for category, _ in sandbox.errors().values()} <= {Category.LOST_WORKER}
+        finish(sandbox)
 
-    def test_when_the_parent_alone_is_killed_no_worker_stays_behind(self, make_bench: MakeBench) -> None:
-        bench = slow_bench(make_bench)
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *COPY) as process:
-            wait_for_a_clip(bench, process)
+    def test_when_the_parent_alone_is_killed_no_worker_stays_behind(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = slow_sandbox(make_sandbox)
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY) as process:
+            wait_for_a_clip(sandbox, process)
             assert len(session(process.pid)) > 1
             kill(process.pid)
             process.communicate()
             assert_nobody_left(process)
-        assert_sound_after_a_kill(bench, set())
-        finish(bench)
+        assert_sound_after_a_kill(sandbox, set())
+        finish(sandbox)
 
     @pytest.mark.soak
     @pytest.mark.timeout(3600)
     @pytest.mark.parametrize("cut", ["keyframe", "exact"])
-    def test_100_kills_of_everything_at_any_moment_of_a_run(self, make_bench: MakeBench, cut: str) -> None:
+    def test_100_kills_of_everything_at_any_moment_of_a_run(self, make_sandbox: MakeSandbox, cut: str) -> None:
         """Each run gets a few clips more to do, so that kills also meet its end: the last clip, and the compaction."""
         rows, odd = mixed(1500)
-        bench = make_bench(rows, odd)
+        sandbox = make_sandbox(rows, odd)
         chance, seen, lengths = random.Random(cut), set[Path](), list[float]()
         began, kills, starts, wanted = time.monotonic(), 0, 0, 0
-        with LoopbackYouTube(bench.world) as youtube:
+        with LoopbackYouTube(sandbox.world) as youtube:
             while kills < 100:
                 wanted += chance.randint(1, 6)
-                bench.write_csv(rows[:wanted])
+                sandbox.write_csv(rows[:wanted])
                 starts += 1
                 start = time.monotonic()
-                with bench.start(youtube, "--cut", cut, "--retry", "transient") as process:
+                with sandbox.start(youtube, "--cut", cut, "--retry", "transient") as process:
                     try:
                         undisturbed = starts % 8 == 1  # they tell how long a run takes on this machine, at this hour
                         process.wait(None if undisturbed else chance.uniform(0, 1.2 * max(lengths[-3:])))
@@ -193,17 +194,17 @@ class TestKills:
                         kills += process.wait() == -signal.SIGKILL
                     process.communicate()
                     assert_nobody_left(process)
-                assert_sound_after_a_kill(bench, seen)
-            bench.rows, early = rows[:wanted], len(list(bench.folder.rglob("*.mp4")))
-            while subprocess.run(bench.command("--cut", cut), env=youtube.env, check=False).returncode:
+                assert_sound_after_a_kill(sandbox, seen)
+            sandbox.rows, early = rows[:wanted], len(list(sandbox.folder.rglob("*.mp4")))
+            while subprocess.run(sandbox.command("--cut", cut), env=youtube.env, check=False).returncode:
                 starts += 1
                 assert starts < 300
             asked = Counter(request.video_id for request in youtube.requests if request.kind == "player")
-        assert_settled(bench, gone=bench.rows[GONE::10], exact=cut == "exact")
-        made = Counter(row["youtube_id"] for row in bench.attempts())
-        got = Counter(row["youtube_id"] for row in bench.attempts() if row["status"] == "done")
+        assert_settled(sandbox, gone=sandbox.rows[GONE::10], exact=cut == "exact")
+        made = Counter(row["youtube_id"] for row in sandbox.attempts())
+        got = Counter(row["youtube_id"] for row in sandbox.attempts() if row["status"] == "done")
         assert set(got.values()) == {1}, "what is on disk is not fetched again"
-        plain = [row.youtube_id for n, row in enumerate(bench.rows) if n % 10 not in (GONE, BUSY_ONCE)]
+        plain = [row.youtube_id for n, row in enumerate(sandbox.rows) if n % 10 not in (GONE, BUSY_ONCE)]
         assert all(made[one] <= asked[one] for one in plain), "a row more than there were attempts"
         assert sum(asked[one] - made[one] for one in plain) <= 5 * kills, "more rows lost than clips in hand"
         assert early >= 100, "the kills came too early to disturb anything"
@@ -213,13 +214,13 @@ class TestKills:
 
     @pytest.mark.soak
     @pytest.mark.timeout(3600)
-    def test_300_kills_of_workers_in_one_run(self, make_bench: MakeBench) -> None:
+    def test_300_kills_of_workers_in_one_run(self, make_sandbox: MakeSandbox) -> None:
         rows, odd = mixed(1200)
-        bench = make_bench(rows, odd)
-        bench.world.latency_s = 0.05  # so that on the fastest machine too there is enough left to kill
+        sandbox = make_sandbox(rows, odd)
+        sandbox.world.latency_s = 0.05  # so that on the fastest machine too there is enough left to kill
         chance, killed, began = random.Random(3), 0, time.monotonic()
-        with LoopbackYouTube(bench.world) as youtube:
-            with bench.start(youtube, *COPY, "-w", "4") as process:
+        with LoopbackYouTube(sandbox.world) as youtube:
+            with sandbox.start(youtube, *COPY, "-w", "4") as process:
                 while process.poll() is None and killed < 300:
                     if crew := workers(process.pid):
                         kill(chance.choice(crew))
@@ -228,16 +229,16 @@ class TestKills:
                 out, _ = process.communicate(timeout=1200)
                 assert_nobody_left(process)
             assert (killed, process.returncode) == (300, 1), out
-            assert_sound_after_a_kill(bench, set())
-            lost = [one for one, (category, _) in bench.errors().items() if category == Category.LOST_WORKER]
-            made = Counter(row["youtube_id"] for row in bench.attempts())
+            assert_sound_after_a_kill(sandbox, set())
+            lost = [one for one, (category, _) in sandbox.errors().items() if category == Category.LOST_WORKER]
+            made = Counter(row["youtube_id"] for row in sandbox.attempts())
             assert made == dict.fromkeys((row.youtube_id for row in rows), 1), "one row for each clip's one try"
             assert 0 < len(lost) <= killed
-            assert len(bench.files()) + len(bench.errors()) == len(rows)
+            assert len(sandbox.files()) + len(sandbox.errors()) == len(rows)
             for _ in range(2):  # a video that fails once may have lost its worker before it could
-                again = subprocess.run(bench.command(*COPY), env=youtube.env, check=False)
+                again = subprocess.run(sandbox.command(*COPY), env=youtube.env, check=False)
         assert again.returncode == 0
-        assert_settled(bench, gone=rows[GONE::10], exact=False)
+        assert_settled(sandbox, gone=rows[GONE::10], exact=False)
         print(f"\n{killed} workers killed, {len(lost)} clips lost a try, {time.monotonic() - began:.0f} s")
 
 
@@ -257,25 +258,25 @@ STOPS: dict[str, Callable[[int], None]] = {
 class TestStops:
     @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
     def test_a_signal_ends_the_run_with_130_and_leaves_nothing_half_done(
-        self, make_bench: MakeBench, stop: Callable[[int], None]
+        self, make_sandbox: MakeSandbox, stop: Callable[[int], None]
     ) -> None:
-        bench = slow_bench(make_bench)
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *COPY) as process:
-            wait_for_a_clip(bench, process)
+        sandbox = slow_sandbox(make_sandbox)
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY) as process:
+            wait_for_a_clip(sandbox, process)
             stop(process.pid)
             out, _ = process.communicate(timeout=60)
             assert_nobody_left(process)
         assert process.returncode == 130
         assert "Traceback" not in out
         assert "to go on: python" in out
-        assert all(".partial" not in path.parts for path in bench.files())
-        finish(bench)
+        assert all(".partial" not in path.parts for path in sandbox.files())
+        finish(sandbox)
 
-    def test_ctrl_c_during_the_start_gives_130_without_a_traceback(self, make_bench: MakeBench) -> None:
-        bench = make_bench(many_rows(4))
-        with LoopbackYouTube(bench.world) as youtube:
+    def test_ctrl_c_during_the_start_gives_130_without_a_traceback(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = make_sandbox(many_rows(4))
+        with LoopbackYouTube(sandbox.world) as youtube:
             for delay in (0.15, 0.3, 0.5, 0.7, 0.9):
-                with bench.start(youtube, *COPY) as process:
+                with sandbox.start(youtube, *COPY) as process:
                     time.sleep(delay)
                     os.killpg(process.pid, signal.SIGINT)
                     out, _ = process.communicate(timeout=60)
@@ -303,77 +304,77 @@ sys.exit(main([]))
         assert ("Traceback" in ran.stderr) == (code == 1)
 
     @pytest.mark.parametrize("trouble", ["throttle", "outage"])
-    def test_a_signal_while_everybody_waits_is_answered_too(self, make_bench: MakeBench, trouble: str) -> None:
-        bench = make_bench(many_rows(4))
+    def test_a_signal_while_everybody_waits_is_answered_too(self, make_sandbox: MakeSandbox, trouble: str) -> None:
+        sandbox = make_sandbox(many_rows(4))
         if trouble == "throttle":
-            bench.world.throttle = FakeThrottle(after=2, for_s=600, retry_after="600")
+            sandbox.world.throttle = FakeThrottle(after=2, for_s=600, retry_after="600")
         else:
-            bench.world.line_down = True
-        with LoopbackYouTube(bench.world) as youtube:
-            with bench.start(youtube, *COPY) as process:
+            sandbox.world.line_down = True
+        with LoopbackYouTube(sandbox.world) as youtube:
+            with sandbox.start(youtube, *COPY) as process:
                 assert process.stdout
                 assert any("all workers are paused until" in line for line in process.stdout)
                 os.kill(process.pid, signal.SIGTERM)
                 out, _ = process.communicate(timeout=60)
                 assert_nobody_left(process)
             assert process.returncode == 130, out
-            assert bench.errors() == {}, "nobody who waits has failed"
-        finish(bench)
+            assert sandbox.errors() == {}, "nobody who waits has failed"
+        finish(sandbox)
 
-    def test_a_signal_while_the_archive_comes_keeps_none_of_it(self, make_bench: MakeBench) -> None:
-        bench = make_bench(many_rows(2), official=True)
-        bench.world.bandwidth_bit_s = 2000
-        with LoopbackYouTube(bench.world) as youtube:
-            with bench.start(youtube, *COPY) as process:
+    def test_a_signal_while_the_archive_comes_keeps_none_of_it(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = make_sandbox(many_rows(2), official=True)
+        sandbox.world.bandwidth_bit_s = 2000
+        with LoopbackYouTube(sandbox.world) as youtube:
+            with sandbox.start(youtube, *COPY) as process:
                 wait_until(lambda: any(one.bytes_sent for one in youtube.requests), "a piece of the archive")
                 os.kill(process.pid, signal.SIGTERM)
                 out, _ = process.communicate(timeout=60)
             assert (process.returncode, out.count("\n")) == (130, 1), out
             cache = Path(youtube.env["XDG_CACHE_HOME"])
             assert [path for path in cache.rglob("*") if path.is_file()] == []
-            assert not (bench.folder / "Kinetics700").exists()
-        finish(bench)
+            assert not (sandbox.folder / "Kinetics700").exists()
+        finish(sandbox)
 
-    def test_a_closed_terminal_ends_the_run_in_order(self, make_bench: MakeBench) -> None:
-        bench = slow_bench(make_bench)
-        with LoopbackYouTube(bench.world) as youtube, on_a_terminal(bench, youtube) as (process, hang_up):
-            wait_for_a_clip(bench, process)
+    def test_a_closed_terminal_ends_the_run_in_order(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = slow_sandbox(make_sandbox)
+        with LoopbackYouTube(sandbox.world) as youtube, on_a_terminal(sandbox, youtube) as (process, hang_up):
+            wait_for_a_clip(sandbox, process)
             hang_up()
             assert process.wait(60) == 130
             assert_nobody_left(process)
-        assert all(".partial" not in path.parts for path in bench.files())
-        finish(bench)
+        assert all(".partial" not in path.parts for path in sandbox.files())
+        finish(sandbox)
 
-    def test_a_run_that_was_told_to_outlives_its_terminal(self, make_bench: MakeBench) -> None:
-        bench = slow_bench(make_bench, prefix=("env", "--ignore-signal=HUP"))
-        with LoopbackYouTube(bench.world) as youtube, on_a_terminal(bench, youtube) as (process, hang_up):
-            wait_for_a_clip(bench, process)
+    def test_a_run_that_was_told_to_outlives_its_terminal(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = slow_sandbox(make_sandbox, prefix=("env", "--ignore-signal=HUP"))
+        with LoopbackYouTube(sandbox.world) as youtube, on_a_terminal(sandbox, youtube) as (process, hang_up):
+            wait_for_a_clip(sandbox, process)
             hang_up()
             assert process.wait(90) == 0
-        assert_settled(bench, gone=[], exact=False)
+        assert_settled(sandbox, gone=[], exact=False)
 
     @pytest.mark.parametrize("stop", [None, STOPS["SIGINT to all"]], ids=["no", "Ctrl-C"])
     def test_a_run_whose_reader_has_gone_goes_on_until_it_is_stopped(
-        self, make_bench: MakeBench, stop: Callable[[int], None] | None
+        self, make_sandbox: MakeSandbox, stop: Callable[[int], None] | None
     ) -> None:
         """As with `python download.py 2>&1 | head -1`, and with Ctrl-C for it and a `tee` at once."""
-        bench = slow_bench(make_bench)
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *COPY) as process:
+        sandbox = slow_sandbox(make_sandbox)
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY) as process:
             assert process.stdout
             assert process.stdout.readline().startswith("Kinetics700 validate: 8 clips wanted")
             process.stdout.close()
-            wait_for_a_clip(bench, process)
+            wait_for_a_clip(sandbox, process)
             if stop:
                 stop(process.pid)
             assert process.wait(90) == (130 if stop else 0)
         if not stop:
-            assert_settled(bench, gone=[], exact=False)
+            assert_settled(sandbox, gone=[], exact=False)
 
-    def test_a_second_run_on_the_same_subset_refuses_in_one_line(self, make_bench: MakeBench) -> None:
-        bench = slow_bench(make_bench, 100)  # which it never gets: the second run may take long to start
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *COPY) as first:
-            wait_for_a_clip(bench, first)
-            second = subprocess.run(bench.command(), env=youtube.env, capture_output=True, text=True, check=False)
+    def test_a_second_run_on_the_same_subset_refuses_in_one_line(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = slow_sandbox(make_sandbox, 100)  # which it never gets: the second run may take long to start
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY) as first:
+            wait_for_a_clip(sandbox, first)
+            second = subprocess.run(sandbox.command(), env=youtube.env, capture_output=True, text=True, check=False)
             os.killpg(first.pid, signal.SIGKILL)
             first.communicate()
         assert second.returncode == 2
@@ -382,10 +383,12 @@ sys.exit(main([]))
 
 
 @contextmanager
-def on_a_terminal(bench: Bench, youtube: LoopbackYouTube) -> Iterator[tuple[subprocess.Popen[str], Callable[[], None]]]:
+def on_a_terminal(
+    sandbox: Sandbox, youtube: LoopbackYouTube
+) -> Iterator[tuple[subprocess.Popen[str], Callable[[], None]]]:
     """A run with a terminal of its own, and the way to close that."""
     ours, theirs = os.openpty()
-    command = ["setsid", "--ctty", *bench.command(*COPY)]
+    command = ["setsid", "--ctty", *sandbox.command(*COPY)]
     with subprocess.Popen(command, env=youtube.env, stdin=theirs, stdout=theirs, stderr=theirs, text=True) as process:
         os.close(theirs)
         yield process, lambda: os.close(ours)
@@ -447,13 +450,13 @@ def test_a_file_is_on_the_disk_in_full_before_it_gets_its_name(tmp_path: Path, m
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
-def test_in_a_whole_run_no_file_gets_a_final_name_before_it_is_synced(make_bench: MakeBench) -> None:
+def test_in_a_whole_run_no_file_gets_a_final_name_before_it_is_synced(make_sandbox: MakeSandbox) -> None:
     """The folder is not synced: a power cut may take a whole clip back, which the next run fetches again."""
     rows, odd = mixed(10)
-    bench = make_bench(rows, odd)
-    calls = bench.folder / "calls"
-    bench.prefix = ("strace", "-f", "-y", "-s", "4096", "-e", "trace=fsync,/^rename", "-o", str(calls))
-    if bench.run(*COPY).code == 1 and not calls.read_text().strip():
+    sandbox = make_sandbox(rows, odd)
+    calls = sandbox.folder / "calls"
+    sandbox.prefix = ("strace", "-f", "-y", "-s", "4096", "-e", "trace=fsync,/^rename", "-o", str(calls))
+    if sandbox.run(*COPY).code == 1 and not calls.read_text().strip():
         pytest.skip("strace may not trace here")
     synced: set[str] = set()
     named: list[Path] = []
@@ -465,5 +468,5 @@ def test_in_a_whole_run_no_file_gets_a_final_name_before_it_is_synced(make_bench
             assert source in synced, call
             synced.remove(source)
             named.append(Path(target))
-    clips = [bench.path(row) for n, row in enumerate(rows) if n % 10 not in (GONE, BUSY_ONCE)]
+    clips = [sandbox.path(row) for n, row in enumerate(rows) if n % 10 not in (GONE, BUSY_ONCE)]
     assert set(clips) <= set(named), "every clip came by that way"

@@ -19,7 +19,7 @@ from _pytest.mark import ParameterSet
 
 from kinetics.humanize import one_line
 from kinetics.records import Category
-from tests.support.program import Bench, Run
+from tests.support.sandbox import Run, Sandbox
 from tests.youtube import spoils
 from tests.youtube.picture import read_counter, upright
 from tests.youtube.samples import template
@@ -288,17 +288,17 @@ ALL_FAULTS = [name for name, group in GROUPS.items() if SIDE_BY_SIDE.keys() <= g
 class Ended:
     """A run that has ended, and the folder as it left it."""
 
-    bench: Bench
+    sandbox: Sandbox
     run: Run
 
     def attempts(self, row: Row) -> list[dict[str, str]]:
         """What the attempts table says of how the clip ended."""
-        rows = self.bench.attempts()
+        rows = self.sandbox.attempts()
         return [one for one in rows if one["youtube_id"] == row.youtube_id and one["status"] != "postponed"]
 
     def missing(self, row: Row) -> list[list[str]]:
         """What the error log says of the clip."""
-        lines = self.bench.errors_log.read_text().splitlines()
+        lines = self.sandbox.errors_log.read_text().splitlines()
         return [line.split("\t") for line in lines if line.startswith(row.youtube_id)]
 
 
@@ -319,9 +319,9 @@ def meet(run: str, faults: Sequence[Fault], engines: str, folder: Path) -> Ended
     for place, row in enumerate(healthy[workers:]):
         rows.insert(1 + place * (1 + len(faults) // BESIDES), row)
     scenarios |= {row.youtube_id: Scenario(VIDEO) for row in healthy}
-    bench = Bench(folder, [*healthy[:workers], *rows], scenarios)
+    sandbox = Sandbox(folder, [*healthy[:workers], *rows], scenarios)
     options = ("-w", str(workers), "--timeout", f"{timeout_s(run):g}", "--engine", engines)
-    return Ended(bench, bench.run(*options, timeout=1500))
+    return Ended(sandbox, sandbox.run(*options, timeout=1500))
 
 
 @pytest.fixture(scope="module")
@@ -365,7 +365,7 @@ def test_a_fault_costs_its_clip_one_try_and_is_written_down_once_as_what_it_is(
     if category is GOT:
         assert (attempt["status"], attempt["category"], attempt["reason"]) == ("done", "", "")
         assert end.missing(row) == []
-        assert_plays(end.bench.path(row), fault.scenario.video, end.bench.expected(row))
+        assert_plays(end.sandbox.path(row), fault.scenario.video, end.sandbox.expected(row))
     else:
         [[*_, logged, reason, _]] = end.missing(row)
         assert (attempt["status"], attempt["category"], logged) == ("failed", category, category), reason
@@ -390,15 +390,15 @@ def test_the_exit_code_says_whether_a_re_run_may_help_and_nothing_but_clips_and_
     end, made = ended(group, run), GROUPS[group]
     ends = {row_of(number, fault): fault.ends(made.engines) for number, fault in enumerate(made.runs[run])}
     assert end.run.code == any(category and not category.gone for category in ends.values()), end.run.err
-    got = {end.bench.path(row) for row in end.bench.rows if ends.get(row, GOT) is GOT}
-    left = {path for path in end.bench.folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
-    assert left == {*got, end.bench.csv, end.bench.stats, end.bench.errors_log}
+    got = {end.sandbox.path(row) for row in end.sandbox.rows if ends.get(row, GOT) is GOT}
+    left = {path for path in end.sandbox.folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
+    assert left == {*got, end.sandbox.csv, end.sandbox.stats, end.sandbox.errors_log}
 
 
 @pytest.mark.parametrize(("group", "run"), RUNS)
 def test_the_healthy_ones_among_them_all_arrive(ended: Callable[[str, str], Ended], group: str, run: str) -> None:
     end = ended(group, run)
-    healthy = [row for row in end.bench.rows if row.youtube_id.startswith("healthy")]
+    healthy = [row for row in end.sandbox.rows if row.youtube_id.startswith("healthy")]
     assert healthy
     assert [row for row in healthy if [one["status"] for one in end.attempts(row)] != ["done"]] == []
 
@@ -408,7 +408,7 @@ def test_what_is_wrong_with_one_video_makes_nobody_wait(
     ended: Callable[[str, str], Ended], group: str, run: str
 ) -> None:
     end = ended(group, run)
-    assert [one for one in end.bench.attempts() if one["status"] == "postponed"] == []
+    assert [one for one in end.sandbox.attempts() if one["status"] == "postponed"] == []
     assert "all workers are paused" not in end.run.err
 
 

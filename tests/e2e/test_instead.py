@@ -19,9 +19,10 @@ from kinetics.cli.options import parse
 from kinetics.records import SPLIT_OF, Clip, Outcome
 from kinetics.scheduling.pool import run as run_pool
 from kinetics.scheduling.throttle import Unthrottled
-from tests.e2e.test_machine import Disk, assert_stopped
+from tests.support.commands import PATIENCE_S
 from tests.support.dataset import PLAIN, scratched
-from tests.support.program import PATIENCE_S, ROWS, Bench, Nothing, session, wait_until
+from tests.support.disk import Disk
+from tests.support.sandbox import ROWS, Nothing, Sandbox, assert_stopped, session, wait_until
 from tests.youtube.picture import read_counter
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
@@ -47,32 +48,32 @@ def stopping(*args, **kwargs):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """A data set as the command makes it."""
-    bench = Bench(tmp_path_factory.mktemp("whole"), ALL, SCENARIOS)
-    assert bench.run().code == 0
-    return bench
+    sandbox = Sandbox(tmp_path_factory.mktemp("whole"), ALL, SCENARIOS)
+    assert sandbox.run().code == 0
+    return sandbox
 
 
-def copied(whole: Bench, folder: Path) -> Bench:
+def copied(whole: Sandbox, folder: Path) -> Sandbox:
     shutil.copytree(whole.folder, folder, dirs_exist_ok=True)
-    return Bench(folder, ALL, SCENARIOS)
+    return Sandbox(folder, ALL, SCENARIOS)
 
 
 @pytest.fixture
-def bench(whole: Bench, tmp_path: Path) -> Bench:
+def sandbox(whole: Sandbox, tmp_path: Path) -> Sandbox:
     """A copy of it, to be damaged."""
     return copied(whole, tmp_path)
 
 
 @pytest.fixture
-def many(tmp_path: Path) -> Bench:
+def many(tmp_path: Path) -> Sandbox:
     """A dozen clips that nobody downloaded."""
-    bench = Bench(tmp_path, [Row("tai chi", f"many-{number:06d}", number, number + 4) for number in range(12)])
-    for row in bench.rows:
-        bench.path(row).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(PLAIN.progressive.path, bench.path(row))
-    return bench
+    sandbox = Sandbox(tmp_path, [Row("tai chi", f"many-{number:06d}", number, number + 4) for number in range(12)])
+    for row in sandbox.rows:
+        sandbox.path(row).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PLAIN.progressive.path, sandbox.path(row))
+    return sandbox
 
 
 @pytest.fixture
@@ -83,16 +84,16 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 def stopped(
-    bench: Bench, *options: str, name: str, ending: str, at: int, kind: signal.Signals = signal.SIGKILL
+    sandbox: Sandbox, *options: str, name: str, ending: str, at: int, kind: signal.Signals = signal.SIGKILL
 ) -> tuple[int, str]:
     """A run by one worker that gets a signal in the middle; its exit code, and what it said."""
-    patch = bench.folder / "patch"
+    patch = sandbox.folder / "patch"
     patch.mkdir(exist_ok=True)
     module, _, name = name.rpartition(".")
     text = STOP.format(module=module, name=name, ending=ending, at=at, signal=kind.name)
     (patch / "sitecustomize.py").write_text(text.replace("import pathlib.Path,", "import pathlib,"))
     env = {"PYTHONPATH": str(patch)}
-    with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *options, "-w", "1", env=env) as process:
+    with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *options, "-w", "1", env=env) as process:
         out, _ = process.communicate(timeout=PATIENCE_S)
         wait_until(lambda: not session(process.pid), "the end of all of its processes")
     shutil.rmtree(patch)
@@ -115,17 +116,19 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, strict=True))
 
 
-def made(bench: Bench, what: str, ending: str) -> list[Path]:
+def made(sandbox: Sandbox, what: str, ending: str) -> list[Path]:
     """All finished files of a kind in one of the folders beside the clips."""
-    folder = bench.folder / f"Kinetics700_{what}"
+    folder = sandbox.folder / f"Kinetics700_{what}"
     finished = [path for split in SPLIT_OF.values() for path in (folder / split).rglob(f"*{ending}")]
     return sorted(path for path in [*folder.glob(f"*{ending}"), *finished] if path.is_file())
 
 
-def pictures(bench: Bench, row: Row) -> Path:
+def pictures(sandbox: Sandbox, row: Row) -> Path:
     """The folder of a clip's frames."""
     return (
-        bench.folder / "Kinetics700_frames" / bench.path(row).relative_to(bench.folder / "Kinetics700").with_suffix("")
+        sandbox.folder
+        / "Kinetics700_frames"
+        / sandbox.path(row).relative_to(sandbox.folder / "Kinetics700").with_suffix("")
     )
 
 
@@ -133,31 +136,33 @@ def pictures(bench: Bench, row: Row) -> Path:
 
 
 class TestVerify:
-    def test_what_is_unfit_is_moved_away_told_and_fetched_again_and_the_rest_is_left_alone(self, bench: Bench) -> None:
+    def test_what_is_unfit_is_moved_away_told_and_fetched_again_and_the_rest_is_left_alone(
+        self, sandbox: Sandbox
+    ) -> None:
         emptied, text, cut, longer, mute, picture, sound, short, _ = ALL
-        bench.path(emptied).write_bytes(b"")
-        bench.path(text).write_text("404 not found")
-        os.truncate(bench.path(cut), bench.path(cut).stat().st_size - 1)
-        shutil.copy(Video(duration_s=20, moving=False).progressive.path, bench.path(longer))
-        shutil.copy(Video(duration_s=10, moving=False, sound=False).progressive.path, bench.path(mute))
-        scratched(bench.path(picture), "video", 100)
-        scratched(bench.path(sound), "audio", 50)
+        sandbox.path(emptied).write_bytes(b"")
+        sandbox.path(text).write_text("404 not found")
+        os.truncate(sandbox.path(cut), sandbox.path(cut).stat().st_size - 1)
+        shutil.copy(Video(duration_s=20, moving=False).progressive.path, sandbox.path(longer))
+        shutil.copy(Video(duration_s=10, moving=False, sound=False).progressive.path, sandbox.path(mute))
+        scratched(sandbox.path(picture), "video", 100)
+        scratched(sandbox.path(sound), "audio", 50)
         by_header, by_playing = ALL[:5], (picture, sound)
-        good = state(bench.path(row) for row in ALL[7:])
-        rows_before = len(bench.attempts())
+        good = state(sandbox.path(row) for row in ALL[7:])
+        rows_before = len(sandbox.attempts())
 
-        quick = bench.run("--verify", "--quick")
+        quick = sandbox.run("--verify", "--quick")
         assert (quick.code, quick.requests) == (1, [])
         assert "4 of 9 clips are as they should be" in quick.out
-        self.assert_rejected(bench, by_header)
-        full = bench.run("--verify")
+        self.assert_rejected(sandbox, by_header)
+        full = sandbox.run("--verify")
         assert (full.code, full.requests) == (1, [])
         assert "2 of 4 clips are as they should be" in full.out
-        self.assert_rejected(bench, (*by_header, *by_playing))
+        self.assert_rejected(sandbox, (*by_header, *by_playing))
         assert state(good) == good
 
         words = {emptied: "empty", text: "no mp4", cut: "cut off", longer: "when it was made", mute: "lost its sound"}
-        new = bench.attempts()[rows_before:]
+        new = sandbox.attempts()[rows_before:]
         reasons = {(row["youtube_id"], row["time_start"]): row["reason"] for row in new}
         assert all(word in reasons[row.youtube_id, str(row.time_start)] for row, word in words.items())
         assert {(row["youtube_id"], row["status"], row["category"]) for row in new} == {
@@ -167,23 +172,23 @@ class TestVerify:
         told = [line.split(maxsplit=1) for line in quick.out.splitlines() if "found by --verify:" in line]
         assert sum(int(count) for count, _ in told) == len(by_header)
 
-        again = bench.run()
+        again = sandbox.run()
         asked = {request.video_id for request in again.requests if request.kind == "player"}
         assert asked == {row.youtube_id for row in (*by_header, *by_playing)}
-        assert (again.code, bench.errors()) == (0, {})
+        assert (again.code, sandbox.errors()) == (0, {})
         assert state(good) == good
-        last = bench.run("--verify")
+        last = sandbox.run("--verify")
         assert (last.code, "9 of 9 clips are as they should be" in last.out) == (0, True)
         assert state(good) == good
         assert short.youtube_id not in last.err
 
-    def assert_rejected(self, bench: Bench, rows: Iterable[Row]) -> None:
-        rejected = bench.folder / "Kinetics700/.partial/rejected"
-        expected = {bench.path(row).relative_to(bench.folder / "Kinetics700") for row in rows}
+    def assert_rejected(self, sandbox: Sandbox, rows: Iterable[Row]) -> None:
+        rejected = sandbox.folder / "Kinetics700/.partial/rejected"
+        expected = {sandbox.path(row).relative_to(sandbox.folder / "Kinetics700") for row in rows}
         assert {path.relative_to(rejected) for path in rejected.rglob("*.mp4")} == expected
-        assert not any(bench.path(row).exists() for row in rows)
-        assert bench.errors().keys() == {row.youtube_id for row in rows}
-        assert {category for category, _ in bench.errors().values()} == {"media_error"}
+        assert not any(sandbox.path(row).exists() for row in rows)
+        assert sandbox.errors().keys() == {row.youtube_id for row in rows}
+        assert {category for category, _ in sandbox.errors().values()} == {"media_error"}
 
     @pytest.mark.parametrize("cut", ["exact", "keyframe"])
     def test_slow_videos_and_early_beginnings_pass_since_the_table_says_how_long_they_are(
@@ -191,12 +196,12 @@ class TestVerify:
     ) -> None:
         """Of a slow video the frames that B-frames delay last longer than any leeway."""
         slow = Scenario(Video(duration_s=20, moving=False, fps=8), ("progressive",))
-        bench = Bench(tmp_path, [Row("tai chi", "sl0w-video1", 3, 13), ROWS[7]], {"sl0w-video1": slow})
-        assert bench.run("--cut", cut).code == 0
-        run = bench.run("--verify")
+        sandbox = Sandbox(tmp_path, [Row("tai chi", "sl0w-video1", 3, 13), ROWS[7]], {"sl0w-video1": slow})
+        assert sandbox.run("--cut", cut).code == 0
+        run = sandbox.run("--verify")
         assert (run.code, "2 of 2 clips are as they should be" in run.out) == (0, True), run.err
 
-    def test_killed_it_goes_on_with_the_rest_and_once_complete_begins_anew(self, many: Bench) -> None:
+    def test_killed_it_goes_on_with_the_rest_and_once_complete_begins_anew(self, many: Sandbox) -> None:
         code, _ = stopped(many, "--verify", name="os.open", ending=".mp4", at=6)
         assert code == -signal.SIGKILL
         noted, rest = many.rows[:5], many.rows[5:]
@@ -215,24 +220,24 @@ class TestVerify:
 
 
 class TestManifest:
-    def test_every_column_is_right_and_the_rows_are_in_the_annotations_order(self, bench: Bench) -> None:
-        run = bench.run("--manifest")
+    def test_every_column_is_right_and_the_rows_are_in_the_annotations_order(self, sandbox: Sandbox) -> None:
+        run = sandbox.run("--manifest")
         assert (run.code, run.requests) == (0, [])
-        rows = table(bench.folder / "Kinetics700_validate_manifest.csv")
+        rows = table(sandbox.folder / "Kinetics700_validate_manifest.csv")
         assert [(row["youtube_id"], row["time_start"], row["time_end"], row["label"]) for row in rows] == [
             (row.youtube_id, str(row.time_start), str(row.time_end), row.label) for row in ALL
         ]
-        attempts = {(row["youtube_id"], row["time_start"]): row for row in bench.attempts()}
+        attempts = {(row["youtube_id"], row["time_start"]): row for row in sandbox.attempts()}
         for row, wanted in zip(rows, ALL, strict=True):
-            content = bench.path(wanted).read_bytes()
+            content = sandbox.path(wanted).read_bytes()
             assert (row["split"], row["sha256"]) == ("val", hashlib.sha256(content).hexdigest())
-            assert (int(row["bytes"]), int(row["frames"])) == (len(content), len(bench.expected(wanted)))
+            assert (int(row["bytes"]), int(row["frames"])) == (len(content), len(sandbox.expected(wanted)))
             assert (row["width"], row["height"]) == ("640", "360")
             attempt = attempts[row["youtube_id"], row["time_start"]]
             assert (row["itag"], row["cut"], row["offset"]) == (attempt["itag"], "smart", attempt["offset_s"])
             assert float(row["duration"]) == pytest.approx(float(attempt["duration_s"]), abs=0.002)
 
-    def test_killed_it_goes_on_with_the_rest(self, many: Bench) -> None:
+    def test_killed_it_goes_on_with_the_rest(self, many: Sandbox) -> None:
         code, _ = stopped(many, "--manifest", name="os.open", ending=".mp4", at=6)
         assert code == -signal.SIGKILL
         path = many.folder / "Kinetics700_validate_manifest.csv"
@@ -250,28 +255,28 @@ class TestManifest:
 
 
 class TestFrames:
-    def test_each_clip_gets_a_folder_a_broken_one_is_named_and_other_terms_are_refused(self, bench: Bench) -> None:
+    def test_each_clip_gets_a_folder_a_broken_one_is_named_and_other_terms_are_refused(self, sandbox: Sandbox) -> None:
         broken = ALL[3]
-        content = bench.path(broken).read_bytes()
-        os.truncate(bench.path(broken), len(content) // 2)
-        run = bench.run("--frames", "5", "--short-side", "180", "--quality", "75")
+        content = sandbox.path(broken).read_bytes()
+        os.truncate(sandbox.path(broken), len(content) // 2)
+        run = sandbox.run("--frames", "5", "--short-side", "180", "--quality", "75")
         assert run.code == 1
         assert f"{broken.youtube_id} {broken.time_start}-{broken.time_end} s: " in run.err
         assert "1 clips are unfit" in run.out
-        assert not pictures(bench, broken).exists()
+        assert not pictures(sandbox, broken).exists()
         for row in {*ALL} - {broken}:
-            names = sorted(pictures(bench, row).iterdir())
-            count = len(bench.expected(row)) // 6
+            names = sorted(pictures(sandbox, row).iterdir())
+            count = len(sandbox.expected(row)) // 6
             assert [path.name for path in names] == [f"img_{number:05d}.jpg" for number in range(1, count + 1)]
             counters = [self.counter(names[place]) for place in (0, -1)]
             assert counters[1] - counters[0] == 6 * (count - 1)
-            assert 0 <= counters[0] - bench.expected(row)[0] < 6
-        before = state(made(bench, "frames", ".jpg"))
-        refused = bench.run("--frames", "10", "--short-side", "180", "--quality", "75")
+            assert 0 <= counters[0] - sandbox.expected(row)[0] < 6
+        before = state(made(sandbox, "frames", ".jpg"))
+        refused = sandbox.run("--frames", "10", "--short-side", "180", "--quality", "75")
         assert_stopped(refused, "frames 5.0, short_side 180, quality 75", "Kinetics700_frames")
-        bench.path(broken).write_bytes(content)
-        assert bench.run("--frames", "5", "--short-side", "180", "--quality", "75").code == 0
-        assert len(list(pictures(bench, broken).iterdir())) == 50
+        sandbox.path(broken).write_bytes(content)
+        assert sandbox.run("--frames", "5", "--short-side", "180", "--quality", "75").code == 0
+        assert len(list(pictures(sandbox, broken).iterdir())) == 50
         assert state(before) == before
 
     def counter(self, path: Path) -> int:
@@ -282,7 +287,7 @@ class TestFrames:
 
     @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
     def test_a_stop_in_the_middle_leaves_whole_folders_and_the_next_run_makes_the_others(
-        self, many: Bench, kind: signal.Signals
+        self, many: Sandbox, kind: signal.Signals
     ) -> None:
         options = ("--frames", "5", *SMALL)
         code, out = stopped(many, *options, name="pathlib.Path.write_bytes", ending=".jpg", at=70, kind=kind)
@@ -297,58 +302,58 @@ class TestFrames:
         assert {len(list(pictures(many, row).iterdir())) for row in many.rows} == {20}
         assert not list(many.folder.rglob("*.part")), "nothing half-made lies about"
 
-    def test_a_second_one_refuses_meanwhile_and_a_download_of_the_same_subset_does_not(self, bench: Bench) -> None:
-        bench.path(ALL[0]).unlink()
+    def test_a_second_one_refuses_meanwhile_and_a_download_of_the_same_subset_does_not(self, sandbox: Sandbox) -> None:
+        sandbox.path(ALL[0]).unlink()
         options = ("--frames", "all", *SMALL)
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *options, "-w", "1") as process:
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *options, "-w", "1") as process:
             try:
-                wait_until(lambda: made(bench, "frames", ".jpg") or process.poll() is not None, "a first frame")
+                wait_until(lambda: made(sandbox, "frames", ".jpg") or process.poll() is not None, "a first frame")
                 os.killpg(process.pid, signal.SIGSTOP)
                 assert process.poll() is None
-                assert_stopped(bench.run(*options), "another run", "Kinetics700 validate")
-                beside = bench.run()
+                assert_stopped(sandbox.run(*options), "another run", "Kinetics700 validate")
+                beside = sandbox.run()
                 assert (beside.code, "1 of them new" in beside.out) == (0, True)
             finally:
                 os.killpg(process.pid, signal.SIGCONT)
                 out, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, out
-        assert len(list((bench.folder / "Kinetics700_frames/val").glob("*/*"))) == len(ALL) - 1
+        assert len(list((sandbox.folder / "Kinetics700_frames/val").glob("*/*"))) == len(ALL) - 1
 
 
 class TestSound:
-    def test_every_clip_that_has_sound_gets_a_file_and_the_others_are_listed(self, bench: Bench) -> None:
+    def test_every_clip_that_has_sound_gets_a_file_and_the_others_are_listed(self, sandbox: Sandbox) -> None:
         for _ in range(2):
-            run = bench.run("--sound", "wav")
+            run = sandbox.run("--sound", "wav")
             assert (run.code, run.requests) == (0, [])
-            names = [path.name for path in made(bench, "sound", "")]
-            assert sorted(names) == sorted(bench.path(row).with_suffix(".wav").name for row in ROWS)
-            silent = bench.folder / "Kinetics700_validate_silent.txt"
+            names = [path.name for path in made(sandbox, "sound", "")]
+            assert sorted(names) == sorted(sandbox.path(row).with_suffix(".wav").name for row in ROWS)
+            silent = sandbox.folder / "Kinetics700_validate_silent.txt"
             assert silent.read_text() == "val/tai_chi/no-s0und-01_000002_000005.mp4\n"
         for row in ROWS:
-            path = bench.folder / "Kinetics700_sound" / bench.path(row).relative_to(bench.folder / "Kinetics700")
+            path = sandbox.folder / "Kinetics700_sound" / sandbox.path(row).relative_to(sandbox.folder / "Kinetics700")
             with av.open(str(path.with_suffix(".wav"))) as container:
                 stream = container.streams.audio[0]
                 assert stream.duration and stream.time_base
                 assert float(stream.duration * stream.time_base) == pytest.approx(
-                    len(bench.expected(row)) / 30, abs=0.1
+                    len(sandbox.expected(row)) / 30, abs=0.1
                 )
 
     @pytest.mark.parametrize("option", ["--sound", "--frames"])
     def test_a_full_disk_ends_the_run_in_one_line_and_leaves_whole_files(
-        self, many: Bench, disk: Disk, option: str
+        self, many: Sandbox, disk: Disk, option: str
     ) -> None:
         shutil.copytree(many.folder / "Kinetics700", disk.folder / "Kinetics700")
-        bench = Bench(disk.folder, many.rows)
+        sandbox = Sandbox(disk.folder, many.rows)
         options = {"--sound": ("--sound", "wav"), "--frames": ("--frames", "5", "--short-side", "300")}[option]
         disk.fill(leave=300)
-        assert_stopped(bench.run(*options), "the disk is full", "Make room", str(disk.folder))
+        assert_stopped(sandbox.run(*options), "the disk is full", "Make room", str(disk.folder))
         if option == "--sound":
-            there = made(bench, "sound", ".wav")
+            there = made(sandbox, "sound", ".wav")
             for path in there:
                 with av.open(str(path)) as container:
                     assert sum(frame.samples for frame in container.decode(audio=0)) > 3.9 * PLAIN.sample_rate
         else:
-            there = list((bench.folder / "Kinetics700_frames/val").glob("*/*"))
+            there = list((sandbox.folder / "Kinetics700_frames/val").glob("*/*"))
             assert all(len(list(folder.iterdir())) == 20 for folder in there)
         assert len(there) < 12
         assert not list(disk.folder.rglob("*.part"))
@@ -359,7 +364,7 @@ class TestSound:
 
 
 class TestShards:
-    def test_killed_it_leaves_whole_shards_and_the_next_run_writes_the_others(self, many: Bench) -> None:
+    def test_killed_it_leaves_whole_shards_and_the_next_run_writes_the_others(self, many: Sandbox) -> None:
         code, _ = stopped(many, "--shards", "3", name="os.replace", ending=".tar", at=3)
         assert code == -signal.SIGKILL
         there = state(made(many, "shards", ".tar"))
@@ -376,20 +381,20 @@ class TestShards:
                 assert clip.read() == PLAIN.progressive.path.read_bytes()
         assert not list(many.folder.rglob("*.part"))
 
-    def test_more_than_the_disk_can_hold_is_refused_before_anything_is_written(self, many: Bench, disk: Disk) -> None:
+    def test_more_than_the_disk_can_hold_is_refused_before_anything_is_written(self, many: Sandbox, disk: Disk) -> None:
         shutil.copytree(many.folder / "Kinetics700", disk.folder / "Kinetics700")
-        bench = Bench(disk.folder, many.rows)
+        sandbox = Sandbox(disk.folder, many.rows)
         disk.fill(leave=200)
-        assert_stopped(bench.run("--shards", "5"), "The shards take", "free")
-        assert made(bench, "shards", ".tar") == made(bench, "shards", ".csv") == []
+        assert_stopped(sandbox.run("--shards", "5"), "The shards take", "free")
+        assert made(sandbox, "shards", ".tar") == made(sandbox, "shards", ".csv") == []
         disk.ballast.unlink()
 
 
 class TestLists:
-    def test_a_class_keeps_its_number_whatever_was_chosen(self, bench: Bench) -> None:
-        run = bench.run("--lists", "--classes", "tai_chi")
+    def test_a_class_keeps_its_number_whatever_was_chosen(self, sandbox: Sandbox) -> None:
+        run = sandbox.run("--lists", "--classes", "tai_chi")
         assert run.code == 0
-        folder = bench.folder / "Kinetics700_lists"
+        folder = sandbox.folder / "Kinetics700_lists"
         classes = (folder / "classes.txt").read_text().splitlines()
         assert classes == sorted({row.label for row in ALL})
         assert json.loads((folder / "labels.json").read_text()) == {label: n for n, label in enumerate(classes)}
@@ -414,7 +419,7 @@ ALL_SUBSETS: dict[str, tuple[tuple[str, ...], Callable[[Path], bool]]] = {
 def test_all_subsets_are_done_each_for_itself(
     tmp_path: Path, options: tuple[str, ...], complete: Callable[[Path], bool]
 ) -> None:
-    bench = Bench(tmp_path)
+    sandbox = Sandbox(tmp_path)
     lists = tmp_path / "annotations"
     lists.mkdir()
     for subset, split, label in (("train", "train", "b"), ("validate", "val", "a"), ("test", "test", "")):
@@ -425,7 +430,7 @@ def test_all_subsets_are_done_each_for_itself(
         path = tmp_path / "Kinetics700" / split / (label or "_unlabeled") / f"{row.youtube_id}_000000_000004.mp4"
         path.parent.mkdir(parents=True)
         shutil.copy(PLAIN.progressive.path, path)
-    run = bench.run("-s", "all", "--annotations", str(lists), *options)
+    run = sandbox.run("-s", "all", "--annotations", str(lists), *options)
     assert (run.code, run.requests) == (0, []), run.err
     assert complete(tmp_path)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from kinetics.records import SPLIT_OF, Split
-from tests.support.program import Bench
+from tests.support.sandbox import Sandbox
 from tests.youtube.world import Row
 
 pytestmark = pytest.mark.loaders
@@ -103,17 +103,17 @@ def package(name: str) -> Any:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     """All three splits, downloaded; then everything that is made from them."""
-    bench = Bench(tmp_path_factory.mktemp("data"), [row for rows in ROWS.values() for row in rows])
-    with open(bench.csv, "w", newline="") as file:
+    sandbox = Sandbox(tmp_path_factory.mktemp("data"), [row for rows in ROWS.values() for row in rows])
+    with open(sandbox.csv, "w", newline="") as file:
         lines = [(*row, split) for split, rows in ROWS.items() for row in rows]
         csv.writer(file).writerows([("label", "youtube_id", "time_start", "time_end", "split"), *lines])
     for more in ([], ["--lists"], ["--shards", str(SHARD_CLIPS)], ["--frames", str(FPS)], ["--manifest"]):
-        run = bench.run("-s", "all", *more)
+        run = sandbox.run("-s", "all", *more)
         assert run.code == 0, run.out + run.err
-    left_over = bench.partial / "rejected" / "train" / "tai_chi" / "unfit.mp4"
+    left_over = sandbox.partial / "rejected" / "train" / "tai_chi" / "unfit.mp4"
     left_over.parent.mkdir(parents=True)
     left_over.write_bytes(b"as --verify moves away what is unfit")
-    return DataSet(bench.folder)
+    return DataSet(sandbox.folder)
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -21,10 +21,12 @@ from kinetics.annotations.official import VERSIONS
 from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
-from tests.support.program import PATIENCE_S, Bench, Run, kill, many_rows, wait_until, workers
+from tests.support.commands import PATIENCE_S
+from tests.support.disk import Disk
+from tests.support.sandbox import Run, Sandbox, assert_stopped, kill, many_rows, wait_until, workers
 from tests.youtube.world import FAILURES, FakeThrottle, Row, Scenario
 
-MakeBench = Callable[..., Bench]
+MakeSandbox = Callable[..., Sandbox]
 GONE = Scenario(failure=FAILURES["private"])
 COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
@@ -33,55 +35,24 @@ OPEN_FILES = 128
 ARCHIVE = Path("kinetics-downloader", VERSIONS["700"].rpartition("/")[2])
 
 
-def assert_stopped(run: Run, *words: str) -> None:
-    """One clear line for the person at the terminal, and exit code 2."""
-    errors = [line for line in run.err.splitlines() if line.startswith("error: ")]
-    assert (run.code, len(errors)) == (2, 1), run.err
-    assert all(word in errors[0] for word in words), errors
-    assert "Traceback" not in run.err
-
-
-def assert_complete(bench: Bench) -> None:
+def assert_complete(sandbox: Sandbox) -> None:
     """Every clip is there, and nothing is called missing."""
-    assert bench.errors() == {}
-    assert bench.files() == sorted(map(bench.path, bench.rows))
+    assert sandbox.errors() == {}
+    assert sandbox.files() == sorted(map(sandbox.path, sandbox.rows))
 
 
-def complete(bench: Bench) -> None:
+def complete(sandbox: Sandbox) -> None:
     """The same command once more, now that the fault is mended."""
-    run = bench.run(*COPY)
+    run = sandbox.run(*COPY)
     assert run.code == 0, run.err
-    assert_complete(bench)
+    assert_complete(sandbox)
 
 
-def failed(bench: Bench) -> set[str]:
-    return {row["youtube_id"] for row in bench.attempts() if row["status"] == "failed"}
+def failed(sandbox: Sandbox) -> set[str]:
+    return {row["youtube_id"] for row in sandbox.attempts() if row["status"] == "failed"}
 
 
 # -- a full disk ------------------------------------------------------------------------------------------------------
-
-
-class Disk:
-    """A small disk of its own, where the system lets us mount one."""
-
-    def __init__(self, folder: Path, mebibytes: int) -> None:
-        self.folder = folder
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("no file system may be mounted here")
-
-    @property
-    def ballast(self) -> Path:
-        return self.folder / "ballast"
-
-    def fill(self, leave: int = 0) -> None:
-        """Leave so many blocks of 4 KiB."""
-        free = os.statvfs(self.folder).f_bavail - leave
-        self.ballast.write_bytes(bytes(free * os.statvfs(self.folder).f_bsize))
-
-    def unmount(self) -> None:
-        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
 
 
 @pytest.fixture
@@ -93,139 +64,139 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 class TestFullDisk:
     def test_clips_that_find_no_room_stop_the_run_and_none_is_called_failed(self, disk: Disk) -> None:
-        bench = Bench(disk.folder, many_rows(16))
+        sandbox = Sandbox(disk.folder, many_rows(16))
         disk.fill(leave=200)
-        assert_stopped(bench.run(*COPY), "the disk is full", "Make room", str(bench.folder))
-        assert failed(bench) == set()
-        assert 0 < len(bench.files()) < 16
+        assert_stopped(sandbox.run(*COPY), "the disk is full", "Make room", str(sandbox.folder))
+        assert failed(sandbox) == set()
+        assert 0 < len(sandbox.files()) < 16
         disk.ballast.unlink()
-        complete(bench)
+        complete(sandbox)
 
-    def test_a_limit_on_file_sizes_is_such_a_full_disk_too(self, make_bench: MakeBench) -> None:
-        bench = make_bench(many_rows(4))
-        bench.prefix = ("prlimit", "--fsize=20000")
-        assert_stopped(bench.run(*COPY), "file too large", str(bench.folder))
-        assert (failed(bench), bench.files()) == (set(), [])
-        bench.prefix = ()
-        complete(bench)
+    def test_a_limit_on_file_sizes_is_such_a_full_disk_too(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = make_sandbox(many_rows(4))
+        sandbox.prefix = ("prlimit", "--fsize=20000")
+        assert_stopped(sandbox.run(*COPY), "file too large", str(sandbox.folder))
+        assert (failed(sandbox), sandbox.files()) == (set(), [])
+        sandbox.prefix = ()
+        complete(sandbox)
 
     def test_tables_that_find_no_room_stop_the_run_and_are_mended(self, disk: Disk) -> None:
         """Of videos that are gone nothing is written but rows."""
         rows = [Row("tai chi", f"gone-{number:06d}", 0, 3) for number in range(60)]
-        bench = Bench(disk.folder, rows, {row.youtube_id: Scenario(failure=FAILURES["private"]) for row in rows})
+        sandbox = Sandbox(disk.folder, rows, {row.youtube_id: Scenario(failure=FAILURES["private"]) for row in rows})
         disk.fill(leave=2)
-        run = bench.run(*COPY)
-        assert_stopped(run, "the disk is full", str(bench.folder))
-        known = len(bench.stats.read_text().splitlines()) - 1
+        run = sandbox.run(*COPY)
+        assert_stopped(run, "the disk is full", str(sandbox.folder))
+        known = len(sandbox.stats.read_text().splitlines()) - 1
         assert 0 < known < 60
         disk.ballast.unlink()
-        assert bench.run(*COPY, "--retry", "none").code == 0
-        assert {one for one, (category, _) in bench.errors().items() if category == Category.PRIVATE} == {
+        assert sandbox.run(*COPY, "--retry", "none").code == 0
+        assert {one for one, (category, _) in sandbox.errors().items() if category == Category.PRIVATE} == {
             row.youtube_id for row in rows
         }
-        assert {row["youtube_id"] for row in bench.attempts()} == {row.youtube_id for row in rows}
+        assert {row["youtube_id"] for row in sandbox.attempts()} == {row.youtube_id for row in rows}
 
     def test_a_disk_that_is_full_from_the_start_is_named_before_anybody_is_asked(self, disk: Disk) -> None:
-        bench = Bench(disk.folder, many_rows(2))
+        sandbox = Sandbox(disk.folder, many_rows(2))
         disk.fill()
-        run = bench.run(*COPY)
-        assert_stopped(run, "the disk is full", str(bench.folder))
+        run = sandbox.run(*COPY)
+        assert_stopped(run, "the disk is full", str(sandbox.folder))
         assert run.requests == []
         disk.ballast.unlink()
-        complete(bench)
+        complete(sandbox)
 
-    def test_a_cache_without_room_for_the_archive_is_named(self, disk: Disk, make_bench: MakeBench) -> None:
-        bench = make_bench(many_rows(2), official=True)
+    def test_a_cache_without_room_for_the_archive_is_named(self, disk: Disk, make_sandbox: MakeSandbox) -> None:
+        sandbox = make_sandbox(many_rows(2), official=True)
         disk.fill()
-        run = bench.run(*COPY, env={"XDG_CACHE_HOME": str(disk.folder)})
+        run = sandbox.run(*COPY, env={"XDG_CACHE_HOME": str(disk.folder)})
         assert_stopped(run, "No space left", str(disk.folder / ARCHIVE), "XDG_CACHE_HOME", "--annotations")
         assert not (disk.folder / ARCHIVE).exists()
         disk.ballast.unlink()
-        assert bench.run(*COPY, env={"XDG_CACHE_HOME": str(disk.folder)}).code == 0
+        assert sandbox.run(*COPY, env={"XDG_CACHE_HOME": str(disk.folder)}).code == 0
 
 
 # -- folders and files that are in the way, or may not be written --------------------
 
 
-def a_file_for_the_output(bench: Bench) -> Path:
-    (bench.folder / "Kinetics700").write_text("a file")
-    return bench.folder / "Kinetics700"
+def a_file_for_the_output(sandbox: Sandbox) -> Path:
+    (sandbox.folder / "Kinetics700").write_text("a file")
+    return sandbox.folder / "Kinetics700"
 
 
-def a_file_for_unfinished_clips(bench: Bench) -> Path:
-    bench.partial.parent.mkdir()
-    bench.partial.write_text("a file")
-    return bench.partial
+def a_file_for_unfinished_clips(sandbox: Sandbox) -> Path:
+    sandbox.partial.parent.mkdir()
+    sandbox.partial.write_text("a file")
+    return sandbox.partial
 
 
-def a_file_for_a_label(bench: Bench) -> Path:
-    folder = bench.path(bench.rows[0]).parent
+def a_file_for_a_label(sandbox: Sandbox) -> Path:
+    folder = sandbox.path(sandbox.rows[0]).parent
     folder.parent.mkdir(parents=True)
     folder.write_text("a file")
     return folder
 
 
-def a_folder_for_the_log(bench: Bench) -> Path:
-    bench.errors_log.mkdir()
-    return bench.errors_log
+def a_folder_for_the_log(sandbox: Sandbox) -> Path:
+    sandbox.errors_log.mkdir()
+    return sandbox.errors_log
 
 
-def a_folder_for_the_table(bench: Bench) -> Path:
-    bench.stats.mkdir()
-    return bench.stats
+def a_folder_for_the_table(sandbox: Sandbox) -> Path:
+    sandbox.stats.mkdir()
+    return sandbox.stats
 
 
-def read_only_table(bench: Bench) -> Path:
-    bench.stats.touch(mode=0o444)
-    return bench.stats
+def read_only_table(sandbox: Sandbox) -> Path:
+    sandbox.stats.touch(mode=0o444)
+    return sandbox.stats
 
 
-def read_only_log(bench: Bench) -> Path:
-    bench.errors_log.touch(mode=0o444)
-    return bench.errors_log
+def read_only_log(sandbox: Sandbox) -> Path:
+    sandbox.errors_log.touch(mode=0o444)
+    return sandbox.errors_log
 
 
-def read_only_folder(bench: Bench) -> Path:
-    bench.folder.chmod(0o555)
-    return bench.folder
+def read_only_folder(sandbox: Sandbox) -> Path:
+    sandbox.folder.chmod(0o555)
+    return sandbox.folder
 
 
-def unreadable_label(bench: Bench) -> Path:
-    folder = bench.path(bench.rows[0]).parent
+def unreadable_label(sandbox: Sandbox) -> Path:
+    folder = sandbox.path(sandbox.rows[0]).parent
     folder.mkdir(parents=True)
     folder.chmod(0o000)
     return folder
 
 
 @pytest.fixture
-def no_override(make_bench: MakeBench) -> Iterator[Bench]:
+def no_override(make_sandbox: MakeSandbox) -> Iterator[Sandbox]:
     """A run that permissions bind, as they bind everybody but root."""
     prefix: tuple[str, ...] = ()
     if os.geteuid() == 0:
         prefix = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
         if not shutil.which("setpriv") or subprocess.run([*prefix, "true"], check=False).returncode:
             pytest.skip("root's power over permissions cannot be dropped here")
-    bench = make_bench(many_rows(8), prefix=prefix)
-    yield bench
-    for path in (bench.folder, *bench.folder.rglob("*")):
+    sandbox = make_sandbox(many_rows(8), prefix=prefix)
+    yield sandbox
+    for path in (sandbox.folder, *sandbox.folder.rglob("*")):
         path.chmod(0o755)  # else a user who is not root could not clear it away
 
 
 @pytest.mark.parametrize("linked", ["Kinetics700", "Kinetics700/val", "Kinetics700/val/tai_chi"])
-def test_a_data_set_that_a_link_puts_on_another_disk_is_written_there(make_bench: MakeBench, linked: str) -> None:
+def test_a_data_set_that_a_link_puts_on_another_disk_is_written_there(make_sandbox: MakeSandbox, linked: str) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
-        bench = make_bench([*many_rows(3), Row("tai chi", "is-private1", 0, 10)], {"is-private1": GONE})
-        if os.stat(elsewhere).st_dev == os.stat(bench.folder).st_dev:
+        sandbox = make_sandbox([*many_rows(3), Row("tai chi", "is-private1", 0, 10)], {"is-private1": GONE})
+        if os.stat(elsewhere).st_dev == os.stat(sandbox.folder).st_dev:
             pytest.skip("there is no other disk")
-        link = bench.folder / linked
+        link = sandbox.folder / linked
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(elsewhere, target_is_directory=True)
-        assert bench.run(*COPY).code == 0
-        assert set(bench.errors()) == {"is-private1"}
+        assert sandbox.run(*COPY).code == 0
+        assert set(sandbox.errors()) == {"is-private1"}
         assert len(list(Path(elsewhere).rglob("*.mp4"))) == 3
-        assert not list(bench.folder.rglob("*.part"))
+        assert not list(sandbox.folder.rglob("*.part"))
         assert not list(Path(elsewhere).rglob("*.part"))
-        assert bench.run(*COPY).requests[0].video_id == "is-private1"
+        assert sandbox.run(*COPY).requests[0].video_id == "is-private1"
 
 
 class TestOutputFolder:
@@ -238,15 +209,15 @@ class TestOutputFolder:
         ],
     )
     def test_what_cannot_be_written_is_named_with_what_to_do(
-        self, no_override: Bench, spoil: Callable[[Bench], Path]
+        self, no_override: Sandbox, spoil: Callable[[Sandbox], Path]
     ) -> None:
-        bench = no_override
-        at_fault = spoil(bench)
-        run = bench.run(*COPY)
+        sandbox = no_override
+        at_fault = spoil(sandbox)
+        run = sandbox.run(*COPY)
         assert_stopped(run, str(at_fault), "run the command again")
 
     def test_a_folder_that_becomes_read_only_stops_the_run_and_no_clip_is_called_failed(
-        self, no_override: Bench
+        self, no_override: Sandbox
     ) -> None:
         label = no_override.path(no_override.rows[0]).parent
         with no_override.under_way(*COPY) as process:
@@ -258,30 +229,30 @@ class TestOutputFolder:
         complete(no_override)
 
     @pytest.mark.parametrize("how", ["removed", "moved"])
-    def test_a_folder_that_goes_away_stops_the_run(self, make_bench: MakeBench, how: str) -> None:
-        bench = make_bench(many_rows(12))
-        bench.folder /= "out"
-        bench.write_csv(bench.rows)
-        elsewhere = bench.folder.with_name("elsewhere")
-        with bench.under_way(*COPY) as process:
-            bench.folder.rename(elsewhere)  # at once, while clips are being made
+    def test_a_folder_that_goes_away_stops_the_run(self, make_sandbox: MakeSandbox, how: str) -> None:
+        sandbox = make_sandbox(many_rows(12))
+        sandbox.folder /= "out"
+        sandbox.write_csv(sandbox.rows)
+        elsewhere = sandbox.folder.with_name("elsewhere")
+        with sandbox.under_way(*COPY) as process:
+            sandbox.folder.rename(elsewhere)  # at once, while clips are being made
             out, _ = process.communicate(timeout=PATIENCE_S)
-        assert_stopped(Run(process.returncode, "", out, []), str(bench.folder), "moved")  # whoever sees it first
-        assert not bench.stats.exists(), "rows without those before them"
+        assert_stopped(Run(process.returncode, "", out, []), str(sandbox.folder), "moved")  # whoever sees it first
+        assert not sandbox.stats.exists(), "rows without those before them"
         if how == "moved":
-            shutil.rmtree(bench.folder, ignore_errors=True)  # what was just being made
-            elsewhere.rename(bench.folder)
-            assert failed(bench) == set()
-        bench.write_csv(bench.rows)
-        complete(bench)
+            shutil.rmtree(sandbox.folder, ignore_errors=True)  # what was just being made
+            elsewhere.rename(sandbox.folder)
+            assert failed(sandbox) == set()
+        sandbox.write_csv(sandbox.rows)
+        complete(sandbox)
 
-    def test_a_path_that_is_too_long_is_said_to_be(self, make_bench: MakeBench) -> None:
-        bench = make_bench([Row("x" * 200, "long_label1", 0, 3)])
-        complete(bench)  # the longest label there may be
-        deep = bench.folder
+    def test_a_path_that_is_too_long_is_said_to_be(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = make_sandbox([Row("x" * 200, "long_label1", 0, 3)])
+        complete(sandbox)  # the longest label there may be
+        deep = sandbox.folder
         while len(str(deep)) < os.pathconf("/", "PC_PATH_MAX") - 200:
             deep /= "d" * 20
-        assert_stopped(bench.run(*COPY, "-o", str(deep)), "File name too long", "another folder with -o")
+        assert_stopped(sandbox.run(*COPY, "-o", str(deep)), "File name too long", "another folder with -o")
 
 
 # -- the clock --------------------------------------------------------------------------------------------------------
@@ -293,19 +264,21 @@ JUMPING_CLOCK = """
 """
 
 
-def test_a_clock_that_jumps_by_hours_disturbs_neither_pace_nor_limits(make_bench: MakeBench, tmp_path: Path) -> None:
+def test_a_clock_that_jumps_by_hours_disturbs_neither_pace_nor_limits(
+    make_sandbox: MakeSandbox, tmp_path: Path
+) -> None:
     """In the parent and in the workers; the times in the tables are only written, never read."""
-    bench = make_bench(many_rows(8))
-    bench.world.throttle = FakeThrottle(after=3, for_s=2, retry_after="2")
-    bench.world.scenarios["many-000005"] = Scenario(failure=FAILURES["private"])
+    sandbox = make_sandbox(many_rows(8))
+    sandbox.world.throttle = FakeThrottle(after=3, for_s=2, retry_after="2")
+    sandbox.world.scenarios["many-000005"] = Scenario(failure=FAILURES["private"])
     clock = tmp_path / "clock"
     clock.mkdir()
     (clock / "sitecustomize.py").write_text(textwrap.dedent(JUMPING_CLOCK))
-    run = bench.run(*COPY, "--limit-rate", "20M", "--rate", "36000", env={"PYTHONPATH": str(clock)})
+    run = sandbox.run(*COPY, "--limit-rate", "20M", "--rate", "36000", env={"PYTHONPATH": str(clock)})
     assert run.code == 0, run.err
     assert run.err.count("all workers are paused until") >= 1
-    assert bench.errors().keys() == {"many-000005"}
-    assert len(bench.files()) == 7
+    assert sandbox.errors().keys() == {"many-000005"}
+    assert len(sandbox.files()) == 7
 
 
 # -- tables edited by hand --------------------------------------------------------------------------------------------
@@ -409,54 +382,56 @@ class TestTablesEditedByHand:
         old = [path.read_bytes() for path in layout.root.glob("*.old*")]
         assert old == ([spoilt] if foreign or b"youtube_id" in spoilt else [])
 
-    def test_a_run_goes_on_among_ruined_tables_and_fetches_nothing_again(self, make_bench: MakeBench) -> None:
-        bench = make_bench(many_rows(3))
-        bench.world.scenarios["many-000001"] = Scenario(failure=FAILURES["private"])
-        assert bench.run(*COPY).code == 0
-        for path in (bench.stats, bench.errors_log):
+    def test_a_run_goes_on_among_ruined_tables_and_fetches_nothing_again(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = make_sandbox(many_rows(3))
+        sandbox.world.scenarios["many-000001"] = Scenario(failure=FAILURES["private"])
+        assert sandbox.run(*COPY).code == 0
+        for path in (sandbox.stats, sandbox.errors_log):
             spoil(path, lambda table: table + os.urandom(10_000) + b"\n" + table)
-        run = bench.run(*COPY)
+        run = sandbox.run(*COPY)
         assert run.code == 0, run.err
         assert {request.video_id for request in run.requests if request.kind != "visitor"} == {"many-000001"}
-        assert bench.errors().keys() == {"many-000001"}
-        assert {row["youtube_id"] for row in bench.attempts()} == {row.youtube_id for row in bench.rows}
-        assert len(list(bench.folder.glob("*.old"))) == 2
+        assert sandbox.errors().keys() == {"many-000001"}
+        assert {row["youtube_id"] for row in sandbox.attempts()} == {row.youtube_id for row in sandbox.rows}
+        assert len(list(sandbox.folder.glob("*.old"))) == 2
 
 
 # -- the cache, the environment, and the limits of the process --------------------
 
 
-def test_a_damaged_archive_in_the_cache_is_fetched_anew(make_bench: MakeBench, tmp_path: Path) -> None:
-    bench = make_bench(many_rows(1), official=True)
+def test_a_damaged_archive_in_the_cache_is_fetched_anew(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
+    sandbox = make_sandbox(many_rows(1), official=True)
     cache = tmp_path / "cache"
     archive = cache / ARCHIVE
-    first = bench.run(*COPY, env={"XDG_CACHE_HOME": str(cache)})
+    first = sandbox.run(*COPY, env={"XDG_CACHE_HOME": str(cache)})
     assert (first.code, first.kinds()["archive"]) == (0, 1)
     whole = archive.read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], whole[:-4], os.urandom(len(whole)), b"<html>Sign in</html>"):
         archive.write_bytes(damaged)
-        run = bench.run(*COPY, env={"XDG_CACHE_HOME": str(cache)})
+        run = sandbox.run(*COPY, env={"XDG_CACHE_HOME": str(cache)})
         assert (run.code, run.kinds()) == (0, {"archive": 1}), run.err
         assert archive.read_bytes()[10:] == whole[10:], "behind the time in the header"
 
 
-def test_a_folder_in_the_archives_place_is_named(make_bench: MakeBench, tmp_path: Path) -> None:
-    bench = make_bench(many_rows(1), official=True)
+def test_a_folder_in_the_archives_place_is_named(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
+    sandbox = make_sandbox(many_rows(1), official=True)
     archive = tmp_path / "cache" / ARCHIVE
     archive.mkdir(parents=True)
-    assert_stopped(bench.run(*COPY, env={"XDG_CACHE_HOME": str(tmp_path / "cache")}), str(archive), "Is a directory")
+    assert_stopped(sandbox.run(*COPY, env={"XDG_CACHE_HOME": str(tmp_path / "cache")}), str(archive), "Is a directory")
 
 
-def test_a_cache_folder_that_cannot_be_made_is_named(make_bench: MakeBench) -> None:
-    bench = make_bench(many_rows(1), official=True)
-    assert_stopped(bench.run(*COPY, env={"XDG_CACHE_HOME": "/proc/cache"}), f"/proc/cache/{ARCHIVE}", "XDG_CACHE_HOME")
+def test_a_cache_folder_that_cannot_be_made_is_named(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox(many_rows(1), official=True)
+    assert_stopped(
+        sandbox.run(*COPY, env={"XDG_CACHE_HOME": "/proc/cache"}), f"/proc/cache/{ARCHIVE}", "XDG_CACHE_HOME"
+    )
 
 
 @pytest.mark.soak
-def test_16_workers_need_few_files_and_lost_ones_leave_none_open(make_bench: MakeBench) -> None:
-    bench = make_bench(many_rows(48), prefix=("prlimit", f"--nofile={OPEN_FILES}"))
-    bench.world.bandwidth_bit_s = 300_000  # so that each takes its time, and many are at work at once
-    with bench.under_way(*COPY, "-w", "16") as process:
+def test_16_workers_need_few_files_and_lost_ones_leave_none_open(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox(many_rows(48), prefix=("prlimit", f"--nofile={OPEN_FILES}"))
+    sandbox.world.bandwidth_bit_s = 300_000  # so that each takes its time, and many are at work at once
+    with sandbox.under_way(*COPY, "-w", "16") as process:
         wait_until(lambda: len(workers(process.pid)) == 16, "all workers")
         before = len(os.listdir(f"/proc/{process.pid}/fd"))
         lost = workers(process.pid)
@@ -464,51 +439,51 @@ def test_16_workers_need_few_files_and_lost_ones_leave_none_open(make_bench: Mak
             kill(worker)
         wait_until(lambda: len({*workers(process.pid)} - {*lost}) == 16, "all workers again")
         after = len(os.listdir(f"/proc/{process.pid}/fd"))
-        bench.world.bandwidth_bit_s = None
+        sandbox.world.bandwidth_bit_s = None
         out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode in (0, 1), out
     assert after <= before
-    assert {category for category, _ in bench.errors().values()} <= {Category.LOST_WORKER}
-    complete(bench)
+    assert {category for category, _ in sandbox.errors().values()} <= {Category.LOST_WORKER}
+    complete(sandbox)
 
 
-def test_without_a_home_or_a_folder_for_temporary_files_it_works(make_bench: MakeBench) -> None:
-    bench = make_bench(many_rows(1), prefix=("env", "--unset=HOME"))
-    run = bench.run(*COPY, env={"TMPDIR": "/no/such/folder"})
+def test_without_a_home_or_a_folder_for_temporary_files_it_works(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox(many_rows(1), prefix=("env", "--unset=HOME"))
+    run = sandbox.run(*COPY, env={"TMPDIR": "/no/such/folder"})
     assert run.code == 0, run.err
-    assert_complete(bench)
+    assert_complete(sandbox)
 
 
-def test_with_all_standard_streams_closed_no_word_gets_into_a_file(make_bench: MakeBench) -> None:
-    bench = make_bench(many_rows(2), prefix=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"))
-    assert bench.run(*COPY).code == 0
-    assert (len(bench.attempts()), bench.errors_log.read_text()) == (2, "")
-    assert_complete(bench)
+def test_with_all_standard_streams_closed_no_word_gets_into_a_file(make_sandbox: MakeSandbox) -> None:
+    sandbox = make_sandbox(many_rows(2), prefix=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"))
+    assert sandbox.run(*COPY).code == 0
+    assert (len(sandbox.attempts()), sandbox.errors_log.read_text()) == (2, "")
+    assert_complete(sandbox)
 
 
 class TestLocale:
     PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0"}  # noqa: RUF012
 
-    def test_in_the_plain_locale_any_label_and_folder_works(self, make_bench: MakeBench) -> None:
-        bench = make_bench([Row("t\u00e4i chi \u592a\u6975", "plain-local", 0, 3)])
-        bench.folder /= "gr\u00f6\u00dfer"
-        bench.write_csv(bench.rows)
-        run = bench.run(*COPY, env={"LC_ALL": "C"})
+    def test_in_the_plain_locale_any_label_and_folder_works(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = make_sandbox([Row("t\u00e4i chi \u592a\u6975", "plain-local", 0, 3)])
+        sandbox.folder /= "gr\u00f6\u00dfer"
+        sandbox.write_csv(sandbox.rows)
+        run = sandbox.run(*COPY, env={"LC_ALL": "C"})
         assert run.code == 0, run.err
-        assert_complete(bench)
+        assert_complete(sandbox)
 
     def test_where_file_names_are_ascii_a_label_that_is_not_is_named_before_anybody_is_asked(
-        self, make_bench: MakeBench
+        self, make_sandbox: MakeSandbox
     ) -> None:
-        bench = make_bench([*many_rows(1), Row("t\u00e4i chi", "plain-local", 0, 3)])
-        run = bench.run(*COPY, env=self.PLAIN)
+        sandbox = make_sandbox([*many_rows(1), Row("t\u00e4i chi", "plain-local", 0, 3)])
+        run = sandbox.run(*COPY, env=self.PLAIN)
         assert_stopped(run, r"t\xe4i chi", "LC_ALL=C.UTF-8")
         assert run.requests == []
 
-    def test_where_file_names_are_ascii_a_folder_that_is_not_works(self, make_bench: MakeBench) -> None:
-        bench = make_bench(many_rows(1))
-        bench.folder /= "gr\u00f6\u00dfer"
-        bench.write_csv(bench.rows)
-        run = bench.run(*COPY, env=self.PLAIN)
+    def test_where_file_names_are_ascii_a_folder_that_is_not_works(self, make_sandbox: MakeSandbox) -> None:
+        sandbox = make_sandbox(many_rows(1))
+        sandbox.folder /= "gr\u00f6\u00dfer"
+        sandbox.write_csv(sandbox.rows)
+        run = sandbox.run(*COPY, env=self.PLAIN)
         assert run.code == 0, run.err
-        assert_complete(bench)
+        assert_complete(sandbox)

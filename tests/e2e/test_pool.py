@@ -29,10 +29,10 @@ from kinetics.scheduling.events import GaveUp, SpacingChanged
 from kinetics.scheduling.pool import run
 from kinetics.scheduling.throttle import ENGINE_ERRORS, MAX_PLAYER_CALLS, Decision, Throttle
 from kinetics.scheduling.worker import ORPHAN_S, Job, Say, Worker
+from tests.support.commands import ROOT
 
 Report = Event
 Program = Callable[..., subprocess.Popen[str]]
-ROOT = Path(__file__).resolve().parents[2]
 IMPORTED_BY = os.getpid()
 
 

@@ -18,33 +18,34 @@ import pytest
 from kinetics.errors import Fatal
 from kinetics.storage.layout import Layout
 from kinetics.storage.locks import shared
-from tests.support.program import PATIENCE_S, ROWS, Bench, many_rows
+from tests.support.commands import PATIENCE_S
+from tests.support.sandbox import ROWS, Sandbox, many_rows
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, Scenario
 
 OF = 3
 COPY = ("--cut", "keyframe", "-w", "2")
 GONE = ROWS[1]
-MakeBench = Callable[..., Bench]
+MakeSandbox = Callable[..., Sandbox]
 
 
-def tables(bench: Bench, name: str) -> list[Path]:
+def tables(sandbox: Sandbox, name: str) -> list[Path]:
     """Of all runs, each shard's and the one's on all."""
-    return sorted(bench.folder.glob(f"Kinetics700_validate_*{name}"))
+    return sorted(sandbox.folder.glob(f"Kinetics700_validate_*{name}"))
 
 
-def attempts(bench: Bench) -> Counter[tuple[str, str, str]]:
+def attempts(sandbox: Sandbox) -> Counter[tuple[str, str, str]]:
     """How often each clip was tried, and how that ended."""
-    rows = [row for path in tables(bench, "stats.csv") for row in csv.DictReader(path.read_text().splitlines())]
+    rows = [row for path in tables(sandbox, "stats.csv") for row in csv.DictReader(path.read_text().splitlines())]
     return Counter((row["youtube_id"], row["time_start"], row["status"]) for row in rows)
 
 
-def in_array(bench: Bench) -> list[tuple[int, str]]:
+def in_array(sandbox: Sandbox) -> list[tuple[int, str]]:
     """Run all shards at once, each by the command of a job array; their exit codes, and what they said."""
-    with LoopbackYouTube(bench.world) as youtube:
+    with LoopbackYouTube(sandbox.world) as youtube:
         tasks = [
             subprocess.Popen(
-                f"exec {shlex.join(bench.command(*COPY))} --shard $SLURM_ARRAY_TASK_ID/{OF}",
+                f"exec {shlex.join(sandbox.command(*COPY))} --shard $SLURM_ARRAY_TASK_ID/{OF}",
                 shell=True,
                 env=youtube.env | {"SLURM_ARRAY_TASK_ID": str(number)},
                 stdout=subprocess.PIPE,
@@ -58,48 +59,48 @@ def in_array(bench: Bench) -> list[tuple[int, str]]:
 
 
 def test_shards_at_the_same_time_give_what_one_run_gives_and_each_clip_is_tried_and_told_once(
-    make_bench: MakeBench,
+    make_sandbox: MakeSandbox,
 ) -> None:
     rows = [*ROWS, *many_rows(16)]
-    bench = make_bench(rows, {GONE.youtube_id: Scenario(failure=FAILURES["private"])})
+    sandbox = make_sandbox(rows, {GONE.youtube_id: Scenario(failure=FAILURES["private"])})
     got = [row for row in rows if row != GONE]
 
     told = []
-    for code, out in in_array(bench):
+    for code, out in in_array(sandbox):
         assert code == 0, out
         told += re.findall(rf"Kinetics700 validate, shard \d/{OF}: (\d+) of (\d+) on disk, \1 of them new", out)
     assert [sum(map(int, counts)) for counts in zip(*told, strict=True)] == [len(got), len(rows)]
-    assert bench.files() == sorted(bench.path(row) for row in got)
+    assert sandbox.files() == sorted(sandbox.path(row) for row in got)
     tried = {(row.youtube_id, str(row.time_start), "failed" if row == GONE else "done") for row in rows}
-    assert attempts(bench) == dict.fromkeys(tried, 1)
-    assert len(tables(bench, "stats.csv")) == len(tables(bench, "errors.log")) == OF
-    failures = [line.split("\t")[0] for path in tables(bench, "errors.log") for line in path.read_text().splitlines()]
+    assert attempts(sandbox) == dict.fromkeys(tried, 1)
+    assert len(tables(sandbox, "stats.csv")) == len(tables(sandbox, "errors.log")) == OF
+    failures = [line.split("\t")[0] for path in tables(sandbox, "errors.log") for line in path.read_text().splitlines()]
     assert failures == [GONE.youtube_id]
 
-    report = bench.run("--report", "--cut", "keyframe")
+    report = sandbox.run("--report", "--cut", "keyframe")
     assert f"{len(got)} of {len(rows)} clips are here" in report.out
     assert "1 gone, 0 may work later, 0 not tried yet" in report.out
     assert f"engine pytubefix: {len(got)} done" in report.out
-    manifest = bench.run("--manifest")
+    manifest = sandbox.run("--manifest")
     assert (manifest.code, f"{len(got)} clips" in manifest.out) == (0, True)
-    with open(bench.folder / "Kinetics700_validate_manifest.csv", newline="") as file:
+    with open(sandbox.folder / "Kinetics700_validate_manifest.csv", newline="") as file:
         listed = [*csv.DictReader(file)]
     assert [(row["youtube_id"], row["time_start"]) for row in listed] == [
         (row.youtube_id, str(row.time_start)) for row in got
     ]
     assert {row["cut"] for row in listed} == {"keyframe"}, "each shard's table knows how its clips were made"
 
-    assert f"1 gone before; 1 to do -> {bench.folder}" in (planned := bench.run("--dry-run").out)
+    assert f"1 gone before; 1 to do -> {sandbox.folder}" in (planned := sandbox.run("--dry-run").out)
     assert f"by the last {len(rows)} attempts here" in planned
-    before = {path: path.read_bytes() for path in tables(bench, "stats.csv")}
-    again = bench.run(*COPY, "--retry", "none")
+    before = {path: path.read_bytes() for path in tables(sandbox, "stats.csv")}
+    again = sandbox.run(*COPY, "--retry", "none")
     assert (again.code, again.requests) == (0, []), again.out
     assert f"{len(got)} on disk, 1 gone before; nothing to do" in again.out
-    assert bench.errors().keys() == {GONE.youtube_id}, "the log of a run on all clips is complete"
-    assert {path: path.read_bytes() for path in tables(bench, "stats.csv")} == before
-    for code, out in in_array(bench):
+    assert sandbox.errors().keys() == {GONE.youtube_id}, "the log of a run on all clips is complete"
+    assert {path: path.read_bytes() for path in tables(sandbox, "stats.csv")} == before
+    for code, out in in_array(sandbox):
         assert code == 0, out
-    assert attempts(bench) == dict.fromkeys(tried, 1) | {(GONE.youtube_id, str(GONE.time_start), "failed"): 2}
+    assert attempts(sandbox) == dict.fromkeys(tried, 1) | {(GONE.youtube_id, str(GONE.time_start), "failed"): 2}
 
 
 @pytest.mark.parametrize(
@@ -111,11 +112,11 @@ def test_shards_at_the_same_time_give_what_one_run_gives_and_each_clip_is_tried_
     ],
 )
 def test_a_second_run_on_any_clips_of_the_first_refuses_in_one_line(
-    make_bench: MakeBench, first: tuple[str, ...], second: tuple[str, ...], busy: str
+    make_sandbox: MakeSandbox, first: tuple[str, ...], second: tuple[str, ...], busy: str
 ) -> None:
-    bench = make_bench(many_rows(100))
-    with bench.under_way(*COPY, *first) as process:
-        ran = subprocess.run(bench.command(*COPY, *second), capture_output=True, text=True, check=False)
+    sandbox = make_sandbox(many_rows(100))
+    with sandbox.under_way(*COPY, *first) as process:
+        ran = subprocess.run(sandbox.command(*COPY, *second), capture_output=True, text=True, check=False)
         assert process.poll() is None, "the first one is still at work"
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1), ran.stderr
     assert f"another run is already working on Kinetics700 {busy}" in ran.stderr

@@ -24,8 +24,9 @@ from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 from tests.e2e.test_crashes import assert_nobody_left, assert_sound_after_a_kill
 from tests.support.cluster import cluster
+from tests.support.commands import PATIENCE_S
 from tests.support.dataset import numbered
-from tests.support.program import PATIENCE_S, MirrorBench, Run, wait_until
+from tests.support.sandbox import MirrorSandbox, Run, wait_until
 from tests.youtube.log import Request
 from tests.youtube.mirror import Crate, MirrorFile, clip_of, crates_of, tarball
 from tests.youtube.server import LoopbackYouTube
@@ -51,7 +52,7 @@ def short_rows(count: int, seconds: int = 2) -> list[Row]:
     ]
 
 
-def mixed(folder: Path, count: int = 44, seconds: int = 2, bad_share: float = 0.075, parts: int = 4) -> MirrorBench:
+def mixed(folder: Path, count: int = 44, seconds: int = 2, bad_share: float = 0.075, parts: int = 4) -> MirrorSandbox:
     """A mirror with archives of all shapes and faults, but without the last clips of all.
 
     A quarter is gone from YouTube: of what the mirror has, and of each kind of what it has not.
@@ -61,21 +62,21 @@ def mixed(folder: Path, count: int = 44, seconds: int = 2, bad_share: float = 0.
     crates = crates_of(held, parts, bad_share)
     corrupt = [row for row in held if row.youtube_id in crates[0].corrupt]
     fine = next(row for row in held if row.youtube_id not in crates[0].corrupt | crates[0].short)
-    bench = MirrorBench(folder, rows, crates=crates, replaced=[*corrupt[::3], fine])
-    whole = bench.on_mirror
+    sandbox = MirrorSandbox(folder, rows, crates=crates, replaced=[*corrupt[::3], fine])
+    whole = sandbox.on_mirror
     bad = [row for row in held if row.youtube_id in crates[0].corrupt | crates[0].short and row not in whole]
     behind_the_damage = [row for row in held if row not in whole and row not in bad]
     for kind in (sorted(whole), bad, behind_the_damage, rows[len(held) :]):
         assert len(kind) > 1
-        bench.gone(kind[::4])
-    return bench
+        sandbox.gone(kind[::4])
+    return sandbox
 
 
 @dataclass(frozen=True)
 class Ended:
     """A run that has ended, and the tables as it left them."""
 
-    bench: MirrorBench
+    sandbox: MirrorSandbox
     run: Run
     attempts: Sequence[dict[str, str]]
     log: Sequence[Sequence[str]]
@@ -86,17 +87,17 @@ class Ended:
         found = defaultdict[tuple[str, str], list[Told]](list)
         for row in self.attempts:
             found[row["youtube_id"], row["time_start"]].append((row["status"], row["category"], row["source"]))
-        return {row: found[row.youtube_id, str(row.time_start)] for row in self.bench.rows}
+        return {row: found[row.youtube_id, str(row.time_start)] for row in self.sandbox.rows}
 
     def reasons(self, row: Row, source: str) -> list[str]:
         key = (row.youtube_id, str(row.time_start), source)
         return [one["reason"] for one in self.attempts if (one["youtube_id"], one["time_start"], one["source"]) == key]
 
 
-def ended(bench: MirrorBench, *more: str) -> Ended:
-    run = bench.run(*COPY, *more)
+def ended(sandbox: MirrorSandbox, *more: str) -> Ended:
+    run = sandbox.run(*COPY, *more)
     assert "Traceback" not in run.out + run.err, run.err
-    return Ended(bench, run, bench.attempts() if bench.stats.exists() else [], log_of(bench))
+    return Ended(sandbox, run, sandbox.attempts() if sandbox.stats.exists() else [], log_of(sandbox))
 
 
 def keys(rows: Iterable[Row]) -> list[tuple[str, str]]:
@@ -108,8 +109,8 @@ def keys_of(log: Iterable[Sequence[str]]) -> list[tuple[str, str]]:
     return sorted((line[0], line[1]) for line in log)
 
 
-def log_of(bench: MirrorBench) -> list[list[str]]:
-    lines = bench.errors_log.read_text().splitlines() if bench.errors_log.exists() else []
+def log_of(sandbox: MirrorSandbox) -> list[list[str]]:
+    lines = sandbox.errors_log.read_text().splitlines() if sandbox.errors_log.exists() else []
     return [line.split("\t") for line in lines]
 
 
@@ -128,29 +129,29 @@ def sent(requests: Iterable[Request]) -> int:
     return sum(request.bytes_sent for request in readings(requests))
 
 
-def size_of(bench: MirrorBench) -> int:
+def size_of(sandbox: MirrorSandbox) -> int:
     """Bytes of all archives."""
-    return sum(map(len, bench.archives.values()))
+    return sum(map(len, sandbox.archives.values()))
 
 
-def assert_there(bench: MirrorBench, rows: Iterable[Row]) -> None:
+def assert_there(sandbox: MirrorSandbox, rows: Iterable[Row]) -> None:
     """The clips of these rows are there, whole, and nothing else is."""
     rows = list(rows)
-    assert bench.files() == sorted(map(bench.path, rows))
+    assert sandbox.files() == sorted(map(sandbox.path, rows))
     for row in rows:
-        with av.open(str(bench.path(row))) as clip:
+        with av.open(str(sandbox.path(row))) as clip:
             shown = sum(1 for _ in clip.decode(video=0))
         assert shown >= (row.time_end - row.time_start - 0.25) * 30, row
 
 
-def assert_settled(bench: MirrorBench) -> None:
+def assert_settled(sandbox: MirrorSandbox) -> None:
     """All that either has whole is there, done in one row at most; and the rest is in the log, once."""
-    there = bench.on_mirror | bench.on_youtube
-    assert_there(bench, there)
-    assert keys_of(log_of(bench)) == keys(row for row in bench.rows if row not in there)
-    assert {line[3] for line in log_of(bench)} <= {"private"}, "which is what YouTube says of them"
+    there = sandbox.on_mirror | sandbox.on_youtube
+    assert_there(sandbox, there)
+    assert keys_of(log_of(sandbox)) == keys(row for row in sandbox.rows if row not in there)
+    assert {line[3] for line in log_of(sandbox)} <= {"private"}, "which is what YouTube says of them"
     done = Counter(
-        (row["youtube_id"], row["time_start"], row["time_end"]) for row in bench.attempts() if row["status"] == "done"
+        (row["youtube_id"], row["time_start"], row["time_end"]) for row in sandbox.attempts() if row["status"] == "done"
     )
     assert set(done.values()) == {1}, "what is on disk is not fetched again"
 
@@ -164,72 +165,72 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Ended:
 class TestBoth:
     def test_every_clip_that_either_has_whole_is_there_and_plays_and_nothing_else(self, both: Ended) -> None:
         assert both.run.code == 0, "what neither has, no other run would get"
-        mirror, youtube = both.bench.on_mirror, both.bench.on_youtube
+        mirror, youtube = both.sandbox.on_mirror, both.sandbox.on_youtube
         assert mirror - youtube
         assert youtube - mirror
-        assert_there(both.bench, mirror | youtube)
+        assert_there(both.sandbox, mirror | youtube)
 
     def test_each_is_done_in_one_row_which_tells_where_it_came_from(self, both: Ended) -> None:
-        bench = both.bench
+        sandbox = both.sandbox
         assert [*both.attempts[0]][-1] == "source"
-        for row in bench.on_mirror | bench.on_youtube:
+        for row in sandbox.on_mirror | sandbox.on_youtube:
             (source,) = (source for status, _, source in both.told[row] if status == "done")
-            of_mirror = bench.path(row).read_bytes() == clip_of(row.time_end - row.time_start)
+            of_mirror = sandbox.path(row).read_bytes() == clip_of(row.time_end - row.time_start)
             assert source == ("mirror" if of_mirror else "youtube"), row
 
     def test_what_is_cheaper_comes_first_and_is_named(self, both: Ended) -> None:
         assert re.search(r"^the mirror first, ", both.run.out, re.MULTILINE), both.run.out
         kinds = [request.kind for request in both.run.requests]
         assert "mirror" not in kinds[kinds.index("player") :]
-        replaced = both.bench.replaced  # which are in two archives, read at the same time
-        for row in both.bench.on_mirror:
+        replaced = both.sandbox.replaced  # which are in two archives, read at the same time
+        for row in both.sandbox.on_mirror:
             assert [one for one in both.told[row] if row not in replaced or one != NO_MIRROR] == [DONE_BY_MIRROR], row
 
     def test_youtube_gets_what_the_mirror_has_not_whole_and_the_table_says_why_the_mirror_had_not(
         self, both: Ended
     ) -> None:
-        bench = both.bench
-        *intact, damaged = (crate.rows for crate in bench.crates)
+        sandbox = both.sandbox
+        *intact, damaged = (crate.rows for crate in sandbox.crates)
         held = {row for rows in intact for row in rows}
-        for row in {*bench.rows} - bench.on_mirror:
-            assert both.told[row] == [NO_MIRROR, DONE_BY_YOUTUBE if row in bench.on_youtube else GONE], row
+        for row in {*sandbox.rows} - sandbox.on_mirror:
+            assert both.told[row] == [NO_MIRROR, DONE_BY_YOUTUBE if row in sandbox.on_youtube else GONE], row
             (reason,) = both.reasons(row, "mirror")
             assert reason.startswith((UNFIT, ABSENT) if row in damaged else UNFIT if row in held else ABSENT), row
 
     def test_what_neither_has_is_in_the_log_once_and_in_youtubes_words(self, both: Ended) -> None:
-        missing = {*both.bench.rows} - both.bench.on_mirror - both.bench.on_youtube
+        missing = {*both.sandbox.rows} - both.sandbox.on_mirror - both.sandbox.on_youtube
         assert keys_of(both.log) == keys(missing)
         assert {(line[3], line[4]) for line in both.log} == {("private", "Private video")}
 
     def test_each_archive_is_read_once_and_the_rows_count_its_bytes(self, both: Ended) -> None:
         paths = [path_of(request) for request in readings(both.run.requests)]
-        assert sorted(paths) == sorted(both.bench.archives)
-        assert sent(both.run.requests) <= 1.05 * size_of(both.bench)
+        assert sorted(paths) == sorted(both.sandbox.archives)
+        assert sent(both.run.requests) <= 1.05 * size_of(both.sandbox)
         counted = sum(int(row["bytes_received"]) for row in both.attempts if row["source"] == "mirror")
         assert 0.7 * sent(both.run.requests) <= counted <= sent(both.run.requests), (
             "behind an archive's last row is more"
         )
 
     def test_a_second_run_asks_the_mirror_for_nothing_and_youtube_for_what_was_gone(self, both: Ended) -> None:
-        again = both.bench.run(*COPY, "--source", "both")
+        again = both.sandbox.run(*COPY, "--source", "both")
         assert again.code == 0
         assert again.kinds()["mirror"] == 0
-        missing = {row.youtube_id for row in {*both.bench.rows} - both.bench.on_youtube - both.bench.on_mirror}
+        missing = {row.youtube_id for row in {*both.sandbox.rows} - both.sandbox.on_youtube - both.sandbox.on_mirror}
         assert {request.video_id for request in again.requests if request.kind == "player"} <= missing | {""}
-        assert_settled(both.bench)
+        assert_settled(both.sandbox)
 
     def test_the_report_tells_of_each_source_and_of_what_neither_has(self, both: Ended) -> None:
-        bench = both.bench
-        said = bench.run("--report", *COPY).out
+        sandbox = both.sandbox
+        said = sandbox.run("--report", *COPY).out
         count = Counter(source for told in both.told.values() for status, _, source in told if status == "done")
-        neither = len(bench.rows) - len(bench.on_mirror | bench.on_youtube)
+        neither = len(sandbox.rows) - len(sandbox.on_mirror | sandbox.on_youtube)
         assert f"source mirror: {count['mirror']} done" in said
         assert f"source youtube: {count['youtube']} done" in said
         assert re.search(rf"{neither}  of these are gone from YouTube, and the mirror has no whole copy", said)
 
     def test_the_manifest_tells_where_each_came_from(self, both: Ended) -> None:
-        assert both.bench.run("--manifest").code == 0
-        with open(both.bench.folder / "Kinetics400_validate_manifest.csv", newline="") as file:
+        assert both.sandbox.run("--manifest").code == 0
+        with open(both.sandbox.folder / "Kinetics400_validate_manifest.csv", newline="") as file:
             listed = [*csv.DictReader(file)]
         assert [*listed[0]][-1] == "source"
         table = {
@@ -247,55 +248,55 @@ def foretold(tmp_path_factory: pytest.TempPathFactory) -> Ended:
 @pytest.fixture(scope="class")
 def alone(foretold: Ended) -> Ended:
     """The run that was foretold."""
-    return ended(foretold.bench, "--source", "mirror")
+    return ended(foretold.sandbox, "--source", "mirror")
 
 
 class TestMirrorAlone:
     def test_a_dry_run_tells_what_it_costs_and_brings_and_only_asks_how_large_archives_are(
         self, foretold: Ended
     ) -> None:
-        bench, run = foretold.bench, foretold.run
+        sandbox, run = foretold.sandbox, foretold.run
         assert (run.code, run.err, foretold.attempts) == (0, "", [])
         assert readings(run.requests) == []
         heads = [path_of(request) for request in run.requests if request.method == "HEAD"]
-        assert sorted(heads) == sorted(bench.archives)
-        assert f"{len(bench.archives)} archives" in run.out
-        assert f"{size_of(bench) / 1e6:.2f} MB" in run.out
+        assert sorted(heads) == sorted(sandbox.archives)
+        assert f"{len(sandbox.archives)} archives" in run.out
+        assert f"{size_of(sandbox) / 1e6:.2f} MB" in run.out
         assert re.search(r"\d+ ?%", run.out), run.out
 
     def test_what_the_mirror_has_whole_is_there_and_youtube_was_never_asked(self, alone: Ended) -> None:
         assert {request.kind for request in alone.run.requests} == {"mirror"}
-        assert_there(alone.bench, alone.bench.on_mirror)
+        assert_there(alone.sandbox, alone.sandbox.on_mirror)
         assert alone.run.code == 0, "what is unfit or absent there, no other such run would get"
 
     def test_what_it_has_not_whole_has_one_row_and_one_line_each(self, alone: Ended) -> None:
-        missing = {*alone.bench.rows} - alone.bench.on_mirror
+        missing = {*alone.sandbox.rows} - alone.sandbox.on_mirror
         for row, told in alone.told.items():
-            seen = [one for one in told if row not in alone.bench.replaced or one != NO_MIRROR]
+            seen = [one for one in told if row not in alone.sandbox.replaced or one != NO_MIRROR]
             assert seen == [NO_MIRROR if row in missing else DONE_BY_MIRROR], row
         assert keys_of(alone.log) == keys(missing)
         assert {line[3] for line in alone.log} == {"not_found"}
         assert all(line[4].startswith((UNFIT, ABSENT)) for line in alone.log)
 
     def test_progress_names_the_archives_bytes(self, alone: Ended) -> None:
-        assert re.search(rf"{size_of(alone.bench) / 1e6:.2f} MB", alone.run.err), alone.run.err
+        assert re.search(rf"{size_of(alone.sandbox) / 1e6:.2f} MB", alone.run.err), alone.run.err
 
     def test_a_second_run_asks_nobody_and_says_the_same(self, alone: Ended) -> None:
-        again = ended(alone.bench, "--source", "mirror")
+        again = ended(alone.sandbox, "--source", "mirror")
         assert (again.run.code, again.run.requests) == (0, [])
         assert [line[:5] for line in again.log] == [line[:5] for line in alone.log]
 
     def test_clips_that_were_deleted_cost_the_archives_that_hold_them(self, alone: Ended) -> None:
-        bench, crates, held = alone.bench, alone.bench.crates[:2], alone.bench.on_mirror
+        sandbox, crates, held = alone.sandbox, alone.sandbox.crates[:2], alone.sandbox.on_mirror
         for crate in crates:
             for row in sorted(held.intersection(crate.rows))[-2:]:
-                bench.path(row).unlink()
-        again = bench.run(*COPY, "--source", "mirror")
+                sandbox.path(row).unlink()
+        again = sandbox.run(*COPY, "--source", "mirror")
         asked = {path_of(request) for request in readings(again.requests)}
         assert {Path(path).name for path in asked} == {crate.name for crate in crates}
         assert again.kinds() == {"mirror": 2}
         assert sent(again.requests) <= 1.05 * sum(len(crate.content) for crate in crates)
-        assert_there(bench, held)
+        assert_there(sandbox, held)
 
 
 class TestFewClips:
@@ -304,36 +305,36 @@ class TestFewClips:
     ) -> None:
         rows = short_rows(8)
         crates = [Crate(f"part_{number}.tar", rows[number::2], packed=False) for number in range(2)]
-        bench = MirrorBench(tmp_path, rows, crates=crates)
-        assert ended(bench, "--source", "mirror").run.code == 0
+        sandbox = MirrorSandbox(tmp_path, rows, crates=crates)
+        assert ended(sandbox, "--source", "mirror").run.code == 0
         for row in rows[:2]:  # the first one of each archive
-            bench.path(row).unlink()
-        for path, content in bench.archives.items():  # whoever reads on will wait
-            bench.world.mirror[path] = MirrorFile(content, faults=(MediaFault("stall", at=len(content) * 2 // 3),))
-        again = ended(bench, "--source", "mirror", "-w", "1")
+            sandbox.path(row).unlink()
+        for path, content in sandbox.archives.items():  # whoever reads on will wait
+            sandbox.world.mirror[path] = MirrorFile(content, faults=(MediaFault("stall", at=len(content) * 2 // 3),))
+        again = ended(sandbox, "--source", "mirror", "-w", "1")
         assert (again.run.code, again.run.kinds()) == (0, {"mirror": 2})
-        assert_there(bench, rows)
+        assert_there(sandbox, rows)
 
     def test_where_youtube_is_quicker_it_comes_first_and_the_mirror_never_replaces_its_reason(
         self, tmp_path: Path
     ) -> None:
         rows, nowhere = short_rows(5), Row("tai chi", "nowhere-001", 3, 5)
-        bench = MirrorBench(tmp_path, [*rows, nowhere], crates=[Crate("part_0.tar", rows, packed=False)])
-        (path,) = (path for path in bench.archives if "part_0" in path)
-        clips = [(f"./{bench.path(row).name}", clip_of(2)) for row in rows]
-        bench.world.mirror[path] = MirrorFile(tarball([*clips, ("./README.bin", bytes(4 << 20))]))
-        bench.gone([rows[3], nowhere])
-        with Ledger(Layout(tmp_path, bench.version), "validate") as ledger:
+        sandbox = MirrorSandbox(tmp_path, [*rows, nowhere], crates=[Crate("part_0.tar", rows, packed=False)])
+        (path,) = (path for path in sandbox.archives if "part_0" in path)
+        clips = [(f"./{sandbox.path(row).name}", clip_of(2)) for row in rows]
+        sandbox.world.mirror[path] = MirrorFile(tarball([*clips, ("./README.bin", bytes(4 << 20))]))
+        sandbox.gone([rows[3], nowhere])
+        with Ledger(Layout(tmp_path, sandbox.version), "validate") as ledger:
             for clip in numbered(240):  # which YouTube gave within a moment
                 ledger.record(Outcome(clip, "done", clip_bytes=100_000))
 
-        both = ended(bench, "--source", "both")
+        both = ended(sandbox, "--source", "both")
         assert re.search(r"^YouTube first, ", both.run.out, re.MULTILINE), both.run.out
         assert both.run.code == 0
         assert both.told[rows[3]] == [GONE, DONE_BY_MIRROR]
         assert both.told[nowhere] == [GONE, NO_MIRROR]
         assert all(both.told[row] == [DONE_BY_YOUTUBE] for row in rows if row != rows[3])
-        assert_settled(bench)
+        assert_settled(sandbox)
 
 
 class TestTrouble:
@@ -346,13 +347,13 @@ class TestTrouble:
             Crate("tai chi.tar.gz", rows[::3], "class", faults=(refusal,)),
             Crate("massaging person's head.tar.gz", rows[1::3], "class"),
         ]
-        bench = MirrorBench(tmp_path, [*rows[::3], *rows[1::3]], crates=crates, version="600")
-        (path,) = (path for path in bench.archives if crates[1].name in path)
-        away = bench.world.mirror.pop(path)
+        sandbox = MirrorSandbox(tmp_path, [*rows[::3], *rows[1::3]], crates=crates, version="600")
+        (path,) = (path for path in sandbox.archives if crates[1].name in path)
+        away = sandbox.world.mirror.pop(path)
 
-        first = ended(bench, "--source", "mirror")
+        first = ended(sandbox, "--source", "mirror")
         assert first.run.code == 1
-        assert_there(bench, rows[::3])
+        assert_there(sandbox, rows[::3])
         assert "to go on: python" in first.run.out
         (said,) = (line for line in first.run.err.splitlines() if "paused until" in line)
         assert "the mirror" in said
@@ -360,17 +361,17 @@ class TestTrouble:
         assert re.search(r"massaging.*404", first.run.out + first.run.err)
         assert not [line for line in first.log if line[3] == "not_found"], "that archive may have them"
 
-        bench.gone(rows[1::3])
-        second = ended(bench, "--source", "both")
+        sandbox.gone(rows[1::3])
+        second = ended(sandbox, "--source", "both")
         assert second.run.code == 1, "what is gone from YouTube may still be in there"
         assert keys_of(second.log) == keys(rows[1::3])
         assert {line[3] for line in second.log} == {"private"}
 
-        bench.world.mirror[path] = away
-        size = len(bench.archives[path])
-        again = ended(bench, "--source", "mirror", "--limit-rate", f"{size // 3000}K")
+        sandbox.world.mirror[path] = away
+        size = len(sandbox.archives[path])
+        again = ended(sandbox, "--source", "mirror", "--limit-rate", f"{size // 3000}K")
         assert again.run.code == 0
-        assert_there(bench, bench.rows)
+        assert_there(sandbox, sandbox.rows)
         (asked,) = readings(again.run.requests)
         assert path_of(asked) == path
         assert time.time() - asked.time > 2.0, "the limit holds for the mirror, too"
@@ -380,33 +381,33 @@ class TestTrouble:
         rows = short_rows(12)
         stall = MediaFault("stall", at=300_000)
         crates = [Crate("part_0.tar", rows[:6], packed=False, faults=(stall,)), Crate("part_1.tar.gz", rows[6:])]
-        bench = MirrorBench(tmp_path, rows, crates=crates)
-        bench.gone(rows)
-        run = bench.run(*COPY, "--source", "both", timeout=900)
+        sandbox = MirrorSandbox(tmp_path, rows, crates=crates)
+        sandbox.gone(rows)
+        run = sandbox.run(*COPY, "--source", "both", timeout=900)
         assert run.code == 1
-        assert_there(bench, [*rows[:1], *rows[6:]])
+        assert_there(sandbox, [*rows[:1], *rows[6:]])
         assert all("YouTube" not in line for line in run.err.splitlines() if "paused until" in line)
-        (path,) = (path for path in bench.archives if "part_0" in path)
-        bench.world.mirror[path] = MirrorFile(bench.archives[path])
-        assert bench.run(*COPY, "--source", "both").code == 0
-        assert_there(bench, rows)
+        (path,) = (path for path in sandbox.archives if "part_0" in path)
+        sandbox.world.mirror[path] = MirrorFile(sandbox.archives[path])
+        assert sandbox.run(*COPY, "--source", "both").code == 0
+        assert_there(sandbox, rows)
 
     @pytest.mark.soak
     def test_beside_a_cluster_this_machine_reads_the_archives(self, tmp_path: Path) -> None:
-        bench = mixed(tmp_path)
-        elsewhere = MirrorBench(tmp_path / "elsewhere", bench.rows)
-        elsewhere.world.scenarios = bench.world.scenarios
+        sandbox = mixed(tmp_path)
+        elsewhere = MirrorSandbox(tmp_path / "elsewhere", sandbox.rows)
+        elsewhere.world.scenarios = sandbox.world.scenarios
         with (
-            LoopbackYouTube(bench.world) as here,
+            LoopbackYouTube(sandbox.world) as here,
             LoopbackYouTube(elsewhere.world) as there,
             cluster(tmp_path / "dask", there.env) as dask,
-            bench.start(here, *COPY, "--source", "both", "--scheduler", dask.address) as process,
+            sandbox.start(here, *COPY, "--source", "both", "--scheduler", dask.address) as process,
         ):
             out, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, out
         assert {request.kind for request in here.requests} == {"mirror"}
         assert "mirror" not in {request.kind for request in there.requests}
-        assert_settled(bench)
+        assert_settled(sandbox)
 
     @pytest.mark.parametrize("source", ["mirror", "both"])
     @pytest.mark.parametrize("more", [("--cut", "none"), ("--shard", "1/2")])
@@ -427,10 +428,10 @@ def wait_for_archives(count: int, youtube: LoopbackYouTube, process: subprocess.
 class TestStops:
     def test_ctrl_c_amid_eight_archives_at_once_leaves_nothing_half_done(self, tmp_path: Path) -> None:
         rows = short_rows(40)
-        bench = MirrorBench(tmp_path, rows, crates=crates_of(rows, 10, damaged=False), version="600")
-        bench.world.bandwidth_bit_s = 200_000
+        sandbox = MirrorSandbox(tmp_path, rows, crates=crates_of(rows, 10, damaged=False), version="600")
+        sandbox.world.bandwidth_bit_s = 200_000
         command = ("--source", "mirror", "--cut", "keyframe", "-w", "8")
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *command) as process:
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *command) as process:
             wait_for_archives(8, youtube, process)
             time.sleep(0.5)
             at_once = readings(youtube.requests)
@@ -441,28 +442,28 @@ class TestStops:
         assert all(request.bytes_sent < 4 * len(clip_of(2)) for request in at_once), "none was at its end"
         assert process.returncode == 130, out
         assert "Traceback" not in out
-        assert [path for path in bench.files() if ".partial" in path.parts] == []
+        assert [path for path in sandbox.files() if ".partial" in path.parts] == []
 
-        bench.world.bandwidth_bit_s = None
-        assert bench.run(*command).code == 0
-        assert_there(bench, bench.on_mirror)
+        sandbox.world.bandwidth_bit_s = None
+        assert sandbox.run(*command).code == 0
+        assert_there(sandbox, sandbox.on_mirror)
 
     def test_everything_killed_at_random_and_run_again_is_as_if_it_never_was(self, tmp_path: Path) -> None:
-        bench, chance, seen = mixed(tmp_path, 33, 3, 0.1), random.Random(8), set[Path]()
-        bench.world.bandwidth_bit_s = 2e6
-        with LoopbackYouTube(bench.world) as youtube:
+        sandbox, chance, seen = mixed(tmp_path, 33, 3, 0.1), random.Random(8), set[Path]()
+        sandbox.world.bandwidth_bit_s = 2e6
+        with LoopbackYouTube(sandbox.world) as youtube:
             for _ in range(3):
-                with bench.start(youtube, *COPY, "--source", "both") as process:
+                with sandbox.start(youtube, *COPY, "--source", "both") as process:
                     wait_for_archives(len(readings(youtube.requests)) + 1, youtube, process)
                     time.sleep(chance.uniform(0.0, 2.0))
                     os.killpg(process.pid, signal.SIGKILL)
                     out, _ = process.communicate()
                     assert process.returncode == -signal.SIGKILL, out
                     assert_nobody_left(process)
-                assert_sound_after_a_kill(bench, seen)
-        bench.world.bandwidth_bit_s = None
-        assert bench.run(*COPY, "--source", "both").code == 0
-        assert_settled(bench)
+                assert_sound_after_a_kill(sandbox, seen)
+        sandbox.world.bandwidth_bit_s = None
+        assert sandbox.run(*COPY, "--source", "both").code == 0
+        assert_settled(sandbox)
 
     @pytest.mark.soak
     @pytest.mark.timeout(3600)
@@ -473,17 +474,17 @@ class TestStops:
         assert unbroken.code == 0
         assert_settled(whole)
         assert sent(unbroken.requests) <= 1.05 * size_of(whole)
-        bench, rows = mixed(tmp_path / "killed", 330, 3, 0.05, 8), whole.rows
-        bench.world.bandwidth_bit_s = 16e6
+        sandbox, rows = mixed(tmp_path / "killed", 330, 3, 0.05, 8), whole.rows
+        sandbox.world.bandwidth_bit_s = 16e6
         chance, seen, lengths = random.Random(50), set[Path](), list[float]()
         began, kills, amid, starts, wanted = time.monotonic(), 0, 0, 0, 0
-        with LoopbackYouTube(bench.world) as youtube:
+        with LoopbackYouTube(sandbox.world) as youtube:
             while kills < 50:
                 wanted += chance.randint(1, 6)
-                bench.write_csv(rows[:wanted])
+                sandbox.write_csv(rows[:wanted])
                 source = chance.choice(("both", "both", "mirror"))
                 start, begun, starts = time.monotonic(), len(readings(youtube.requests)), starts + 1
-                with bench.start(youtube, *COPY, "-w", "8", "--source", source) as process:
+                with sandbox.start(youtube, *COPY, "-w", "8", "--source", source) as process:
                     try:
                         undisturbed = starts % 6 == 1  # they tell how long a run takes on this machine, at this hour
                         process.wait(None if undisturbed else chance.uniform(0, 1.1 * max(lengths[-3:])))
@@ -494,13 +495,15 @@ class TestStops:
                         amid += len(readings(youtube.requests)) > begun
                     process.communicate()
                     assert_nobody_left(process)
-                assert_sound_after_a_kill(bench, seen)
-            early, cost = len(list(bench.folder.rglob("*.mp4"))), sent(youtube.requests)
-            bench.rows = rows
-            bench.write_csv(rows)
-            last = subprocess.run(bench.command(*COPY, "--source", "both"), env=youtube.env | bench.env, check=False)
+                assert_sound_after_a_kill(sandbox, seen)
+            early, cost = len(list(sandbox.folder.rglob("*.mp4"))), sent(youtube.requests)
+            sandbox.rows = rows
+            sandbox.write_csv(rows)
+            last = subprocess.run(
+                sandbox.command(*COPY, "--source", "both"), env=youtube.env | sandbox.env, check=False
+            )
         assert last.returncode == 0
-        assert_settled(bench)
+        assert_settled(sandbox)
         assert early >= 100, "the kills came too early to disturb anything"
         print(
             f"\n{kills} kills, {amid} of them after an archive was begun; {starts} starts, {early} clips of {wanted} "

@@ -15,7 +15,8 @@ import pytest
 
 from kinetics.records import Category
 from kinetics.scheduling.throttle import ENGINE_ERRORS
-from tests.support.program import PATIENCE_S, Bench, Run, many_rows
+from tests.support.commands import PATIENCE_S
+from tests.support.sandbox import Run, Sandbox, many_rows
 from tests.youtube.log import Request
 from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube
@@ -52,49 +53,51 @@ def knocks(run: Run) -> list[int]:
 class TestOneBan:
     @pytest.mark.parametrize("kind", ["429", *(pytest.param(one, marks=pytest.mark.soak) for one in ("bot", "later"))])
     def test_too_many_pauses_everybody_and_no_clip_is_lost_or_called_gone(
-        self, make_bench: Callable[..., Bench], kind: Any
+        self, make_sandbox: Callable[..., Sandbox], kind: Any
     ) -> None:
-        bench = make_bench(many_rows(32))
-        bench.world.throttle = FakeThrottle(after=20, for_s=5.0, kind=kind)
-        bench.world.latency_s = 0.3  # so that many would be asking when the door closes, if they were let
-        run = bench.run("-w", "16", "--cut", "keyframe")
-        assert (run.code, bench.errors()) == (0, {})
-        assert len(bench.files()) == 32
+        sandbox = make_sandbox(many_rows(32))
+        sandbox.world.throttle = FakeThrottle(after=20, for_s=5.0, kind=kind)
+        sandbox.world.latency_s = 0.3  # so that many would be asking when the door closes, if they were let
+        run = sandbox.run("-w", "16", "--cut", "keyframe")
+        assert (run.code, sandbox.errors()) == (0, {})
+        assert len(sandbox.files()) == 32
         assert pauses(run.err)
         assert all(said.startswith("YouTube says: ") for said, _ in pauses(run.err))
         assert max(knocks(run)) <= 3
-        assert "postponed" in {row["status"] for row in bench.attempts()}
+        assert "postponed" in {row["status"] for row in sandbox.attempts()}
 
 
 class TestBans:
     def test_ban_after_ban_that_further_calls_extend_few_calls_meet_the_closed_door(
         self,
-        make_bench: Callable[..., Bench],
+        make_sandbox: Callable[..., Sandbox],
     ) -> None:
-        bench = make_bench(many_rows(60))
-        bench.world.throttle = FakeThrottle(after=25, for_s=5.0, extend=True, again=True)
-        run = bench.run("-w", "16", "--cut", "keyframe")
-        assert (run.code, bench.errors()) == (0, {})
-        assert len(bench.files()) == 60
+        sandbox = make_sandbox(many_rows(60))
+        sandbox.world.throttle = FakeThrottle(after=25, for_s=5.0, extend=True, again=True)
+        run = sandbox.run("-w", "16", "--cut", "keyframe")
+        assert (run.code, sandbox.errors()) == (0, {})
+        assert len(sandbox.files()) == 60
         assert len(knocks(run)) >= 2
         assert max(knocks(run)) <= 3
 
     def test_a_run_that_begins_during_a_ban_asks_with_one_clip_and_says_until_when_it_waits(
         self,
-        make_bench: Callable[..., Bench],
+        make_sandbox: Callable[..., Sandbox],
     ) -> None:
-        bench = make_bench(many_rows(8))
-        bench.world.throttle = FakeThrottle(after=0, for_s=5.0)
-        run = bench.run("-w", "8", "--cut", "keyframe")
-        assert (run.code, bench.errors()) == (0, {})
+        sandbox = make_sandbox(many_rows(8))
+        sandbox.world.throttle = FakeThrottle(after=0, for_s=5.0)
+        run = sandbox.run("-w", "8", "--cut", "keyframe")
+        assert (run.code, sandbox.errors()) == (0, {})
         assert sum(request.throttled for request in run.requests) == len(pauses(run.err)) == 1
 
     @pytest.mark.parametrize("form", ["seconds", "date"])
-    def test_the_pause_is_at_least_what_retry_after_asks_for(self, make_bench: Callable[..., Bench], form: str) -> None:
-        bench = make_bench(many_rows(4))
+    def test_the_pause_is_at_least_what_retry_after_asks_for(
+        self, make_sandbox: Callable[..., Sandbox], form: str
+    ) -> None:
+        sandbox = make_sandbox(many_rows(4))
         date = format_datetime(datetime.now(UTC) + timedelta(hours=3), usegmt=True)
-        bench.world.throttle = FakeThrottle(after=2, for_s=9999, retry_after="10800" if form == "seconds" else date)
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, "-w", "1") as process:
+        sandbox.world.throttle = FakeThrottle(after=2, for_s=9999, retry_after="10800" if form == "seconds" else date)
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, "-w", "1") as process:
             assert process.stdout
             said = next(line for line in process.stdout if "all workers are paused" in line)
             process.kill()
@@ -110,46 +113,46 @@ class TestOutages:
         ids=["absent at the start", "away mid-run", "away for a minute"],
     )
     def test_an_outage_is_waited_for_with_growing_pauses_and_marks_nothing_failed(
-        self, make_bench: Callable[..., Bench], away_s: float, at_start: bool
+        self, make_sandbox: Callable[..., Sandbox], away_s: float, at_start: bool
     ) -> None:
-        bench = make_bench(many_rows(24))
-        bench.world.latency_s = 0.1
-        bench.world.line_down = at_start
+        sandbox = make_sandbox(many_rows(24))
+        sandbox.world.latency_s = 0.1
+        sandbox.world.line_down = at_start
         text = ""
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, "--cut", "keyframe") as process:
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, "--cut", "keyframe") as process:
             assert process.stdout
-            while not (at_start or bench.files()):
+            while not (at_start or sandbox.files()):
                 time.sleep(0.02)
-            bench.world.line_down = True
+            sandbox.world.line_down = True
             for line in process.stdout:
                 text += line
                 if len(pauses(text)) == 1:  # it has noticed
-                    threading.Timer(away_s, setattr, (bench.world, "line_down", False)).start()
+                    threading.Timer(away_s, setattr, (sandbox.world, "line_down", False)).start()
             process.wait(PATIENCE_S)
-        assert (process.returncode, bench.errors()) == (0, {}), text
-        assert len(bench.files()) == 24
+        assert (process.returncode, sandbox.errors()) == (0, {}), text
+        assert len(sandbox.files()) == 24
         assert all("no line to YouTube" in said for said, _ in pauses(text))
         lengths = [length for _, length in pauses(text)]
         assert len(lengths) >= 2
         assert all(later >= earlier for earlier, later in pairwise(lengths))
-        assert {row["status"] for row in bench.attempts()} == {"done", "postponed"}
+        assert {row["status"] for row in sandbox.attempts()} == {"done", "postponed"}
 
     def test_engines_that_no_longer_understand_youtube_stop_the_run_and_the_list_is_not_burnt_through(
         self,
-        make_bench: Callable[..., Bench],
+        make_sandbox: Callable[..., Sandbox],
     ) -> None:
         rows = many_rows(200)
         video = template(12)
         changed = {row.youtube_id: Scenario(video, player_faults=(PlayerFault("no_streams"),)) for row in rows}
-        bench = make_bench(rows, changed)
-        run = bench.run("-w", "8", "--cut", "keyframe")
+        sandbox = make_sandbox(rows, changed)
+        run = sandbox.run("-w", "8", "--cut", "keyframe")
         assert run.code == 1
         assert "the engines no longer understand YouTube" in run.err
         assert "pip install --upgrade pytubefix yt-dlp" in run.err
-        assert ENGINE_ERRORS <= len(bench.errors()) <= ENGINE_ERRORS + 8
-        assert {category for category, _ in bench.errors().values()} == {Category.ENGINE_ERROR}
+        assert ENGINE_ERRORS <= len(sandbox.errors()) <= ENGINE_ERRORS + 8
+        assert {category for category, _ in sandbox.errors().values()} == {Category.ENGINE_ERROR}
         assert "not tried yet" in run.out
-        bench.world.scenarios |= {one: Scenario(video) for one in changed}  # the upgrade, so to speak
-        assert (bench.run("-w", "8", "--cut", "keyframe").code, bench.errors()) == (0, {})
-        bench_files = len(bench.files())
-        assert bench_files == 200
+        sandbox.world.scenarios |= {one: Scenario(video) for one in changed}  # the upgrade, so to speak
+        assert (sandbox.run("-w", "8", "--cut", "keyframe").code, sandbox.errors()) == (0, {})
+        file_count = len(sandbox.files())
+        assert file_count == 200

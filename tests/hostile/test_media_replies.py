@@ -22,9 +22,11 @@ from kinetics.net import http as net_http
 from kinetics.net import range_file, stream
 from kinetics.net.http import MIN_PROGRESS_BYTES, READ_TIMEOUT_S, REDIRECTS, TRIES, HttpSession
 from kinetics.net.range_file import RangeFile
-from tests.unit.test_net import URL, go_through
+from tests.support.network import go_through, media_url
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import World
+
+URL = media_url(18, "-_loopback0")
 
 CONTENT = random.Random(7).randbytes(30_000)
 HOST = "r1---sn-x.googlevideo.com"
@@ -257,7 +259,7 @@ spans = st.lists(st.tuples(st.integers(0, len(CONTENT) - 1), st.integers(1, 12_0
 
 
 @pytest.mark.parametrize(
-    "examples", [120, pytest.param(5000, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])], ids=["some", "many"]
+    "examples", [50, pytest.param(5000, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])], ids=["some", "many"]
 )
 def test_each_byte_that_is_read_is_the_files_or_the_read_says_why_not(scripted: Scripted, examples: int) -> None:
     answered = refused = 0

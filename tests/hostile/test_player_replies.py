@@ -16,7 +16,8 @@ from kinetics.net.http import HttpSession
 from kinetics.net.range_file import RangeFile
 from kinetics.youtube import replies as replies_of_youtube
 from kinetics.youtube.replies import check_reply
-from tests.unit.test_engines import OK, PLAYABLE, Answer, _places, ask, mutated
+from tests.support.engine_process import Answer, ask
+from tests.support.player_replies import OK, PLAYABLE, mutated, places_in
 from tests.youtube import replies, visit
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, Scenario, World
@@ -74,16 +75,16 @@ def garbled(reply: Any, rng: random.Random) -> Any:
 
 
 def _outside_the_verdict(node: Any) -> list[tuple[Any, Any]]:
-    hidden = {id(value) for holder, key in _places(node) if key in VERDICT for value in [holder[key]]}
+    hidden = {id(value) for holder, key in places_in(node) if key in VERDICT for value in [holder[key]]}
     inside = {
         id(holder)
-        for place in _places(node)
+        for place in places_in(node)
         if id(place[0][place[1]]) in hidden
-        for holder, _ in _places(place[0][place[1]])
+        for holder, _ in places_in(place[0][place[1]])
     }
     return [
         (holder, key)
-        for holder, key in _places(node)
+        for holder, key in places_in(node)
         if key not in VERDICT | {"videoDetails", "streamingData"} and id(holder) not in hidden | inside
     ]
 

@@ -28,15 +28,18 @@ from kinetics.scheduling.worker import MEMORY_LIMIT
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 from tests.hostile.boxes import Box, parsed
-from tests.support.program import ROWS, Bench
-from tests.unit.test_cut import SMALL, cut_bytes
-from tests.unit.test_engines import OK, ask
-from tests.unit.test_net import URL, go_through
+from tests.support.commands import ROOT
+from tests.support.cutting import SMALL, cut_bytes
+from tests.support.engine_process import ask
+from tests.support.network import go_through, media_url
+from tests.support.player_replies import OK
+from tests.support.sandbox import ROWS, Sandbox
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.visit import ARCHIVE_HOST, YOUTUBE_HOSTS
 from tests.youtube.world import Row, World
 
-ROOT = Path(__file__).resolve().parents[2]
+URL = media_url(18, "-_loopback0")
+
 CODE = [ROOT / "download.py", *(ROOT / "kinetics").rglob("*.py")]
 
 
@@ -45,17 +48,17 @@ CODE = [ROOT / "download.py", *(ROOT / "kinetics").rglob("*.py")]
 
 def test_nothing_is_written_outside_the_output_folder(tmp_path: Path) -> None:
     """Watched from the parent folder, while labels and ids lead elsewhere."""
-    bench = Bench(tmp_path / "outer" / "inner", ROWS[:1])
+    sandbox = Sandbox(tmp_path / "outer" / "inner", ROWS[:1])
     hostile = ("../../out", "/out", "..", "a/../../../out", "..\\..\\out", "CON", "-rf", "\x1b[2J")
     rows = [Row(label, f"hostile{number:04}", 0, 3) for number, label in enumerate(hostile)]
-    bench.write_csv([*ROWS[:1], *rows, Row("tai chi", "../../../id", 0, 3), Row("tai chi", "/etc/passwd", 0, 3)])
-    ran = bench.run("--cut", "keyframe")
+    sandbox.write_csv([*ROWS[:1], *rows, Row("tai chi", "../../../id", 0, 3), Row("tai chi", "/etc/passwd", 0, 3)])
+    ran = sandbox.run("--cut", "keyframe")
     assert ran.code in (0, 1)
     allowed = {"rows.csv", "Kinetics700", "Kinetics700_validate_errors.log", "Kinetics700_validate_stats.csv"}
-    assert {path.name for path in bench.folder.iterdir()} == allowed
+    assert {path.name for path in sandbox.folder.iterdir()} == allowed
     assert [*tmp_path.iterdir()] == [tmp_path / "outer"]
-    assert [*(tmp_path / "outer").iterdir()] == [bench.folder]
-    labels = {path.name for path in (bench.folder / "Kinetics700" / "val").iterdir()}
+    assert [*(tmp_path / "outer").iterdir()] == [sandbox.folder]
+    labels = {path.name for path in (sandbox.folder / "Kinetics700" / "val").iterdir()}
     assert labels <= {"javelin_throw", "CON", "-rf"}
 
 
@@ -98,7 +101,8 @@ CUT_ALL = """
     from pathlib import Path
     import av
     from kinetics.errors import ClipError
-    from tests.unit.test_cut import cut_bytes, cut_exact, cut_keyframe
+    from kinetics.media.cut import cut_exact, cut_keyframe
+    from tests.support.cutting import cut_bytes
 
     def watch(event, args):
         if event == "open" and "canary" in str(args[0]):
@@ -170,8 +174,8 @@ def test_a_header_that_claims_millions_of_samples_costs_no_memory(samples: int, 
         from pathlib import Path
         from kinetics.youtube import download_job as jobs
         from kinetics.errors import ClipError
-        from tests.unit.test_cut import cut_bytes
-        jobs.limit_memory()
+        from tests.support.cutting import cut_bytes
+        limit_memory()
         try:
             cut_bytes(Path(sys.argv[1], "content").read_bytes(), Path(sys.argv[1]))
         except ClipError as error:

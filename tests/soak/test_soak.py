@@ -30,7 +30,7 @@ from kinetics.scheduling.pool import run
 from kinetics.scheduling.throttle import Throttle
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
-from tests.support.program import Bench, Nothing, frames, kill, session, wait_until, workers
+from tests.support.sandbox import Nothing, Sandbox, frames, kill, session, wait_until, workers
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
 from tests.youtube.world import FAILURES, FakeThrottle, MediaFault, PlayerFault, Row, Scenario
@@ -109,32 +109,34 @@ class Sample:
 class TestWholeProgram:
     @pytest.mark.parametrize(("cut", "count"), [("keyframe", 5000), ("exact", 1500)])
     def test_a_long_run_full_of_faults_stays_as_small_as_it_was_and_loses_nothing(
-        self, make_bench: Callable[..., Bench], cut: str, count: int
+        self, make_sandbox: Callable[..., Sandbox], cut: str, count: int
     ) -> None:
         script = with_faults(count)
-        bench = make_bench([*script], {row.youtube_id: scenario for row, (scenario, _) in script.items()})
+        sandbox = make_sandbox([*script], {row.youtube_id: scenario for row, (scenario, _) in script.items()})
         options = ("-w", str(WORKERS), "--cut", cut, "--timeout", str(TIMEOUT_S))
-        with LoopbackYouTube(bench.world) as youtube:
-            with bench.start(youtube, *options) as process:
-                samples = watch(bench, youtube, process, mishaps(bench, process))
+        with LoopbackYouTube(sandbox.world) as youtube:
+            with sandbox.start(youtube, *options) as process:
+                samples = watch(sandbox, youtube, process, mishaps(sandbox, process))
             assert process.returncode == 1
             wait_until(lambda: not session(process.pid), "the end of the helpers")
-            assert_ended_right(bench, script, exact=cut == "exact")
+            assert_ended_right(sandbox, script, exact=cut == "exact")
             assert_flat(samples)
-            again = subprocess.run(bench.command(*options), env=youtube.env, check=False)
+            again = subprocess.run(sandbox.command(*options), env=youtube.env, check=False)
         assert again.returncode == 0
         gone = {row for row, (_, category) in script.items() if category is Category.PRIVATE}
-        assert set(bench.errors()) == {row.youtube_id for row in gone}
-        assert bench.files() == sorted(bench.path(row) for row in script if row not in gone)
+        assert set(sandbox.errors()) == {row.youtube_id for row in gone}
+        assert sandbox.files() == sorted(sandbox.path(row) for row in script if row not in gone)
 
-    def test_a_worker_is_no_larger_after_thousands_of_clips(self, make_bench: Callable[..., Bench]) -> None:
+    def test_a_worker_is_no_larger_after_thousands_of_clips(self, make_sandbox: Callable[..., Sandbox]) -> None:
         rows = many_rows(3000)
-        bench = make_bench(rows, {row.youtube_id: HEALTHY[number % len(HEALTHY)] for number, row in enumerate(rows)})
+        sandbox = make_sandbox(
+            rows, {row.youtube_id: HEALTHY[number % len(HEALTHY)] for number, row in enumerate(rows)}
+        )
         with (
-            LoopbackYouTube(bench.world) as youtube,
-            bench.start(youtube, "-w", "1", "--cut", "keyframe") as process,
+            LoopbackYouTube(sandbox.world) as youtube,
+            sandbox.start(youtube, "-w", "1", "--cut", "keyframe") as process,
         ):
-            samples = watch(bench, youtube, process)
+            samples = watch(sandbox, youtube, process)
         assert process.returncode == 0
         assert_flat(samples)
 
@@ -208,15 +210,15 @@ def with_faults(count: int) -> Script:
     return dict(zip(many_rows(count), plays, strict=True))
 
 
-def mishaps(bench: Bench, process: subprocess.Popen[str]) -> list[tuple[float, Callable[[], None]]]:
+def mishaps(sandbox: Sandbox, process: subprocess.Popen[str]) -> list[tuple[float, Callable[[], None]]]:
     """What befalls the run as a whole, and when."""
 
     def throttle() -> None:
-        bench.world.throttle = FakeThrottle(after=1, for_s=4.0)
+        sandbox.world.throttle = FakeThrottle(after=1, for_s=4.0)
 
     def outage() -> None:
-        bench.world.line_down = True
-        threading.Timer(OUTAGE_S, setattr, (bench.world, "line_down", False)).start()
+        sandbox.world.line_down = True
+        threading.Timer(OUTAGE_S, setattr, (sandbox.world, "line_down", False)).start()
 
     def lost_worker() -> None:
         kill(random.Random(7).choice(workers(process.pid)))
@@ -225,7 +227,7 @@ def mishaps(bench: Bench, process: subprocess.Popen[str]) -> list[tuple[float, C
 
 
 def watch(
-    bench: Bench,
+    sandbox: Sandbox,
     youtube: LoopbackYouTube,
     process: subprocess.Popen[str],
     to_come: Sequence[tuple[float, Callable[[], None]]] = (),
@@ -233,13 +235,13 @@ def watch(
     """Look at the program every now and then until it ends; let things happen when so much of the run is done."""
     began, samples, to_come = time.monotonic(), [], [*to_come]
     while process.poll() is None:
-        share = max(0, text(bench.stats).count("\n") - 1) / len(bench.rows)
-        samples.append(look(process.pid, share, bench.partial))
+        share = max(0, text(sandbox.stats).count("\n") - 1) / len(sandbox.rows)
+        samples.append(look(process.pid, share, sandbox.partial))
         while to_come and to_come[0][0] <= share:
             to_come.pop(0)[1]()
         time.sleep(SAMPLE_S)
     print("\n" + process.communicate()[0])
-    seconds, clips, requests = time.monotonic() - began, len(bench.rows), len(youtube.requests)
+    seconds, clips, requests = time.monotonic() - began, len(sandbox.rows), len(youtube.requests)
     print(f"{clips} clips in {seconds:.0f} s: {clips / seconds:.1f} a second, {requests / clips:.2f} requests each")
     print(figures(samples))
     return samples
@@ -294,23 +296,23 @@ def quarter(samples: Iterable[Sample], number: int) -> list[Sample]:
     return [sample for sample in samples if (number - 1) / 4 <= sample.share < number / 4]
 
 
-def assert_ended_right(bench: Bench, script: Script, *, exact: bool) -> None:
+def assert_ended_right(sandbox: Sandbox, script: Script, *, exact: bool) -> None:
     """Every clip has come to its one end: the obtainable ones are there and play, the others are in the log."""
-    errors = {one: category for one, (category, _) in bench.errors().items()}
+    errors = {one: category for one, (category, _) in sandbox.errors().items()}
     lost = {one for one, category in errors.items() if category == Category.LOST_WORKER}
     expected = {row.youtube_id: category for row, (_, category) in script.items() if category}
     assert len(lost) <= len(KILLS)
     assert errors == expected | dict.fromkeys(lost, Category.LOST_WORKER)
-    verdicts = Counter(row["youtube_id"] for row in bench.attempts() if row["status"] != "postponed")
+    verdicts = Counter(row["youtube_id"] for row in sandbox.attempts() if row["status"] != "postponed")
     assert verdicts == Counter(row.youtube_id for row in script)
     there = [row for row in script if row.youtube_id not in errors]
-    assert bench.files() == sorted(map(bench.path, there))
+    assert sandbox.files() == sorted(map(sandbox.path, there))
     for row in there:
-        with av.open(str(bench.path(row))) as clip:
-            assert clip.streams.video[0].frames >= len(bench.expected(row))
+        with av.open(str(sandbox.path(row))) as clip:
+            assert clip.streams.video[0].frames >= len(sandbox.expected(row))
             assert clip.streams.audio[0].duration
     for row in there[::97]:
-        shown, wanted = frames(bench.path(row)), bench.expected(row)
+        shown, wanted = frames(sandbox.path(row)), sandbox.expected(row)
         assert shown == wanted if exact else set(shown) >= set(wanted)
 
 

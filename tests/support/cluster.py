@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.program import ROOT, kill, session, wait_until
+from tests.support.commands import ROOT
+from tests.support.sandbox import kill, session, wait_until
 
 HOSTS = ("127.0.0.2", "127.0.0.3")
 

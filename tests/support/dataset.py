@@ -24,7 +24,7 @@ CLIP = Clip("-_abcDEF012", 7.0, 11.0, "playing harmonica", "val")
 
 
 @dataclass
-class Shelf:
+class DatasetOnDisk:
     """The clips of one subset, `validate`: what is annotated, and what lies on disk for it."""
 
     folder: Path

@@ -809,7 +809,7 @@ headers = st.lists(
     st.sampled_from([*(name for names in ALIASES.values() for name in names), "is_cc", "\ufeff", ""]),
     max_size=8,
 )
-many = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+many = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 @many

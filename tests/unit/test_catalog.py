@@ -16,7 +16,7 @@ from kinetics.net import range_file, stream
 from kinetics.net.http import HttpSession
 from kinetics.records import ArchiveListing, ArchiveRequest, Subset
 from kinetics.storage.layout import clip_name
-from tests.unit.test_net import go_through
+from tests.support.network import go_through
 from tests.youtube.mirror import BASE, Crate, MirrorFile, replace_corrupt, stock
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import MediaFault, Row

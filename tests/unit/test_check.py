@@ -19,7 +19,18 @@ from kinetics.planning.reuse import link_clip
 from kinetics.records import Category, Clip, Cut, Facts, Outcome
 from kinetics.storage.journal import Journal
 from kinetics.storage.ledger import Ledger
-from tests.support.dataset import CLIP, PLAIN, ROTATED, SILENT, UPRIGHT, Shelf, numbered, run_here, scratched, watched
+from tests.support.dataset import (
+    CLIP,
+    PLAIN,
+    ROTATED,
+    SILENT,
+    UPRIGHT,
+    DatasetOnDisk,
+    numbered,
+    run_here,
+    scratched,
+    watched,
+)
 from tests.youtube.videos import Video
 
 FACTS = Facts(1000, 1, 300, 10.0, 640, 360, sound=True)
@@ -27,18 +38,20 @@ WANTED = Clip("-_abcDEF012", 7.0, 17.0, "playing harmonica", "val")
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path)
+def dataset(tmp_path: Path) -> DatasetOnDisk:
+    return DatasetOnDisk(tmp_path)
 
 
-def verify(shelf: Shelf, *, quick: bool = False, cut: Cut = "smart", seen: list[Clip] | None = None) -> list[Outcome]:
+def verify(
+    dataset: DatasetOnDisk, *, quick: bool = False, cut: Cut = "smart", seen: list[Clip] | None = None
+) -> list[Outcome]:
     run = run_here if seen is None else watched(seen)
-    checks = verified(run, shelf.layout, "validate", shelf.frame, quick=quick, cut=cut)
+    checks = verified(run, dataset.layout, "validate", dataset.frame, quick=quick, cut=cut)
     return [outcome for outcome in checks if outcome]
 
 
-def measure(shelf: Shelf, seen: list[Clip] | None = None) -> dict[str, Facts]:
-    outcomes = measured(run_here if seen is None else watched(seen), shelf.layout, "validate", shelf.frame)
+def measure(dataset: DatasetOnDisk, seen: list[Clip] | None = None) -> dict[str, Facts]:
+    outcomes = measured(run_here if seen is None else watched(seen), dataset.layout, "validate", dataset.frame)
     return {one.clip.youtube_id: one.facts for one in outcomes if one and one.facts}
 
 
@@ -62,8 +75,10 @@ def test_a_good_clip_plays_and_its_facts_are_those_of_its_header(video: Video) -
 
 @pytest.mark.parametrize("kind", ["video", "audio"])
 @pytest.mark.parametrize("place", [1, 20, 40, 60, 100])
-def test_changed_bytes_are_found_by_playing_and_not_in_the_header(shelf: Shelf, kind: str, place: int) -> None:
-    path = shelf.put(CLIP)
+def test_changed_bytes_are_found_by_playing_and_not_in_the_header(
+    dataset: DatasetOnDisk, kind: str, place: int
+) -> None:
+    path = dataset.put(CLIP)
     before = read_facts(path)
     scratched(path, kind, place)
     assert replace(read_facts(path), mtime_ns=0) == replace(before, mtime_ns=0)
@@ -72,18 +87,18 @@ def test_changed_bytes_are_found_by_playing_and_not_in_the_header(shelf: Shelf, 
     assert caught.value.category is Category.MEDIA_ERROR
 
 
-def test_a_picture_or_sound_of_zeros_does_not_play(shelf: Shelf) -> None:
+def test_a_picture_or_sound_of_zeros_does_not_play(dataset: DatasetOnDisk) -> None:
     content = bytearray(PLAIN.progressive.path.read_bytes())
     media = content.index(b"mdat") + 4
     content[media:] = bytes(len(content) - media)
-    path = shelf.put(CLIP, bytes(content))
+    path = dataset.put(CLIP, bytes(content))
     with pytest.raises(MayWorkLater):
         decode_fully(path)
 
 
 @pytest.mark.parametrize("kind", [b"mjpg", b"png ", b"cvid", b"SVQ3", b"none"])
-def test_a_clip_from_elsewhere_does_not_choose_what_decodes_it(shelf: Shelf, kind: bytes) -> None:
-    path = shelf.put(CLIP, PLAIN.progressive.path.read_bytes().replace(b"avc1", kind))
+def test_a_clip_from_elsewhere_does_not_choose_what_decodes_it(dataset: DatasetOnDisk, kind: bytes) -> None:
+    path = dataset.put(CLIP, PLAIN.progressive.path.read_bytes().replace(b"avc1", kind))
     assert read_facts(path).frames == 120
     with pytest.raises(MayWorkLater, match="unknown kind"):
         decode_fully(path)
@@ -91,14 +106,14 @@ def test_a_clip_from_elsewhere_does_not_choose_what_decodes_it(shelf: Shelf, kin
 
 @pytest.mark.parametrize(("place", "words"), [(0, "0 of its 120 frames play"), (1, "its sound does not play")])
 def test_a_track_whose_header_counts_samples_that_are_nowhere_does_not_play(
-    shelf: Shelf, place: int, words: str
+    dataset: DatasetOnDisk, place: int, words: str
 ) -> None:
     pieces = PLAIN.progressive.path.read_bytes().split(b"stsc")
     assert len(pieces) == 3, "one table of samples in chunks for the picture, then one for the sound"
     content = (
         b"stsc".join(pieces[:2]) + b"free" + pieces[2] if place else pieces[0] + b"free" + b"stsc".join(pieces[1:])
     )
-    path = shelf.put(CLIP, content)
+    path = dataset.put(CLIP, content)
     assert read_facts(path).sound
     with pytest.raises(MayWorkLater, match=words):
         decode_fully(path)
@@ -151,14 +166,14 @@ def test_a_clip_is_held_against_the_table_and_without_a_row_against_its_annotati
 # -- a subset ---------------------------------------------------------------------------------------------------------
 
 
-def test_good_clips_are_left_as_they_are_and_nothing_is_noted_of_them(shelf: Shelf) -> None:
-    paths = [shelf.put(clip) for clip in numbered(3)]
+def test_good_clips_are_left_as_they_are_and_nothing_is_noted_of_them(dataset: DatasetOnDisk) -> None:
+    paths = [dataset.put(clip) for clip in numbered(3)]
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in paths]
-    assert [one.status for one in verify(shelf)] == ["done"] * 3
+    assert [one.status for one in verify(dataset)] == ["done"] * 3
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in paths] == before
-    assert not shelf.layout.rejected_folder.exists()
-    assert shelf.layout.stats("validate").read_text().count("\n") == 1
-    assert shelf.layout.errors_log("validate").read_text() == ""
+    assert not dataset.layout.rejected_folder.exists()
+    assert dataset.layout.stats("validate").read_text().count("\n") == 1
+    assert dataset.layout.errors_log("validate").read_text() == ""
 
 
 def a_folder(path: Path) -> None:
@@ -179,36 +194,38 @@ SPOILS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
-def test_what_is_unfit_is_moved_away_and_recorded_as_missing(shelf: Shelf, spoil: Callable[[Path], object]) -> None:
+def test_what_is_unfit_is_moved_away_and_recorded_as_missing(
+    dataset: DatasetOnDisk, spoil: Callable[[Path], object]
+) -> None:
     good, bad = numbered(2)
-    kept, path = shelf.put(good), shelf.put(bad)
-    shelf.record(*(Outcome(clip, "done", duration_s=4.0, sound=True) for clip in (good, bad)))
+    kept, path = dataset.put(good), dataset.put(bad)
+    dataset.record(*(Outcome(clip, "done", duration_s=4.0, sound=True) for clip in (good, bad)))
     spoil(path)
-    outcomes = {one.clip: one for one in verify(shelf)}
+    outcomes = {one.clip: one for one in verify(dataset)}
     assert outcomes[good].status == "done"
     assert outcomes[bad].status == "failed"
     assert outcomes[bad].category is Category.MEDIA_ERROR
     assert outcomes[bad].reason.startswith("found by --verify: ")
     assert kept.exists()
     assert not path.exists()
-    assert (shelf.layout.folder / ".partial/rejected/val/tai_chi" / path.name).exists()
-    assert Ledger(shelf.layout, "validate").missing == {bad.key}
-    assert shelf.layout.stats("validate").read_text().count("found by --verify") == 1
+    assert (dataset.layout.folder / ".partial/rejected/val/tai_chi" / path.name).exists()
+    assert Ledger(dataset.layout, "validate").missing == {bad.key}
+    assert dataset.layout.stats("validate").read_text().count("found by --verify") == 1
 
 
-def test_a_clip_that_has_just_gone_is_recorded_as_missing(shelf: Shelf) -> None:
-    shelf.put(CLIP).unlink()
-    (outcome,) = verify(shelf)
+def test_a_clip_that_has_just_gone_is_recorded_as_missing(dataset: DatasetOnDisk) -> None:
+    dataset.put(CLIP).unlink()
+    (outcome,) = verify(dataset)
     assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
-    assert Ledger(shelf.layout, "validate").missing == {CLIP.key}
+    assert Ledger(dataset.layout, "validate").missing == {CLIP.key}
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.ESTALE])
 def test_what_is_unreadable_through_no_fault_of_its_own_ends_the_run_and_stays(
-    shelf: Shelf, number: int, monkeypatch: pytest.MonkeyPatch
+    dataset: DatasetOnDisk, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else one wrong `chmod` would move a whole data set away."""
-    path = shelf.put(CLIP)
+    path = dataset.put(CLIP)
     really_open = os.open
 
     def refuse(name: str, flags: int, *rest: int) -> int:
@@ -218,62 +235,62 @@ def test_what_is_unreadable_through_no_fault_of_its_own_ends_the_run_and_stays(
 
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(Fatal, match="Cannot read") as caught:
-        verify(shelf)
+        verify(dataset)
     assert str(path) in str(caught.value)
     monkeypatch.undo()
     assert path.exists()
-    assert not Ledger(shelf.layout, "validate").missing
+    assert not Ledger(dataset.layout, "validate").missing
 
 
 def test_a_disk_that_cannot_be_read_at_one_place_costs_the_clip_there(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = shelf.put(CLIP)
+    path = dataset.put(CLIP)
 
     def broken(_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(check, "read_header", broken)
-    (outcome,) = verify(shelf)
+    (outcome,) = verify(dataset)
     assert "Input/output error" in outcome.reason
     assert not path.exists()
 
 
 @pytest.mark.parametrize("split", ["val", "train"])
-def test_what_was_found_unfit_is_not_linked_again_from_another_version(shelf: Shelf, split: str) -> None:
+def test_what_was_found_unfit_is_not_linked_again_from_another_version(dataset: DatasetOnDisk, split: str) -> None:
     """It was a link to the very file, perhaps: the damage would come back for ever."""
-    path = shelf.put(CLIP)
-    other = replace(shelf.layout, version="600")
+    path = dataset.put(CLIP)
+    other = replace(dataset.layout, version="600")
     there = other.clip(replace(CLIP, split=split))  # type: ignore[arg-type]
     there.parent.mkdir(parents=True)
     os.link(path, there)
     scratched(path, "video", 30)
-    assert [one.status for one in verify(shelf)] == ["failed"]
-    assert not link_clip(CLIP, [there.parent], shelf.layout, "keyframe", 360)
+    assert [one.status for one in verify(dataset)] == ["failed"]
+    assert not link_clip(CLIP, [there.parent], dataset.layout, "keyframe", 360)
     assert there.exists()
 
 
-def test_one_clip_that_is_annotated_under_times_with_fractions_finds_its_row(shelf: Shelf) -> None:
+def test_one_clip_that_is_annotated_under_times_with_fractions_finds_its_row(dataset: DatasetOnDisk) -> None:
     clip = Clip("-_abcDEF012", 7.001, 17.1, "tai chi", "val")
-    shelf.put(clip)
-    shelf.record(Outcome(clip, "done", duration_s=4.0, sound=True))
-    assert [one.status for one in verify(shelf)] == ["done"]
+    dataset.put(clip)
+    dataset.record(Outcome(clip, "done", duration_s=4.0, sound=True))
+    assert [one.status for one in verify(dataset)] == ["done"]
 
 
-def test_the_last_time_that_a_clip_was_made_counts(shelf: Shelf) -> None:
+def test_the_last_time_that_a_clip_was_made_counts(dataset: DatasetOnDisk) -> None:
     """A video that ends before the section, and is asked for once more after its clip was moved away."""
-    shelf.put(CLIP, SILENT)
+    dataset.put(CLIP, SILENT)
     late = Outcome(CLIP, "done", duration_s=2.0, sound=False)
-    shelf.record(replace(late, duration_s=4.0, sound=True), late, Outcome(CLIP, "failed", Category.NETWORK))
-    assert [one.status for one in verify(shelf)] == ["done"]
+    dataset.record(replace(late, duration_s=4.0, sound=True), late, Outcome(CLIP, "failed", Category.NETWORK))
+    assert [one.status for one in verify(dataset)] == ["done"]
 
 
 # -- going on ---------------------------------------------------------------------------------------------------------
 
 
-def stopped(shelf: Shelf, after: int, *, manifest: bool = False) -> None:
+def stopped(dataset: DatasetOnDisk, after: int, *, manifest: bool = False) -> None:
     """A run that ends after some clips."""
-    layout, frame = shelf.layout, shelf.frame
+    layout, frame = dataset.layout, dataset.frame
     if manifest:
         outcomes = measured(run_here, layout, "validate", frame)
     else:
@@ -283,61 +300,63 @@ def stopped(shelf: Shelf, after: int, *, manifest: bool = False) -> None:
     del outcomes
 
 
-def test_a_verify_that_was_stopped_looks_only_at_the_rest_and_the_next_one_at_everything(shelf: Shelf) -> None:
+def test_a_verify_that_was_stopped_looks_only_at_the_rest_and_the_next_one_at_everything(
+    dataset: DatasetOnDisk,
+) -> None:
     clips = numbered(6)
     for clip in clips:
-        shelf.put(clip)
-    stopped(shelf, after=4)
+        dataset.put(clip)
+    stopped(dataset, after=4)
     seen = list[Clip]()
-    assert len(verify(shelf, seen=seen)) == 6, "all are counted"
+    assert len(verify(dataset, seen=seen)) == 6, "all are counted"
     assert seen == clips[4:]
     seen.clear()
-    verify(shelf, seen=seen)
+    verify(dataset, seen=seen)
     assert seen == clips
 
 
-def test_a_verify_of_some_clips_forgets_nothing_of_one_that_was_stopped_over_all(shelf: Shelf) -> None:
+def test_a_verify_of_some_clips_forgets_nothing_of_one_that_was_stopped_over_all(dataset: DatasetOnDisk) -> None:
     clips = numbered(6)
     for clip in clips:
-        shelf.put(clip)
-    stopped(shelf, after=5)
-    some = shelf.frame.iloc[:2]
-    assert len([*filter(None, verified(run_here, shelf.layout, "validate", some, quick=False, cut="smart"))]) == 2
+        dataset.put(clip)
+    stopped(dataset, after=5)
+    some = dataset.frame.iloc[:2]
+    assert len([*filter(None, verified(run_here, dataset.layout, "validate", some, quick=False, cut="smart"))]) == 2
     seen = list[Clip]()
-    verify(shelf, seen=seen)
+    verify(dataset, seen=seen)
     assert seen == [*clips[:2], clips[5]]
 
 
-def test_quick_and_full_do_not_take_each_others_word(shelf: Shelf) -> None:
-    scratched(shelf.put(CLIP), "video", 30)
-    assert [one.status for one in verify(shelf, quick=True)] == ["done"]
-    next(verified(run_here, shelf.layout, "validate", shelf.frame, quick=True, cut="smart"))
-    assert [one.status for one in verify(shelf)] == ["failed"]
+def test_quick_and_full_do_not_take_each_others_word(dataset: DatasetOnDisk) -> None:
+    scratched(dataset.put(CLIP), "video", 30)
+    assert [one.status for one in verify(dataset, quick=True)] == ["done"]
+    next(verified(run_here, dataset.layout, "validate", dataset.frame, quick=True, cut="smart"))
+    assert [one.status for one in verify(dataset)] == ["failed"]
 
 
-def test_a_file_that_has_changed_since_it_was_noted_is_looked_at_again(shelf: Shelf) -> None:
+def test_a_file_that_has_changed_since_it_was_noted_is_looked_at_again(dataset: DatasetOnDisk) -> None:
     clips = numbered(4)
-    paths = [shelf.put(clip) for clip in clips]
-    stopped(shelf, after=4)
+    paths = [dataset.put(clip) for clip in clips]
+    stopped(dataset, after=4)
     scratched(paths[1], "video", 30)
     os.truncate(paths[2], 99)
     paths[3].unlink()
-    outcomes = {one.clip: one.status for one in verify(shelf)}
+    outcomes = {one.clip: one.status for one in verify(dataset)}
     assert outcomes == dict(zip(clips, ["done", "failed", "failed", "failed"], strict=True))
 
 
-def test_what_was_found_unfit_before_the_stop_is_not_forgotten(shelf: Shelf) -> None:
+def test_what_was_found_unfit_before_the_stop_is_not_forgotten(dataset: DatasetOnDisk) -> None:
     clips = numbered(2)
-    scratched(shelf.put(clips[0]), "video", 30)
-    shelf.put(clips[1])
-    stopped(shelf, after=1)
-    assert Ledger(shelf.layout, "validate").missing == {clips[0].key}
+    scratched(dataset.put(clips[0]), "video", 30)
+    dataset.put(clips[1])
+    stopped(dataset, after=1)
+    assert Ledger(dataset.layout, "validate").missing == {clips[0].key}
 
 
-def test_a_journal_that_was_cut_anywhere_never_says_anything_wrong(shelf: Shelf) -> None:
+def test_a_journal_that_was_cut_anywhere_never_says_anything_wrong(dataset: DatasetOnDisk) -> None:
     facts = [replace(FACTS, size=number, sha256=f"{number:064x}") for number in range(10, 13)]
-    paths = [shelf.layout.clip(clip) for clip in numbered(3)]
-    file = shelf.folder / "journal"
+    paths = [dataset.layout.clip(clip) for clip in numbered(3)]
+    file = dataset.folder / "journal"
     with Journal(file) as journal:
         for path, one in zip(paths, facts, strict=True):
             journal.note(path, one)
@@ -353,39 +372,39 @@ def test_a_journal_that_was_cut_anywhere_never_says_anything_wrong(shelf: Shelf)
     assert Journal(file).facts == right
 
 
-def test_a_manifest_keeps_what_it_knows_and_hashes_only_what_is_new_or_changed(shelf: Shelf) -> None:
+def test_a_manifest_keeps_what_it_knows_and_hashes_only_what_is_new_or_changed(dataset: DatasetOnDisk) -> None:
     clips = numbered(3)
-    paths = [shelf.put(clip) for clip in clips]
-    first = measure(shelf)
+    paths = [dataset.put(clip) for clip in clips]
+    first = measure(dataset)
     assert {clip: facts.sha256 for clip, facts in first.items()} == {
         clip.youtube_id: hashlib.sha256(path.read_bytes()).hexdigest() for clip, path in zip(clips, paths, strict=True)
     }
     scratched(paths[1], "video", 30)
-    shelf.put(CLIP, UPRIGHT)
+    dataset.put(CLIP, UPRIGHT)
     seen = list[Clip]()
-    second = measure(shelf, seen)
+    second = measure(dataset, seen)
     assert seen == [clips[1], CLIP]
     assert second[clips[1].youtube_id].sha256 == hashlib.sha256(paths[1].read_bytes()).hexdigest()
     assert second[clips[0].youtube_id] == first[clips[0].youtube_id]
     assert (second[CLIP.youtube_id].width, second[CLIP.youtube_id].height) == (360, 640)
 
 
-def test_a_manifest_that_was_stopped_goes_on_and_what_is_unfit_is_not_in_it(shelf: Shelf) -> None:
+def test_a_manifest_that_was_stopped_goes_on_and_what_is_unfit_is_not_in_it(dataset: DatasetOnDisk) -> None:
     clips = numbered(4)
-    paths = [shelf.put(clip) for clip in clips]
+    paths = [dataset.put(clip) for clip in clips]
     os.truncate(paths[3], 999)
-    stopped(shelf, after=2, manifest=True)
+    stopped(dataset, after=2, manifest=True)
     seen = list[Clip]()
-    assert measure(shelf, seen).keys() == {clip.youtube_id for clip in clips[:3]}
+    assert measure(dataset, seen).keys() == {clip.youtube_id for clip in clips[:3]}
     assert seen == clips[2:]
     assert paths[3].exists(), "a manifest moves nothing"
 
 
 @pytest.mark.parametrize("task", ["verify", "manifest"])
-def test_a_journal_that_cannot_be_written_is_named(shelf: Shelf, task: str) -> None:
-    shelf.put(CLIP)
-    journal = shelf.layout.state_file("validate", task)
+def test_a_journal_that_cannot_be_written_is_named(dataset: DatasetOnDisk, task: str) -> None:
+    dataset.put(CLIP)
+    journal = dataset.layout.state_file("validate", task)
     journal.mkdir(parents=True)
     with pytest.raises(Fatal, match="Cannot write") as caught:
-        verify(shelf) if task == "verify" else measure(shelf)
+        verify(dataset) if task == "verify" else measure(dataset)
     assert str(journal) in str(caught.value)

@@ -109,7 +109,7 @@ def looked_at(path: Path) -> int:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_damage_to_a_header_raises_anything_else_or_takes_memory(
     plain: bytes, file: Path, data: st.DataObject
 ) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,6 @@ import pytest
 from kinetics.dataset.compare import ONLY_A, ONLY_B, OTHER, SAME, compare
 from kinetics.dataset.manifest import MANIFEST_FIELDS
 from kinetics.errors import Fatal
-from tests.support.program import ROOT
 
 Manifest = dict[tuple[str, int, int], tuple[str, str]]
 """Label and SHA-256 of each clip."""
@@ -95,23 +92,3 @@ def test_what_is_no_manifest_is_refused_by_name(tmp_path: Path, content: str | b
     with pytest.raises(Fatal, match=words) as caught:
         compare(write(tmp_path / "a.csv", A), bad)
     assert str(bad) in str(caught.value)
-
-
-def test_the_command_shows_the_table_and_its_list_of_common_clips_can_be_given_to_only(tmp_path: Path) -> None:
-    a, b = write(tmp_path / "a.csv", A), write(tmp_path / "b.csv", B)
-    command = [sys.executable, str(ROOT / "download.py"), "-o", str(tmp_path)]
-    ran = subprocess.run([*command, "--compare", str(a), str(b)], capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert [line.split() for line in ran.stdout.splitlines()[1:4]] == [
-        ["1", "1", "0", "1", "yoga"],
-        ["1", "0", "1", "0", "tai", "chi"],
-        ["2", "1", "2", "1", "all", "classes"],
-    ]
-    with open(tmp_path / "Kinetics_compare.csv", newline="") as file:
-        assert len([*csv.DictReader(file)]) == 6
-    common = str(tmp_path / "Kinetics_common.csv")
-    ran = subprocess.run(
-        [*command, "--annotations", str(a), "--only", common, "--dry-run"], capture_output=True, text=True, check=False
-    )
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert "3 clips wanted" in ran.stdout

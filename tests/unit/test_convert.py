@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -24,8 +21,7 @@ from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media.convert import SOUND_CODECS, SoundFormat, write_frames, write_sound
 from kinetics.records import Category
 from kinetics.storage.atomic import whole_or_absent_folder
-from tests.support.dataset import CLIP, PLAIN, ROTATED, SILENT, UPRIGHT, Shelf, scratched
-from tests.support.program import ROOT
+from tests.support.dataset import CLIP, PLAIN, ROTATED, SILENT, UPRIGHT, DatasetOnDisk, scratched
 from tests.youtube.encoder import pitch_at
 from tests.youtube.picture import read_counter
 from tests.youtube.videos import Video
@@ -36,8 +32,8 @@ WINDOW_S = 0.1
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path)
+def dataset(tmp_path: Path) -> DatasetOnDisk:
+    return DatasetOnDisk(tmp_path)
 
 
 def shown(folder: Path) -> list[NDArray[Any]]:
@@ -116,10 +112,10 @@ def test_a_better_quality_takes_more_room_and_is_closer_to_the_clip(tmp_path: Pa
 # -- a folder, whole or absent ----------------------------------------------------------------------------------------
 
 
-def attempted(shelf: Shelf, fps: float | Literal["all"] = 5) -> tuple[str, str, Path]:
-    """What became of the frames of the one clip on the shelf."""
-    target = shelf.layout.derived_layout("frames")
-    outcome = Frames(shelf.layout, target, fps, None, 90).open()(CLIP, lambda: None)
+def attempted(dataset: DatasetOnDisk, fps: float | Literal["all"] = 5) -> tuple[str, str, Path]:
+    """What became of the frames of the one clip on the dataset."""
+    target = dataset.layout.derived_layout("frames")
+    outcome = Frames(dataset.layout, target, fps, None, 90).open()(CLIP, lambda: None)
     return outcome.status, outcome.reason, target.clip(CLIP, "")
 
 
@@ -127,18 +123,18 @@ def left_over(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.suffix == ".part"]
 
 
-def test_frames_lie_in_a_folder_named_as_the_clip(shelf: Shelf) -> None:
-    shelf.put(CLIP)
-    status, _, folder = attempted(shelf)
+def test_frames_lie_in_a_folder_named_as_the_clip(dataset: DatasetOnDisk) -> None:
+    dataset.put(CLIP)
+    status, _, folder = attempted(dataset)
     assert status == "done"
-    assert folder == shelf.folder / "Kinetics700_frames/val/playing_harmonica/-_abcDEF012_000007_000011"
+    assert folder == dataset.folder / "Kinetics700_frames/val/playing_harmonica/-_abcDEF012_000007_000011"
     assert len(shown(folder)) == 20
-    assert not left_over(shelf.folder)
+    assert not left_over(dataset.folder)
 
 
 @pytest.mark.parametrize("damage", ["cut", "scratched", "text", "gone"])
-def test_a_damaged_clip_makes_no_frames_and_no_sound(shelf: Shelf, damage: str) -> None:
-    path = shelf.put(CLIP)
+def test_a_damaged_clip_makes_no_frames_and_no_sound(dataset: DatasetOnDisk, damage: str) -> None:
+    path = dataset.put(CLIP)
     if damage == "cut":
         os.truncate(path, path.stat().st_size // 2)
     elif damage == "scratched":
@@ -148,16 +144,18 @@ def test_a_damaged_clip_makes_no_frames_and_no_sound(shelf: Shelf, damage: str) 
         path.write_text("404 not found")
     else:
         path.unlink()
-    status, reason, folder = attempted(shelf)
+    status, reason, folder = attempted(dataset)
     assert (status, bool(reason)) == ("failed", True)
-    sound = Sound(shelf.layout, shelf.layout.derived_layout("sound"), "wav").open()(CLIP, lambda: None)
+    sound = Sound(dataset.layout, dataset.layout.derived_layout("sound"), "wav").open()(CLIP, lambda: None)
     assert (sound.status, sound.category) == ("failed", Category.MEDIA_ERROR)
     assert not folder.exists()
-    assert not [path for path in shelf.folder.rglob("*") if path.suffix in (".wav", ".jpg", ".part")]
+    assert not [path for path in dataset.folder.rglob("*") if path.suffix in (".wav", ".jpg", ".part")]
 
 
-def test_frames_that_find_no_room_end_the_run_and_leave_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    shelf.put(CLIP)
+def test_frames_that_find_no_room_end_the_run_and_leave_nothing(
+    dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset.put(CLIP)
     write, written = Path.write_bytes, list[int]()
 
     def full(path: Path, content: bytes) -> int:
@@ -168,8 +166,8 @@ def test_frames_that_find_no_room_end_the_run_and_leave_nothing(shelf: Shelf, mo
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(Fatal, match="the disk is full"):
-        attempted(shelf)
-    assert not [path for path in shelf.folder.rglob("*") if path.suffix in (".jpg", ".part")]
+        attempted(dataset)
+    assert not [path for path in dataset.folder.rglob("*") if path.suffix in (".jpg", ".part")]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -214,21 +212,6 @@ def test_a_folder_that_is_there_is_not_mixed_with_another(tmp_path: Path) -> Non
     ):
         (folder / "new").touch()
     assert [path.name for path in (tmp_path / "final").iterdir()] == ["old"]
-
-
-@pytest.mark.parametrize("moment", ["while writing", "before the move"])
-def test_a_writer_that_is_killed_leaves_no_folder_under_the_final_name(tmp_path: Path, moment: str) -> None:
-    kill = "os.kill(os.getpid(), 9)"
-    script = (
-        "import os, pathlib, sys; from kinetics.storage.atomic import whole_or_absent_folder\n"
-        f"pathlib.Path.rename = lambda *_: {kill}\n"
-        "with whole_or_absent_folder(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as folder:\n"
-        "    (folder / 'one').touch()\n"
-        f"    {kill if moment == 'while writing' else 'pass'}\n"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path / "final"), str(tmp_path / "partial")]
-    assert subprocess.run(command, cwd=ROOT, check=False, timeout=60).returncode == -signal.SIGKILL
-    assert not (tmp_path / "final").exists()
 
 
 # -- sound ------------------------------------------------------------------------------------------------------------
@@ -321,14 +304,16 @@ def test_wav_and_flac_hold_the_very_same_samples(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_sound_lies_beside_the_clips_and_one_without_any_makes_no_file(shelf: Shelf, form: SoundFormat) -> None:
+def test_sound_lies_beside_the_clips_and_one_without_any_makes_no_file(
+    dataset: DatasetOnDisk, form: SoundFormat
+) -> None:
     mute = replace(CLIP, time_end=9.0)
-    shelf.put(CLIP)
-    shelf.put(mute, SILENT)
-    work = Sound(shelf.layout, shelf.layout.derived_layout("sound"), form).open()
+    dataset.put(CLIP)
+    dataset.put(mute, SILENT)
+    work = Sound(dataset.layout, dataset.layout.derived_layout("sound"), form).open()
     assert [work(clip, lambda: None).sound for clip in (CLIP, mute)] == [True, False]
-    files = [path for path in shelf.layout.derived_layout("sound").folder.rglob("*") if path.is_file()]
-    assert files == [shelf.folder / f"Kinetics700_sound/val/playing_harmonica/-_abcDEF012_000007_000011.{form}"]
+    files = [path for path in dataset.layout.derived_layout("sound").folder.rglob("*") if path.is_file()]
+    assert files == [dataset.folder / f"Kinetics700_sound/val/playing_harmonica/-_abcDEF012_000007_000011.{form}"]
 
 
 @pytest.fixture(params=["/dev/full"])

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from itertools import count, pairwise
 from pathlib import Path
-from textwrap import dedent
 from threading import Event
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import av
 import numpy as np
@@ -24,129 +21,56 @@ from numpy.typing import NDArray
 
 from kinetics.errors import ClipError, Gone, MayWorkLater
 from kinetics.media import cut as media
-from kinetics.media.cut import CutResult, copy_whole, cut_exact, cut_keyframe, cut_smart
+from kinetics.media.cut import copy_whole, cut_exact, cut_keyframe, cut_smart
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import Input
 from kinetics.net import range_file
-from kinetics.net.http import HttpSession, MediaRefused
+from kinetics.net.http import MediaRefused
 from kinetics.net.range_file import RangeFile
 from kinetics.records import Category
+from tests.support.cutting import (
+    SMALL,
+    USUAL,
+    VARIANTS,
+    Cutter,
+    Disk,
+    Played,
+    Shape,
+    assert_all_is_shown,
+    cut_bytes,
+    inputs_of,
+    play,
+)
 from tests.youtube.boxes import boxes
 from tests.youtube.encoder import pitch_at
-from tests.youtube.picture import draw, read_counter, upright
-from tests.youtube.videos import MediaFile, Video
+from tests.youtube.picture import draw
+from tests.youtube.videos import Video
 
-Shape = Literal["progressive", "dash"]
-Cutter = Callable[[list[Input], float, float, Path], CutResult]
-
-USUAL = Video(duration_s=20)
 LONG = Video(duration_s=240, shortest_gop_s=3.0)
-VARIANTS = {
-    "usual": USUAL,
-    "29.97": Video(duration_s=20, fps=Fraction(30_000, 1001)),
-    "variable frame rate": Video(duration_s=20, vfr=True),
-    "begins at pts 1024": Video(duration_s=20, edit_list=False),
-    "no B-frames": Video(duration_s=20, bframes=0),
-    "rotated": Video(duration_s=20, rotation=90),
-    "silent": Video(duration_s=20, sound=False),
-    "vp9": Video(duration_s=20, codec="vp9"),
-}
 SOURCES: list[tuple[str, Shape]] = [
     (name, shape) for name in VARIANTS for shape in ("progressive", "dash") if (name, shape) != ("vp9", "progressive")
 ]
 SECTIONS = {"front": (0.0, 3.0), "middle": (7.0, 12.0), "between frames": (8.51, 11.49), "past the end": (16.0, 26.0)}
+EVERY_SECTION = {("usual", "progressive"), ("begins at pts 1024", "dash"), ("vp9", "dash")}
 CASES = [
     (name, shape, section)
     for name, shape in SOURCES
     for section in SECTIONS
-    if section == "middle"
-    or (name, shape) in {("usual", "progressive"), ("begins at pts 1024", "dash"), ("vp9", "dash")}
+    if section == "middle" or (name, shape) in EVERY_SECTION
 ]
+ORDINARY = {
+    *(("usual", "progressive", section) for section in SECTIONS),
+    *((name, "dash", "middle") for name in VARIANTS if name != "no B-frames"),
+}
+"""Every section once, and every kind of video once."""
 
 
-class Disk(HttpSession):
-    """A line to a media host that is a folder of this machine: what is asked for comes from the file of that name."""
-
-    def __init__(self, contents: Mapping[str, bytes] | None = None) -> None:
-        super().__init__()
-        self.contents = contents or {}
-        self.asked: list[tuple[str, int, int]] = []
-
-    def get(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        first, last = map(int, headers["Range"].removeprefix("bytes=").split("-"))
-        content = self.contents[url] if url in self.contents else Path(url).read_bytes()
-        piece = content[first : last + 1]
-        self.requests += 1
-        self.asked.append((url, first, first + len(piece)))
-        span = f"bytes {first}-{first + len(piece) - 1}/{len(content)}"
-        return urllib3.HTTPResponse(
-            io.BytesIO(piece), {"Content-Range": span}, 206 if piece else 416, preload_content=False
-        )
+def soak_unless(ordinary: Callable[..., object], *cases: Any) -> Any:
+    """Cases for `parametrize`: the rest of a sweep is for `-m soak`."""
+    return [pytest.param(*case, marks=() if ordinary(*case) else pytest.mark.soak) for case in cases]
 
 
-def inputs_of(
-    video: Video, shape: Shape, line: HttpSession, *, streaming: bool = False, sizes: HeaderSizes | None = None
-) -> list[Input]:
-    if shape == "progressive":
-        files = [video.progressive]
-    else:
-        files = [video.dash_video, video.dash_audio] if video.sound else [video.dash_video]
-    return [input_of(file, line, streaming=streaming, sizes=sizes) for file in files]
-
-
-def input_of(file: MediaFile, line: HttpSession, *, streaming: bool = False, sizes: HeaderSizes | None = None) -> Input:
-    container: Any = file.path.suffix[1:]
-    source = RangeFile(line, str(file.path), streaming=streaming)
-    return Input(
-        source,
-        container,
-        float(file.video.duration_s),
-        progressive=file.shape == "progressive",
-        header_bytes=file.index_range[1] + 1 if file.index_range else None,
-        sizes=sizes or HeaderSizes(),
-    )
-
-
-class Played(NamedTuple):
-    """What a player makes of a file."""
-
-    counters: list[int]
-    times: list[float]
-    """Of the frames, in seconds."""
-    keyframes: list[int]
-    sound: NDArray[np.float32] | None
-    """Mono samples, the first of which is that of time 0."""
-    rate: int
-
-
-def play(path: Path) -> Played:
-    counters, times, keyframes = [], [], []
-    rate = 1
-    pieces: list[NDArray[np.float32]] = []
-    with av.open(str(path)) as clip:
-        for frame in clip.decode(video=0):
-            assert frame.time is not None
-            counters.append(read_counter(upright(frame.to_ndarray(format="gray"), frame.rotation)))
-            times.append(frame.time)
-            keyframes += [len(times) - 1] if frame.key_frame else []
-    with av.open(str(path)) as clip:
-        for samples in clip.decode(audio=0) if clip.streams.audio else ():
-            rate = samples.sample_rate
-            if not pieces:
-                assert samples.time is not None
-                pieces.append(np.zeros(max(0, round(samples.time * rate)), np.float32))
-            pieces.append(samples.to_ndarray().astype(np.float32).mean(axis=0))
-    return Played(counters, times, keyframes, np.concatenate(pieces) if pieces else None, rate)
-
-
-def assert_all_is_shown(path: Path, frames: int) -> None:
-    """No sample is hidden by an edit list: decord and torchcodec would show it."""
-    with av.open(str(path)) as clip:
-        packets = [packet for packet in clip.demux(video=0) if packet.size]
-        assert not any(packet.is_discard for packet in packets)
-        assert clip.streams.video[0].frames == len(packets) == frames
-    with av.open(str(path), options={"ignore_editlist": "1"}) as clip:
-        assert len([packet for packet in clip.demux(video=0) if packet.size]) == frames
+SWEEP = soak_unless(lambda *case: case in ORDINARY, *CASES)
 
 
 def assert_in_step(played: Played, video: Video, first_s: float, end_s: float) -> None:
@@ -168,7 +92,7 @@ def pitch(samples: NDArray[np.float32], rate: int) -> float:
 
 
 @pytest.mark.parametrize("cut", [cut_exact, cut_smart])
-@pytest.mark.parametrize(("name", "shape", "section"), CASES)
+@pytest.mark.parametrize(("name", "shape", "section"), SWEEP)
 def test_an_exact_clip_holds_the_frames_and_the_sound_of_its_section(
     name: str, shape: Shape, section: str, cut: Cutter, tmp_path: Path
 ) -> None:
@@ -200,7 +124,7 @@ ODD_SHAPES = {
 }
 
 
-@pytest.mark.parametrize("start", [0, 9, 16])
+@pytest.mark.parametrize("start", soak_unless(lambda start: start == 9, (0,), (9,), (16,)))
 @pytest.mark.parametrize("options", ODD_SHAPES.values(), ids=ODD_SHAPES)
 def test_a_file_in_a_shape_that_youtube_does_not_have_is_cut_exactly_too(
     options: dict[str, str], start: int, tmp_path: Path
@@ -226,7 +150,7 @@ def test_a_file_that_ends_before_the_player_says_is_not_taken_for_a_whole_sectio
 
 @pytest.mark.parametrize("cut", [cut_exact, cut_smart, cut_keyframe])
 @pytest.mark.parametrize(("name", "shape"), [("usual", "progressive"), ("usual", "dash"), ("vp9", "dash")])
-@pytest.mark.parametrize("start_s", [20.0, 25.0, 23_780.0])
+@pytest.mark.parametrize("start_s", [20.0, pytest.param(25.0, marks=pytest.mark.soak), 23_780.0])
 def test_a_section_past_the_end_is_gone_and_its_media_are_not_fetched(
     cut: Cutter, name: str, shape: Shape, start_s: float, tmp_path: Path
 ) -> None:
@@ -248,7 +172,7 @@ def test_a_section_after_the_last_frame_is_gone(tmp_path: Path) -> None:
 # -- keyframe ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "shape", "section"), CASES)
+@pytest.mark.parametrize(("name", "shape", "section"), SWEEP)
 def test_a_keyframe_clip_begins_at_the_keyframe_before_and_says_so(
     name: str, shape: Shape, section: str, tmp_path: Path
 ) -> None:
@@ -295,7 +219,9 @@ def open_gop(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("start", [0, 45, 58, 60, 61, 119, 120, 150, 179, 181])
+@pytest.mark.parametrize(
+    "start", soak_unless(lambda start: start in (45, 60), *((n,) for n in (0, 45, 58, 60, 61, 119, 120, 150, 179, 181)))
+)
 def test_open_groups_are_cut_right_too(open_gop: bytes, start: int, tmp_path: Path) -> None:
     def item() -> Input:
         return Input(RangeFile(Disk({"it": open_gop}), "it"), "mp4", 8.0)
@@ -316,7 +242,11 @@ def test_open_groups_are_cut_right_too(open_gop: bytes, start: int, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [one for one in SOURCES if one[0] not in {"29.97", "no B-frames", "rotated"}]
+    ("name", "shape"),
+    soak_unless(
+        lambda name, shape: name in ("usual", "vp9") or (name, shape) == ("silent", "dash"),
+        *(one for one in SOURCES if one[0] not in {"29.97", "no B-frames", "rotated"}),
+    ),
 )
 def test_a_whole_video_has_every_frame_and_its_sound(name: str, shape: Shape, tmp_path: Path) -> None:
     video = VARIANTS[name]
@@ -368,8 +298,17 @@ def needed(video: Video, shape: Shape, cut: Cutter, start_s: float, end_s: float
     return total
 
 
-@pytest.mark.parametrize("cut", [pytest.param(cut_exact, marks=pytest.mark.soak), cut_smart, cut_keyframe])
-@pytest.mark.parametrize(("shape", "most_requests", "most"), [("progressive", 2, 1.4), ("dash", 4, 1.15)])
+@pytest.mark.parametrize(
+    ("cut", "shape", "most_requests", "most"),
+    soak_unless(
+        lambda cut, shape, *_: (cut, shape) in {(cut_smart, "dash"), (cut_keyframe, "progressive")},
+        *(
+            (cut, *limits)
+            for limits in (("progressive", 2, 1.4), ("dash", 4, 1.15))
+            for cut in (cut_exact, cut_smart, cut_keyframe)
+        ),
+    ),
+)
 def test_little_more_is_fetched_than_the_sections_need(
     cut: Cutter, shape: Shape, most_requests: int, most: float, tmp_path: Path
 ) -> None:
@@ -423,14 +362,6 @@ def test_the_header_is_fetched_as_far_as_it_goes(shape: Shape, tmp_path: Path) -
 
 
 # -- hostile media -----------------------------------------------------------------------------------------------------
-
-SMALL = {
-    shape: file.path.read_bytes() for shape, file in (("progressive", USUAL.progressive), ("dash", USUAL.dash_video))
-}
-
-
-def cut_bytes(content: bytes, folder: Path, cut: Cutter = cut_keyframe, container: Any = "mp4") -> CutResult:
-    return cut([Input(RangeFile(Disk({"it": content}), "it"), container, 20.0)], 7.0, 9.0, folder / "clip.mp4")
 
 
 def box(kind: bytes, body: bytes = b"", size: int | None = None) -> bytes:
@@ -583,44 +514,13 @@ def survive(folder: Path, given_: tuple[Shape, list[tuple[float, bytes]]], cut: 
 SLOW_IS_FINE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=SLOW_IS_FINE)
+@settings(deadline=None, derandomize=True, suppress_health_check=SLOW_IS_FINE)
 @given(MUTATIONS)
 def test_a_header_with_changed_bytes_gives_a_clip_or_a_reason(tmp_path: Path, mutation: Any) -> None:
     survive(tmp_path, mutation, cut_keyframe)
 
 
 # -- a disk that is full -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("cut", ["cut_exact", "cut_keyframe", "copy_whole"])
-def test_a_file_that_cannot_be_written_is_not_the_medias_fault(cut: str, tmp_path: Path) -> None:
-    script = f"""
-        import errno, resource, sys
-        from pathlib import Path
-        from kinetics.storage import layout
-        from kinetics.media import cut as media
-        from tests.unit.test_cut import USUAL, Disk, inputs_of
-
-        section = () if {cut!r} == "copy_whole" else (7.0, 12.0)
-        size = int(sys.argv[1])
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-        final = Path(sys.argv[2]) / "clip.mp4"
-        try:
-            with layout.whole_or_absent(final) as temporary:
-                media.{cut}(inputs_of(USUAL, "dash", Disk()), *section, temporary)
-        except OSError as error:
-            assert error.errno == errno.EFBIG, error
-            print("cannot write")
-    """
-    for size in (40, 150_000):
-        done = subprocess.run(
-            [sys.executable, "-c", dedent(script), str(size), str(tmp_path)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.stdout, done.stderr) == ("cannot write\n", ""), size
-        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_not_there_is_not_the_medias_fault(tmp_path: Path) -> None:

@@ -5,66 +5,35 @@ from __future__ import annotations
 import os
 import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from urllib.request import install_opener
 
-import av
 import pytest
 
 from kinetics.errors import Fatal
-from kinetics.records import Category, Clip, Cut, Outcome
+from kinetics.records import Category, Cut
 from kinetics.scheduling.worker import MEMORY_LIMIT
-from kinetics.storage.layout import Layout
 from kinetics.youtube import download_job as jobs
 from kinetics.youtube import engines
 from kinetics.youtube.download_job import Download
-from tests.youtube.picture import read_counter
+from tests.support.download_job import CLIP, VIDEO, attempt, job_in, youtube_with_the_clip
+from tests.support.sandbox import frames
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
-from tests.youtube.world import FAILURES, PLAYER_FAULTS, MediaFault, Scenario, World
-
-ROOT = Path(__file__).resolve().parents[2]
-VIDEO = Video(duration_s=20)
-CLIP = Clip("-_loopback0", 4.0, 7.0, "playing harmonica", "train")
-ENGINES = ("pytubefix", "yt-dlp")
+from tests.youtube.world import FAILURES, PLAYER_FAULTS, MediaFault, Scenario
 
 
 @pytest.fixture
 def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
-    timeout_s = socket.getdefaulttimeout()
-    with LoopbackYouTube(World({CLIP.youtube_id: Scenario(VIDEO)})) as running:
-        for name in ("SSL_CERT_DIR", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in running.env.items():
-            monkeypatch.setenv(name, value)
-        install_opener(None)  # the one that pytubefix shares knows the proxy of before
+    with youtube_with_the_clip(monkeypatch) as running:
         yield running
-    install_opener(None)
-    socket.setdefaulttimeout(timeout_s)
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[Download]:
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    yield Download(Layout(tmp_path, "700"), "exact", ENGINES, 360)
-    resource.setrlimit(resource.RLIMIT_DATA, before)  # what is a worker's for life is not this process's
-
-
-def attempt(job: Download, clip: Clip = CLIP) -> Outcome:
-    """What comes of a clip; after it, whatever it is, no unfinished file is left."""
-    outcome = job.open()(clip, lambda: None)
-    assert not [path for path in job.layout.folder.glob(".partial/**/*") if path.is_file()]
-    assert outcome.status == "done" or not job.layout.target(clip, job.cut).exists()
-    return outcome
-
-
-def frames(path: Path) -> list[int]:
-    with av.open(str(path)) as media:
-        return [read_counter(frame.to_ndarray(format="gray")) for frame in media.decode(video=0)]
+    with job_in(tmp_path) as job:
+        yield job
 
 
 # -- done -------------------------------------------------------------------------------------------------------------
@@ -182,39 +151,6 @@ def test_without_a_line_the_clip_is_postponed(youtube: LoopbackYouTube, job: Dow
     assert (outcome.status, outcome.category) == ("postponed", Category.NETWORK)
 
 
-def test_a_refused_address_is_asked_of_the_next_engine_once(youtube: LoopbackYouTube, job: Download) -> None:
-    refusal = Scenario(VIDEO, media_faults=(MediaFault("status", 403, times=1),))
-    youtube.world.scenarios[CLIP.youtube_id] = refusal
-    outcome = attempt(job)
-    assert (outcome.status, outcome.engine) == ("done", "yt-dlp")
-    youtube.world.scenarios["-_loopback1"] = replace(refusal, media_faults=(MediaFault("status", 403),))
-    again = replace(CLIP, youtube_id="-_loopback1")
-    outcome = attempt(job, again)
-    assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
-    assert "403" in outcome.reason
-    asked = [request.kind for request in youtube.requests if request.video_id == again.youtube_id]
-    assert asked.count("player") == 2
-    assert asked.count("media") <= 4
-
-
-def test_where_the_next_engine_fails_the_refusal_is_the_reason(youtube: LoopbackYouTube, job: Download) -> None:
-    refusing = Scenario(VIDEO, media_faults=(MediaFault("status", 403),))
-    youtube.world.scenarios[CLIP.youtube_id] = refusing
-
-    def break_the_player() -> None:
-        youtube.world.scenarios[CLIP.youtube_id] = replace(refusing, player_faults=(PLAYER_FAULTS["html"],))
-
-    outcome = job.open()(CLIP, break_the_player)
-    assert (outcome.category, outcome.engine) == (Category.MEDIA_ERROR, "pytubefix")
-    assert "403" in outcome.reason
-
-
-def test_a_refused_address_without_a_next_engine_is_a_media_error(youtube: LoopbackYouTube, job: Download) -> None:
-    youtube.world.scenarios[CLIP.youtube_id] = Scenario(VIDEO, media_faults=(MediaFault("status", 403),))
-    outcome = attempt(replace(job, engines=("yt-dlp",)))
-    assert (outcome.status, outcome.category, outcome.engine) == ("failed", Category.MEDIA_ERROR, "yt-dlp")
-
-
 @pytest.mark.parametrize("blocked", ["train", ".partial"])
 def test_a_folder_that_cannot_be_written_ends_the_run_and_is_named(
     youtube: LoopbackYouTube, job: Download, blocked: str
@@ -247,31 +183,6 @@ def test_a_surprise_is_one_failed_clip(
     outcome = attempt(job)
     assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
     assert outcome.reason == "unexpected ZeroDivisionError: nobody foresaw this"
-
-
-def test_a_worker_does_its_clips_without_a_word(youtube: LoopbackYouTube, job: Download) -> None:
-    youtube.world.scenarios["-_unknown-0"] = Scenario(
-        failure=replace(FAILURES["removed"], reason="Who knows", status="?")
-    )
-    script = (
-        "import sys, pathlib; from kinetics.youtube.download_job import *; from kinetics.records import Clip\n"
-        "job = Download(Layout(pathlib.Path(sys.argv[1]), '700'), 'exact', ('pytubefix', 'yt-dlp'), 360, None, 1e9)\n"
-        "(job.layout.folder / '.partial').mkdir(parents=True)\n"
-        "work = job.open()\n"
-        "for name in sys.argv[2:]: work(Clip(name, 4.0, 7.0, 'label', 'train'), lambda: None)\n"
-    )
-    command = [sys.executable, "-c", script, str(job.layout.root), CLIP.youtube_id, "-_unknown-0"]
-    ran = subprocess.run(command, cwd=ROOT, env=youtube.env, capture_output=True, text=True, timeout=60, check=False)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
-    assert job.layout.clip(replace(CLIP, label="label")).exists()
-
-
-def test_the_modules_that_a_worker_needs_can_be_imported_and_hold_the_first_engine(job: Download) -> None:
-    for names in (("pytubefix", "yt-dlp"), ("yt-dlp",), ("pytube",)):
-        modules = replace(job, engines=names).modules
-        script = f"import sys\nfor name in {modules!r}: __import__(name)\n"
-        subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)
-        assert modules[1].replace("_", "-") == names[0]
 
 
 def test_a_clip_that_would_take_all_memory_fails_alone_and_says_so(

@@ -23,7 +23,7 @@ from kinetics.errors import Fatal
 from kinetics.records import Clip, Facts, Outcome
 from kinetics.storage.attempts import made
 from kinetics.storage.ledger import Ledger
-from tests.support.dataset import CLIP, Shelf, numbered, watched
+from tests.support.dataset import CLIP, DatasetOnDisk, numbered, watched
 
 CLASSES = ("abseiling", "playing harmonica", 'say, "ah"', "tai chi")
 ODD = (
@@ -40,12 +40,12 @@ TWO = ("__thr0w-ing", "0.5", "10.25", "tai chi", "val")
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def dataset(tmp_path: Path) -> DatasetOnDisk:
     """Odd clips, each with some bytes of its own."""
-    shelf = Shelf(tmp_path / "one")
+    dataset = DatasetOnDisk(tmp_path / "one")
     for clip in ODD:
-        shelf.put(clip, str(clip).encode() * 50)
-    return shelf
+        dataset.put(clip, str(clip).encode() * 50)
+    return dataset
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -56,9 +56,9 @@ def rows(path: Path) -> list[list[str]]:
 # -- lists ------------------------------------------------------------------------------------------------------------
 
 
-def test_each_list_has_every_clip_with_its_class_in_the_whole_version(shelf: Shelf) -> None:
-    files = write_lists(shelf.layout, "validate", shelf.frame, CLASSES)
-    folder = shelf.folder / "Kinetics700_lists"
+def test_each_list_has_every_clip_with_its_class_in_the_whole_version(dataset: DatasetOnDisk) -> None:
+    files = write_lists(dataset.layout, "validate", dataset.frame, CLASSES)
+    folder = dataset.folder / "Kinetics700_lists"
     lists = [
         folder / "mmaction2/kinetics700_val_list_videos.txt",
         folder / "pytorchvideo/val.txt",
@@ -68,30 +68,30 @@ def test_each_list_has_every_clip_with_its_class_in_the_whole_version(shelf: She
     for path in lists:
         lines = [line.rsplit(" ", 1) for line in path.read_text().splitlines()]
         assert [int(number) for _, number in lines] == [1, 3, 2, 2, -1]
-        assert [shelf.layout.folder / name for name, _ in lines] == [shelf.layout.clip(clip) for clip in ODD]
-        assert all((shelf.layout.folder / name).is_file() for name, _ in lines)
+        assert [dataset.layout.folder / name for name, _ in lines] == [dataset.layout.clip(clip) for clip in ODD]
+        assert all((dataset.layout.folder / name).is_file() for name, _ in lines)
         assert all(" " not in name for name, _ in lines), "readers split at spaces"
     assert (folder / "classes.txt").read_text().splitlines() == list(CLASSES)
     assert json.loads((folder / "labels.json").read_text()) == {label: n for n, label in enumerate(CLASSES)}
 
 
-def test_classes_that_are_not_here_do_not_shift_the_others(shelf: Shelf) -> None:
-    write_lists(shelf.layout, "validate", shelf.frame.iloc[1:2], CLASSES)
-    text = (shelf.folder / "Kinetics700_lists/slowfast/val.csv").read_text()
+def test_classes_that_are_not_here_do_not_shift_the_others(dataset: DatasetOnDisk) -> None:
+    write_lists(dataset.layout, "validate", dataset.frame.iloc[1:2], CLASSES)
+    text = (dataset.folder / "Kinetics700_lists/slowfast/val.csv").read_text()
     assert text == "val/tai_chi/__thr0w-ing_000000.500_000010.250.mp4 3\n"
 
 
-def test_lists_of_other_subsets_stay(shelf: Shelf) -> None:
-    write_lists(shelf.layout, "validate", shelf.frame, CLASSES)
-    write_lists(shelf.layout, "train", shelf.frame.iloc[:0], CLASSES)
-    assert {path.name for path in (shelf.folder / "Kinetics700_lists/slowfast").iterdir()} == {"val.csv", "train.csv"}
+def test_lists_of_other_subsets_stay(dataset: DatasetOnDisk) -> None:
+    write_lists(dataset.layout, "validate", dataset.frame, CLASSES)
+    write_lists(dataset.layout, "train", dataset.frame.iloc[:0], CLASSES)
+    assert {path.name for path in (dataset.folder / "Kinetics700_lists/slowfast").iterdir()} == {"val.csv", "train.csv"}
 
 
 # -- manifest ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_manifest_says_what_is_known_of_each_clip_in_the_annotations_order(shelf: Shelf) -> None:
-    shelf.record(
+def test_a_manifest_says_what_is_known_of_each_clip_in_the_annotations_order(dataset: DatasetOnDisk) -> None:
+    dataset.record(
         Outcome(ODD[1], "done", itag="134+140", cut="keyframe", offset_s=-2.5, duration_s=12.25, sound=True),
         Outcome(CLIP, "done", itag="18", cut="smart", offset_s=0.0, duration_s=4.0, sound=True),
         Outcome(CLIP, "failed"),
@@ -99,8 +99,8 @@ def test_a_manifest_says_what_is_known_of_each_clip_in_the_annotations_order(she
     )
     facts = {clip.key: Facts(100 + n, n, 300, 10.0 + n / 3, 640, 360, True, f"{n:064x}") for n, clip in enumerate(ODD)}
     del facts[ODD[3].key]
-    path = write_manifest(shelf.layout, "validate", shelf.frame, facts)
-    assert path == shelf.folder / "Kinetics700_validate_manifest.csv"
+    path = write_manifest(dataset.layout, "validate", dataset.frame, facts)
+    assert path == dataset.folder / "Kinetics700_validate_manifest.csv"
     sums = [f"{n:064x}" for n in range(5)]
     assert rows(path) == [
         list(MANIFEST_FIELDS),
@@ -111,9 +111,11 @@ def test_a_manifest_says_what_is_known_of_each_clip_in_the_annotations_order(she
     ]
 
 
-def test_a_manifest_is_replaced_as_a_whole_or_not_at_all(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manifest_is_replaced_as_a_whole_or_not_at_all(
+    dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     facts = {clip.key: Facts(1, 1, 1, 1.0, 1, 1, True) for clip in ODD}
-    path = write_manifest(shelf.layout, "validate", shelf.frame, facts)
+    path = write_manifest(dataset.layout, "validate", dataset.frame, facts)
     before = path.read_bytes()
 
     def full(*_: object) -> list[object]:
@@ -121,30 +123,32 @@ def test_a_manifest_is_replaced_as_a_whole_or_not_at_all(shelf: Shelf, monkeypat
 
     monkeypatch.setattr(manifest, "_manifest_row", full)
     with pytest.raises(Fatal, match="the disk is full"):
-        write_manifest(shelf.layout, "validate", shelf.frame, facts)
+        write_manifest(dataset.layout, "validate", dataset.frame, facts)
     assert path.read_bytes() == before
-    assert not [one for one in shelf.folder.iterdir() if one.suffix == ".part"]
+    assert not [one for one in dataset.folder.iterdir() if one.suffix == ".part"]
 
 
-def test_an_attempts_table_without_the_columns_or_with_bad_cells_tells_nothing_but_harms_nothing(shelf: Shelf) -> None:
-    table = shelf.layout.stats("validate")
+def test_an_attempts_table_without_the_columns_or_with_bad_cells_tells_nothing_but_harms_nothing(
+    dataset: DatasetOnDisk,
+) -> None:
+    table = dataset.layout.stats("validate")
     table.write_text("youtube_id,time_start,time_end,status,duration_s\n-_abcDEF012,7,11,done,4.2\nx,y,z,done,long\n")
-    (first, _) = made(shelf.layout, "validate").to_dict("records")
+    (first, _) = made(dataset.layout, "validate").to_dict("records")
     assert (first["time_start"], first["duration_s"], first["itag"]) == (7.0, 4.2, "")
     assert first["sound"] != first["sound"]
     table.write_text("")
-    assert made(shelf.layout, "validate").empty
+    assert made(dataset.layout, "validate").empty
     table.unlink()
-    assert made(shelf.layout, "validate").empty
+    assert made(dataset.layout, "validate").empty
     table.mkdir()
     with pytest.raises(Fatal, match="Cannot read"):
-        made(shelf.layout, "validate")
+        made(dataset.layout, "validate")
 
 
 def test_how_a_clip_was_made_is_told_by_the_last_run_that_made_it_and_a_shards_manifest_is_its_own(
-    shelf: Shelf,
+    dataset: DatasetOnDisk,
 ) -> None:
-    first, second = (replace(shelf.layout, shard=shard) for shard in ("1of2", "2of2"))
+    first, second = (replace(dataset.layout, shard=shard) for shard in ("1of2", "2of2"))
     for layout, itag, time in (
         (first, "137", "2026-01-31T23:30:00+00:00"),
         (second, "18", "2026-02-01T08:00:00+09:00"),  # half an hour before
@@ -153,10 +157,10 @@ def test_how_a_clip_was_made_is_told_by_the_last_run_that_made_it_and_a_shards_m
             ledger.record(Outcome(CLIP, "done", itag=itag))
         rows_of = layout.stats("validate").read_text().splitlines()
         layout.stats("validate").write_text("\n".join([rows_of[0], time + "," + rows_of[1].split(",", 1)[1], ""]))
-    shelf.record(Outcome(ODD[1], "done", itag="22"))
+    dataset.record(Outcome(ODD[1], "done", itag="22"))
     facts = {clip.key: Facts(1, 1, 1, 1.0, 1, 1, True) for clip in ODD}
     column = MANIFEST_FIELDS.index("itag")
-    paths = [write_manifest(layout, "validate", shelf.frame, facts) for layout in (shelf.layout, first)]
+    paths = [write_manifest(layout, "validate", dataset.frame, facts) for layout in (dataset.layout, first)]
     assert [path.name for path in paths] == [
         f"Kinetics700_validate_{shard}manifest.csv" for shard in ("", "shard1of2_")
     ]
@@ -165,16 +169,16 @@ def test_how_a_clip_was_made_is_told_by_the_last_run_that_made_it_and_a_shards_m
 
 
 def test_a_manifest_of_all_clips_measures_none_again_that_a_shards_run_has_measured(tmp_path: Path) -> None:
-    shelf, seen = Shelf(tmp_path), list[Clip]()
+    dataset, seen = DatasetOnDisk(tmp_path), list[Clip]()
     for clip in numbered(5):
-        shelf.put(clip)
-    for shard, part in (("1of2", shelf.frame[:2]), ("2of2", shelf.frame[2:4])):
-        layout = replace(shelf.layout, shard=shard)
+        dataset.put(clip)
+    for shard, part in (("1of2", dataset.frame[:2]), ("2of2", dataset.frame[2:4])):
+        layout = replace(dataset.layout, shard=shard)
         outcomes = [*measured(watched(seen), layout, "validate", part)]
         write_manifest(layout, "validate", part, {one.clip.key: one.facts for one in outcomes if one and one.facts})
-    assert seen == shelf.clips[:4], "each measures its own"
-    found = [*measured(watched(seen), shelf.layout, "validate", shelf.frame)]
-    assert seen == shelf.clips, "the last one is new"
+    assert seen == dataset.clips[:4], "each measures its own"
+    found = [*measured(watched(seen), dataset.layout, "validate", dataset.frame)]
+    assert seen == dataset.clips, "the last one is new"
     assert all(one and one.facts and one.facts.sha256 for one in found)
     assert len(found) == 5
 
@@ -182,14 +186,14 @@ def test_a_manifest_of_all_clips_measures_none_again_that_a_shards_run_has_measu
 # -- shards -----------------------------------------------------------------------------------------------------------
 
 
-def packed(shelf: Shelf, clips: int, classes: Sequence[str] = CLASSES) -> WebDatasetShards:
-    return WebDatasetShards(shelf.layout, "validate", shard_samples(shelf.layout, shelf.frame, classes), clips)
+def packed(dataset: DatasetOnDisk, clips: int, classes: Sequence[str] = CLASSES) -> WebDatasetShards:
+    return WebDatasetShards(dataset.layout, "validate", shard_samples(dataset.layout, dataset.frame, classes), clips)
 
 
-def write(shelf: Shelf, clips: int = 2, classes: Sequence[str] = CLASSES) -> list[Path]:
+def write(dataset: DatasetOnDisk, clips: int = 2, classes: Sequence[str] = CLASSES) -> list[Path]:
     """Write the shards, and return them."""
-    assert sum(packed(shelf, clips, classes).write()) == len(shelf.clips)
-    return sorted((shelf.folder / "Kinetics700_shards").glob("*.tar"))
+    assert sum(packed(dataset, clips, classes).write()) == len(dataset.clips)
+    return sorted((dataset.folder / "Kinetics700_shards").glob("*.tar"))
 
 
 def samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -234,22 +238,22 @@ def test_a_shard_has_at_most_so_many_clips_and_bytes_and_at_least_one_clip(
     assert all(len(shard) == 1 or sum(member.size for member in shard) < SHARD_LIMIT for shard in shards)
 
 
-def test_the_shards_hold_every_clip_once_byte_by_byte_with_its_class(shelf: Shelf) -> None:
-    shards = write(shelf)
+def test_the_shards_hold_every_clip_once_byte_by_byte_with_its_class(dataset: DatasetOnDisk) -> None:
+    shards = write(dataset)
     assert [path.name for path in shards] == ["val-000000.tar", "val-000001.tar", "val-000002.tar"]
     held = [(path.name, key, parts) for path in shards for key, parts in samples(path)]
     for clip, number, (_, key, parts) in zip(ODD, [1, 3, 2, 2, None], held, strict=True):
-        assert key == shelf.layout.clip(clip).stem.replace(".", "_")
-        assert parts.pop("mp4") == shelf.layout.clip(clip).read_bytes()
+        assert key == dataset.layout.clip(clip).stem.replace(".", "_")
+        assert parts.pop("mp4") == dataset.layout.clip(clip).read_bytes()
         assert parts.pop("cls", None) == (None if number is None else str(number).encode())
         about = json.loads(parts.pop("json"))
         assert Clip(**about) == clip
         assert not parts
 
 
-def test_the_index_says_where_each_clip_is(shelf: Shelf) -> None:
-    shards = write(shelf)
-    header, *lines = rows(shelf.folder / "Kinetics700_shards/val_index.csv")
+def test_the_index_says_where_each_clip_is(dataset: DatasetOnDisk) -> None:
+    shards = write(dataset)
+    header, *lines = rows(dataset.folder / "Kinetics700_shards/val_index.csv")
     assert tuple(header) == INDEX_FIELDS
     assert [(line[0], line[1]) for line in lines] == [(path.name, key) for path in shards for key, _ in samples(path)]
     assert [line[2:7] for line in lines] == [
@@ -259,80 +263,80 @@ def test_the_index_says_where_each_clip_is(shelf: Shelf) -> None:
         ["--two_parts", "10", "20", 'say, "ah"', "2"],
         ["_n0-label_1", "3", "13", "", "-1"],
     ]
-    assert [int(line[7]) for line in lines] == [shelf.layout.clip(clip).stat().st_size for clip in ODD]
+    assert [int(line[7]) for line in lines] == [dataset.layout.clip(clip).stat().st_size for clip in ODD]
 
 
-def test_two_folders_with_the_same_clips_make_the_same_bytes(shelf: Shelf, tmp_path: Path) -> None:
-    other = Shelf(tmp_path / "two")
+def test_two_folders_with_the_same_clips_make_the_same_bytes(dataset: DatasetOnDisk, tmp_path: Path) -> None:
+    other = DatasetOnDisk(tmp_path / "two")
     for clip in ODD:
-        path = other.put(clip, shelf.layout.clip(clip).read_bytes())
+        path = other.put(clip, dataset.layout.clip(clip).read_bytes())
         os.utime(path, (1, 1))
-    for one, two in zip(write(shelf), write(other), strict=True):
+    for one, two in zip(write(dataset), write(other), strict=True):
         assert one.read_bytes() == two.read_bytes()
 
 
-def test_what_will_be_written_is_never_more_than_was_said(shelf: Shelf) -> None:
+def test_what_will_be_written_is_never_more_than_was_said(dataset: DatasetOnDisk) -> None:
     for clips in (1, 2, 9):
-        said = packed(shelf, clips).bytes_to_write
-        for path in (shelf.folder / "Kinetics700_shards").glob("*"):
+        said = packed(dataset, clips).bytes_to_write
+        for path in (dataset.folder / "Kinetics700_shards").glob("*"):
             path.unlink() if path.is_file() else None
-        said = packed(shelf, clips).bytes_to_write
-        assert sum(path.stat().st_size for path in write(shelf, clips)) <= said
-        assert packed(shelf, clips).bytes_to_write == 0
+        said = packed(dataset, clips).bytes_to_write
+        assert sum(path.stat().st_size for path in write(dataset, clips)) <= said
+        assert packed(dataset, clips).bytes_to_write == 0
 
 
 def inodes(shards: Sequence[Path]) -> list[int]:
     return [path.stat().st_ino for path in shards]
 
 
-def test_shards_that_are_there_stay_and_what_is_missing_or_not_a_shard_is_written(shelf: Shelf) -> None:
-    shards = write(shelf)
+def test_shards_that_are_there_stay_and_what_is_missing_or_not_a_shard_is_written(dataset: DatasetOnDisk) -> None:
+    shards = write(dataset)
     before, content = inodes(shards), [path.read_bytes() for path in shards]
     shards[1].unlink()
     os.truncate(shards[2], 1000)
-    assert inodes(write(shelf))[0] == before[0]
+    assert inodes(write(dataset))[0] == before[0]
     assert [path.read_bytes() for path in shards] == content
     before = inodes(shards)
-    assert inodes(write(shelf)) == before
+    assert inodes(write(dataset)) == before
 
 
-def test_new_clips_change_the_plan_and_shards_of_an_earlier_one_go(shelf: Shelf) -> None:
-    write(shelf, clips=1)
-    other = shelf.folder / "Kinetics700_shards/train-000000.tar"
+def test_new_clips_change_the_plan_and_shards_of_an_earlier_one_go(dataset: DatasetOnDisk) -> None:
+    write(dataset, clips=1)
+    other = dataset.folder / "Kinetics700_shards/train-000000.tar"
     other.touch()
     for clip in numbered(2):
-        shelf.put(clip, b"new")
-    shards = write(shelf, clips=4)
+        dataset.put(clip, b"new")
+    shards = write(dataset, clips=4)
     assert [path.name for path in shards] == ["train-000000.tar", "val-000000.tar", "val-000001.tar"]
     keys = [key for path in shards[1:] for key, _ in samples(path)]
     assert len(keys) == len(set(keys)) == len(ODD) + 2
-    assert {line[0] for line in rows(shelf.folder / "Kinetics700_shards/val_index.csv")[1:]} == {
+    assert {line[0] for line in rows(dataset.folder / "Kinetics700_shards/val_index.csv")[1:]} == {
         "val-000000.tar",
         "val-000001.tar",
     }
 
 
-def test_a_clip_that_was_fetched_anew_goes_into_its_shard_anew(shelf: Shelf) -> None:
+def test_a_clip_that_was_fetched_anew_goes_into_its_shard_anew(dataset: DatasetOnDisk) -> None:
     """Though it has the size of the damaged one that was packed."""
-    shards = write(shelf)
-    path = shelf.layout.clip(ODD[2])
+    shards = write(dataset)
+    path = dataset.layout.clip(ODD[2])
     path.write_bytes(path.read_bytes()[::-1])
     later = shards[1].stat().st_mtime_ns + 10**9
     os.utime(path, ns=(later, later))
-    write(shelf)
+    write(dataset)
     assert dict(samples(shards[1]))[path.stem]["mp4"] == path.read_bytes()
 
 
-def test_other_classes_or_labels_are_written_anew(shelf: Shelf) -> None:
+def test_other_classes_or_labels_are_written_anew(dataset: DatasetOnDisk) -> None:
     """As when the official list takes the place of one's own."""
-    shards = write(shelf)
-    write(shelf, classes=("a class before", *CLASSES))
+    shards = write(dataset)
+    write(dataset, classes=("a class before", *CLASSES))
     numbers = [parts.get("cls") for path in shards for _, parts in samples(path)]
     assert numbers == [b"2", b"4", b"3", b"3", None]
 
 
 def test_a_shard_that_cannot_be_written_is_named_and_leaves_whole_ones(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample = ShardSample.sample
 
@@ -343,23 +347,23 @@ def test_a_shard_that_cannot_be_written_is_named_and_leaves_whole_ones(
 
     monkeypatch.setattr(ShardSample, "sample", full)
     with pytest.raises(Fatal, match="the disk is full") as caught:
-        write(shelf)
+        write(dataset)
     assert "val-000001.tar" in str(caught.value)
-    left = [path for path in (shelf.folder / "Kinetics700_shards").rglob("*") if path.is_file()]
+    left = [path for path in (dataset.folder / "Kinetics700_shards").rglob("*") if path.is_file()]
     assert [path.name for path in left] == ["val-000000.tar"]
     monkeypatch.undo()
-    assert len(write(shelf)) == 3
+    assert len(write(dataset)) == 3
 
 
-def test_a_clip_that_goes_before_it_is_packed_is_left_out(shelf: Shelf) -> None:
-    shelf.layout.clip(ODD[0]).unlink()
-    assert [member.clip for member in shard_samples(shelf.layout, shelf.frame, CLASSES)] == list(ODD[1:])
+def test_a_clip_that_goes_before_it_is_packed_is_left_out(dataset: DatasetOnDisk) -> None:
+    dataset.layout.clip(ODD[0]).unlink()
+    assert [member.clip for member in shard_samples(dataset.layout, dataset.frame, CLASSES)] == list(ODD[1:])
 
 
-def test_without_webdataset_one_line_says_what_to_do(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_webdataset_one_line_says_what_to_do(dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "webdataset", None)
     with pytest.raises(Fatal, match="pip install webdataset"):
-        write(shelf)
+        write(dataset)
 
 
 # -- what is said of a folder -----------------------------------------------------------------------------------------
@@ -377,15 +381,15 @@ def test_a_folder_is_made_on_the_same_terms_or_refused_with_those_it_has(tmp_pat
         keep_terms(tmp_path, {"frames": 5.0, "short_side": None})
 
 
-def test_silent_clips_are_listed_until_they_have_sound(shelf: Shelf) -> None:
-    path = write_silent(shelf.layout, "validate", ODD[:2], ".wav")
-    assert path == shelf.folder / "Kinetics700_validate_silent.txt"
-    names = sorted(str(shelf.layout.clip(clip).relative_to(shelf.layout.folder)) for clip in ODD[:2])
+def test_silent_clips_are_listed_until_they_have_sound(dataset: DatasetOnDisk) -> None:
+    path = write_silent(dataset.layout, "validate", ODD[:2], ".wav")
+    assert path == dataset.folder / "Kinetics700_validate_silent.txt"
+    names = sorted(str(dataset.layout.clip(clip).relative_to(dataset.layout.folder)) for clip in ODD[:2])
     assert path.read_text().splitlines() == names
-    sound = shelf.layout.derived_layout("sound").clip(ODD[1], ".wav")
+    sound = dataset.layout.derived_layout("sound").clip(ODD[1], ".wav")
     sound.parent.mkdir(parents=True)
     sound.touch()
-    write_silent(shelf.layout, "validate", [ODD[2], ODD[0]], ".wav")
+    write_silent(dataset.layout, "validate", [ODD[2], ODD[0]], ".wav")
     assert len(path.read_text().splitlines()) == 2
     assert ODD[1].youtube_id not in path.read_text()
     assert replace(ODD[2]).youtube_id in path.read_text()

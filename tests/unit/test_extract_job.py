@@ -25,7 +25,7 @@ from kinetics.records import (
     Outcome,
 )
 from kinetics.storage.layout import Layout, clip_name
-from tests.unit.test_net import go_through
+from tests.support.network import go_through
 from tests.youtube.mirror import BASE, Crate, MirrorFile, clip_of, stock, tarball
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.spoils import noise_for_samples

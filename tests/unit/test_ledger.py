@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
@@ -88,8 +87,8 @@ def test_a_failure_is_a_tab_separated_line_whose_first_cell_is_the_id(layout: La
         ["-_video0001", "7.5", "17", "private", "This video is private"],
         ["-_video0003", "7.5", "17", "timeout", "slow"],
     ]
-    cut = subprocess.run(["cut", "-f1", layout.errors_log("train")], capture_output=True, text=True, check=True)
-    assert cut.stdout == "-_video0001\n-_video0003\n"
+    lines = layout.errors_log("train").read_text().splitlines()
+    assert [line.partition("\t")[0] for line in lines] == ["-_video0001", "-_video0003"]
 
 
 def test_that_the_mirror_lacks_a_clip_is_said_once_and_never_instead_of_youtube_s_words(layout: Layout) -> None:
@@ -324,7 +323,7 @@ def test_a_long_table_is_repaired_as_well(layout: Layout) -> None:
         )
     )
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_lines_that_were_edited_into_nonsense_cost_nothing_else(layout: Layout, lines: list[str]) -> None:
     own = "-_video0002\t7.5\t17\ttimeout\tslow\t2026-01-01T00:00:00+00:00"
     content = "".join(line + "\n" for line in [*lines, own])

@@ -8,14 +8,11 @@ import io
 import json
 import operator
 import random
-import subprocess
-import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from textwrap import dedent
 
 import av
 import numpy as np
@@ -24,22 +21,18 @@ import urllib3
 
 from kinetics.errors import MayWorkLater
 from kinetics.media import check
+from tests.support.network import client_of, media_url
 from tests.youtube import spoils
 from tests.youtube.boxes import boxes, elements, segment_index
 from tests.youtube.mirror import (
-    REPLACEMENTS,
     Crate,
     MirrorFile,
     clip_of,
-    clips_in,
     crates_of,
-    length_of,
     stock,
-    stock_all,
 )
 from tests.youtube.picture import read_counter, upright
 from tests.youtube.replies import MEDIA_HOST
-from tests.youtube.samples import sample_world
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import MediaFile, Spoil, Video
 from tests.youtube.world import FAILURES, PLAYER_FAULTS, FakeThrottle, MediaFault, PlayerFault, Row, Scenario, World
@@ -69,11 +62,7 @@ def youtube() -> Iterator[LoopbackYouTube]:
 
 @pytest.fixture
 def http(youtube: LoopbackYouTube) -> urllib3.ProxyManager:
-    return urllib3.ProxyManager(youtube.proxy_url, ca_certs=str(youtube.certificates), retries=False, timeout=5)
-
-
-def media_url(itag: int, video_id: str = ID) -> str:
-    return f"https://{MEDIA_HOST}/videoplayback?id={video_id}&itag={itag}"
+    return client_of(youtube)
 
 
 def call_player(http: urllib3.ProxyManager, video_id: str = ID, client: str = "VISIONOS") -> urllib3.BaseHTTPResponse:
@@ -175,14 +164,14 @@ def test_a_range_is_answered_with_206_and_exactly_those_bytes(
 ) -> None:
     content = USUAL.dash_video.path.read_bytes()
     first = random.Random(0).randrange(len(content) - 1000)
-    part = http.request("GET", media_url(134), headers={"Range": f"bytes={first}-{first + 999}"})
+    part = http.request("GET", media_url(134, ID), headers={"Range": f"bytes={first}-{first + 999}"})
     assert (part.status, part.data) == (206, content[first : first + 1000])
     assert part.headers["Content-Range"] == f"bytes {first}-{first + 999}/{len(content)}"
-    assert http.request("GET", media_url(134) + "&range=5-9").data == content[5:10]
-    assert http.request("GET", media_url(134), headers={"Range": f"bytes={len(content) - 7}-"}).data == content[-7:]
-    assert http.request("GET", media_url(134)).data == content
-    assert http.request("HEAD", media_url(134)).headers["Content-Length"] == str(len(content))
-    assert http.request("GET", media_url(134), headers={"Range": f"bytes={len(content)}-"}).status == 416
+    assert http.request("GET", media_url(134, ID) + "&range=5-9").data == content[5:10]
+    assert http.request("GET", media_url(134, ID), headers={"Range": f"bytes={len(content) - 7}-"}).data == content[-7:]
+    assert http.request("GET", media_url(134, ID)).data == content
+    assert http.request("HEAD", media_url(134, ID)).headers["Content-Length"] == str(len(content))
+    assert http.request("GET", media_url(134, ID), headers={"Range": f"bytes={len(content)}-"}).status == 416
     assert [(request.range, request.bytes_sent) for request in youtube.requests][:2] == [
         ((first, first + 999), 1000),
         ((5, 9), 5),
@@ -218,66 +207,6 @@ def test_with_the_line_down_nothing_answers(youtube: LoopbackYouTube, http: urll
     assert call_player(http).status == 200
 
 
-RESOLVE = {
-    "pytubefix": """
-        from pytubefix import YouTube
-        def resolve(video_id):
-            video = YouTube("https://www.youtube.com/watch?v=" + video_id)
-            try:
-                return [[str(stream.itag), stream.url] for stream in video.streams], ""
-            except Exception as error:
-                return [], f"{error} {video._vid_info}"
-    """,
-    "yt-dlp": """
-        import yt_dlp
-        skip = ["webpage", "js", "configs", "initial_data"]
-        youtube = {"player_client": ["visionos", "android"], "player_skip": skip}
-        options = {"quiet": True, "no_warnings": True, "compat_opts": ["no-certifi"], "noprogress": True,
-                   "extractor_args": {"youtube": youtube}}
-        client = yt_dlp.YoutubeDL(options)
-        def resolve(video_id):
-            try:
-                info = client.extract_info("https://www.youtube.com/watch?v=" + video_id, download=False)
-                return [[found["format_id"], found["url"]] for found in info["formats"]], ""
-            except yt_dlp.utils.DownloadError as error:
-                return [], str(error)
-    """,
-    "pytube": """
-        from pytube import YouTube
-        def resolve(video_id):
-            streams = YouTube("https://www.youtube.com/watch?v=" + video_id).streams
-            return [[str(stream.itag), stream.url] for stream in streams], ""
-    """,
-}
-
-
-def resolve(youtube: LoopbackYouTube, engine: str, *video_ids: str) -> list[tuple[dict[str, str], str]]:
-    """What an unmodified client in a process of its own makes of the videos: their URLs by itag, or its complaint."""
-    script = dedent(RESOLVE[engine]) + "import json, sys\nprint(json.dumps([resolve(name) for name in sys.argv[1:]]))"
-    command = [sys.executable, "-c", script, *video_ids]
-    ran = subprocess.run(command, env=youtube.env, capture_output=True, text=True, timeout=60, check=True)
-    return [(dict(streams), complaint) for streams, complaint in json.loads(ran.stdout.splitlines()[-1])]
-
-
-@pytest.mark.parametrize("engine", RESOLVE)
-def test_unmodified_clients_resolve_a_video(youtube: LoopbackYouTube, http: urllib3.ProxyManager, engine: str) -> None:
-    [(urls, _)] = resolve(youtube, engine, ID)
-    for itag, file in USUAL.files.items():
-        assert int(http.request("HEAD", urls[str(itag)]).headers["Content-Length"]) == file.size
-    assert {request.host for request in youtube.requests} <= {"www.youtube.com", "youtube.com", MEDIA_HOST}
-
-
-@pytest.mark.parametrize("engine", ["pytubefix", "yt-dlp"])
-def test_unmodified_clients_hear_each_failure_in_youtubes_words(youtube: LoopbackYouTube, engine: str) -> None:
-    untold = {"live"} if engine == "pytubefix" else {"live", "private, as a message"}  # yt-dlp drops `messages`
-    told = {f"-failure{number:03}": name for number, name in enumerate(FAILURES) if name not in untold}
-    youtube.world.scenarios |= {video_id: Scenario(failure=FAILURES[name]) for video_id, name in told.items()}
-    heard = resolve(youtube, engine, *told)
-    for name, (streams, complaint) in zip(told.values(), heard, strict=True):
-        assert not streams
-        assert FAILURES[name].words.rstrip(".") in complaint
-
-
 # -- faults -----------------------------------------------------------------------------------------------------------
 
 
@@ -285,10 +214,10 @@ def test_a_cut_body_is_logged_with_the_bytes_that_were_sent_and_strikes_as_often
     youtube: LoopbackYouTube, http: urllib3.ProxyManager
 ) -> None:
     youtube.world.scenarios[ID] = Scenario(USUAL, media_faults=(MediaFault("cut", at=5000, times=1, itag=134),))
-    assert http.request("GET", media_url(134), headers={"Range": "bytes=0-4999"}).status == 206
+    assert http.request("GET", media_url(134, ID), headers={"Range": "bytes=0-4999"}).status == 206
     with pytest.raises(urllib3.exceptions.ProtocolError, match="4000 bytes read, 5000 more expected"):
-        http.request("GET", media_url(134), headers={"Range": "bytes=1000-9999"})
-    assert len(http.request("GET", media_url(134), headers={"Range": "bytes=1000-9999"}).data) == 9000
+        http.request("GET", media_url(134, ID), headers={"Range": "bytes=1000-9999"})
+    assert len(http.request("GET", media_url(134, ID), headers={"Range": "bytes=1000-9999"}).data) == 9000
     assert [request.bytes_sent for request in youtube.requests] == [5000, 4000, 9000]
 
 
@@ -306,7 +235,7 @@ def test_faults_take_the_place_of_a_reply(
     youtube: LoopbackYouTube, http: urllib3.ProxyManager, fault: MediaFault, status: int
 ) -> None:
     youtube.world.scenarios[ID] = Scenario(USUAL, media_faults=(fault,))
-    reply = http.request("GET", media_url(134), headers={"Range": "bytes=10-19"})
+    reply = http.request("GET", media_url(134, ID), headers={"Range": "bytes=10-19"})
     assert reply.status == status
     assert reply.headers.get("Content-Range", "").startswith("bytes 10-19/") is False
 
@@ -316,7 +245,7 @@ def test_a_reply_need_not_say_how_long_it_is_and_may_then_be_cut_unnoticed(
 ) -> None:
     faults = MediaFault("cut_unsaid", at=5000, times=1), MediaFault("unsaid")
     youtube.world.scenarios[ID] = Scenario(USUAL, media_faults=faults)
-    cut, whole = (http.request("GET", media_url(134), headers={"Range": "bytes=1000-9999"}) for _ in range(2))
+    cut, whole = (http.request("GET", media_url(134, ID), headers={"Range": "bytes=1000-9999"}) for _ in range(2))
     content = USUAL.dash_video.path.read_bytes()
     assert (cut.status, cut.data) == (206, content[1000:5000])
     assert (whole.status, whole.data) == (206, content[1000:10_000])
@@ -328,9 +257,9 @@ def test_a_reply_need_not_say_how_long_it_is_and_may_then_be_cut_unnoticed(
 def test_a_media_host_that_hangs_up_says_nothing_at_all(youtube: LoopbackYouTube, http: urllib3.ProxyManager) -> None:
     youtube.world.scenarios[ID] = Scenario(USUAL, media_faults=(MediaFault("hang_up", times=1),))
     with pytest.raises(urllib3.exceptions.HTTPError, match=r"reset|closed"):
-        http.request("GET", media_url(134))
+        http.request("GET", media_url(134, ID))
     assert [(request.status, request.bytes_sent) for request in youtube.requests] == [(0, 0)]
-    assert http.request("GET", media_url(134)).status == 200
+    assert http.request("GET", media_url(134, ID)).status == 200
 
 
 def test_a_redirect_leads_where_it_is_told_to_and_the_media_host_there_answers(
@@ -338,16 +267,16 @@ def test_a_redirect_leads_where_it_is_told_to_and_the_media_host_there_answers(
 ) -> None:
     there = MEDIA_HOST.replace("r1", "r2")
     for location, leads_to in (
-        (f"https://{there}{{path}}", media_url(134).replace(MEDIA_HOST, there)),
+        (f"https://{there}{{path}}", media_url(134, ID).replace(MEDIA_HOST, there)),
         ("file:///etc/passwd", "file:///etc/passwd"),
     ):
         youtube.world.scenarios[ID] = Scenario(USUAL, media_faults=(MediaFault("redirect", location=location),))
-        reply = http.request("GET", media_url(134), redirect=False)
+        reply = http.request("GET", media_url(134, ID), redirect=False)
         assert (reply.status, reply.headers["Location"]) == (302, leads_to)
     youtube.world.scenarios[ID] = Scenario(
         USUAL, media_faults=(MediaFault("redirect", location=f"https://{there}{{path}}"),)
     )
-    assert http.request("GET", media_url(134), redirect=True, retries=1).data == USUAL.dash_video.path.read_bytes()
+    assert http.request("GET", media_url(134, ID), redirect=True, retries=1).data == USUAL.dash_video.path.read_bytes()
 
 
 SPOILS: dict[str, tuple[Spoil, Callable[[bytes, bytes], bool]]] = {
@@ -386,11 +315,12 @@ def test_a_spoilt_file_is_served_as_if_it_were_the_video(
     told = call_player(http).data
     youtube.world.scenarios[ID] = Scenario(USUAL, ("dash", "progressive"), spoilt={134: spoil})
     assert call_player(http).data == told, "the player knows nothing of it"
-    served = http.request("GET", media_url(134)).data
+    served = http.request("GET", media_url(134, ID)).data
     assert as_told(USUAL.dash_video.path.read_bytes(), served)
-    part = http.request("GET", media_url(134), headers={"Range": "bytes=10-19"})
+    part = http.request("GET", media_url(134, ID), headers={"Range": "bytes=10-19"})
     assert (part.data, part.headers["Content-Range"]) == (served[10:20], f"bytes 10-19/{len(served)}")
-    assert http.request("GET", media_url(140)).data == USUAL.dash_audio.path.read_bytes(), "the others are left alone"
+    sound = http.request("GET", media_url(140, ID)).data
+    assert sound == USUAL.dash_audio.path.read_bytes(), "the others are left alone"
 
 
 def test_a_file_with_a_long_header_plays_all_the_same(tmp_path: Path) -> None:
@@ -470,67 +400,15 @@ def test_the_archive_has_the_official_layout(youtube: LoopbackYouTube, http: url
     assert http.request("GET", url).status == 404
 
 
-def test_the_wrapper_runs_a_command_passes_its_exit_code_on_and_writes_the_log(tmp_path: Path) -> None:
-    log, rows = tmp_path / "log.jsonl", tmp_path / "rows.csv"
-    rows.write_text(f"label,youtube_id,time_start,time_end,split\nabseiling,{ID},5,15,val\n")
-    script = (
-        "import os, sys, urllib.request\n"
-        f"body = urllib.request.urlopen({media_url(134)!r}).read()\n"
-        f"sys.exit(7 if len(body) == {USUAL.dash_video.size} else 1)"
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "tests.youtube",
-        "--annotations",
-        str(rows),
-        "--log",
-        str(log),
-        "--",
-        sys.executable,
-        "-c",
-    ]
-    ran = subprocess.run([*command, script], capture_output=True, text=True, timeout=60, check=False)
-    assert ran.returncode == 7, ran.stderr
-    assert ran.stderr.startswith("Loopback YouTube on http://127.0.0.1:")
-    [line] = log.read_text().splitlines()
-    assert (json.loads(line)["kind"], json.loads(line)["bytes_sent"]) == ("media", USUAL.dash_video.size)
-
-
-def test_the_wrapper_puts_the_clips_of_what_is_annotated_on_a_mirror_if_wanted(tmp_path: Path) -> None:
-    world = sample_world()
-    stock_all(world)
-    for subset, rows in world.annotations["400"].items():
-        split = "val" if subset == "validate" else subset
-        archives = [
-            file.content for path, file in world.mirror.items() if path.startswith(f"/kinetics/400/{split}/part")
-        ]
-        clips = {name: clip for content in archives for name, clip in clips_in(content).items()}
-        assert clips.keys() == {f"{row.youtube_id}_{row.time_start:06}_{row.time_end:06}.mp4" for row in rows}
-        spoilt = [name for name, clip in clips.items() if clip != clip_of(length_of(name))]
-        assert len(spoilt) == 2, "one is corrupt, and one is short"
-    assert clips_in(world.mirror[REPLACEMENTS].content)
-
-    script = (
-        "import sys, urllib.request\n"
-        "listed = urllib.request.urlopen('https://s3.amazonaws.com/kinetics/400/val/k400_val_path.txt').read().split()\n"
-        "sys.exit(len([urllib.request.urlopen(url.decode()).read() for url in listed]))"
-    )
-    command = [sys.executable, "-m", "tests.youtube", "--mirror", "--", sys.executable, "-c", script]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert ran.returncode == 4, ran.stderr
-    assert "and a mirror of their clips" in ran.stderr
-
-
 # -- the mirror --------------------------------------------------------------------------------------------------------
 
-SHELVED = "/kinetics/600/train/washing feet.tar.gz"
+ARCHIVE_PATH = "/kinetics/600/train/washing feet.tar.gz"
 
 
 @pytest.fixture
 def content(youtube: LoopbackYouTube) -> bytes:
     content = random.Random(600).randbytes(300_000)
-    youtube.world.mirror[SHELVED] = MirrorFile(content)
+    youtube.world.mirror[ARCHIVE_PATH] = MirrorFile(content)
     return content
 
 
@@ -538,7 +416,7 @@ def ask_mirror(
     http: urllib3.ProxyManager, method: str = "GET", **headers: str
 ) -> tuple[int, urllib3.HTTPHeaderDict, bytes]:
     said = {name.replace("_", "-"): value for name, value in headers.items()}
-    reply = http.request(method, f"https://s3.amazonaws.com{SHELVED.replace(' ', '%20')}", headers=said)
+    reply = http.request(method, f"https://s3.amazonaws.com{ARCHIVE_PATH.replace(' ', '%20')}", headers=said)
     return reply.status, reply.headers, reply.data
 
 
@@ -561,7 +439,7 @@ def test_a_file_that_is_replaced_once_a_fault_has_struck_has_another_tag(
     youtube: LoopbackYouTube, http: urllib3.ProxyManager, content: bytes
 ) -> None:
     then = MirrorFile(b"another")
-    youtube.world.mirror[SHELVED] = MirrorFile(content, faults=(MediaFault("cut", at=150_000),), then=then)
+    youtube.world.mirror[ARCHIVE_PATH] = MirrorFile(content, faults=(MediaFault("cut", at=150_000),), then=then)
     with pytest.raises(urllib3.exceptions.ProtocolError):
         ask_mirror(http)
     status, headers, body = ask_mirror(http)

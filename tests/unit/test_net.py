@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import multiprocessing
-import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,6 +22,7 @@ from kinetics.net.http import REDIRECTS, TRIES, HttpSession, MediaRefused
 from kinetics.net.range_file import RangeFile
 from kinetics.net.rate_limit import RateLimiter
 from kinetics.records import Category
+from tests.support.network import PROXIES, go_through, media_url
 from tests.youtube.log import Request
 from tests.youtube.replies import MEDIA_HOST
 from tests.youtube.server import LoopbackYouTube
@@ -34,8 +32,7 @@ from tests.youtube.world import MediaFault, Scenario, World
 USUAL = Video(duration_s=20)
 CONTENT = USUAL.progressive.path.read_bytes()
 ID = "-_loopback0"
-URL = f"https://{MEDIA_HOST}/videoplayback?id={ID}&itag=18"
-PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
+URL = media_url(18, ID)
 
 
 @pytest.fixture
@@ -50,13 +47,6 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(range_file, "BACK_OFF_S", 0.01)
     monkeypatch.setattr(stream, "BACK_OFF_S", 0.01)
     monkeypatch.setattr(net_http, "READ_TIMEOUT_S", 0.5)
-
-
-def go_through(youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_PROXY", "no_proxy", "SSL_CERT_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    for name in (*PROXIES, "SSL_CERT_FILE"):
-        monkeypatch.setenv(name, youtube.env[name])
 
 
 def break_media(youtube: LoopbackYouTube, *faults: MediaFault) -> None:
@@ -158,7 +148,7 @@ STEPS = st.lists(
 def test_any_order_of_reading_gives_the_bytes_of_the_file_and_fetches_none_twice(youtube: LoopbackYouTube) -> None:
     line = HttpSession()
 
-    @settings(max_examples=150, deadline=None, derandomize=True)
+    @settings(deadline=None, derandomize=True)
     @given(STEPS)
     def read_both(steps: list[tuple[str, int, int]]) -> None:
         before = len(youtube.requests)
@@ -485,21 +475,6 @@ def test_a_damaged_limit_file_delays_nobody(clock: Clock, tmp_path: Path) -> Non
         (tmp_path / "rate").write_bytes(content)
         RateLimiter(tmp_path / "rate", 1000).acquire(500)
     assert clock.slept == [0] * 4
-
-
-def _spend_and_die(path: Path) -> None:
-    RateLimiter(path, 1e9).acquire(1)
-    with open(path, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        os._exit(1)
-
-
-def test_a_worker_that_dies_does_not_keep_the_line(tmp_path: Path) -> None:
-    worker = multiprocessing.get_context("spawn").Process(target=_spend_and_die, args=(tmp_path / "rate",))
-    worker.start()
-    worker.join(30)
-    assert worker.exitcode == 1
-    RateLimiter(tmp_path / "rate", 1e9).acquire(1)
 
 
 def test_what_is_read_through_a_line_is_spent(youtube: LoopbackYouTube, tmp_path: Path, clock: Clock) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-import re
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,35 +23,9 @@ from kinetics.storage.layout import Layout, own_folder
 from kinetics.storage.object_store import Store, open_store
 from kinetics.storage.table_sync import TableSync, merged, readable_tables
 from kinetics.youtube.download_job import Download
-from tests.support.cluster import HOSTS, cluster
-from tests.support.program import PATIENCE_S, ROOT, Bench, Run, frames, many_rows, wait_until
-from tests.support.s3 import S3, strangers_refused
-from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import FAILURES, Row, Scenario
+from tests.support.s3 import S3
 
 FOLDERS = ("Kinetics700/train/tai_chi", "Kinetics700/train/massaging_person's_head", "Kinetics700/val/odd_[a]*?{b}_(c)")
-COPY = ("--cut", "keyframe", "-w", "2")
-"""What costs the processor least."""
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    server = S3()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def bucket(s3: S3, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a place in a new bucket, which this process can reach as well."""
-    for name, value in s3.env.items():
-        monkeypatch.setenv(name, value)
-    S3FileSystem.clear_instance_cache()
-    name = f"bucket-{abs(hash(request.node.nodeid))}"
-    s3.put(f"/{name}")
-    s3.requests.clear()
-    return f"s3://{name}/data sets/mine"
 
 
 @pytest.fixture
@@ -201,19 +173,6 @@ class TestStore:
         with pytest.raises(Fatal, match="FSTimeoutError"):
             Store(bucket).put(clip, "a.mp4", timeout_s=0.1)
 
-    def test_a_request_that_breaks_off_unseen_leaves_the_terminal_alone(self) -> None:
-        script = (
-            "import gc, kinetics.storage.object_store, fsspec.asyn\n"
-            "kinetics.storage.object_store.open_store('memory://data')\n"
-            "async def fail(): raise OSError\n"
-            "async def begin(): __import__('asyncio').ensure_future(fail())\n"
-            "fsspec.asyn.sync(fsspec.asyn.get_loop(), begin)\n"
-            "fsspec.asyn.sync(fsspec.asyn.get_loop(), __import__('asyncio').sleep, 0.01)\n"
-            "gc.collect()\n"
-        )
-        ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-        assert ran.stderr == ""
-
 
 class TestTables:
     """What stands at the URL, and here while a run is at work."""
@@ -355,138 +314,3 @@ class TestOption:
         assert (ended.value.code, said.count("\n")) == (2, 1)
         assert "hush" not in said
         assert "copy the data set" in said or "neither a folder nor a URL" in said
-
-
-class TestRun:
-    """The whole program."""
-
-    @pytest.fixture
-    def machine(self, s3: S3, tmp_path: Path) -> Callable[[str], dict[str, str]]:
-        """The environment of a machine: what it keeps to itself, no other knows."""
-        return lambda name: s3.env | {"XDG_STATE_HOME": str(tmp_path / name)}
-
-    @staticmethod
-    def copied(url: str, bench: Bench) -> None:
-        """Copy the data set to the bench's folder, where it can be looked at."""
-        backend = S3FileSystem()
-        backend.invalidate_cache()
-        backend.get(url.removeprefix("s3://") + "/", str(bench.folder), recursive=True)
-
-    @pytest.mark.soak
-    def test_workers_of_a_cluster_put_their_clips_there(
-        self, bench: Bench, bucket: str, machine: Callable[[str], dict[str, str]], tmp_path: Path
-    ) -> None:
-        scratch = {"TMPDIR": str(tmp_path)}
-        with LoopbackYouTube(bench.world) as youtube:
-            parent, worker = (youtube.env | machine(name) | scratch for name in ("parent", "worker"))
-            with cluster(tmp_path / "dask", worker, worker) as dask:
-                first, again = (
-                    subprocess.run(
-                        bench.command("-o", bucket, "--scheduler", dask.address),
-                        env=parent,
-                        capture_output=True,
-                        text=True,
-                        timeout=PATIENCE_S,
-                        check=False,
-                    )
-                    for _ in range(2)
-                )
-        assert (first.returncode, again.returncode) == (0, 0), first.stderr
-        assert "8 on disk; nothing to do" in again.stdout
-        self.copied(bucket, bench)
-        bench.assert_complete()
-        assert {row["host"] for row in bench.attempts()} == set(HOSTS)
-        assert not [*tmp_path.rglob("*.part"), *tmp_path.glob("kinetics-*"), *bench.folder.rglob("probe-*")]
-
-    def test_a_worker_without_credentials_is_refused(
-        self, bench: Bench, bucket: str, machine: Callable[[str], dict[str, str]], tmp_path: Path
-    ) -> None:
-        with LoopbackYouTube(bench.world) as youtube:
-            stranger = youtube.env | machine("stranger") | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
-            with cluster(tmp_path / "dask", stranger) as dask:
-                run = bench.run("-o", bucket, "--scheduler", dask.address, env=machine("parent"))
-        assert run.code == 2
-        assert re.search(rf"error: The Dask worker .* does not reach {bucket}/Kinetics700 as", run.err), run.err
-        assert not run.kinds()["player"]
-
-    def test_the_clips_and_tables_of_one_machine_are_there_for_another(
-        self, bench: Bench, bucket: str, machine: Callable[[str], dict[str, str]]
-    ) -> None:
-        gone = bench.rows[0]
-        bench.world.scenarios[gone.youtube_id] = Scenario(failure=FAILURES["private"])
-        run = bench.run("-o", bucket, env=machine("one"))
-        assert run.code == 0, run.err
-        assert f"-> {bucket}/Kinetics700\n" in run.out
-        assert f"reasons: {bucket}/Kinetics700_validate_errors.log" in run.out
-        assert "free" not in run.out
-        self.copied(bucket, bench)
-        assert set(bench.errors()) == {gone.youtube_id}
-        assert len(bench.attempts()) == len(bench.rows)
-        bench.rows = bench.rows[1:]
-        bench.assert_complete()
-        assert not [path for path in (bench.folder / "one").rglob("*") if path.suffix in (".mp4", ".csv", ".part")]
-
-        def elsewhere(*options: str) -> Run:
-            run = bench.run("-o", bucket, *options, env=machine("other"))
-            assert (run.code, run.kinds()["player"]) == (0, 0), run.err
-            return run
-
-        assert "7 on disk, 1 gone before; nothing to do" in elsewhere("--retry", "none").out
-        assert "7 on disk, 1 gone before; 1 to do" in elsewhere("--dry-run").out
-        assert "8        7  in 5 classes" in elsewhere("--list-classes").out
-        report = elsewhere("--report").out
-        assert "7 of 8 clips are here" in report
-        assert "1 gone, 0 may work later, 0 not tried yet" in report
-        assert "free" not in report
-        (page,) = (bench.folder / "other").rglob("*.html")
-        assert f"from <code>{bucket}/Kinetics700</code>" in page.read_text()
-        assert "Are they right?" not in page.read_text(), "it would have to fetch clips to show them"
-
-    def test_a_store_that_goes_away_ends_the_run_and_fails_no_clip(
-        self, make_bench: Callable[..., Bench], bucket: str, s3: S3, machine: Callable[[str], dict[str, str]]
-    ) -> None:
-        bench = make_bench(many_rows(24))
-        bench.world.latency_s = 0.2
-        bucket = bucket.removesuffix("/data sets/mine")  # a bucket of their own is good enough for clips, too
-        command, env = ("-o", bucket, *COPY), machine("one")
-        with LoopbackYouTube(bench.world) as youtube, bench.start(youtube, *command, env=env) as process:
-            try:
-                wait_until(lambda: any(".mp4" in request for request in s3.requests), "a first clip")
-            finally:
-                s3.stop()
-            said, _ = process.communicate(timeout=120)
-        s3.start()
-        assert process.returncode == 2
-        assert said.count("error: ") == 1
-        assert "error: Cannot write Kinetics700" in said
-        assert "Traceback" not in said, said
-        self.copied(bucket, bench)
-        assert 0 < len(bench.files()) < 24
-        assert all(map(frames, bench.files())), "one does not play"
-        bench.world.latency_s = 0
-        assert bench.run(*command, env=env).code == 0
-        self.copied(bucket, bench)
-        assert bench.files() == sorted(map(bench.path, bench.rows))
-        assert {row["status"] for row in bench.attempts()} == {"done"}
-        assert bench.errors() == {}
-
-    @pytest.mark.parametrize("fault", ["no bucket", "refused", "no server"])
-    def test_a_store_that_cannot_be_used_is_said_in_one_line_and_nobody_is_asked(
-        self, fault: str, make_bench: Callable[..., Bench], bucket: str, machine: Callable[[str], dict[str, str]]
-    ) -> None:
-        bench, env = make_bench([Row("tai chi", "n0t_basebal", 0, 3)]), machine("one")
-        if fault == "no server":
-            env["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
-        if fault == "no bucket":
-            bucket = "s3://none-of-that-name/prefix"
-        if fault == "refused":
-            with strangers_refused():
-                run = bench.run("-o", bucket, env=env)
-        else:
-            run = bench.run("-o", bucket, env=env)
-        errors = [line for line in run.err.splitlines() if line.startswith("error: ")]
-        assert (run.code, len(errors), run.kinds()["player"]) == (2, 1, 0), run.err
-        assert bucket in errors[0]
-        words = {"no bucket": "bucket does not exist", "refused": "Access Key", "no server": "Could not connect"}
-        assert words[fault] in errors[0]
-        assert "hush-hush" not in run.err + run.out

@@ -289,7 +289,7 @@ def test_a_place_that_cannot_be_written_is_an_error_not_a_reason_to_fetch(here: 
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_damage_to_a_header_raises_or_leaves_anything_but_the_very_file(
     here: Layout, there: Layout, data: st.DataObject
 ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +11,9 @@ import pytest
 from kinetics.annotations.load import classes_of, load
 from kinetics.annotations.select import in_random_order, select
 from kinetics.annotations.table import Annotations
+from kinetics.cli.options import parse
 from kinetics.errors import Fatal
 from kinetics.records import ClipKey, Shard
-from tests.support.program import ROOT
 
 LABELS = ("juggling balls", "massaging person's head", "throwing ball (not baseball or American football)", "tai chi")
 ROWS = [
@@ -246,46 +244,12 @@ def test_a_shard_without_any_clip_is_no_error(annotations: Annotations) -> None:
     assert {len(found) for found in shards(annotations, 500)} == {0, 1}
 
 
-# -- the command ------------------------------------------------------------------------------------------------------
-
-
-def command(tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    annotated = write(tmp_path / "list.csv", ROWS)
-    words = [
-        sys.executable,
-        str(ROOT / "download.py"),
-        "-o",
-        str(tmp_path / "out"),
-        "--annotations",
-        str(annotated),
-        *more,
-    ]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
-
-
-def test_the_classes_are_listed_with_their_counts(tmp_path: Path) -> None:
-    here = tmp_path / "out" / "Kinetics700" / "train" / "tai_chi" / f"{ROWS[3][1]}_000000_000010.mp4"
-    here.parent.mkdir(parents=True)
-    here.touch()
-    ran = command(tmp_path, "--list-classes")
-    assert ran.returncode == 0
-    assert [line.split(maxsplit=2) for line in ran.stdout.splitlines()[1:-1]] == [
-        ["5", str(int(label == "tai chi")), label] for label in sorted(LABELS)
-    ]
-    assert ran.stdout.splitlines()[-1].split() == ["20", "1", "in", "4", "classes"]
-
-
-def test_a_choice_is_what_the_run_is_about(tmp_path: Path) -> None:
-    ran = command(tmp_path, "--classes", "tai_chi", "juggling balls", "--limit", "2", "--dry-run")
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert "4 clips wanted" in ran.stdout
+# -- options that make no sense ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        ["--classes", "no such"],
-        ["--only", "missing.csv"],
         ["--seed", "one"],
         ["--limit", "0"],
         ["--sample", "many"],
@@ -299,13 +263,14 @@ def test_a_choice_is_what_the_run_is_about(tmp_path: Path) -> None:
         ["--verify", "--manifest"],
         ["--verify", "--cut", "none"],
         ["--compare", "a.csv"],
-        ["--compare", "a.csv", "b.csv"],
     ],
     ids=" ".join,
 )
-def test_bad_input_gets_one_clear_line_exit_2_and_nothing_is_written(tmp_path: Path, bad: list[str]) -> None:
-    ran = command(tmp_path, *bad)
-    assert ran.returncode == 2
-    assert len(ran.stderr.splitlines()) == 1
-    assert ran.stderr.startswith("error: ")
-    assert not (tmp_path / "out").exists()
+def test_options_that_make_no_sense_get_one_clear_line_and_exit_2(
+    bad: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(["-o", "out", "--annotations", "list.csv", *bad])
+    said = capsys.readouterr().err
+    assert (ended.value.code, len(said.splitlines())) == (2, 1)
+    assert said.startswith("error: ")

@@ -17,7 +17,7 @@ from kinetics.media.avc import IDR, Config
 from kinetics.media.cut import cut_exact, cut_smart
 from kinetics.media.section import Input
 from kinetics.net.range_file import RangeFile
-from tests.unit.test_cut import VARIANTS, Disk, Shape, assert_all_is_shown, inputs_of, play
+from tests.support.cutting import VARIANTS, Disk, Shape, assert_all_is_shown, inputs_of, play
 from tests.youtube.picture import draw
 from tests.youtube.videos import Video
 
@@ -55,7 +55,9 @@ def cut(content: bytes, start_s: float, end_s: float, out: Path, *, exactly: boo
 
 
 @pytest.mark.parametrize("shape", ["progressive", "dash"])
-@pytest.mark.parametrize("start_s", [1.0, 7.5, 20.2, 33.3, 41.0])
+@pytest.mark.parametrize(
+    "start_s", [1.0, 7.5, *(pytest.param(start_s, marks=pytest.mark.soak) for start_s in (20.2, 33.3, 41.0))]
+)
 def test_most_samples_are_the_videos_own_to_the_byte(start_s: float, shape: Shape, tmp_path: Path) -> None:
     out = tmp_path / "clip.mp4"
     cut_smart(inputs_of(BOTH_ENDS, shape, Disk()), start_s, start_s + 10, out)
@@ -67,18 +69,23 @@ def test_most_samples_are_the_videos_own_to_the_byte(start_s: float, shape: Shap
     assert_all_is_shown(out, 300)
 
 
-LONG = {"rotated", "silent", "begins at pts 1024", "29.97"}
-"""What differs in nothing that the joint depends on; the tests of media have cuts of these as well."""
+FEW = range(31, 62, 10)
+"""The tenths of a second at which sections begin in an ordinary run."""
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.soak if name in LONG else ()) for name in VARIANTS if name != "vp9"],
+    ("name", "tenths"),
+    [
+        *((name, FEW) for name in ("usual", "variable frame rate", "no B-frames")),
+        *(pytest.param(name, range(31, 62, 3), marks=pytest.mark.soak) for name in VARIANTS if name != "vp9"),
+    ],
 )
-def test_every_start_and_end_gives_the_frames_and_times_that_encoding_all_gives(name: str, tmp_path: Path) -> None:
+def test_every_start_and_end_gives_the_frames_and_times_that_encoding_all_gives(
+    name: str, tenths: range, tmp_path: Path
+) -> None:
     """Tenths of a second, so that sections begin and end at, before and behind every kind of picture."""
     video = VARIANTS[name]
-    for tenth in range(31, 62, 3):
+    for tenth in tenths:
         start_s, end_s = tenth / 10, tenth / 10 + 4.9
         cut_smart(inputs_of(video, "dash", Disk()), start_s, end_s, tmp_path / "smart.mp4")
         played = play(tmp_path / "smart.mp4")

@@ -23,7 +23,7 @@ from kinetics.net import range_file, stream
 from kinetics.net.http import TRIES, Changed, HttpSession, MediaRefused
 from kinetics.records import Category, ClipKey
 from kinetics.storage.layout import clip_name
-from tests.unit.test_net import go_through
+from tests.support.network import go_through
 from tests.youtube.mirror import BASE, Crate, MirrorFile, Shape, clip_of, stock, tarball
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import MediaFault, Row

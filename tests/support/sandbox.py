@@ -19,6 +19,7 @@ import av
 from kinetics.records import Clip, Outcome
 from kinetics.scheduling.worker import Worker
 from kinetics.storage.layout import label_folder
+from tests.support.commands import PATIENCE_S, ROOT
 from tests.youtube.log import Request
 from tests.youtube.mirror import Crate, clip_of, clips_in, length_of, replace_corrupt, stock
 from tests.youtube.picture import read_counter
@@ -26,9 +27,6 @@ from tests.youtube.samples import scenarios_of, template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, Row, Scenario, World
 
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 120.0
-"""For what takes a second or two: a crowded machine may take its time, only not for ever."""
 ROWS = (
     Row("javelin throw", "--07WQ2iBlw", 1, 11),
     Row("javelin throw", "---QUuC4vJs", 45, 55),
@@ -55,8 +53,16 @@ class Run:
         return Counter(request.kind for request in self.requests)
 
 
+def assert_stopped(run: Run, *words: str) -> None:
+    """One clear line for the person at the terminal, and exit code 2."""
+    errors = [line for line in run.err.splitlines() if line.startswith("error: ")]
+    assert (run.code, len(errors)) == (2, 1), run.err
+    assert all(word in errors[0] for word in words), errors
+    assert "Traceback" not in run.err
+
+
 @dataclass
-class Bench:
+class Sandbox:
     """A folder, a list of rows, and a YouTube that has videos for them.
 
     With `official` the rows come from the official archive instead of a file of the user's. `prefix` is a command that
@@ -184,7 +190,7 @@ class Bench:
 
 
 @dataclass
-class MirrorBench(Bench):
+class MirrorSandbox(Sandbox):
     """The same with a mirror, which has archives and replacements of clips in them, and a cache that outlives a run."""
 
     version: str = "400"
