@@ -45,7 +45,7 @@ from kinetics.storage.ledger import Ledger
 from kinetics.storage.locks import held, lock
 from kinetics.storage.object_store import open_store
 from kinetics.storage.table_sync import TableSync, readable_tables
-from kinetics.youtube.download_job import Download
+from kinetics.youtube.download_job import DownloadClip
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -374,8 +374,8 @@ def _clips_here(args: argparse.Namespace) -> dict[Subset, pd.DataFrame]:
     return {subset: here[here["split"] == SPLIT_OF[subset]] for subset in _subsets(args)}
 
 
-def _job(args: argparse.Namespace, layout: Layout) -> Download:
-    return Download(
+def _job(args: argparse.Namespace, layout: Layout) -> DownloadClip:
+    return DownloadClip(
         layout,
         args.cut,
         _with_cookies(args.engine, args.cookies),

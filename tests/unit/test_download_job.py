@@ -21,7 +21,7 @@ from kinetics.scheduling.worker import MEMORY_LIMIT
 from kinetics.storage.layout import Layout
 from kinetics.youtube import download_job as jobs
 from kinetics.youtube import engines
-from kinetics.youtube.download_job import Download
+from kinetics.youtube.download_job import DownloadClip
 from tests.youtube.picture import read_counter
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
@@ -48,13 +48,13 @@ def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[Download]:
+def job(tmp_path: Path) -> Iterator[DownloadClip]:
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    yield Download(Layout(tmp_path, "700"), "exact", ENGINES, 360)
+    yield DownloadClip(Layout(tmp_path, "700"), "exact", ENGINES, 360)
     resource.setrlimit(resource.RLIMIT_DATA, before)  # what is a worker's for life is not this process's
 
 
-def attempt(job: Download, clip: Clip = CLIP) -> Outcome:
+def attempt(job: DownloadClip, clip: Clip = CLIP) -> Outcome:
     """What comes of a clip; after it, whatever it is, no unfinished file is left."""
     outcome = job.open()(clip, lambda: None)
     assert not [path for path in job.layout.folder.glob(".partial/**/*") if path.is_file()]
@@ -70,7 +70,7 @@ def frames(path: Path) -> list[int]:
 # -- done -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_clip_that_is_done_says_all_about_itself(youtube: LoopbackYouTube, job: Download) -> None:
+def test_a_clip_that_is_done_says_all_about_itself(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     outcome = attempt(job)
     path = job.layout.clip(CLIP)
     assert frames(path) == list(range(VIDEO.frame_at(4.0), VIDEO.frame_at(7.0)))
@@ -89,7 +89,7 @@ def test_a_clip_that_is_done_says_all_about_itself(youtube: LoopbackYouTube, job
 
 
 @pytest.mark.parametrize("cut", ["smart", "keyframe", "none"])
-def test_the_other_cuts(youtube: LoopbackYouTube, job: Download, cut: Cut) -> None:
+def test_the_other_cuts(youtube: LoopbackYouTube, job: DownloadClip, cut: Cut) -> None:
     job = replace(job, cut=cut)
     outcome = attempt(job)
     numbers = frames(job.layout.target(CLIP, cut))
@@ -105,7 +105,7 @@ def test_the_other_cuts(youtube: LoopbackYouTube, job: Download, cut: Cut) -> No
         assert outcome.offset_s == pytest.approx(numbers[0] / 30 - 4.0, abs=0.02)
 
 
-def test_counts_are_those_of_one_clip_not_of_the_worker(youtube: LoopbackYouTube, job: Download) -> None:
+def test_counts_are_those_of_one_clip_not_of_the_worker(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     work = job.open()
     outcomes = [work(clip, lambda: None) for clip in (CLIP, replace(CLIP, time_start=2.0, time_end=5.0))]
     media = [request for request in youtube.requests if request.kind == "media"]
@@ -113,14 +113,14 @@ def test_counts_are_those_of_one_clip_not_of_the_worker(youtube: LoopbackYouTube
     assert sum(outcome.bytes_received for outcome in outcomes) == sum(request.bytes_sent for request in media)
 
 
-def test_the_workers_of_a_run_are_one_visitor_to_youtube(youtube: LoopbackYouTube, job: Download) -> None:
+def test_the_workers_of_a_run_are_one_visitor_to_youtube(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     for name in ("first run", "second run"):
         workers = [replace(job, shared=job.layout.root / name).open() for _ in range(3)]
         assert [work(CLIP, lambda: None).status for work in workers] == ["done"] * 3
     assert [request.kind for request in youtube.requests].count("visitor") == 2
 
 
-def test_where_the_visitor_id_cannot_be_shared_each_worker_asks(youtube: LoopbackYouTube, job: Download) -> None:
+def test_where_the_visitor_id_cannot_be_shared_each_worker_asks(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     (job.layout.root / "shared" / "visitor").mkdir(parents=True)
     workers = [replace(job, shared=job.layout.root / "shared").open() for _ in range(2)]
     assert [work(CLIP, lambda: None).status for work in workers] == ["done"] * 2
@@ -129,7 +129,7 @@ def test_where_the_visitor_id_cannot_be_shared_each_worker_asks(youtube: Loopbac
 
 
 def test_it_tells_when_youtube_has_answered_before_any_media_is_fetched(
-    youtube: LoopbackYouTube, job: Download
+    youtube: LoopbackYouTube, job: DownloadClip
 ) -> None:
     kinds: list[set[str]] = []
     work = job.open()
@@ -154,7 +154,7 @@ def test_it_tells_when_youtube_has_answered_before_any_media_is_fetched(
     ],
 )
 def test_a_clip_that_is_not_had_says_why(
-    youtube: LoopbackYouTube, job: Download, scenario: Scenario, status: str, category: Category
+    youtube: LoopbackYouTube, job: DownloadClip, scenario: Scenario, status: str, category: Category
 ) -> None:
     youtube.world.scenarios[CLIP.youtube_id] = scenario
     outcome = attempt(job)
@@ -166,7 +166,7 @@ def test_a_clip_that_is_not_had_says_why(
 
 
 @pytest.mark.parametrize("where", ["player", "media"])
-def test_what_the_server_asks_for_is_passed_on(youtube: LoopbackYouTube, job: Download, where: str) -> None:
+def test_what_the_server_asks_for_is_passed_on(youtube: LoopbackYouTube, job: DownloadClip, where: str) -> None:
     fault = PLAYER_FAULTS["429 with Retry-After"]
     youtube.world.scenarios[CLIP.youtube_id] = (
         Scenario(VIDEO, player_faults=(fault,))
@@ -176,13 +176,13 @@ def test_what_the_server_asks_for_is_passed_on(youtube: LoopbackYouTube, job: Do
     assert attempt(job).retry_after_s == 2.0
 
 
-def test_without_a_line_the_clip_is_postponed(youtube: LoopbackYouTube, job: Download) -> None:
+def test_without_a_line_the_clip_is_postponed(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     youtube.world.line_down = True
     outcome = attempt(job)
     assert (outcome.status, outcome.category) == ("postponed", Category.NETWORK)
 
 
-def test_a_refused_address_is_asked_of_the_next_engine_once(youtube: LoopbackYouTube, job: Download) -> None:
+def test_a_refused_address_is_asked_of_the_next_engine_once(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     refusal = Scenario(VIDEO, media_faults=(MediaFault("status", 403, times=1),))
     youtube.world.scenarios[CLIP.youtube_id] = refusal
     outcome = attempt(job)
@@ -197,7 +197,7 @@ def test_a_refused_address_is_asked_of_the_next_engine_once(youtube: LoopbackYou
     assert asked.count("media") <= 4
 
 
-def test_where_the_next_engine_fails_the_refusal_is_the_reason(youtube: LoopbackYouTube, job: Download) -> None:
+def test_where_the_next_engine_fails_the_refusal_is_the_reason(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     refusing = Scenario(VIDEO, media_faults=(MediaFault("status", 403),))
     youtube.world.scenarios[CLIP.youtube_id] = refusing
 
@@ -209,7 +209,7 @@ def test_where_the_next_engine_fails_the_refusal_is_the_reason(youtube: Loopback
     assert "403" in outcome.reason
 
 
-def test_a_refused_address_without_a_next_engine_is_a_media_error(youtube: LoopbackYouTube, job: Download) -> None:
+def test_a_refused_address_without_a_next_engine_is_a_media_error(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     youtube.world.scenarios[CLIP.youtube_id] = Scenario(VIDEO, media_faults=(MediaFault("status", 403),))
     outcome = attempt(replace(job, engines=("yt-dlp",)))
     assert (outcome.status, outcome.category, outcome.engine) == ("failed", Category.MEDIA_ERROR, "yt-dlp")
@@ -217,7 +217,7 @@ def test_a_refused_address_without_a_next_engine_is_a_media_error(youtube: Loopb
 
 @pytest.mark.parametrize("blocked", ["train", ".partial"])
 def test_a_folder_that_cannot_be_written_ends_the_run_and_is_named(
-    youtube: LoopbackYouTube, job: Download, blocked: str
+    youtube: LoopbackYouTube, job: DownloadClip, blocked: str
 ) -> None:
     job.layout.folder.mkdir()
     (job.layout.folder / blocked).write_text("a file where a folder should be")
@@ -226,7 +226,7 @@ def test_a_folder_that_cannot_be_written_ends_the_run_and_is_named(
 
 
 def test_a_full_disk_ends_the_run_and_leaves_nothing(
-    youtube: LoopbackYouTube, job: Download, monkeypatch: pytest.MonkeyPatch
+    youtube: LoopbackYouTube, job: DownloadClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -238,7 +238,7 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing(
 
 
 def test_a_surprise_is_one_failed_clip(
-    youtube: LoopbackYouTube, job: Download, monkeypatch: pytest.MonkeyPatch
+    youtube: LoopbackYouTube, job: DownloadClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def surprise(*_: object) -> None:
         raise ZeroDivisionError("nobody foresaw this")
@@ -249,13 +249,14 @@ def test_a_surprise_is_one_failed_clip(
     assert outcome.reason == "unexpected ZeroDivisionError: nobody foresaw this"
 
 
-def test_a_worker_does_its_clips_without_a_word(youtube: LoopbackYouTube, job: Download) -> None:
+def test_a_worker_does_its_clips_without_a_word(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     youtube.world.scenarios["-_unknown-0"] = Scenario(
         failure=replace(FAILURES["removed"], reason="Who knows", status="?")
     )
     script = (
         "import sys, pathlib; from kinetics.youtube.download_job import *; from kinetics.records import Clip\n"
-        "job = Download(Layout(pathlib.Path(sys.argv[1]), '700'), 'exact', ('pytubefix', 'yt-dlp'), 360, None, 1e9)\n"
+        "layout = Layout(pathlib.Path(sys.argv[1]), '700')\n"
+        "job = DownloadClip(layout, 'exact', ('pytubefix', 'yt-dlp'), 360, None, 1e9)\n"
         "(job.layout.folder / '.partial').mkdir(parents=True)\n"
         "work = job.open()\n"
         "for name in sys.argv[2:]: work(Clip(name, 4.0, 7.0, 'label', 'train'), lambda: None)\n"
@@ -266,7 +267,7 @@ def test_a_worker_does_its_clips_without_a_word(youtube: LoopbackYouTube, job: D
     assert job.layout.clip(replace(CLIP, label="label")).exists()
 
 
-def test_the_modules_that_a_worker_needs_can_be_imported_and_hold_the_first_engine(job: Download) -> None:
+def test_the_modules_that_a_worker_needs_can_be_imported_and_hold_the_first_engine(job: DownloadClip) -> None:
     for names in (("pytubefix", "yt-dlp"), ("yt-dlp",), ("pytube",)):
         modules = replace(job, engines=names).modules
         script = f"import sys\nfor name in {modules!r}: __import__(name)\n"
@@ -275,7 +276,7 @@ def test_the_modules_that_a_worker_needs_can_be_imported_and_hold_the_first_engi
 
 
 def test_a_clip_that_would_take_all_memory_fails_alone_and_says_so(
-    youtube: LoopbackYouTube, job: Download, monkeypatch: pytest.MonkeyPatch
+    youtube: LoopbackYouTube, job: DownloadClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = job.open()
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] == MEMORY_LIMIT

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater, StopEveryone, retry_after
 from kinetics.records import Category
-from kinetics.youtube.engines import NAMES, open_engines, resolve
+from kinetics.youtube.engines import ENGINE_NAMES, open_engines, resolve
 from kinetics.youtube.formats import Format, choose_formats
 from kinetics.youtube.replies import check_reply, sort_reason
 from tests.youtube import replies
@@ -74,10 +74,10 @@ class Answer:
 SCRIPT = dedent("""
     import json, sys
     from pathlib import Path
-    from kinetics.youtube import engines
+    from kinetics.youtube import engine_errors, engines, ytdlp_engine
     from kinetics.errors import ClipError
     names, cookies, timeout_s, max_height, *ids = sys.argv[1:]
-    engines.TIMEOUT_S = float(timeout_s)
+    engine_errors.TIMEOUT_S = engines.TIMEOUT_S = ytdlp_engine.TIMEOUT_S = float(timeout_s)
     opened = engines.open_engines(names.split(","), Path(cookies) if cookies else None)
     for video_id in ids or map(str.strip, sys.stdin):
         try:
@@ -136,7 +136,7 @@ def answers_to_everything(engine: str) -> dict[tuple[str, str], tuple[Answer, tu
 
 
 @pytest.mark.parametrize("name", FAILURES)
-@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
 def test_each_failure_lands_in_its_category_with_youtubes_words(engine: str, name: str) -> None:
     failure = FAILURES[name]
     answer, _ = answers_to_everything(engine)["failure", name]
@@ -169,7 +169,7 @@ PLAYER_FAULT_MEANS = {
 
 
 @pytest.mark.parametrize("name", PLAYER_FAULTS)
-@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
 def test_a_fault_of_the_player_is_never_taken_for_a_word_about_the_video(engine: str, name: str) -> None:
     answer, calls = answers_to_everything(engine)["fault", name]
     assert (answer.kind, answer.category) == PLAYER_FAULT_MEANS[name]
@@ -342,7 +342,7 @@ def test_whatever_is_offered_the_choice_fits_if_anything_does_and_has_sound_if_i
 
 
 @pytest.mark.parametrize("name", PLAYABLE)
-@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
 def test_each_engine_finds_the_right_formats(engine: str, name: str) -> None:
     answer, _ = answers_to_everything(engine)["playable", name]
     assert (answer.kind, answer.engine, answer.itag) == ("found", engine, FOUND[name])
@@ -369,7 +369,7 @@ def test_encrypted_formats_are_no_formats(youtube: LoopbackYouTube, monkeypatch:
     assert answer.itag == "18"
 
 
-@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
 def test_the_smallest_is_taken_where_none_is_small_enough(youtube: LoopbackYouTube, engine: str) -> None:
     [answer] = ask(youtube.env, engine, [OK], max_height=100)
     assert answer.itag.startswith("160+")
@@ -461,7 +461,7 @@ def test_a_refused_visitor_call_stops_everyone_and_is_not_repeated(
     assert [request.kind for request in youtube.requests[before:]] == ["visitor"]
 
 
-@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
 def test_without_a_line_everyone_stops(youtube: LoopbackYouTube, engine: str) -> None:
     youtube.world.line_down = True
     nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
@@ -567,7 +567,7 @@ def test_a_hostile_reply_is_accepted_or_refused_but_never_a_crash(reply: Any, rn
 @pytest.mark.parametrize(
     ("engine", "replies_served"),
     [
-        *((engine, 150) for engine in NAMES),
+        *((engine, 150) for engine in ENGINE_NAMES),
         *(pytest.param(engine, 5000, marks=pytest.mark.soak) for engine in ("pytubefix", "yt-dlp")),
     ],
 )

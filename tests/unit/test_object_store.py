@@ -24,7 +24,7 @@ from kinetics.storage import table_sync as copies
 from kinetics.storage.layout import Layout, own_folder
 from kinetics.storage.object_store import Store, open_store
 from kinetics.storage.table_sync import TableSync, merged, readable_tables
-from kinetics.youtube.download_job import Download
+from kinetics.youtube.download_job import DownloadClip
 from tests.support.cluster import HOSTS, cluster
 from tests.support.program import PATIENCE_S, ROOT, Bench, Run, frames, many_rows, wait_until
 from tests.support.s3 import S3, strangers_refused
@@ -105,7 +105,7 @@ class TestStore:
 
     def test_a_worker_is_told_what_to_import_before_it_is_forked(self) -> None:
         layout = Layout(Path("here"), "700", url="s3://bucket")
-        job = Download(layout, "exact", ("pytubefix",), 360)
+        job = DownloadClip(layout, "exact", ("pytubefix",), 360)
         assert set(job.modules) >= {"fsspec", "s3fs"}
         assert not set(replace(job, layout=replace(layout, url="")).modules) & {"fsspec", "s3fs"}
 
