@@ -66,28 +66,30 @@ class MirrorSearch:
         while requests := self.requests():
             with closing(read_archives(requests)) as events:
                 for event in events:
-                    match event:
-                        case Outcome(clip, "done"):
-                            if (name := clip_name(*clip.key)) in self.missing:
-                                self.missing.discard(name)
-                                yield event
-                            if not self.missing:
-                                return
-                        case Outcome(clip):
-                            self.rejected.add(name := clip_name(*clip.key))
-                            if name in self.missing:
-                                yield event
-                        case ArchiveProgress():
-                            self._current_clip[event.url] = event.name
-                            yield event
-                        case ArchiveResult():
-                            yield from self._record_result(event)
-                        case Pause() | SpacingChanged() | GaveUp():
-                            yield replace(event, server=MIRROR.name)
-                        case _:
-                            yield event
-                    if isinstance(event, GaveUp):
+                    yield from self._handle(event)
+                    if isinstance(event, GaveUp) or not self.missing:
                         return
+
+    def _handle(self, event: Event) -> Generator[Event, None, None]:
+        """Take note of an event, and yield it if it concerns the caller."""
+        match event:
+            case Outcome(clip, "done"):
+                if (name := clip_name(*clip.key)) in self.missing:
+                    self.missing.discard(name)
+                    yield event
+            case Outcome(clip):
+                self.rejected.add(name := clip_name(*clip.key))
+                if name in self.missing:
+                    yield event
+            case ArchiveProgress():
+                self._current_clip[event.url] = event.name
+                yield event
+            case ArchiveResult():
+                yield from self._record_result(event)
+            case Pause() | SpacingChanged() | GaveUp():
+                yield replace(event, server=MIRROR.name)
+            case _:
+                yield event
 
     def _record_result(self, result: ArchiveResult) -> Generator[Notice, None, None]:
         """Add to the index what was learnt of an archive, and note whether it is to be read again."""
