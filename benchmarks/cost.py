@@ -22,7 +22,7 @@ from benchmarks.rig import in_worker, quartiles, youtube_apart
 from benchmarks.worlds import clips
 from kinetics.records import Clip
 from kinetics.storage.layout import Layout
-from kinetics.youtube.download_job import Download
+from kinetics.youtube.download_job import DownloadClip
 from kinetics.youtube.engines import open_engines, resolve
 from tests.youtube.world import Row
 
@@ -95,7 +95,7 @@ def _resolver() -> Callable[[Row], object]:
 
 
 def _fetcher(cut: str, folder: Path) -> Callable[[Row], None]:
-    job = Download(Layout(folder, "700"), cut, ENGINES, 360)  # type: ignore[arg-type]  # as the command line has it
+    job = DownloadClip(Layout(folder, "700"), cut, ENGINES, 360)  # type: ignore[arg-type]  # as the command line has it
     work = job.open()
 
     def fetch(row: Row) -> None:

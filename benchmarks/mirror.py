@@ -24,7 +24,7 @@ import urllib3
 from benchmarks.report import Settings, Table, main, say, spread, verdict
 from benchmarks.rig import YouTube, in_worker, run, youtube_apart
 from kinetics.media import check
-from kinetics.mirror.catalog import ArchiveIndex, needed
+from kinetics.mirror.catalog import ArchiveIndex, archives_to_read
 from kinetics.mirror.tar_stream import MIRROR, Archive
 from kinetics.net.http import HttpSession
 from kinetics.net.stream import HttpStream
@@ -186,10 +186,10 @@ def _tar(archive: Path, folder: Path) -> Taken:
 
 
 def _ours(url: str, archive: Path | None, folder: Path | None, checked: bool = False) -> Taken:
-    line = _FromFile(archive) if archive else HttpSession(hosts=MIRROR)
+    session = _FromFile(archive) if archive else HttpSession(hosts=MIRROR)
 
     def take() -> None:
-        with Archive(line, url) as whole:
+        with Archive(session, url) as whole:
             for member in whole.members():
                 if folder:
                     path = folder / clip_name(*member.key)
@@ -238,12 +238,12 @@ def _index(settings: Settings, scratch: Path) -> Table:
     began = time.monotonic()
     for number, url in enumerate(urls):
         held = frozenset(names[number * share : (number + 1) * share])
-        index.keep(url, ArchiveListing(1 << 30, '"etag"', held, exhausted=True))
+        index.update(url, ArchiveListing(1 << 30, '"etag"', held, complete=True))
     written_s = time.monotonic() - began
     took = []
     for _ in range(settings.rounds_or(3)):
         began = time.monotonic()
-        found = needed(urls, index.find, names[::1000])
+        found = archives_to_read(urls, index.find, names[::1000])
         took.append(time.monotonic() - began)
         assert sum(len(one.names) for one in found) == INDEXED // 1000
     size = sum(path.stat().st_size for path in (scratch / "index").iterdir())

@@ -178,10 +178,10 @@ class ArchiveListing:
     """In bytes."""
     etag: str = ""
     names: frozenset[str] = frozenset()
-    unfit: frozenset[str] = frozenset()
-    """Those that do not play, or are not what they should be."""
-    exhausted: bool = False
-    """It holds nothing but these, or nothing else can be had from it."""
+    rejected: frozenset[str] = frozenset()
+    """Those that do not decode, or do not have the right length."""
+    complete: bool = False
+    """Whether it holds no other clip that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +192,8 @@ class ArchiveRequest:
     names: frozenset[str] = frozenset()
     all_known: bool = False
     """It holds no other one; else any of them may be in it."""
-    unfit: frozenset[str] = frozenset()
-    """Its clips that are not to be looked at again."""
+    rejected: frozenset[str] = frozenset()
+    """Its clips that are not to be checked again."""
     kind: ClassVar = "archive"
 
     def failed(self, category: Category, reason: str) -> ArchiveResult:
@@ -215,17 +215,17 @@ class ArchiveProgress:
 class ArchiveResult:
     """What came of reading an archive, besides its clips. `postponed` is as of a clip."""
 
-    need: ArchiveRequest
+    request: ArchiveRequest
     status: Status
     category: Category | None = None
     reason: str = ""
     retry_after_s: float | None = None
-    contents: ArchiveListing | None = None
+    listing: ArchiveListing | None = None
     """As far as it was read; None where nothing came."""
 
     @property
     def item(self) -> ArchiveRequest:
-        return self.need
+        return self.request
 
 
 Item = Clip | ArchiveRequest

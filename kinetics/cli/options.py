@@ -16,7 +16,7 @@ from kinetics.humanize import without_password
 from kinetics.net.proxy import parse_proxy
 from kinetics.records import Cut, Shard, Subset
 from kinetics.storage.layout import own_folder
-from kinetics.youtube.engines import NAMES
+from kinetics.youtube.engines import ENGINE_NAMES
 
 EXAMPLES = """\
 examples:
@@ -441,8 +441,8 @@ def _folder(text: str) -> Path:
 
 def _engines(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if not set(names) <= set(NAMES):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(NAMES)}")
+    if not set(names) <= set(ENGINE_NAMES):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(ENGINE_NAMES)}")
     return names
 
 

@@ -1,1 +1,1 @@
-"""Clips out of the archives of CVDF's mirror: which archives to read, and how they are read."""
+"""Gets clips from the archives of CVDF's mirror: finds which archives to read, reads them, and extracts clips."""

@@ -1,4 +1,4 @@
-"""What a worker does with an archive of the mirror: the wanted clips taken out, checked, and moved to their names."""
+"""A worker's job for the mirror: read an archive, extract the wanted clips, check each, move it to its final name."""
 
 from __future__ import annotations
 
@@ -28,105 +28,112 @@ from kinetics.scheduling.worker import Say, limit_memory, record_failure
 from kinetics.storage.layout import Layout, clip_name
 
 PROGRESS_EVERY_BYTES = 1 << 22
-"""So many bytes of an archive bring it on: if they do not come in the time for one clip, it is given up."""
+"""Bytes of an archive between two progress messages, each of which restarts the worker's timeout.
+
+An archive that brings fewer bytes within the timeout of one clip is therefore given up.
+"""
 
 
-class UnfitError(MayWorkLater):
-    """A clip of the mirror that has come is not as it should be; it never will be."""
+class RejectedClip(MayWorkLater):
+    """The mirror's copy of a clip does not decode, or is not as long as it should be."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractArchive:
-    """The job of taking from archives the clips that are wanted; `wanted` is their file.
-
-    `limit_rate` is in bytes a second, for all workers together, which keep the account of it in the folder `shared`.
-    """
+    """The job of extracting wanted clips from archives."""
 
     layout: Layout
     wanted: Path
+    """The file with the table of wanted clips."""
     limit_rate: float | None = None
+    """Bytes a second, for all workers together."""
     shared: Path | None = None
+    """A folder where the workers share the state of the rate limit."""
     proxy: str | None = None
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """What workers need from the start."""
+        """The modules that every worker needs, so that they are imported once for all of them."""
         return (__name__, *self.layout.modules)
 
     def open(self) -> Callable[[ArchiveRequest, Say], ArchiveResult]:
+        """Return the worker: a function of an archive to read, and of a callback that reports what happens."""
         limit_memory()
         use_proxy(self.proxy)
-        line, wanted = HttpSession(shared_rate_limiter(self.shared, self.limit_rate), MIRROR), Wanted(self.wanted)
-        return lambda need, say: _Extraction(self.layout, line, wanted, need, say).harvest()
+        session = HttpSession(shared_rate_limiter(self.shared, self.limit_rate), MIRROR)
+        wanted = WantedClips(self.wanted)
+        return lambda request, report: _Extraction(self.layout, session, wanted, request, report).run()
 
 
 class _Extraction:
-    """At work on one archive."""
+    """The extraction of clips from one archive."""
 
-    def __init__(self, layout: Layout, line: HttpSession, wanted: Wanted, need: ArchiveRequest, say: Say) -> None:
+    def __init__(
+        self, layout: Layout, session: HttpSession, wanted: WantedClips, request: ArchiveRequest, report: Say
+    ) -> None:
         self._layout = layout
-        self._line = line
+        self._session = session
         self._wanted = wanted
-        self._need = need
-        self._say = say
-        self._archive = Archive(line, need.url, self._on_data)
-        self._had = set[str]()
-        self._unfit = set[str]()
-        self._told: int | None = None
-        self._before = line.bytes_received, line.requests, line.busy_s
+        self._request = request
+        self._report = report
+        self._archive = Archive(session, request.url, self._on_data)
+        self._extracted = set[str]()
+        self._rejected = set[str]()
+        self._reported_position: int | None = None
+        self._counts_before = session.bytes_received, session.requests, session.busy_s
 
-    def harvest(self) -> ArchiveResult:
-        """Read the archive to where it holds nothing more that is wanted, and say what it holds.
+    def run(self) -> ArchiveResult:
+        """Read the archive until it holds no other wanted clip, and return what it holds as far as it was read.
 
-        Raises Fatal where clips cannot be written.
+        Raises Fatal if clips cannot be written.
         """
-        archive, harvest = self._archive, ArchiveResult(self._need, "failed")
+        archive, result = self._archive, ArchiveResult(self._request, "failed")
         with archive, record_failure(self._layout.folder) as failure:
             try:
-                self._take_all()
-                self._tell()
-                harvest = replace(harvest, status="done")
-            except Damaged as error:  # nobody can have what is behind that
-                harvest = replace(harvest, status="done", category=error.category, reason=error.reason)
+                self._extract_wanted()
+                self._report_progress()
+                result = replace(result, status="done")
+            except Damaged as error:  # reading it again would bring nothing more
+                result = replace(result, status="done", category=error.category, reason=error.reason)
         if archive.size is not None:
-            held = (clip_name(*key) for key in archive.passed)
-            contents = ArchiveListing(
-                archive.size, archive.etag, frozenset(held), frozenset(self._unfit), archive.exhausted
-            )
-            harvest = replace(harvest, contents=contents)
-        return failure.applied_to(harvest)
+            names = frozenset(clip_name(*key) for key in archive.clips_read)
+            rejected = frozenset(self._rejected)
+            listing = ArchiveListing(archive.size, archive.etag, names, rejected, archive.fully_read)
+            result = replace(result, listing=listing)
+        return failure.applied_to(result)
 
-    def _take_all(self) -> None:
-        left = set(self._need.names)
+    def _extract_wanted(self) -> None:
+        left = set(self._request.names)
         for member in self._archive.members():
             name = clip_name(*member.key)
-            settled = name in self._had or name in self._need.unfit  # it may come twice
-            clip = None if settled else self._wanted.find(member.key)
-            if clip and (outcome := self._taken(member, clip)):
-                self._say(outcome)
+            skip = name in self._extracted or name in self._request.rejected  # an archive may hold a clip twice
+            clip = None if skip else self._wanted.find(member.key)
+            if clip and (outcome := self._extract(member, clip)):
+                self._report(outcome)
             left.discard(name)
-            if self._need.all_known and not left:
+            if self._request.all_known and not left:
                 return
 
-    def _taken(self, member: ArchiveMember, clip: Clip) -> Outcome | None:
-        """What came of one clip; nothing where its bytes did not come, for that the archive will say.
+    def _extract(self, member: ArchiveMember, clip: Clip) -> Outcome | None:
+        """Extract one clip; return None if its bytes could not be read, which concerns the whole archive.
 
-        A clip that is not as it should be stays wanted: another archive may have it whole.
+        A rejected clip stays wanted: another archive may have a good copy.
         """
         outcome = Outcome(clip, "failed", source="mirror", host=socket.gethostname())
+        name = clip_name(*clip.key)
         try:
             with self._layout.arriving(clip, "exact") as temporary:
                 member.copy_to(temporary)
-                self._tell(clip_name(*clip.key))
-                facts = _fit(temporary, clip)
-        except UnfitError as error:
-            self._unfit.add(clip_name(*clip.key))
+                self._report_progress(name)
+                facts = _check_clip(temporary, clip)
+        except RejectedClip as error:
+            self._rejected.add(name)
             outcome = replace(outcome, category=error.category, reason=error.reason)
         except ClipError:
             return None
         else:
-            self._had.add(clip_name(*clip.key))
-            self._unfit.discard(clip_name(*clip.key))
+            self._extracted.add(name)
+            self._rejected.discard(name)
             outcome = replace(
                 outcome,
                 status="done",
@@ -135,26 +142,28 @@ class _Extraction:
                 duration_s=facts.duration_s,
                 sound=facts.sound,
             )
-        now = self._line.bytes_received, self._line.requests, self._line.busy_s
-        received, requests, busy_s = (after - before for after, before in zip(now, self._before, strict=True))
-        self._before = now
+        counts = self._session.bytes_received, self._session.requests, self._session.busy_s
+        received, requests, busy_s = (now - before for now, before in zip(counts, self._counts_before, strict=True))
+        self._counts_before = counts
         return replace(outcome, bytes_received=int(received), requests=int(requests), download_s=busy_s)
 
     def _on_data(self) -> None:
-        """Some bytes have come."""
-        if self._told is None:
-            self._say()
-        if self._told is None or abs(self._archive.position - self._told) >= PROGRESS_EVERY_BYTES:
-            self._tell()
+        """Report the server's answer when the first bytes come, and progress as more of them do."""
+        if self._reported_position is None:
+            self._report()
+            self._report_progress()
+        elif abs(self._archive.position - self._reported_position) >= PROGRESS_EVERY_BYTES:
+            self._report_progress()
 
-    def _tell(self, name: str = "") -> None:
-        """Say how far it is, and which clip is looked at now."""
-        self._told = self._archive.position
-        self._say(ArchiveProgress(self._need.url, self._told, self._archive.size or 0, name))
+    def _report_progress(self, name: str = "") -> None:
+        """Report the position in the archive, and the name of the clip that is about to be checked."""
+        self._reported_position = self._archive.position
+        size = self._archive.size or 0
+        self._report(ArchiveProgress(self._request.url, self._reported_position, size, name))
 
 
-def _fit(path: Path, clip: Clip) -> Facts:
-    """What a clip is like that plays, and is as long as it should be."""
+def _check_clip(path: Path, clip: Clip) -> Facts:
+    """Return what the file of a clip is like. Raises RejectedClip if it does not decode or has the wrong length."""
     try:
         facts = check.decode_fully(path)
         # A little more than the section does no harm, and whether the mirror's clips are cut that exactly is not known.
@@ -164,5 +173,5 @@ def _fit(path: Path, clip: Clip) -> Facts:
     except MemoryError:
         reason = "it takes too much memory"
     if reason:
-        raise UnfitError(Category.NOT_FOUND, f"the mirror's clip is unfit: {reason}")
+        raise RejectedClip(Category.NOT_FOUND, f"the mirror's clip was rejected: {reason}")
     return facts

@@ -1,8 +1,7 @@
-"""Looks for missing clips in the mirror's archives, round after round, until nothing that they hold is missing.
+"""Searches the mirror's archives for missing clips, round after round, until no archive may hold another one.
 
-A round asks for the archives that are known to hold some, or may; what they turn out to hold says what the next one
-asks for. An archive that cannot be read is asked for again; one clip that brings down the worker that looks at it is
-left out then.
+A round reads the archives that hold missing clips, or may hold some; what they turn out to hold decides about the next
+round. An archive that cannot be read is tried again. A clip whose check costs several workers is skipped from then on.
 """
 
 from __future__ import annotations
@@ -12,105 +11,112 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from kinetics.mirror.catalog import UNLISTED, ArchiveIndex, Labels, needed
+from kinetics.mirror.catalog import UNLISTED_ARCHIVES, ArchiveIndex, Labels, archives_to_read
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.records import ArchiveProgress, ArchiveRequest, ArchiveResult, Category, Outcome
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.storage.layout import clip_name
 
-TRIES = 3
-"""Of an archive in a run."""
-BLAMED = 2
-"""So many workers lost in looking at one clip are that clip's fault."""
+MAX_ATTEMPTS = 3
+"""Failed attempts at one archive in a run, after which it is given up and reported."""
+MAX_WORKERS_LOST = 2
+"""Workers lost, or stopped by the timeout, while checking one clip. After that many the clip is skipped."""
 
 ReadArchives = Callable[[Iterable[ArchiveRequest]], Generator[Event, None, None]]
-"""Reads archives: `pool.run` with a job."""
+"""Reads archives and yields what happens: `pool.run` with a job."""
 
 
 class MirrorSearch:
-    """The search for the clips of one subset whose names are in `missing`: what is found is taken out of there."""
+    """The search for missing clips of one subset; `missing` has their file names, and loses those that are found."""
 
     def __init__(self, urls: Sequence[str], index: ArchiveIndex, missing: set[str], labels: Labels) -> None:
         self.missing = missing
         self.unread: dict[str, str] = {}
-        """The archives that could not be read to their ends, and why: they may hold clips that are missing."""
-        self.unfit = set[str]()
-        """Those of `missing` that came, and were not as they should be."""
+        """Archives that could not be read to the end, and why: they may hold missing clips."""
+        self.rejected = set[str]()
+        """Wanted clips of which the mirror has a copy that failed the check."""
         self._urls = urls
         self._index = index
         self._labels = labels
-        self._tries: Counter[str] = Counter()
-        self._read = dict[str, frozenset[str]]()  # and for which clips
-        self._looked_at = dict[str, str]()
-        self._lost: Counter[tuple[str, str]] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._searched_for = dict[str, frozenset[str]]()
+        """For each archive that was read, the clips that it was known to hold before."""
+        self._current_clip = dict[str, str]()
+        self._workers_lost: Counter[tuple[str, str]] = Counter()
 
-    def needs(self) -> list[ArchiveRequest]:
-        """The archives to ask for now."""
-        needs = needed(self._urls, self._index.find, self.missing, self._labels) if self.missing else []
+    def requests(self) -> list[ArchiveRequest]:
+        """Return the archives to read in the next round."""
+        if not self.missing:
+            return []
+        requests = archives_to_read(self._urls, self._index.find, self.missing, self._labels)
         return [
-            replace(need, unfit=need.unfit | self._blamed(need.url))
-            for need in needs
-            if self._tries[need.url] < TRIES and self._read.get(need.url) != need.names
+            replace(request, rejected=request.rejected | self._clips_to_skip(request.url))
+            for request in requests
+            if self._failures[request.url] < MAX_ATTEMPTS and self._searched_for.get(request.url) != request.names
         ]
 
     @property
-    def exhausted(self) -> bool:
-        """Whether the archives hold nothing more of what is missing."""
-        return not (self.unread or self.needs())
+    def complete(self) -> bool:
+        """Whether every archive that may hold a missing clip was read."""
+        return not (self.unread or self.requests())
 
-    def run(self, run: ReadArchives) -> Generator[Event, None, None]:
-        """Search. Yields what the archives bring, each clip that is done once. Raises Fatal when `run` does."""
-        while needs := self.needs():
-            with closing(run(needs)) as events:
+    def run(self, read_archives: ReadArchives) -> Generator[Event, None, None]:
+        """Read archives and yield what happens; each clip is yielded as done once. Raises what `read_archives` does."""
+        while requests := self.requests():
+            with closing(read_archives(requests)) as events:
                 for event in events:
-                    match event:
-                        case Outcome(clip, "done"):
-                            if (name := clip_name(*clip.key)) in self.missing:
-                                self.missing.discard(name)
-                                yield event
-                            if not self.missing:
-                                return
-                        case Outcome(clip):
-                            self.unfit.add(name := clip_name(*clip.key))
-                            if name in self.missing:
-                                yield event
-                        case ArchiveProgress():
-                            self._looked_at[event.url] = event.name
-                            yield event
-                        case ArchiveResult():
-                            yield from self._settled(event)
-                        case Pause() | SpacingChanged() | GaveUp():
-                            yield replace(event, server=MIRROR.name)
-                        case _:
-                            yield event
-                    if isinstance(event, GaveUp):
+                    yield from self._handle(event)
+                    if isinstance(event, GaveUp) or not self.missing:
                         return
 
-    def _settled(self, harvest: ArchiveResult) -> Generator[Notice, None, None]:
-        """An archive's turn is over: keep what is known of it now, or see to it that it is asked for again."""
-        need, contents = harvest.need, harvest.contents
-        if contents:
-            unfit = contents.unfit | self._blamed(need.url)
-            self._index.keep(need.url, replace(contents, unfit=unfit))
-        if harvest.status == "postponed":
-            return
-        if harvest.status == "done":
-            self._read[need.url] = need.names
-            self.unread.pop(need.url, None)
-            if harvest.reason:
-                yield Notice(f"{need.url}: {harvest.reason}")
-            return
-        self._tries[need.url] += 1
-        if need.url not in UNLISTED:
-            self.unread[need.url] = harvest.reason
-        name = self._looked_at.get(need.url)
-        if name and harvest.category in (Category.LOST_WORKER, Category.TIMEOUT):
-            self._lost[need.url, name] += 1
-            self._tries[need.url] -= self._lost[need.url, name] == BLAMED
-        if self._tries[need.url] >= TRIES and need.url in self.unread:
-            yield Notice(f"{need.url} cannot be read: {harvest.reason}")
+    def _handle(self, event: Event) -> Generator[Event, None, None]:
+        """Take note of an event, and yield it if it concerns the caller."""
+        match event:
+            case Outcome(clip, "done"):
+                if (name := clip_name(*clip.key)) in self.missing:
+                    self.missing.discard(name)
+                    yield event
+            case Outcome(clip):
+                self.rejected.add(name := clip_name(*clip.key))
+                if name in self.missing:
+                    yield event
+            case ArchiveProgress():
+                self._current_clip[event.url] = event.name
+                yield event
+            case ArchiveResult():
+                yield from self._record_result(event)
+            case Pause() | SpacingChanged() | GaveUp():
+                yield replace(event, server=MIRROR.name)
+            case _:
+                yield event
 
-    def _blamed(self, url: str) -> frozenset[str]:
-        """The clips of an archive at which too many workers were lost."""
-        return frozenset(name for (of, name), times in self._lost.items() if of == url and times >= BLAMED)
+    def _record_result(self, result: ArchiveResult) -> Generator[Notice, None, None]:
+        """Add to the index what was learnt of an archive, and note whether it is to be read again."""
+        request, listing = result.request, result.listing
+        if listing:
+            rejected = listing.rejected | self._clips_to_skip(request.url)
+            self._index.update(request.url, replace(listing, rejected=rejected))
+        if result.status == "postponed":
+            return
+        if result.status == "done":
+            self._searched_for[request.url] = request.names
+            self.unread.pop(request.url, None)
+            if result.reason:
+                yield Notice(f"{request.url}: {result.reason}")
+            return
+        self._failures[request.url] += 1
+        if request.url not in UNLISTED_ARCHIVES:
+            self.unread[request.url] = result.reason
+        name = self._current_clip.get(request.url)
+        if name and result.category in (Category.LOST_WORKER, Category.TIMEOUT):
+            self._workers_lost[request.url, name] += 1
+            if self._workers_lost[request.url, name] == MAX_WORKERS_LOST:  # without that clip it may be readable
+                self._failures[request.url] -= 1
+        if self._failures[request.url] >= MAX_ATTEMPTS and request.url in self.unread:
+            yield Notice(f"{request.url} cannot be read: {result.reason}")
+
+    def _clips_to_skip(self, archive_url: str) -> frozenset[str]:
+        """Return the clips of an archive whose check cost too many workers."""
+        losses = self._workers_lost.items()
+        return frozenset(name for (url, name), lost in losses if url == archive_url and lost >= MAX_WORKERS_LOST)

@@ -8,10 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from kinetics.mirror.catalog import ArchiveIndex, Labels, archives, sizes_of
+from kinetics.mirror.catalog import ArchiveIndex, Labels, archive_sizes, archive_urls
 from kinetics.mirror.search import MirrorSearch, ReadArchives
 from kinetics.mirror.tar_stream import MIRROR
-from kinetics.mirror.wanted_clips import write_wanted
+from kinetics.mirror.wanted_clips import write_wanted_clips
 from kinetics.net.http import HttpSession
 from kinetics.planning.estimate import Estimate
 from kinetics.planning.plan import Plan
@@ -57,7 +57,7 @@ class Offer:
 
 def _offer(line: HttpSession, index: ArchiveIndex, missing: int, needs: Sequence[ArchiveRequest]) -> Offer:
     """What these archives have for so many missing clips."""
-    sizes = sizes_of(line, index, [need.url for need in needs])
+    sizes = archive_sizes(line, index, [need.url for need in needs])
     unknown = sum(not need.names for need in needs)
     held = sum(len(need.names) for need in needs)
     each = WHOLE_SHARE * (missing - held) / unknown if unknown else 0.0
@@ -104,13 +104,13 @@ class Mirror:
         """Of the archives that it last offered, in bytes."""
         self._index = ArchiveIndex()
         self._line = HttpSession(hosts=MIRROR)
-        self._urls = {subset: archives(self._line, version, subset) for subset in subsets}
+        self._urls = {subset: archive_urls(self._line, version, subset) for subset in subsets}
 
     def offer(self, plan: Plan) -> Offer:
         """What it has for the clips of a plan."""
         offers = []
         for _, gathering in self._gatherings(plan):
-            offers.append(_offer(self._line, self._index, len(gathering.missing), gathering.needs()))
+            offers.append(_offer(self._line, self._index, len(gathering.missing), gathering.requests()))
         offered = sum(offers, Offer(0, (), 0))
         self.size = offered.size
         return offered
@@ -121,13 +121,13 @@ class Mirror:
         Such a clip has failed, but only where all archives that may hold it were read.
         """
         for part, gathering in self._gatherings(plan):
-            if gathering.needs():
-                write_wanted(wanted, part.clips())
+            if gathering.requests():
+                write_wanted_clips(wanted, part.clips())
                 yield from gathering.run(run)
             self.unread |= gathering.unread
-            if not gathering.exhausted:
+            if not gathering.complete:
                 continue
-            lacking = gathering.missing - gathering.unfit
+            lacking = gathering.missing - gathering.rejected
             for clip in part.clips():
                 if clip_name(*clip.key) in lacking:
                     yield Outcome(clip, "failed", Category.NOT_FOUND, LACKING, source="mirror")

@@ -1,1 +1,1 @@
-"""A video id becomes formats, and formats become a clip: the engines, and the sorting of what YouTube says."""
+"""Turns a video id into media formats and those into a clip; tells what YouTube's answers mean."""

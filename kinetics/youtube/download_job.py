@@ -1,4 +1,4 @@
-"""What is done to one clip in a worker process: Clip -> Outcome. The only broad `except` about a clip is here."""
+"""A worker's job for YouTube: resolve a clip's video, fetch its section, cut it, and return the Outcome."""
 
 from __future__ import annotations
 
@@ -23,81 +23,83 @@ from kinetics.youtube.engines import Engine, open_engines, resolve
 from kinetics.youtube.formats import MediaSource
 
 CUTTERS = {"smart": media.cut_smart, "exact": media.cut_exact, "keyframe": media.cut_keyframe}
+"""The function for each value of `--cut` but `none`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
-    """The job of getting a clip from YouTube.
-
-    `limit_rate` is in bytes a second, for all workers together. `shared` is a folder for what they tell each other: how
-    far they have come with that rate, and the id as which YouTube knows them.
-    """
+class DownloadClip:
+    """The job of getting one clip after another from YouTube."""
 
     layout: Layout
     cut: Cut
     engines: tuple[str, ...]
+    """Names of the engines, in the order in which they are asked."""
     max_height: int
+    """Pixels; among the formats of at most this height the best one is taken."""
     cookies: Path | None = None
     limit_rate: float | None = None
+    """Bytes a second, for all workers together."""
     shared: Path | None = None
+    """A folder for what the workers share: the state of the rate limit, and the visitor id they send to YouTube."""
     proxy: str | None = None
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """What workers need from the start, so that it is imported once for all of them."""
+        """The modules that every worker needs, so that they are imported once for all of them."""
         return (__name__, self.engines[0].replace("-", "_"), *self.layout.modules)
 
-    def at(self, scratch: Path) -> Download:
-        """The same job on another host, where the workers have this folder to themselves.
+    def at(self, scratch: Path) -> DownloadClip:
+        """Return the same job for another host, whose workers have the folder `scratch` to themselves.
 
-        What belongs below the root of the layout is shared by all hosts, but not where the clips are at a URL.
+        All hosts share what is below the layout's root, except where clips go to a URL: then the root is local, too.
         """
         layout = replace(self.layout, root=scratch) if self.layout.url else self.layout
         return replace(self, shared=scratch, layout=layout)
 
     def open(self) -> Callable[[Clip, Callable[[], None]], Outcome]:
+        """Return the worker: a function of a clip, and of a callback for when YouTube has answered the player call."""
         limit_memory()
         use_proxy(self.proxy)
         limit = shared_rate_limiter(self.shared, self.limit_rate)
         visitor_file = self.shared / "visitor" if self.shared else None
-        return _Downloader(self, open_engines(self.engines, self.cookies, visitor_file), HttpSession(limit))
+        return _ClipDownloader(self, open_engines(self.engines, self.cookies, visitor_file), HttpSession(limit))
 
 
-class _Downloader:
+class _ClipDownloader:
     """One worker's engines and connections, kept from clip to clip."""
 
-    def __init__(self, job: Download, engines: list[Engine], line: HttpSession) -> None:
+    def __init__(self, job: DownloadClip, engines: list[Engine], session: HttpSession) -> None:
         self._job = job
         self._engines = engines
-        self._line = line
-        self._sizes = HeaderSizes()
+        self._session = session
+        self._header_sizes = HeaderSizes()
 
-    def __call__(self, clip: Clip, answered: Callable[[], None]) -> Outcome:
-        """Get one clip. Raises Fatal where nothing can be written."""
+    def __call__(self, clip: Clip, on_answer: Callable[[], None]) -> Outcome:
+        """Get one clip. Raises Fatal if its files cannot be written."""
         outcome = Outcome(clip, "failed", host=socket.gethostname(), cut=self._job.cut)
-        line, began = self._line, time.monotonic()
-        bytes_before, requests_before, busy_before_s = line.bytes_received, line.requests, line.busy_s
+        session, start = self._session, time.monotonic()
+        bytes_before, requests_before, busy_before_s = session.bytes_received, session.requests, session.busy_s
         with record_failure(self._job.layout.folder) as failure:
             source = resolve(self._engines, clip.youtube_id, self._job.max_height)
-            outcome = replace(outcome, engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - began)
-            answered()
-            outcome = self._fetch(clip, source, outcome)
+            outcome = replace(outcome, engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - start)
+            on_answer()
+            outcome = self._download(clip, source, outcome)
         outcome = failure.applied_to(outcome)
-        spent_s, download_s = time.monotonic() - began, line.busy_s - busy_before_s
+        total_s, download_s = time.monotonic() - start, session.busy_s - busy_before_s
         if outcome.resolve_s is None:
-            return replace(outcome, resolve_s=spent_s)
+            return replace(outcome, resolve_s=total_s)
         return replace(
             outcome,
             download_s=download_s,
-            cut_s=max(0.0, spent_s - outcome.resolve_s - download_s),
-            bytes_received=line.bytes_received - bytes_before,
-            requests=line.requests - requests_before,
+            cut_s=max(0.0, total_s - outcome.resolve_s - download_s),
+            bytes_received=session.bytes_received - bytes_before,
+            requests=session.requests - requests_before,
         )
 
-    def _fetch(self, clip: Clip, source: MediaSource, outcome: Outcome) -> Outcome:
-        """Fetch from this source; where the media host refuses it, from the next engine's, if there is one."""
+    def _download(self, clip: Clip, source: MediaSource, outcome: Outcome) -> Outcome:
+        """Download from this source; if the media host refuses its addresses, from those of the next engine."""
         try:
-            return self._make(clip, source, outcome)
+            return self._write_clip(clip, source, outcome)
         except MediaRefused as refused:
             others = [engine for engine in self._engines if engine.name != source.engine]
             if not others:
@@ -106,33 +108,34 @@ class _Downloader:
                 source = resolve(others, clip.youtube_id, self._job.max_height)
             except MayWorkLater:
                 raise refused from None
-            return self._make(clip, source, replace(outcome, engine=source.engine, itag=source.itag))
+            return self._write_clip(clip, source, replace(outcome, engine=source.engine, itag=source.itag))
 
-    def _make(self, clip: Clip, source: MediaSource, outcome: Outcome) -> Outcome:
+    def _write_clip(self, clip: Clip, source: MediaSource, outcome: Outcome) -> Outcome:
+        """Cut the clip from its source, move it to its final name, and return what the file is like."""
         cut, layout = self._job.cut, self._job.layout
-        inputs = [
+        media_files = [
             Input(
-                RangeFile(self._line, one.url, one.headers, streaming=cut == "none"),
-                one.container,
+                RangeFile(self._session, media_format.url, media_format.headers, streaming=cut == "none"),
+                media_format.container,
                 source.duration_s,
-                progressive=bool(one.video_codec and one.audio_codec),
-                header_bytes=one.header_bytes,
-                sizes=self._sizes,
+                progressive=bool(media_format.video_codec and media_format.audio_codec),
+                header_bytes=media_format.header_bytes,
+                sizes=self._header_sizes,
             )
-            for one in source.formats
+            for media_format in source.formats
         ]
         with layout.arriving(clip, cut) as temporary:
             if cut == "none":
-                made = media.copy_whole(inputs, temporary)
+                result = media.copy_whole(media_files, temporary)
             else:
-                made = CUTTERS[cut](inputs, clip.time_start, clip.time_end, temporary)
+                result = CUTTERS[cut](media_files, clip.time_start, clip.time_end, temporary)
             clip_bytes = temporary.stat().st_size
         return replace(
             outcome,
             status="done",
-            height=made.height,
+            height=result.height,
             clip_bytes=clip_bytes,
-            offset_s=None if cut == "none" else made.offset_s,
-            duration_s=made.duration_s,
-            sound=made.sound,
+            offset_s=None if cut == "none" else result.offset_s,
+            duration_s=result.duration_s,
+            sound=result.sound,
         )

@@ -1,4 +1,4 @@
-"""Foreign clients' exceptions end here, and become ours."""
+"""Foreign clients' exceptions end here: each becomes one of this program's own errors."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kinetics.errors import ClipError, KineticsError, MayWorkLater, StopEveryone
 from kinetics.records import Category
 
 TIMEOUT_S = 20.0
-"""For each wait on a socket in an engine: some of them set none of their own."""
+"""Seconds that an engine waits for data on a socket; some engines set no timeout of their own."""
 
 
 @contextmanager
-def translated_errors(name: str) -> Iterator[None]:
-    """No foreign exception gets past here."""
+def translated_errors(engine: str) -> Iterator[None]:
+    """Turn every exception of the block into a KineticsError; `engine` is named in errors of unknown kinds."""
     try:
         yield
     except KineticsError:
@@ -28,32 +28,33 @@ def translated_errors(name: str) -> Iterator[None]:
     except urllib.error.URLError as error:
         raise connection_failure(str(error.reason), stalled=False) from error
     except TimeoutError as error:
-        raise connection_failure(f"nothing came for {TIMEOUT_S:g} s", stalled=True) from error
+        raise connection_failure(f"no data for {TIMEOUT_S:g} seconds", stalled=True) from error
     except (OSError, http.client.HTTPException) as error:
-        raise MayWorkLater(Category.SERVER_ERROR, f"YouTube broke the connection: {_said(error)}") from error
+        raise MayWorkLater(Category.SERVER_ERROR, f"YouTube broke the connection: {_describe(error)}") from error
     except json.JSONDecodeError as error:
-        raise MayWorkLater(Category.ENGINE_ERROR, f"YouTube's reply is no JSON ({error})") from error
+        raise MayWorkLater(Category.ENGINE_ERROR, f"YouTube's reply is not JSON ({error})") from error
     except Exception as error:
-        raise MayWorkLater(Category.ENGINE_ERROR, f"{name} failed: {_said(error)}") from error
+        raise MayWorkLater(Category.ENGINE_ERROR, f"{engine} failed: {_describe(error)}") from error
 
 
-def _said(error: Exception) -> str:
-    name, words = type(error).__name__, str(error)
-    return words if words.startswith(name) else f"{name}: {words}".strip(": ")
-
-
-def http_failure(status: int, words: str, error: urllib.error.HTTPError | None = None) -> ClipError:
-    """Return what an HTTP status that an engine met means; `words` go into the reason."""
+def http_failure(status: int, reason: str, error: urllib.error.HTTPError | None = None) -> ClipError:
+    """Return what an HTTP status other than success means; `error` brings its Retry-After header."""
     if status == 429:
         wait_s = retry_after(error.headers.get("Retry-After")) if error else None
-        return StopEveryone(Category.THROTTLED, words, wait_s)
+        return StopEveryone(Category.THROTTLED, reason, wait_s)
     if status >= 500:
-        return MayWorkLater(Category.SERVER_ERROR, words)
-    return MayWorkLater(Category.ENGINE_ERROR, words)
+        return MayWorkLater(Category.SERVER_ERROR, reason)
+    return MayWorkLater(Category.ENGINE_ERROR, reason)
 
 
-def connection_failure(words: str, stalled: bool) -> ClipError:
-    """Return what a failed connection means: a stall is this attempt's fault, anything else concerns every clip."""
+def connection_failure(cause: str, stalled: bool) -> ClipError:
+    """Return what a failed connection means: a stall fails this attempt only, anything else concerns every clip."""
     if stalled:
-        return MayWorkLater(Category.TIMEOUT, f"YouTube did not answer in time: {words}")
-    return StopEveryone(Category.NETWORK, f"no line to YouTube: {words}")
+        return MayWorkLater(Category.TIMEOUT, f"YouTube did not answer in time: {cause}")
+    return StopEveryone(Category.NETWORK, f"cannot reach YouTube: {cause}")
+
+
+def _describe(error: Exception) -> str:
+    """Return the error's type and message; some messages start with the type already."""
+    name, message = type(error).__name__, str(error)
+    return message if message.startswith(name) else f"{name}: {message}".strip(": ")

@@ -1,7 +1,7 @@
-"""A video's id -> where its media are, or why not. Foreign clients are called, and their errors end, here.
+"""Resolves a video id to the addresses of its media, with one or more foreign clients, here called engines.
 
-An engine only resolves; fetching is ours (remote.py), since no engine bounds, resumes or proves its downloads. What
-went wrong is sorted by YouTube's own words, because the same condition comes as different exceptions, or as none.
+An engine only resolves. The media are fetched by kinetics.net.range_file, since no engine bounds, resumes or verifies
+its downloads.
 """
 
 from __future__ import annotations
@@ -19,51 +19,24 @@ from kinetics.youtube.formats import Format, MediaSource, choose_formats
 from kinetics.youtube.pytube_engine import Pytube
 from kinetics.youtube.ytdlp_engine import YtDlp
 
-NAMES = ("pytubefix", "yt-dlp", "pytube")
+ENGINE_NAMES = ("pytubefix", "yt-dlp", "pytube")
+"""The engines that a user can choose."""
 
 
 class Engine(Protocol):
-    """A client that knows how to ask YouTube about a video."""
+    """A client that asks YouTube about a video."""
 
     name: str
 
     def formats(self, video_id: str) -> tuple[list[Format], float | None]:
-        """All that YouTube offers, and the length in seconds where known. Raises ClipError."""
-
-
-def resolve(engines: Sequence[Engine], video_id: str, max_height: int) -> MediaSource:
-    """Ask the engines in turn for media of at most `max_height` lines.
-
-    The next one is asked only when an engine itself fails, never when YouTube gave an answer about the video. Raises
-    Gone, MayWorkLater or StopEveryone.
-    """
-    failures = []
-    for engine in engines:
-        try:
-            formats, duration_s = _ask_again_if_broken(engine, video_id)
-            return MediaSource(engine.name, choose_formats(formats, max_height), duration_s)
-        except MayWorkLater as error:
-            if error.category is not Category.ENGINE_ERROR:
-                raise
-            failures.append(f"{engine.name}: {error.reason}")
-    raise MayWorkLater(Category.ENGINE_ERROR, "; ".join(failures))
-
-
-def _ask_again_if_broken(engine: Engine, video_id: str) -> tuple[list[Format], float | None]:
-    """A reply that breaks off or stays away may be a hiccup, or a line that is just going down: the next try tells."""
-    try:
-        return engine.formats(video_id)
-    except MayWorkLater as error:
-        if error.category not in (Category.SERVER_ERROR, Category.TIMEOUT):
-            raise
-        return engine.formats(video_id)
+        """Return all formats on offer, and the video's length in seconds where known. Raises ClipError."""
 
 
 def open_engines(names: Sequence[str], cookies: Path | None = None, visitor_file: Path | None = None) -> list[Engine]:
-    """The engines of these names, each imported when first asked. Call it once in a process.
+    """Return the engines of these names; each is imported at its first request. Call this once in a process.
 
-    Proxy and certificates are taken from the environment by all of them. `visitor_file` is where processes find the
-    visitor id that one of them asked for. Raises Fatal if the cookies cannot be read.
+    All of them take the proxy and the certificates from the environment. `visitor_file` is where the processes of a run
+    share the visitor id that one of them requested. Raises Fatal if the cookies cannot be read.
     """
     socket.setdefaulttimeout(TIMEOUT_S)
     for module in ("pytubefix", "pytube"):  # they log what they also raise, which would tear the progress bar
@@ -74,3 +47,31 @@ def open_engines(names: Sequence[str], cookies: Path | None = None, visitor_file
         "yt-dlp": lambda: YtDlp(cookies),
     }
     return [makers[name]() for name in names]
+
+
+def resolve(engines: Sequence[Engine], video_id: str, max_height: int) -> MediaSource:
+    """Ask the engines in turn for media of at most `max_height` pixels in height.
+
+    The next engine is asked only when an engine itself fails, never when YouTube gave an answer about the video. Raises
+    Gone, MayWorkLater or StopEveryone.
+    """
+    failures = []
+    for engine in engines:
+        try:
+            formats, duration_s = _ask_with_one_retry(engine, video_id)
+            return MediaSource(engine.name, choose_formats(formats, max_height), duration_s)
+        except MayWorkLater as error:
+            if error.category is not Category.ENGINE_ERROR:
+                raise
+            failures.append(f"{engine.name}: {error.reason}")
+    raise MayWorkLater(Category.ENGINE_ERROR, "; ".join(failures))
+
+
+def _ask_with_one_retry(engine: Engine, video_id: str) -> tuple[list[Format], float | None]:
+    """Ask again after a cut or missing reply: the second try tells a hiccup from a network that is down."""
+    try:
+        return engine.formats(video_id)
+    except MayWorkLater as error:
+        if error.category not in (Category.SERVER_ERROR, Category.TIMEOUT):
+            raise
+        return engine.formats(video_id)

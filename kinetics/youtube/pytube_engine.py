@@ -1,4 +1,9 @@
-"""pytubefix, or pytube, asked about a video."""
+"""Asks YouTube with pytubefix, or with pytube, its predecessor, which has the same interface.
+
+pytubefix asks as its default client, visionOS, which needs neither a web page nor JavaScript. Its fallback clients are
+switched off, because some of them run Node. It would request a new visitor id for every video; here one id is kept for
+all processes of a run, which saves a call for each video. pytube is asked as it is.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +19,15 @@ from kinetics.errors import StopEveryone
 from kinetics.storage.atomic import whole_or_absent
 from kinetics.youtube.engine_errors import translated_errors
 from kinetics.youtube.formats import Format, positive_number, shorter_side
-from kinetics.youtube.replies import check_reply, object_at, verdict
+from kinetics.youtube.replies import check_reply, object_at, status_error
 
 
 class Pytube:
-    """pytubefix, or pytube, which has the same interface.
-
-    pytubefix asks as the visionOS client: no page, no JavaScript. Its fallback clients would run Node, so they are
-    switched off; the visitor id, which it would fetch anew for every video, is kept, for all processes where they share
-    a file.
-    """
+    """An engine on pytubefix or pytube; `visitor_file` is where processes share pytubefix's visitor id."""
 
     def __init__(self, name: Literal["pytubefix", "pytube"], visitor_file: Path | None = None) -> None:
         self.name: str = name
-        self._visitor = ""
+        self._visitor_id = ""
         self._visitor_file = visitor_file
 
     def formats(self, video_id: str) -> tuple[list[Format], float | None]:
@@ -36,47 +36,52 @@ class Pytube:
             video = module.YouTube(f"https://www.youtube.com/watch?v={video_id}")
             if self.name == "pytubefix":
                 video.fallback_clients = []
-                video._visitor_data = self._visitor or self._shared_visitor() or self._ask_visitor(module, video_id)
+                video._visitor_data = (
+                    self._visitor_id or self._read_shared_visitor_id() or self._request_visitor_id(module, video_id)
+                )
             reply = video.vid_info
             check_reply(reply, video_id)
             streams = [stream for stream in video.streams if not getattr(stream, "is_sabr", False)]
             duration_s = positive_number(object_at(reply, "videoDetails").get("lengthSeconds"))
-            ends = _index_ends(reply)
-            return [_from_stream(stream, ends.get(str(stream.itag))) for stream in streams], duration_s
+            header_bytes = _header_bytes_by_itag(reply)
+            return [_format_from_stream(stream, header_bytes.get(str(stream.itag))) for stream in streams], duration_s
 
-    def _shared_visitor(self) -> str:
+    def _read_shared_visitor_id(self) -> str:
         if self._visitor_file:
             with suppress(OSError, ValueError):
-                self._visitor = self._visitor_file.read_text("ascii")
-        return self._visitor
+                self._visitor_id = self._visitor_file.read_text("ascii")
+        return self._visitor_id
 
-    def _ask_visitor(self, module: ModuleType, video_id: str) -> str:
-        """pytubefix would do this itself, but pass over a refusal and knock again."""
+    def _request_visitor_id(self, module: ModuleType, video_id: str) -> str:
+        """Request a visitor id and share it. pytubefix would do this itself, but ignore a refusal and ask again."""
         reply = importlib.import_module(f"{module.__name__}.innertube").InnerTube("WEB").player(video_id)
-        refusal = verdict(object_at(reply, "playabilityStatus"))
+        refusal = status_error(object_at(reply, "playabilityStatus"))
         if isinstance(refusal, StopEveryone):
             raise refusal
-        self._visitor = str(reply["responseContext"]["visitorData"])
+        self._visitor_id = str(reply["responseContext"]["visitorData"])
         if self._visitor_file:
             with suppress(OSError, ValueError), whole_or_absent(self._visitor_file) as temporary:
-                temporary.write_text(self._visitor, "ascii")
-        return self._visitor
+                temporary.write_text(self._visitor_id, "ascii")
+        return self._visitor_id
 
 
-def _index_ends(reply: Mapping[str, object]) -> dict[str, int]:
-    """Where the index ends of each adaptive file, by itag; of several with one itag, in the longest."""
-    ends: dict[str, int] = {}
+def _header_bytes_by_itag(reply: Mapping[str, object]) -> dict[str, int]:
+    """Return by itag how many bytes the header and index of each adaptive file take.
+
+    Several files may share an itag, such as dubbed sound; theirs is the largest number.
+    """
+    header_bytes: dict[str, int] = {}
     offered = object_at(reply, "streamingData").get("adaptiveFormats")
-    for one in offered if isinstance(offered, list) else ():
-        if last := positive_number(object_at(one, "indexRange").get("end")):
-            itag = str(one.get("itag"))
-            ends[itag] = max(ends.get(itag, 0), int(last) + 1)
-    return ends
+    for entry in offered if isinstance(offered, list) else ():
+        if last := positive_number(object_at(entry, "indexRange").get("end")):
+            itag = str(entry.get("itag"))
+            header_bytes[itag] = max(header_bytes.get(itag, 0), int(last) + 1)
+    return header_bytes
 
 
-def _from_stream(stream: Any, header_bytes: int | None) -> Format:
-    """A format from pytube's or pytubefix's Stream."""
-    named = re.match(r"\d+", str(stream.resolution or ""))
+def _format_from_stream(stream: Any, header_bytes: int | None) -> Format:
+    """Return a format from pytube's or pytubefix's Stream."""
+    resolution = re.match(r"\d+", str(stream.resolution or ""))
     dubbed = getattr(stream, "includes_multiple_audio_tracks", False) and not stream.is_default_audio_track
     return Format(
         itag=str(stream.itag),
@@ -85,7 +90,7 @@ def _from_stream(stream: Any, header_bytes: int | None) -> Format:
         video_codec=(stream.video_codec or "") if stream.includes_video_track else "",
         audio_codec=(stream.audio_codec or "") if stream.includes_audio_track else "",
         height=shorter_side(getattr(stream, "width", None), getattr(stream, "height", None))
-        or (int(named[0]) if named else None),
+        or (int(resolution[0]) if resolution else None),
         bitrate=positive_number(stream.bitrate) or 0.0,
         original=not dubbed and not getattr(stream, "is_drc", False),
         header_bytes=header_bytes,

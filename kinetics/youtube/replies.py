@@ -1,4 +1,8 @@
-"""What YouTube's words mean, wherever in a player reply they stand."""
+"""Tells what YouTube's words mean, wherever they stand in a player reply.
+
+One condition reaches an engine as different exceptions, or as none, so only the words are compared. The table
+GONE_WORDS is where "private video" is told from "removed".
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,12 @@ STOP_WORDS = (
     "http error 429",
     "all player responses are invalid",
 )
-"""YouTube refuses everybody at this address for a while; taken at its word, some of it sounds like a dead video."""
+"""YouTube refuses every request from this address for a while; "Video unavailable" may stand beside these words."""
 CLIENT_WORDS = re.compile(
     r"on other websites|on this (app|device|website)|latest version of youtube|page needs to be reloaded"
     r"|video is restricted|video is not available\W*$"
 )
-"""YouTube refuses a client or a network, though "Video unavailable" may stand above it: the video lives."""
+"""YouTube refuses this client or network. The video exists, even if "Video unavailable" stands above these words."""
 GONE_WORDS: tuple[tuple[Category, str], ...] = (
     (Category.PRIVATE, r"private video|video is private"),
     (Category.AGE_RESTRICTED, r"confirm your age|inappropriate for some users|content warning|age.restricted"),
@@ -41,39 +45,40 @@ GONE_WORDS: tuple[tuple[Category, str], ...] = (
         r"|video (is unavailable|has been (removed|deleted))",
     ),
 )
-"""YouTube's verdicts on a video, the most telling first: the general ones often stand beside them."""
+"""YouTube's verdicts on a video. The first match decides, so the specific ones come before the general ones that often
+stand beside them."""
 
 
 def sort_reason(status: str, texts: Sequence[str]) -> ClipError:
-    """What YouTube's words mean, wherever in its reply they stood.
+    """Return the error that YouTube's words mean; its reason is the text that decided.
 
-    `status` is the reply's playabilityStatus, where known. The reason is the text that decided. A text that nobody
-    knows is an engine error: a video is not called gone on a guess.
+    `status` is the reply's playabilityStatus, empty where unknown. Unknown words are an engine error: a video is not
+    called gone on a guess.
     """
-    folded = [(text, text.replace("\u2019", "'").lower()) for text in texts if text]
-    for text, low in folded:
+    lowered = [(text, text.replace("\u2019", "'").lower()) for text in texts if text]
+    for text, low in lowered:
         if any(words in low for words in STOP_WORDS):
             return StopEveryone(Category.THROTTLED, text)
-    for text, low in folded:
+    for text, low in lowered:
         if CLIENT_WORDS.search(low):
             return MayWorkLater(Category.ENGINE_ERROR, text)
     for category, pattern in GONE_WORDS:
-        for text, low in folded:
+        for text, low in lowered:
             if re.search(pattern, low):
                 return Gone(category, text)
-    words = "; ".join(text for text, _ in folded) or status or "no reason given"
+    reason = "; ".join(text for text, _ in lowered) or status or "no reason given"
     if status in ("AGE_CHECK_REQUIRED", "AGE_VERIFICATION_REQUIRED", "CONTENT_CHECK_REQUIRED"):
-        return Gone(Category.AGE_RESTRICTED, words)
+        return Gone(Category.AGE_RESTRICTED, reason)
     if status.startswith("LIVE_STREAM"):
-        return Gone(Category.LIVE, words)
-    return MayWorkLater(Category.ENGINE_ERROR, words)
+        return Gone(Category.LIVE, reason)
+    return MayWorkLater(Category.ENGINE_ERROR, reason)
 
 
 def check_reply(reply: object, video_id: str) -> None:
-    """Raise what a player reply says, if it is not the media of that video."""
+    """Raise a ClipError unless a player reply brings the media of that video."""
     status, details = object_at(reply, "playabilityStatus"), object_at(reply, "videoDetails")
     if status.get("status") != "OK":
-        raise verdict(status)
+        raise status_error(status)
     if details.get("videoId") != video_id:
         raise StopEveryone(
             Category.THROTTLED,
@@ -86,13 +91,13 @@ def check_reply(reply: object, video_id: str) -> None:
         raise MayWorkLater(Category.ENGINE_ERROR, "no streams in YouTube's reply")
 
 
-def verdict(status: Mapping[str, object]) -> ClipError:
-    """What a playabilityStatus other than OK means."""
-    return sort_reason(_text(status.get("status")), _texts(status))
+def status_error(status: Mapping[str, object]) -> ClipError:
+    """Return the error that a playabilityStatus other than OK means."""
+    return sort_reason(_plain_text(status.get("status")), _texts(status))
 
 
 def _texts(status: Mapping[str, object]) -> list[str]:
-    """All that a playabilityStatus says in words, the most particular first."""
+    """Return all texts of a playabilityStatus, the most specific first."""
     screen = object_at(status, "errorScreen", "playerErrorMessageRenderer")
     overlay = object_at(status, "errorScreen", "playerInterstitialRenderer", "content", "interstitialViewModel")
     messages = status.get("messages")
@@ -105,22 +110,23 @@ def _texts(status: Mapping[str, object]) -> list[str]:
         screen.get("reason"),
         overlay.get("title"),
     ]
-    return [text for text in map(_text, found) if text]
+    return [text for text in map(_plain_text, found) if text]
 
 
-def object_at(node: object, *path: str) -> dict[str, Any]:
-    """The object at that place in a reply; an empty one where there is none, or something else."""
-    for name in path:
-        node = node.get(name) if isinstance(node, dict) else None
-    return node if isinstance(node, dict) else {}
-
-
-def _text(node: object) -> str:
-    """YouTube writes a text as a string, as `simpleText`, as `content`, or in `runs`."""
+def _plain_text(node: object) -> str:
+    """Return a text that YouTube writes as a string, as `simpleText`, as `content` or in `runs`; empty for others."""
     if isinstance(node, str):
         return node
     if isinstance(node, list):
-        return "".join(map(_text, node))
+        return "".join(map(_plain_text, node))
     if isinstance(node, dict):
-        return next(filter(None, (_text(node.get(name)) for name in ("simpleText", "content", "text", "runs"))), "")
+        names = ("simpleText", "content", "text", "runs")
+        return next(filter(None, (_plain_text(node.get(name)) for name in names)), "")
     return ""
+
+
+def object_at(node: object, *path: str) -> dict[str, Any]:
+    """Return the JSON object at a path in a reply, an empty one where there is none."""
+    for name in path:
+        node = node.get(name) if isinstance(node, dict) else None
+    return node if isinstance(node, dict) else {}

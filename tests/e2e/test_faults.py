@@ -161,9 +161,9 @@ SLOW = [
 FAILING = [
     *player("403", "always", ENGINE_ERROR, "HTTP Error 403: Forbidden"),
     *player("404", "always", ENGINE_ERROR, "HTTP Error 404: Not Found"),
-    *player("html", "always", ENGINE_ERROR, "YouTube's reply is no JSON"),
-    *player("cut JSON", "always", ENGINE_ERROR, "YouTube's reply is no JSON"),
-    *player("empty reply", "always", ENGINE_ERROR, "YouTube's reply is no JSON"),
+    *player("html", "always", ENGINE_ERROR, "YouTube's reply is not JSON"),
+    *player("cut JSON", "always", ENGINE_ERROR, "YouTube's reply is not JSON"),
+    *player("empty reply", "always", ENGINE_ERROR, "YouTube's reply is not JSON"),
     *player("no streams", "always", ENGINE_ERROR, "no streams in YouTube's reply"),
     *player("SABR only", "always", ENGINE_ERROR, "no downloadable stream in YouTube's reply"),
     *player("500", "always", SERVER_ERROR, "HTTP Error 500"),

@@ -470,7 +470,7 @@ def test_a_part_that_is_done_gives_the_rest_of_an_item_all_the_time_anew() -> No
     events = [event for event in run(InParts(), [need], workers=1, timeout_s=1.0, pace=Hurried(1)) if event]
     assert [type(event) for event in events] == [ArchiveProgress, Outcome] * 5 + [ArchiveResult], "in their order"
     (harvest,) = (event for event in events if isinstance(event, ArchiveResult))
-    assert (harvest.need, harvest.status) == (need, "done")
+    assert (harvest.request, harvest.status) == (need, "done")
     assert float(harvest.reason) > ORPHAN_S, "its own alarm was set anew, too"
 
 
@@ -479,7 +479,7 @@ def test_an_item_that_hangs_between_two_parts_costs_itself_one_try_and_not_what_
     events = [event for event in run(InParts(), [need], workers=1, timeout_s=1.0, pace=Hurried(1)) if event]
     assert [number_of(event.clip) for event in events if isinstance(event, Outcome)] == [1, 2]
     assert isinstance(events[-1], ArchiveResult)
-    assert (events[-1].need, events[-1].status, events[-1].category) == (need, "failed", Category.TIMEOUT)
+    assert (events[-1].request, events[-1].status, events[-1].category) == (need, "failed", Category.TIMEOUT)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from tests.youtube.world import MediaFault, Row
 COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
 LABELS = ("tai chi", "massaging person's head", "javelin throw")
-UNFIT, ABSENT = "the mirror's clip is unfit: ", "the mirror has no whole copy of it"
+REJECTED, ABSENT = "the mirror's clip was rejected: ", "the mirror has no whole copy of it"
 Told = tuple[str, str, str]
 """What a row of the table says of an attempt: its status, its category and its source."""
 NO_MIRROR: Told = ("failed", "not_found", "mirror")
@@ -195,7 +195,7 @@ class TestBoth:
         for row in {*sandbox.rows} - sandbox.on_mirror:
             assert both.told[row] == [NO_MIRROR, DONE_BY_YOUTUBE if row in sandbox.on_youtube else GONE], row
             (reason,) = both.reasons(row, "mirror")
-            assert reason.startswith((UNFIT, ABSENT) if row in damaged else UNFIT if row in held else ABSENT), row
+            assert reason.startswith((REJECTED, ABSENT) if row in damaged else REJECTED if row in held else ABSENT), row
 
     def test_what_neither_has_is_in_the_log_once_and_in_youtubes_words(self, both: Ended) -> None:
         missing = {*both.sandbox.rows} - both.sandbox.on_mirror - both.sandbox.on_youtube
@@ -276,7 +276,7 @@ class TestMirrorAlone:
             assert seen == [NO_MIRROR if row in missing else DONE_BY_MIRROR], row
         assert keys_of(alone.log) == keys(missing)
         assert {line[3] for line in alone.log} == {"not_found"}
-        assert all(line[4].startswith((UNFIT, ABSENT)) for line in alone.log)
+        assert all(line[4].startswith((REJECTED, ABSENT)) for line in alone.log)
 
     def test_progress_names_the_archives_bytes(self, alone: Ended) -> None:
         assert re.search(rf"{size_of(alone.sandbox) / 1e6:.2f} MB", alone.run.err), alone.run.err

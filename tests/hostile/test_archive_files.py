@@ -83,7 +83,7 @@ def block(data: bytes) -> bytes:
     return data.ljust(-(-len(data) // 512) * 512, b"\0")
 
 
-def remark(kind: bytes, data: bytes) -> bytes:
+def extension(kind: bytes, data: bytes) -> bytes:
     return head("x", kind, len(data)) + block(data)
 
 
@@ -96,7 +96,7 @@ def record(text: bytes) -> bytes:
 
 
 def pax(*texts: bytes) -> bytes:
-    return remark(tarfile.XHDTYPE, b"".join(map(record, texts)))
+    return extension(tarfile.XHDTYPE, b"".join(map(record, texts)))
 
 
 def size_field(field: bytes) -> bytes:
@@ -118,14 +118,14 @@ def in_little_memory() -> Iterator[None]:
         tracemalloc.stop()
 
 
-def keys(line: HttpSession, into: Path) -> list[ClipKey]:
+def keys(session: HttpSession, into: Path) -> list[ClipKey]:
     """The clips, each written to the same place as far as that goes."""
     found = []
-    with in_little_memory(), Archive(line, "https://s3.amazonaws.com/kinetics/hostile.tar.gz") as archive:
+    with in_little_memory(), Archive(session, "https://s3.amazonaws.com/kinetics/hostile.tar.gz") as archive:
         for member in archive.members():
             found.append(member.key)
             member.copy_to(into)
-    assert archive.exhausted
+    assert archive.fully_read
     return found
 
 
@@ -138,33 +138,36 @@ REFUSED: dict[str, tuple[Callable[[], HttpSession], str]] = {
     "a long link of a gigabyte": (lambda: endless(head("x", b"K", GIGABYTE), b"a"), "claims to have"),
     "a global header of a gigabyte": (lambda: endless(head("x", b"g", GIGABYTE), b"a"), "claims to have"),
     "headers about headers without end": (lambda: endless(b"", pax(b"path=x")), "in a row"),
-    "global headers without end": (lambda: endless(b"", remark(b"g", record(b"a=b"))), "in a row"),
-    "long names without end": (lambda: endless(b"", remark(b"L", b"name")), "in a row"),
-    "a pax header that makes no sense": (lambda: of(remark(b"x", b"9999 path=x\n")), "no sense"),
-    "a pax header of zero length": (lambda: of(remark(b"x", b"0 path=x\n")), "no sense"),
-    "a pax header without a record": (lambda: of(remark(b"x", b"\xff" * 100)), "no sense"),
-    "a negative size by pax": (lambda: of(pax(b"size=-1") + GOOD), "no plain size"),
-    "a size of many digits": (lambda: of(pax(b"size=" + b"9" * 5000) + GOOD), "no plain size"),
+    "global headers without end": (lambda: endless(b"", extension(b"g", record(b"a=b"))), "in a row"),
+    "long names without end": (lambda: endless(b"", extension(b"L", b"name")), "in a row"),
+    "a pax header that makes no sense": (lambda: of(extension(b"x", b"9999 path=x\n")), "malformed"),
+    "a pax header of zero length": (lambda: of(extension(b"x", b"0 path=x\n")), "malformed"),
+    "a pax header without a record": (lambda: of(extension(b"x", b"\xff" * 100)), "malformed"),
+    "a negative size by pax": (lambda: of(pax(b"size=-1") + GOOD), "invalid size"),
+    "a size of many digits": (lambda: of(pax(b"size=" + b"9" * 5000) + GOOD), "invalid size"),
     "a sparse file by pax": (lambda: endless(pax(b"GNU.sparse.major=1", b"GNU.sparse.minor=0") + GOOD, b"1"), "sparse"),
     "a sparse file": (lambda: endless(head(CLIP, b"S", 512), b"\1"), "sparse"),
     "a negative size": (lambda: of(size_field(b"\xff" * 11 + b"\0")), "negative"),
-    "a size that is no number": (lambda: of(size_field(b"a lot of it\0")), "no tar archive"),
+    "a size that is no number": (lambda: of(size_field(b"a lot of it\0")), "not a tar archive"),
     "a clip of 100 GB": (lambda: of(size_field(b"\x80\0\0\0\0\0\0\x19\0\0\0\0") + bytes(5000)), "claims to have"),
     "a clip of 100 GB, packed": (
         lambda: endless(gzip.compress(size_field(b"\x80\0\0\0\0\0\0\x19\0\0\0\0")), ZEROS),
-        "unpacks to more",
+        "decompresses to far more",
     ),
-    "zeros without end, packed": (lambda: endless(gzip.compress(head("x", size=1 << 40)), ZEROS), "unpacks to more"),
+    "zeros without end, packed": (
+        lambda: endless(gzip.compress(head("x", size=1 << 40)), ZEROS),
+        "decompresses to far more",
+    ),
     "no end of clips": (lambda: endless(b"", head(CLIP)), "holds more than"),
-    "a page": (lambda: of(b"<html>" + b"sorry " * 1000), "no tar archive"),
-    "a short page": (lambda: of(b"<html>"), "no tar archive"),
-    "noise": (lambda: of(random.Random(1).randbytes(10_000)), "no tar archive"),
-    "packed noise": (lambda: of(gzip.compress(random.Random(1).randbytes(10_000))), "no tar archive"),
-    "what only begins as gzip": (lambda: of(b"\x1f\x8b" + random.Random(1).randbytes(10_000)), "no tar archive"),
-    "two bytes": (lambda: of(b"\x1f\x8b"), "no tar archive"),
+    "a page": (lambda: of(b"<html>" + b"sorry " * 1000), "not a tar archive"),
+    "a short page": (lambda: of(b"<html>"), "not a tar archive"),
+    "noise": (lambda: of(random.Random(1).randbytes(10_000)), "not a tar archive"),
+    "packed noise": (lambda: of(gzip.compress(random.Random(1).randbytes(10_000))), "not a tar archive"),
+    "what only begins as gzip": (lambda: of(b"\x1f\x8b" + random.Random(1).randbytes(10_000)), "not a tar archive"),
+    "two bytes": (lambda: of(b"\x1f\x8b"), "not a tar archive"),
     "half a header": (lambda: of(GOOD + head("x")[:300]), "damaged"),
-    "a file that is cut off": (lambda: of(gzip.compress(GOOD[:1000])), "midst"),
-    "a packed file that is cut off": (lambda: of(gzip.compress(GOOD)[:-20]), "damaged|no tar archive"),
+    "a file that is cut off": (lambda: of(gzip.compress(GOOD[:1000])), "middle of a file"),
+    "a packed file that is cut off": (lambda: of(gzip.compress(GOOD)[:-20]), "damaged|not a tar archive"),
 }
 
 
@@ -175,7 +178,7 @@ def zipped() -> bytes:
     return content.getvalue()
 
 
-REFUSED["a zip"] = (lambda: of(zipped()), "no tar archive")
+REFUSED["a zip"] = (lambda: of(zipped()), "not a tar archive")
 PASSED_OVER: dict[str, bytes] = {
     "a hard link": head(CLIP, tarfile.LNKTYPE, link="/etc/passwd"),
     "a link": head(CLIP, tarfile.SYMTYPE, link="/etc/passwd"),
@@ -185,13 +188,13 @@ PASSED_OVER: dict[str, bytes] = {
     "a folder": head(CLIP, tarfile.DIRTYPE) + head(f"{CLIP}/"),
     "an unknown kind": head(CLIP, b"?", 600) + bytes(1024),
     "a clip's name with something behind it": head(f"{CLIP}/../../x", size=600) + bytes(1024),
-    "macOS's remarks": head(f"._{CLIP}", size=163) + bytes(512),
-    "a global header": remark(b"g", record(b"path=" + CLIP.encode())),
+    "macOS's files beside each file": head(f"._{CLIP}", size=163) + bytes(512),
+    "a global header": extension(b"g", record(b"path=" + CLIP.encode())),
     "a name that is no text": pax(b"path=\xff\xfe\0\n/") + head("x", size=3) + bytes(512),
     "a folder that is no text": head("\udce9t\udce9/x", size=3) + bytes(512),
     "a volume's label": head("label", b"V"),
     "a folder with a size": head("x/", tarfile.DIRTYPE, 4000),
-    "a name of 60,000 bytes": remark(b"L", b"a/" * 30_000) + head("x"),
+    "a name of 60,000 bytes": extension(b"L", b"a/" * 30_000) + head("x"),
     "an empty file": head("x"),
 }
 
@@ -200,7 +203,7 @@ PASSED_OVER: dict[str, bytes] = {
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where a caller lets a clip be written, and nothing else is."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(archives, "CLIPS_LIMIT", 100)
+    monkeypatch.setattr(archives, "MAX_CLIPS", 100)
     into = tmp_path / "place"
     yield into
     assert set(tmp_path.rglob("*")) <= {into}
@@ -210,9 +213,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_an_archive_that_means_harm_is_one_clear_error(place: Path, case: str) -> None:
-    line, says = REFUSED[case]
+    open_session, says = REFUSED[case]
     with pytest.raises(Damaged, match=says):
-        keys(line(), place)
+        keys(open_session(), place)
 
 
 @pytest.mark.parametrize("case", PASSED_OVER)
@@ -283,7 +286,7 @@ def test_a_name_in_two_parts_is_put_together(place: Path) -> None:
 
 def test_records_that_end_in_zeros_are_read(place: Path) -> None:
     records = record(b"path=a/" + CLIP.encode())
-    content = remark(tarfile.XHDTYPE, records + bytes(7)) + head("x", size=4000) + GOOD[512:] + GOOD
+    content = extension(tarfile.XHDTYPE, records + bytes(7)) + head("x", size=4000) + GOOD[512:] + GOOD
     assert keys(of(content), place) == [KEY, KEY]
 
 
@@ -297,7 +300,7 @@ def test_any_damage_to_an_archive_is_a_clip_error_or_none(place: Path) -> None:
         pax(b"path=a/" + CLIP.encode(), b"size=4000")
         + head("x", size=4000)
         + GOOD[512:]
-        + remark(b"L", b"x/" + CLIP.encode())
+        + extension(b"L", b"x/" + CLIP.encode())
     )
     plain += GOOD + bytes(1024)
     for number in range(1500):

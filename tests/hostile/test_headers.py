@@ -44,10 +44,10 @@ def read(seed: int, sound: list[list[Box]], out: Path) -> str:
     rng = random.Random(seed)
     way, at = rng.choice(WAYS), rng.randrange(len(SOURCES))
     content = spoilt(sound[at], rng)
-    line = Disk({"spoilt": content, "picture": SHORT.dash_video.path.read_bytes()})
+    session = Disk({"spoilt": content, "picture": SHORT.dash_video.path.read_bytes()})
 
     def item(url: str, progressive: bool = False) -> Input:
-        return Input(RangeFile(line, url, streaming=way == "whole"), "mp4", 4.0, progressive=progressive)
+        return Input(RangeFile(session, url, streaming=way == "whole"), "mp4", 4.0, progressive=progressive)
 
     inputs = [item("picture"), item("spoilt")] if at == 2 else [item("spoilt", at == 0)]
     try:

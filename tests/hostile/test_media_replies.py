@@ -269,10 +269,10 @@ def test_each_byte_that_is_read_is_the_files_or_the_read_says_why_not(scripted: 
     def read_along(script: tuple[Reply, ...], spans: list[tuple[int, int]]) -> None:
         nonlocal answered, refused
         scripted.script, scripted.asked = script, []
-        line = HttpSession()
-        file = RangeFile(line, URL)
+        session = HttpSession()
+        file = RangeFile(session, URL)
         for start, length in spans:
-            before = line.requests
+            before = session.requests
             try:
                 file.prefetch(start, start + length)
                 file.seek(start)
@@ -287,7 +287,7 @@ def test_each_byte_that_is_read_is_the_files_or_the_read_says_why_not(scripted: 
                 refused += 1
                 assert error.reason
             progress = len(CONTENT) // MIN_PROGRESS_BYTES + 2
-            assert line.requests - before <= 4 * progress * TRIES * REDIRECTS
+            assert session.requests - before <= 4 * progress * TRIES * REDIRECTS
         assert sum(len(data) for _, data in file._spans) <= len(CONTENT)
         assert {host for host, _, _ in scripted.asked} <= {
             HOST,
@@ -314,10 +314,10 @@ def test_a_host_that_sends_one_byte_at_a_time_is_not_asked_for_ever(scripted: Sc
 def test_bytes_in_another_coding_are_refused_and_never_unpacked(scripted: Scripted, coding: str) -> None:
     """A range of something packed is no range of the file, and a packed body can be a bomb."""
     scripted.script = (Reply(coding=coding),)
-    line = HttpSession()
+    session = HttpSession()
     with pytest.raises(MayWorkLater, match=coding):
-        RangeFile(line, URL).prefetch(0, 1000)
-    assert line.bytes_received == 0
+        RangeFile(session, URL).prefetch(0, 1000)
+    assert session.bytes_received == 0
 
 
 def test_a_host_that_claims_a_file_without_end_costs_no_memory(scripted: Scripted) -> None:

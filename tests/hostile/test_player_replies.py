@@ -112,11 +112,11 @@ def assert_only_youtubes_media_are_followed(answers: list[Answer]) -> None:
         assert len(answer.reason) < 5000
         for url in answer.urls:
             if not url.startswith("https://r1---sn-x.googlevideo.com/"):
-                line = HttpSession()
+                session = HttpSession()
                 if not url.startswith("https://r1.googlevideo.com/"):
                     with pytest.raises(MayWorkLater, match="outside YouTube"):
-                        RangeFile(line, url).prefetch(0, 1)
-                    assert line.requests == 0
+                        RangeFile(session, url).prefetch(0, 1)
+                    assert session.requests == 0
 
 
 def still_says(reply: Any, category: str) -> bool:

@@ -35,7 +35,7 @@ HERE = (A1, A2, A3, Y1, Y2)
 Steps = tuple[float | None, float | None, float | None]
 Attempt = tuple[int, Clip, Status, Category | None, str, Steps, int, int | None]
 """Seconds since the beginning, reason, seconds of resolve, download and cut, bytes received and of the clip."""
-NO_BOT, NO_LINE = "Sign in to confirm you're not a bot", "no line to YouTube: nothing came for 20 s"
+NO_BOT, NO_LINE = "Sign in to confirm you're not a bot", "cannot reach YouTube: no data for 20 seconds"
 ATTEMPTS: tuple[Attempt, ...] = (
     (10, A1, "done", None, "", (1, 4, 1), 1000, 600),
     (12, A2, "done", None, "", (1, 2, 3), 2000, 800),

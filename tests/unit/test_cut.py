@@ -154,12 +154,12 @@ def test_a_file_that_ends_before_the_player_says_is_not_taken_for_a_whole_sectio
 def test_a_section_past_the_end_is_gone_and_its_media_are_not_fetched(
     cut: Cutter, name: str, shape: Shape, start_s: float, tmp_path: Path
 ) -> None:
-    line, video = Disk(), VARIANTS[name]
+    session, video = Disk(), VARIANTS[name]
     with pytest.raises(Gone, match=r"the video is (20\.\d|19\.9) s long, the clip starts at") as caught:
-        cut(inputs_of(video, shape, line), start_s, start_s + 10, tmp_path / "clip.mp4")
+        cut(inputs_of(video, shape, session), start_s, start_s + 10, tmp_path / "clip.mp4")
     assert caught.value.category is Category.PAST_END
-    assert line.bytes_received <= 1 << 16, "the header alone"
-    assert line.requests <= 2
+    assert session.bytes_received <= 1 << 16, "the header alone"
+    assert session.requests <= 2
     assert list(tmp_path.iterdir()) == []
 
 
@@ -262,8 +262,8 @@ def test_a_whole_video_has_every_frame_and_its_sound(name: str, shape: Shape, tm
 
 @pytest.mark.parametrize("shape", ["progressive", "dash"])
 def test_a_whole_video_takes_few_requests_and_little_memory(shape: Shape, tmp_path: Path) -> None:
-    line = Disk()
-    inputs = inputs_of(LONG, shape, line, streaming=True)
+    session = Disk()
+    inputs = inputs_of(LONG, shape, session, streaming=True)
     most, keep = 0, RangeFile._keep
 
     def weigh(self: RangeFile, start: int, data: bytes) -> tuple[int, bytes]:
@@ -275,8 +275,8 @@ def test_a_whole_video_takes_few_requests_and_little_memory(shape: Shape, tmp_pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RangeFile, "_keep", weigh)
         copy_whole(inputs, tmp_path / "whole.mp4")
-    assert line.requests <= 8
-    assert line.bytes_received <= 1.1 * sum(item.file.size for item in inputs)
+    assert session.requests <= 8
+    assert session.bytes_received <= 1.1 * sum(item.file.size for item in inputs)
     assert most <= 2 * range_file.READ_AHEAD_LIMIT
 
 
@@ -319,12 +319,12 @@ def test_little_more_is_fetched_than_the_sections_need(
     received, wanted, sizes, requests = 0, 0, HeaderSizes(), list[int]()
     sizes.learn(LONG.duration_s, LONG.progressive.path.read_bytes().index(b"mdat"))
     for start_s in (*range(0, 230, 23), 229):
-        line = Disk()
-        cut(inputs_of(LONG, shape, line, sizes=sizes), start_s, start_s + 10, tmp_path / "clip.mp4")
-        requests.append(line.requests)
-        spans = sorted(line.asked)
+        session = Disk()
+        cut(inputs_of(LONG, shape, session, sizes=sizes), start_s, start_s + 10, tmp_path / "clip.mp4")
+        requests.append(session.requests)
+        spans = sorted(session.asked)
         assert all(one[0] != two[0] or one[2] <= two[1] for one, two in pairwise(spans)), "some byte came twice"
-        received += line.bytes_received
+        received += session.bytes_received
         wanted += needed(LONG, shape, cut, start_s, start_s + 10)
     assert received <= most * wanted
     assert sum(requests) <= most_requests * len(requests) + 1, "a guess may be wrong, but seldom"
@@ -350,11 +350,11 @@ def test_the_sound_is_fetched_while_the_picture_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", ["progressive", "dash"])
 def test_the_header_is_fetched_as_far_as_it_goes(shape: Shape, tmp_path: Path) -> None:
     """By the player's word, or as long as the last one of its kind: not a guess that is safe for any."""
-    sizes, line = HeaderSizes(), Disk()
+    sizes, session = HeaderSizes(), Disk()
     for _ in range(2):
-        line.asked.clear()
-        cut_keyframe(inputs_of(LONG, shape, line, sizes=sizes), 63, 73, tmp_path / "clip.mp4")
-    headers = {url: stop for url, first, stop in line.asked if not first}
+        session.asked.clear()
+        cut_keyframe(inputs_of(LONG, shape, session, sizes=sizes), 63, 73, tmp_path / "clip.mp4")
+    headers = {url: stop for url, first, stop in session.asked if not first}
     for file in [LONG.progressive] if shape == "progressive" else [LONG.dash_video, LONG.dash_audio]:
         content = file.path.read_bytes()
         size = file.index_range[1] + 1 if file.index_range else content.index(b"mdat") - 4
@@ -476,15 +476,15 @@ def test_a_refusal_in_the_midst_of_it_keeps_its_own_kind(tmp_path: Path) -> None
                 return urllib3.HTTPResponse(io.BytesIO(), {}, 403, preload_content=False)
             return super().get(url, headers)
 
-    line = Refusing()
-    for line.refuse_after in range(4):
-        line.numbers = count()
+    session = Refusing()
+    for session.refuse_after in range(4):
+        session.numbers = count()
         with pytest.raises(MediaRefused):
-            cut_exact(inputs_of(LONG, "dash", line), 63, 65, tmp_path / "clip.mp4")
-    for line.refuse_after in range(3):
-        line.numbers = count()
+            cut_exact(inputs_of(LONG, "dash", session), 63, 65, tmp_path / "clip.mp4")
+    for session.refuse_after in range(3):
+        session.numbers = count()
         with pytest.raises(MediaRefused):
-            copy_whole(inputs_of(LONG, "progressive", line, streaming=True), tmp_path / "whole.mp4")
+            copy_whole(inputs_of(LONG, "progressive", session, streaming=True), tmp_path / "whole.mp4")
 
 
 MUTATIONS = st.tuples(

@@ -39,7 +39,7 @@ def job(tmp_path: Path) -> Iterator[Download]:
 # -- done -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_clip_that_is_done_says_all_about_itself(youtube: LoopbackYouTube, job: Download) -> None:
+def test_a_clip_that_is_done_says_all_about_itself(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     outcome = attempt(job)
     path = job.layout.clip(CLIP)
     assert frames(path) == list(range(VIDEO.frame_at(4.0), VIDEO.frame_at(7.0)))
@@ -58,7 +58,7 @@ def test_a_clip_that_is_done_says_all_about_itself(youtube: LoopbackYouTube, job
 
 
 @pytest.mark.parametrize("cut", ["smart", "keyframe", "none"])
-def test_the_other_cuts(youtube: LoopbackYouTube, job: Download, cut: Cut) -> None:
+def test_the_other_cuts(youtube: LoopbackYouTube, job: DownloadClip, cut: Cut) -> None:
     job = replace(job, cut=cut)
     outcome = attempt(job)
     numbers = frames(job.layout.target(CLIP, cut))
@@ -74,7 +74,7 @@ def test_the_other_cuts(youtube: LoopbackYouTube, job: Download, cut: Cut) -> No
         assert outcome.offset_s == pytest.approx(numbers[0] / 30 - 4.0, abs=0.02)
 
 
-def test_counts_are_those_of_one_clip_not_of_the_worker(youtube: LoopbackYouTube, job: Download) -> None:
+def test_counts_are_those_of_one_clip_not_of_the_worker(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     work = job.open()
     outcomes = [work(clip, lambda: None) for clip in (CLIP, replace(CLIP, time_start=2.0, time_end=5.0))]
     media = [request for request in youtube.requests if request.kind == "media"]
@@ -82,14 +82,14 @@ def test_counts_are_those_of_one_clip_not_of_the_worker(youtube: LoopbackYouTube
     assert sum(outcome.bytes_received for outcome in outcomes) == sum(request.bytes_sent for request in media)
 
 
-def test_the_workers_of_a_run_are_one_visitor_to_youtube(youtube: LoopbackYouTube, job: Download) -> None:
+def test_the_workers_of_a_run_are_one_visitor_to_youtube(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     for name in ("first run", "second run"):
         workers = [replace(job, shared=job.layout.root / name).open() for _ in range(3)]
         assert [work(CLIP, lambda: None).status for work in workers] == ["done"] * 3
     assert [request.kind for request in youtube.requests].count("visitor") == 2
 
 
-def test_where_the_visitor_id_cannot_be_shared_each_worker_asks(youtube: LoopbackYouTube, job: Download) -> None:
+def test_where_the_visitor_id_cannot_be_shared_each_worker_asks(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     (job.layout.root / "shared" / "visitor").mkdir(parents=True)
     workers = [replace(job, shared=job.layout.root / "shared").open() for _ in range(2)]
     assert [work(CLIP, lambda: None).status for work in workers] == ["done"] * 2
@@ -98,7 +98,7 @@ def test_where_the_visitor_id_cannot_be_shared_each_worker_asks(youtube: Loopbac
 
 
 def test_it_tells_when_youtube_has_answered_before_any_media_is_fetched(
-    youtube: LoopbackYouTube, job: Download
+    youtube: LoopbackYouTube, job: DownloadClip
 ) -> None:
     kinds: list[set[str]] = []
     work = job.open()
@@ -123,7 +123,7 @@ def test_it_tells_when_youtube_has_answered_before_any_media_is_fetched(
     ],
 )
 def test_a_clip_that_is_not_had_says_why(
-    youtube: LoopbackYouTube, job: Download, scenario: Scenario, status: str, category: Category
+    youtube: LoopbackYouTube, job: DownloadClip, scenario: Scenario, status: str, category: Category
 ) -> None:
     youtube.world.scenarios[CLIP.youtube_id] = scenario
     outcome = attempt(job)
@@ -135,7 +135,7 @@ def test_a_clip_that_is_not_had_says_why(
 
 
 @pytest.mark.parametrize("where", ["player", "media"])
-def test_what_the_server_asks_for_is_passed_on(youtube: LoopbackYouTube, job: Download, where: str) -> None:
+def test_what_the_server_asks_for_is_passed_on(youtube: LoopbackYouTube, job: DownloadClip, where: str) -> None:
     fault = PLAYER_FAULTS["429 with Retry-After"]
     youtube.world.scenarios[CLIP.youtube_id] = (
         Scenario(VIDEO, player_faults=(fault,))
@@ -145,7 +145,7 @@ def test_what_the_server_asks_for_is_passed_on(youtube: LoopbackYouTube, job: Do
     assert attempt(job).retry_after_s == 2.0
 
 
-def test_without_a_line_the_clip_is_postponed(youtube: LoopbackYouTube, job: Download) -> None:
+def test_without_a_line_the_clip_is_postponed(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     youtube.world.line_down = True
     outcome = attempt(job)
     assert (outcome.status, outcome.category) == ("postponed", Category.NETWORK)
@@ -153,7 +153,7 @@ def test_without_a_line_the_clip_is_postponed(youtube: LoopbackYouTube, job: Dow
 
 @pytest.mark.parametrize("blocked", ["train", ".partial"])
 def test_a_folder_that_cannot_be_written_ends_the_run_and_is_named(
-    youtube: LoopbackYouTube, job: Download, blocked: str
+    youtube: LoopbackYouTube, job: DownloadClip, blocked: str
 ) -> None:
     job.layout.folder.mkdir()
     (job.layout.folder / blocked).write_text("a file where a folder should be")
@@ -162,7 +162,7 @@ def test_a_folder_that_cannot_be_written_ends_the_run_and_is_named(
 
 
 def test_a_full_disk_ends_the_run_and_leaves_nothing(
-    youtube: LoopbackYouTube, job: Download, monkeypatch: pytest.MonkeyPatch
+    youtube: LoopbackYouTube, job: DownloadClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -174,7 +174,7 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing(
 
 
 def test_a_surprise_is_one_failed_clip(
-    youtube: LoopbackYouTube, job: Download, monkeypatch: pytest.MonkeyPatch
+    youtube: LoopbackYouTube, job: DownloadClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def surprise(*_: object) -> None:
         raise ZeroDivisionError("nobody foresaw this")
@@ -186,7 +186,7 @@ def test_a_surprise_is_one_failed_clip(
 
 
 def test_a_clip_that_would_take_all_memory_fails_alone_and_says_so(
-    youtube: LoopbackYouTube, job: Download, monkeypatch: pytest.MonkeyPatch
+    youtube: LoopbackYouTube, job: DownloadClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = job.open()
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] == MEMORY_LIMIT

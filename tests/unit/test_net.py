@@ -72,11 +72,11 @@ def read(file: RangeFile, start: int, stop: int) -> bytes:
 
 
 def test_a_range_is_fetched_with_one_request_for_exactly_its_bytes(youtube: LoopbackYouTube) -> None:
-    line = HttpSession()
-    file = RangeFile(line, URL)
+    session = HttpSession()
+    file = RangeFile(session, URL)
     assert read(file, 1000, 200_000) == CONTENT[1000:200_000]
     assert ranges(youtube) == [(1000, 200_000)]
-    assert (line.requests, line.bytes_received) == (1, 199_000)
+    assert (session.requests, session.bytes_received) == (1, 199_000)
     assert file.size == len(CONTENT)
 
 
@@ -123,9 +123,9 @@ def test_connections_are_kept_from_file_to_file(youtube: LoopbackYouTube, monkey
         serve(self, connection, address, host)
 
     monkeypatch.setattr(LoopbackYouTube, "serve", count)
-    line = HttpSession()
+    session = HttpSession()
     for start in (0, 5000, 70_000):
-        read(RangeFile(line, URL), start, start + 1000)
+        read(RangeFile(session, URL), start, start + 1000)
     assert opened == [MEDIA_HOST]
 
 
@@ -146,13 +146,13 @@ STEPS = st.lists(
 
 
 def test_any_order_of_reading_gives_the_bytes_of_the_file_and_fetches_none_twice(youtube: LoopbackYouTube) -> None:
-    line = HttpSession()
+    session = HttpSession()
 
     @settings(deadline=None, derandomize=True)
     @given(STEPS)
     def read_both(steps: list[tuple[str, int, int]]) -> None:
         before = len(youtube.requests)
-        file = RangeFile(line, URL)
+        file = RangeFile(session, URL)
         with open(USUAL.progressive.path, "rb") as content:
             for step, first, second in steps:
                 if step == "prefetch":
@@ -233,24 +233,24 @@ def test_a_server_error_that_stays_is_one(youtube: LoopbackYouTube) -> None:
 @pytest.mark.parametrize("kind", ["whole_file", "html", "empty"])
 def test_200_is_no_part_of_a_file_and_nothing_of_it_is_kept(youtube: LoopbackYouTube, kind: Any) -> None:
     break_media(youtube, MediaFault(kind, times=1))
-    line = HttpSession()
-    file = RangeFile(line, URL)
+    session = HttpSession()
+    file = RangeFile(session, URL)
     with pytest.raises(MayWorkLater, match="whole document") as caught:
         read(file, 0, 1000)
     assert caught.value.category is Category.MEDIA_ERROR
-    assert (line.requests, line.bytes_received) == (1, 0)
+    assert (session.requests, session.bytes_received) == (1, 0)
     assert not file.is_cached(0)
-    assert read(RangeFile(line, URL), 0, 1000) == CONTENT[:1000]
+    assert read(RangeFile(session, URL), 0, 1000) == CONTENT[:1000]
 
 
 def test_another_range_than_asked_for_is_refused(youtube: LoopbackYouTube) -> None:
     break_media(youtube, MediaFault("wrong_range"))
-    line = HttpSession()
-    file = RangeFile(line, URL)
+    session = HttpSession()
+    file = RangeFile(session, URL)
     with pytest.raises(MayWorkLater, match="asked for bytes 0-999, was sent 'bytes 1000-1999/") as caught:
         read(file, 0, 1000)
     assert caught.value.category is Category.MEDIA_ERROR
-    assert line.bytes_received == 0
+    assert session.bytes_received == 0
     assert not file.is_cached(0)
 
 
@@ -260,12 +260,12 @@ def test_another_range_than_asked_for_is_refused(youtube: LoopbackYouTube) -> No
 @pytest.mark.parametrize("kind", ["cut", "reset", "stall"])
 def test_a_broken_body_is_resumed_where_it_broke(youtube: LoopbackYouTube, kind: Any) -> None:
     break_media(youtube, MediaFault(kind, at=200_000, times=1))
-    line = HttpSession()
-    assert read(RangeFile(line, URL), 1000, 300_000) == CONTENT[1000:300_000]
+    session = HttpSession()
+    assert read(RangeFile(session, URL), 1000, 300_000) == CONTENT[1000:300_000]
     (_, _), (resumed, stop) = ranges(youtube)
     assert 1000 < resumed <= 200_000, "a reset may lose what was under way"
     assert stop == 300_000
-    assert line.bytes_received == 299_000, "no byte was taken twice"
+    assert session.bytes_received == 299_000, "no byte was taken twice"
     if kind != "reset":
         assert resumed == 200_000
 
@@ -288,23 +288,23 @@ def test_a_body_that_always_breaks_at_one_place_is_given_up(youtube: LoopbackYou
 
 def test_after_a_broken_body_the_next_file_is_read_on_a_sound_connection(youtube: LoopbackYouTube) -> None:
     break_media(youtube, MediaFault("cut", at=100))
-    line = HttpSession()
+    session = HttpSession()
     with pytest.raises(MayWorkLater):
-        read(RangeFile(line, URL), 0, 1000)
+        read(RangeFile(session, URL), 0, 1000)
     break_media(youtube)
-    assert read(RangeFile(line, URL), 0, 1000) == CONTENT[:1000]
+    assert read(RangeFile(session, URL), 0, 1000) == CONTENT[:1000]
 
 
 def test_a_line_that_is_down_stops_everyone(youtube: LoopbackYouTube) -> None:
-    line = HttpSession()
-    read(RangeFile(line, URL), 0, 10)
+    session = HttpSession()
+    read(RangeFile(session, URL), 0, 10)
     youtube.world.line_down = True
     for _ in range(2):  # once on the connection that is open, once on a new one
         with pytest.raises(StopEveryone, match=r"no (line|answer)") as caught:
-            read(RangeFile(line, URL), 0, 1000)
+            read(RangeFile(session, URL), 0, 1000)
         assert caught.value.category is Category.NETWORK
     youtube.world.line_down = False
-    assert read(RangeFile(line, URL), 0, 1000) == CONTENT[:1000]
+    assert read(RangeFile(session, URL), 0, 1000) == CONTENT[:1000]
 
 
 def test_a_proxy_that_is_not_there_stops_everyone(youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,11 +344,11 @@ def test_an_untrusted_certificate_stops_everyone_and_names_the_setting(
     ],
 )
 def test_an_address_outside_youtube_is_never_asked(youtube: LoopbackYouTube, url: str) -> None:
-    line = HttpSession()
+    session = HttpSession()
     with pytest.raises(MayWorkLater, match="outside YouTube") as caught:
-        read(RangeFile(line, url), 0, 1000)
+        read(RangeFile(session, url), 0, 1000)
     assert caught.value.category is Category.MEDIA_ERROR
-    assert line.requests == 0
+    assert session.requests == 0
     assert youtube.requests == []
 
 
@@ -378,9 +378,9 @@ def redirecting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Redirecting]:
 
 def test_a_redirect_among_the_media_hosts_is_followed(redirecting: Redirecting) -> None:
     redirecting.hops = (URL.replace("https://r1", "https://rr9"), f"/videoplayback?id={ID}&itag=18")
-    line = HttpSession()
-    assert read(RangeFile(line, URL), 0, 1000) == CONTENT[:1000]
-    assert line.requests == 3
+    session = HttpSession()
+    assert read(RangeFile(session, URL), 0, 1000) == CONTENT[:1000]
+    assert session.requests == 3
 
 
 @pytest.mark.parametrize("target", ["https://example.org/v", URL.replace("https", "http"), "file:///etc/passwd"])
@@ -478,20 +478,20 @@ def test_a_damaged_limit_file_delays_nobody(clock: Clock, tmp_path: Path) -> Non
 
 
 def test_what_is_read_through_a_line_is_spent(youtube: LoopbackYouTube, tmp_path: Path, clock: Clock) -> None:
-    line = HttpSession(RateLimiter(tmp_path / "rate", 100_000))
-    assert read(RangeFile(line, URL), 0, 300_000) == CONTENT[:300_000]
+    session = HttpSession(RateLimiter(tmp_path / "rate", 100_000))
+    assert read(RangeFile(session, URL), 0, 300_000) == CONTENT[:300_000]
     assert 2.0 <= clock.now - 1000 <= 3.0
 
 
 def test_the_time_of_two_threads_at_once_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter((10.0, 15.0, 20.0, 21.0))
     monkeypatch.setattr(time, "monotonic", lambda: next(times))
-    line = HttpSession()
-    with line.busy(), line.busy():
+    session = HttpSession()
+    with session.busy(), session.busy():
         pass
-    with line.busy():
+    with session.busy():
         pass
-    assert line.busy_s == 6.0
+    assert session.busy_s == 6.0
 
 
 def test_no_error_of_the_network_is_an_oserror(youtube: LoopbackYouTube) -> None:

@@ -77,7 +77,7 @@ class TestStore:
 
     def test_a_worker_is_told_what_to_import_before_it_is_forked(self) -> None:
         layout = Layout(Path("here"), "700", url="s3://bucket")
-        job = Download(layout, "exact", ("pytubefix",), 360)
+        job = DownloadClip(layout, "exact", ("pytubefix",), 360)
         assert set(job.modules) >= {"fsspec", "s3fs"}
         assert not set(replace(job, layout=replace(layout, url="")).modules) & {"fsspec", "s3fs"}
 

@@ -85,7 +85,7 @@ def test_the_clips_come_from_an_archive_of_any_shape(
         found = taken(archive, tmp_path)
     assert found == {(row.youtube_id, float(row.time_start), float(row.time_end)): clip_of(10) for row in ROWS}
     assert {path.name for path in tmp_path.rglob("*")} == {clip_name(*key) for key in found}
-    assert archive.exhausted
+    assert archive.fully_read
 
 
 def test_a_member_is_a_clip_by_its_name_alone() -> None:
@@ -155,29 +155,29 @@ def test_bytes_that_have_passed_are_never_taken_for_another_clips(youtube: Loopb
         first, second = next(members), next(members)
         second.copy_to(tmp_path / "clip")
         for passed in (first, second):
-            with pytest.raises(ValueError, match="have passed"):
+            with pytest.raises(ValueError, match="read or skipped before"):
                 passed.copy_to(tmp_path / "other")
     assert [path.name for path in tmp_path.iterdir()] == ["clip"]
 
 
 def test_what_is_too_large_for_a_clip_is_none(youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "CLIP_LIMIT", 200_003)
+    monkeypatch.setattr(archives, "MAX_CLIP_BYTES", 200_003)
     put(youtube, tarball(NAMED))
     with Archive(HttpSession(hosts=MIRROR), URL) as archive:
-        assert [member.key for member in archive.members()] == [*CLIPS][:4] == archive.passed
+        assert [member.key for member in archive.members()] == [*CLIPS][:4] == archive.clips_read
 
 
 # -- the connection ----------------------------------------------------------------------------------------------------
 
 
 def test_an_archive_takes_one_request_and_its_own_bytes(youtube: LoopbackYouTube, tmp_path: Path) -> None:
-    size, line = put(youtube, tarball(NAMED)), HttpSession(hosts=MIRROR)
-    with Archive(line, URL) as archive:
+    size, session = put(youtube, tarball(NAMED)), HttpSession(hosts=MIRROR)
+    with Archive(session, URL) as archive:
         assert archive.position == 0
         taken(archive, tmp_path)
         assert (archive.size, archive.etag) == (size, youtube.world.mirror[PATH].etag)
         assert 0.95 * size <= archive.position <= size
-    assert (line.requests, line.bytes_received) == (1, archive.position)
+    assert (session.requests, session.bytes_received) == (1, archive.position)
 
 
 @pytest.mark.parametrize("kind", ["cut", "reset", "stall"])
@@ -218,7 +218,7 @@ def test_a_connection_that_brings_nothing_more_is_given_up(youtube: LoopbackYouT
     put(youtube, tarball(NAMED), MediaFault("cut", at=700_001))
     with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(MayWorkLater, match="broke at byte 700001"):
         list(archive.members())
-    assert not archive.exhausted, "another time it may be read on"
+    assert not archive.fully_read, "another time it may be read on"
     assert len(youtube.requests) == TRIES
 
 
@@ -234,14 +234,14 @@ def test_a_line_that_is_down_for_a_while_costs_none_of_what_has_come(
 
 def test_a_line_that_stays_down_is_waited_for_by_everybody(youtube: LoopbackYouTube) -> None:
     put(youtube, tarball(NAMED), MediaFault("cut", at=700_001))
-    line = HttpSession(hosts=MIRROR)
+    session = HttpSession(hosts=MIRROR)
 
     def heard() -> None:
         youtube.world.line_down = archive.position > 600_000
 
-    with Archive(line, URL, heard) as archive, pytest.raises(StopEveryone):
+    with Archive(session, URL, heard) as archive, pytest.raises(StopEveryone):
         list(archive.members())
-    assert line.requests == TRIES
+    assert session.requests == TRIES
 
 
 def test_a_server_that_is_at_fault_for_a_moment_is_asked_again(youtube: LoopbackYouTube, tmp_path: Path) -> None:
@@ -268,27 +268,27 @@ def test_where_it_cannot_be_gone_on_with_it_is_begun_anew(
     size = put(youtube, tarball(NAMED, packed=packed), MediaFault("cut", at=700_001, times=1), MediaFault("whole_file"))
     with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
-        assert archive.passed == [*CLIPS]
+        assert archive.clips_read == [*CLIPS]
         assert archive.position <= size
     assert [request.range for request in youtube.requests] == [(0, None), (700_001, None), (0, None)]
 
 
 def test_a_whole_file_of_no_known_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     reply = urllib3.HTTPResponse(io.BytesIO(tarball(NAMED)), {}, 200, preload_content=False)
-    line = HttpSession(hosts=MIRROR)
-    monkeypatch.setattr(line, "get", lambda *_: reply)
-    with Archive(line, URL) as archive, pytest.raises(MayWorkLater, match="whole document"):
+    session = HttpSession(hosts=MIRROR)
+    monkeypatch.setattr(session, "get", lambda *_: reply)
+    with Archive(session, URL) as archive, pytest.raises(MayWorkLater, match="whole document"):
         list(archive.members())
-    assert not archive.exhausted
+    assert not archive.fully_read
 
 
 def test_where_it_breaks_each_time_and_cannot_be_gone_on_with_it_is_given_up(youtube: LoopbackYouTube) -> None:
-    faults = [MediaFault("cut", at=700_001, times=1), MediaFault("whole_file", times=1)] * archives.BEGINNINGS
+    faults = [MediaFault("cut", at=700_001, times=1), MediaFault("whole_file", times=1)] * (archives.MAX_RESTARTS + 1)
     put(youtube, tarball(NAMED), *faults)
     with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(Changed, match="from its beginning"):
         list(archive.members())
-    assert not archive.exhausted
-    assert len(youtube.requests) == 2 * archives.BEGINNINGS
+    assert not archive.fully_read
+    assert len(youtube.requests) == 2 * (archives.MAX_RESTARTS + 1)
 
 
 def test_whoever_stops_early_pays_for_no_more(youtube: LoopbackYouTube, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_whoever_stops_early_pays_for_no_more(youtube: LoopbackYouTube, tmp_path
         next(members).copy_to(tmp_path / "clip")
     with pytest.raises(ValueError, match="closed"):
         list(members)
-    assert not archive.exhausted
+    assert not archive.fully_read
     assert sent(youtube) < size / 2
 
 
@@ -306,12 +306,12 @@ def test_after_an_early_stop_the_next_archive_is_read_from_its_beginning(
     youtube: LoopbackYouTube, tmp_path: Path
 ) -> None:
     put(youtube, tarball([("filler", bytes(2_000_000)), *NAMED]))
-    line, other = HttpSession(hosts=MIRROR), PATH.replace("feet", "hands")
+    session, other = HttpSession(hosts=MIRROR), PATH.replace("feet", "hands")
     youtube.world.mirror[other] = MirrorFile(tarball(NAMED, packed=True))
     for _ in range(3):
-        with Archive(line, URL) as archive:
+        with Archive(session, URL) as archive:
             next(archive.members())
-        with Archive(line, f"{BASE}{other}") as archive:
+        with Archive(session, f"{BASE}{other}") as archive:
             assert taken(archive, tmp_path) == CLIPS
 
 
@@ -332,7 +332,7 @@ def test_an_answer_that_brings_no_archive_says_why(
     put(youtube, tarball(NAMED), fault)
     with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(error):
         list(archive.members())
-    assert not archive.exhausted
+    assert not archive.fully_read
 
 
 def test_a_mirror_that_cannot_be_reached_is_named(youtube: LoopbackYouTube) -> None:
@@ -346,11 +346,11 @@ def test_a_mirror_that_cannot_be_reached_is_named(youtube: LoopbackYouTube) -> N
 
 
 def test_no_other_host_is_asked(youtube: LoopbackYouTube) -> None:
-    line = HttpSession(hosts=MIRROR)
+    session = HttpSession(hosts=MIRROR)
     for url in ("https://r1.googlevideo.com/x", "https://s3.amazonaws.com.example.org/x", "http://s3.amazonaws.com/x"):
-        with Archive(line, url) as archive, pytest.raises(MayWorkLater, match="outside the mirror"):
+        with Archive(session, url) as archive, pytest.raises(MayWorkLater, match="outside the mirror"):
             list(archive.members())
-    assert line.requests == 0
+    assert session.requests == 0
 
 
 # -- whoever waits for it ----------------------------------------------------------------------------------------------
@@ -382,8 +382,8 @@ def test_whoever_hears_of_it_can_stop_it(youtube: LoopbackYouTube, tmp_path: Pat
     with Archive(HttpSession(hosts=MIRROR), URL, stop) as archive, pytest.raises(Stop):
         for member in archive.members():
             member.copy_to(tmp_path / "clip")
-    assert not archive.exhausted
-    assert archive.passed == [*CLIPS][: len(archive.passed)] != [*CLIPS]
+    assert not archive.fully_read
+    assert archive.clips_read == [*CLIPS][: len(archive.clips_read)] != [*CLIPS]
 
 
 # -- another archive in its place --------------------------------------------------------------------------------------
@@ -397,8 +397,8 @@ def test_an_archive_that_is_replaced_meanwhile_is_begun_anew(
     put(youtube, tarball(NAMED, packed=packed), MediaFault("cut", at=700_001), then=other)
     with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
-        assert (archive.etag, archive.exhausted) == (other.etag, True)
-        assert archive.passed == [*reversed(CLIPS)]
+        assert (archive.etag, archive.fully_read) == (other.etag, True)
+        assert archive.clips_read == [*reversed(CLIPS)]
 
 
 def test_without_a_tag_another_archive_is_told_by_its_size(youtube: LoopbackYouTube, tmp_path: Path) -> None:
@@ -407,20 +407,20 @@ def test_without_a_tag_another_archive_is_told_by_its_size(youtube: LoopbackYouT
     youtube.world.mirror[PATH] = MirrorFile(tarball(NAMED), faults=(fault,), then=other, tagged=False)
     with Archive(HttpSession(hosts=MIRROR), URL) as archive:
         assert taken(archive, tmp_path) == CLIPS
-        assert archive.passed == [*reversed(CLIPS)]
+        assert archive.clips_read == [*reversed(CLIPS)]
 
 
 def test_an_archive_that_never_stays_the_same_is_given_up(youtube: LoopbackYouTube) -> None:
     last = MirrorFile(tarball(NAMED))
-    for number in range(archives.BEGINNINGS + 1):
+    for number in range(archives.MAX_RESTARTS + 2):
         last = MirrorFile(tarball([*NAMED, (f"{number}", b"")]), faults=(MediaFault("cut", at=700_001),), then=last)
     youtube.world.mirror[PATH] = last
     seen = set()
     with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(Changed):
         for _ in archive.members():
             seen.add(archive.etag)
-    assert len(seen) == archives.BEGINNINGS
-    assert not archive.exhausted
+    assert len(seen) == archives.MAX_RESTARTS + 1
+    assert not archive.fully_read
 
 
 # -- damage ------------------------------------------------------------------------------------------------------------
@@ -443,7 +443,7 @@ def test_a_damaged_archive_gives_what_comes_behind_the_damage_too(
         for member in archive.members():
             member.copy_to(tmp_path / "clip")
             found[member.key] = (tmp_path / "clip").read_bytes()
-    assert archive.exhausted
+    assert archive.fully_read
     assert [*found] == [first, *rest]
     assert all(found[key] == CLIPS[key] for key in rest)
 
@@ -461,8 +461,8 @@ def test_a_damaged_archive_gives_what_comes_before_and_says_where(
             found.append((tmp_path / "clip").read_bytes())
     assert found[0] == clip_of(10)
     assert len(found) < len(ROWS)
-    assert [key[0] for key in archive.passed] == [row.youtube_id for row in ROWS[: len(found)]]
-    assert archive.exhausted, "the mirror has no more of it"
+    assert [key[0] for key in archive.clips_read] == [row.youtube_id for row in ROWS[: len(found)]]
+    assert archive.fully_read, "the mirror has no more of it"
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -472,10 +472,10 @@ def test_an_archive_that_was_never_finished_says_so(youtube: LoopbackYouTube, tm
     with Archive(HttpSession(hosts=MIRROR), URL) as archive, pytest.raises(Damaged):
         for member in archive.members():
             member.copy_to(tmp_path / clip_name(*member.key))
-    assert archive.exhausted
+    assert archive.fully_read
     whole = [path for path in tmp_path.iterdir() if path.read_bytes() in CLIPS.values()]
     assert len(whole) == 5
-    assert archive.passed == [*CLIPS][:5]
+    assert archive.clips_read == [*CLIPS][:5]
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -486,7 +486,7 @@ def test_a_clip_that_is_skipped_has_passed_only_if_it_is_whole(youtube: Loopback
         put(youtube, gzip.compress(whole[:cut], 1) if packed else whole[:cut])
         with Archive(HttpSession(hosts=MIRROR), URL) as archive, suppress(Damaged):
             list(archive.members())
-        assert (len(archive.passed), archive.exhausted) == (passed, True)
+        assert (len(archive.clips_read), archive.fully_read) == (passed, True)
 
 
 def test_what_kept_a_clip_from_being_read_comes_again(youtube: LoopbackYouTube, tmp_path: Path) -> None:
@@ -504,8 +504,8 @@ def test_after_bytes_were_lost_no_others_are_taken_for_them(youtube: LoopbackYou
             try:
                 member.copy_to(tmp_path / "clip")
             except MayWorkLater:
-                put(youtube, tarball(NAMED))  # and the line is as good as ever
-    assert archive.passed == [*CLIPS][:2]
+                put(youtube, tarball(NAMED))  # and the connection is as good as ever
+    assert archive.clips_read == [*CLIPS][:2]
 
 
 def test_a_place_that_cannot_be_written_is_no_fault_of_the_archive(youtube: LoopbackYouTube, tmp_path: Path) -> None:
