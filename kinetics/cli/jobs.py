@@ -13,7 +13,7 @@ from kinetics.errors import Fatal
 from kinetics.mirror.extract_job import ExtractArchive
 from kinetics.net.proxy import check_proxy
 from kinetics.scheduling.pool import warm_up
-from kinetics.youtube.download_job import Download
+from kinetics.youtube.download_job import DownloadClip
 
 PROXY_CHECK_HOST = "www.youtube.com"
 
@@ -36,9 +36,9 @@ def modules(options: Options, context: Context) -> Iterator[str]:
         yield from extract_job(options, context).modules
 
 
-def download_job(options: Options, context: Context) -> Download:
+def download_job(options: Options, context: Context) -> DownloadClip:
     """Return what workers do to get a clip from YouTube. Raises Fatal if the cookies cannot be used."""
-    return Download(
+    return DownloadClip(
         context.layout,
         options.cut,
         engines_with_cookies(options.engine, options.cookies),

@@ -10,7 +10,7 @@ from pathlib import Path
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.media import check
 from kinetics.mirror.tar_stream import MIRROR, Archive, ArchiveMember, Damaged
-from kinetics.mirror.wanted_clips import Wanted
+from kinetics.mirror.wanted_clips import WantedClips
 from kinetics.net.http import HttpSession
 from kinetics.net.proxy import use_proxy
 from kinetics.net.rate_limit import shared_rate_limiter

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kinetics.records import Category
-from kinetics.youtube.download_job import Download
+from kinetics.youtube.download_job import DownloadClip
 from tests.support.commands import python
 from tests.support.download_job import CLIP, VIDEO, attempt, job_in, youtube_with_the_clip
 from tests.youtube.server import LoopbackYouTube
@@ -23,12 +23,12 @@ def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[Download]:
+def job(tmp_path: Path) -> Iterator[DownloadClip]:
     with job_in(tmp_path) as job:
         yield job
 
 
-def test_a_refused_address_is_asked_of_the_next_engine_once(youtube: LoopbackYouTube, job: Download) -> None:
+def test_a_refused_address_is_asked_of_the_next_engine_once(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     refusal = Scenario(VIDEO, media_faults=(MediaFault("status", 403, times=1),))
     youtube.world.scenarios[CLIP.youtube_id] = refusal
     outcome = attempt(job)
@@ -43,7 +43,7 @@ def test_a_refused_address_is_asked_of_the_next_engine_once(youtube: LoopbackYou
     assert asked.count("media") <= 4
 
 
-def test_where_the_next_engine_fails_the_refusal_is_the_reason(youtube: LoopbackYouTube, job: Download) -> None:
+def test_where_the_next_engine_fails_the_refusal_is_the_reason(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     refusing = Scenario(VIDEO, media_faults=(MediaFault("status", 403),))
     youtube.world.scenarios[CLIP.youtube_id] = refusing
 
@@ -55,13 +55,13 @@ def test_where_the_next_engine_fails_the_refusal_is_the_reason(youtube: Loopback
     assert "403" in outcome.reason
 
 
-def test_a_refused_address_without_a_next_engine_is_a_media_error(youtube: LoopbackYouTube, job: Download) -> None:
+def test_a_refused_address_without_a_next_engine_is_a_media_error(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     youtube.world.scenarios[CLIP.youtube_id] = Scenario(VIDEO, media_faults=(MediaFault("status", 403),))
     outcome = attempt(replace(job, engines=("yt-dlp",)))
     assert (outcome.status, outcome.category, outcome.engine) == ("failed", Category.MEDIA_ERROR, "yt-dlp")
 
 
-def test_a_worker_does_its_clips_without_a_word(youtube: LoopbackYouTube, job: Download) -> None:
+def test_a_worker_does_its_clips_without_a_word(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     youtube.world.scenarios["-_unknown-0"] = Scenario(
         failure=replace(FAILURES["removed"], reason="Who knows", status="?")
     )
@@ -77,7 +77,7 @@ def test_a_worker_does_its_clips_without_a_word(youtube: LoopbackYouTube, job: D
     assert job.layout.clip(replace(CLIP, label="label")).exists()
 
 
-def test_the_modules_that_a_worker_needs_can_be_imported_and_hold_the_first_engine(job: Download) -> None:
+def test_the_modules_that_a_worker_needs_can_be_imported_and_hold_the_first_engine(job: DownloadClip) -> None:
     for names in (("pytubefix", "yt-dlp"), ("yt-dlp",), ("pytube",)):
         modules = replace(job, engines=names).modules
         script = f"import sys\nfor name in {modules!r}: __import__(name)\n"

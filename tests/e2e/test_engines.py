@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytest
 
 from kinetics.records import Category
-from kinetics.youtube.engines import NAMES
+from kinetics.youtube.engines import ENGINE_NAMES
 from tests.support.engine_process import Answer, ask
 from tests.support.player_replies import BASES, OK, PLAYABLE, VIDEO, WEBM, mutated
 from tests.youtube import replies
@@ -54,7 +54,7 @@ def answers_to_everything(engine: str) -> dict[tuple[str, str], tuple[Answer, tu
 
 
 @pytest.mark.parametrize("name", FAILURES)
-@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
 def test_each_failure_lands_in_its_category_with_youtubes_words(engine: str, name: str) -> None:
     failure = FAILURES[name]
     answer, _ = answers_to_everything(engine)["failure", name]
@@ -87,7 +87,7 @@ PLAYER_FAULT_MEANS = {
 
 
 @pytest.mark.parametrize("name", PLAYER_FAULTS)
-@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
 def test_a_fault_of_the_player_is_never_taken_for_a_word_about_the_video(engine: str, name: str) -> None:
     answer, calls = answers_to_everything(engine)["fault", name]
     assert (answer.kind, answer.category) == PLAYER_FAULT_MEANS[name]
@@ -99,7 +99,7 @@ def test_a_fault_of_the_player_is_never_taken_for_a_word_about_the_video(engine:
 
 
 @pytest.mark.parametrize("name", PLAYABLE)
-@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
 def test_each_engine_finds_the_right_formats(engine: str, name: str) -> None:
     answer, _ = answers_to_everything(engine)["playable", name]
     assert (answer.kind, answer.engine, answer.itag) == ("found", engine, FOUND[name])
@@ -126,7 +126,7 @@ def test_encrypted_formats_are_no_formats(youtube: LoopbackYouTube, monkeypatch:
     assert answer.itag == "18"
 
 
-@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
 def test_the_smallest_is_taken_where_none_is_small_enough(youtube: LoopbackYouTube, engine: str) -> None:
     [answer] = ask(youtube.env, engine, [OK], max_height=100)
     assert answer.itag.startswith("160+")
@@ -215,7 +215,7 @@ def test_a_refused_visitor_call_stops_everyone_and_is_not_repeated(
     assert [request.kind for request in youtube.requests[before:]] == ["visitor"]
 
 
-@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
 def test_without_a_line_everyone_stops(youtube: LoopbackYouTube, engine: str) -> None:
     youtube.world.line_down = True
     nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
@@ -260,7 +260,7 @@ def test_with_a_login_the_web_client_asks_since_only_it_can_carry_one(youtube: L
 @pytest.mark.parametrize(
     ("engine", "replies_served"),
     [
-        *((engine, 60) for engine in NAMES),
+        *((engine, 60) for engine in ENGINE_NAMES),
         *(pytest.param(engine, 5000, marks=pytest.mark.soak) for engine in ("pytubefix", "yt-dlp")),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 
 from kinetics.records import Clip, Outcome
 from kinetics.storage.layout import Layout
-from kinetics.youtube.download_job import Download
+from kinetics.youtube.download_job import DownloadClip
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
 from tests.youtube.world import Scenario, World
@@ -39,14 +39,14 @@ def youtube_with_the_clip(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackY
 
 
 @contextmanager
-def job_in(folder: Path) -> Iterator[Download]:
+def job_in(folder: Path) -> Iterator[DownloadClip]:
     """A job that writes below a folder."""
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    yield Download(Layout(folder, "700"), "exact", ENGINES, 360)
+    yield DownloadClip(Layout(folder, "700"), "exact", ENGINES, 360)
     resource.setrlimit(resource.RLIMIT_DATA, before)  # what is a worker's for life is not this process's
 
 
-def attempt(job: Download, clip: Clip = CLIP) -> Outcome:
+def attempt(job: DownloadClip, clip: Clip = CLIP) -> Outcome:
     """What comes of a clip; after it, whatever it is, no unfinished file is left."""
     outcome = job.open()(clip, lambda: None)
     assert not [path for path in job.layout.folder.glob(".partial/**/*") if path.is_file()]

@@ -16,7 +16,7 @@ from kinetics.records import Category, Cut
 from kinetics.scheduling.worker import MEMORY_LIMIT
 from kinetics.youtube import download_job as jobs
 from kinetics.youtube import engines
-from kinetics.youtube.download_job import Download
+from kinetics.youtube.download_job import DownloadClip
 from tests.support.download_job import CLIP, VIDEO, attempt, job_in, youtube_with_the_clip
 from tests.support.sandbox import frames
 from tests.youtube.server import LoopbackYouTube
@@ -31,7 +31,7 @@ def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[Download]:
+def job(tmp_path: Path) -> Iterator[DownloadClip]:
     with job_in(tmp_path) as job:
         yield job
 

@@ -22,7 +22,7 @@ from kinetics.storage import table_sync as copies
 from kinetics.storage.layout import Layout, own_folder
 from kinetics.storage.object_store import Store, open_store
 from kinetics.storage.table_sync import TableSync, merged, readable_tables
-from kinetics.youtube.download_job import Download
+from kinetics.youtube.download_job import DownloadClip
 from tests.support.s3 import S3
 
 FOLDERS = ("Kinetics700/train/tai_chi", "Kinetics700/train/massaging_person's_head", "Kinetics700/val/odd_[a]*?{b}_(c)")
