@@ -12,8 +12,9 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from kinetics.annotations.files import BROKEN_ARCHIVE, MAX_FILE, decompressed, regular_members
 from kinetics.errors import ClipError, Fatal
-from kinetics.net.http import AllowedHosts, HttpSession, root_cause
+from kinetics.net.http import AllowedHosts, HttpSession
 from kinetics.net.proxy import refused_login
+from kinetics.net.responses import root_cause
 from kinetics.storage.atomic import whole_or_absent
 
 ProgressCallback = Callable[[int, int | None], None]

@@ -23,7 +23,8 @@ import platformdirs
 
 from kinetics.errors import ClipError, Fatal, StopEveryone
 from kinetics.mirror.tar_stream import MAX_CLIPS
-from kinetics.net.http import FILES_AT_ONCE, HttpSession, size_and_tag
+from kinetics.net.http import FILES_AT_ONCE, HttpSession
+from kinetics.net.responses import size_and_tag
 from kinetics.net.stream import HttpStream
 from kinetics.records import SPLIT_OF, ArchiveListing, ArchiveRequest, Subset
 from kinetics.storage.atomic import whole_or_absent

@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import Self
 
 from kinetics.errors import ClipError, MayWorkLater
-from kinetics.net.http import AllowedHosts, Changed, HttpSession
+from kinetics.net.http import AllowedHosts, HttpSession
+from kinetics.net.responses import Changed
 from kinetics.net.stream import HttpStream
 from kinetics.records import Category, ClipKey
 

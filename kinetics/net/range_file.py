@@ -14,29 +14,32 @@ from urllib3.exceptions import (
 )
 
 from kinetics.errors import ClipError, MayWorkLater
+from kinetics.net.http import HttpSession
+from kinetics.net.responses import BACK_OFF_S, MIN_PROGRESS_BYTES, TRIES, content_range, no_reply, root_cause
 from kinetics.records import Category
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-from kinetics.net.http import BACK_OFF_S, MIN_PROGRESS_BYTES, TRIES, HttpSession, content_range, no_reply, root_cause
+
 
 READ_AHEAD = 1 << 16
-"""What a read that nobody foresaw fetches at least, in bytes; it doubles while such reads follow one another."""
+"""Minimum bytes fetched by a read that was not prefetched; doubled while such reads follow one another."""
 READ_AHEAD_WHOLE = 1 << 20
 """The same for a file that is read from end to end."""
 READ_AHEAD_LIMIT = 1 << 22
+"""Bytes up to which it doubles, and so about what a streamed file keeps in memory."""
 KEPT_LIMIT = 1 << 28
-"""Bytes of one file that a section may make us hold: more is a header that lies."""
+"""Bytes of one file that are kept in memory; a header that asks for more of it is not believed."""
 
 
 class Seekable(io.RawIOBase):
-    """A file of known size that can be read anywhere; whoever derives from it reads at `_position`."""
+    """A file of known size that can be read anywhere; derived classes read at `_position`."""
 
     _position = 0
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size of the file in bytes."""
         raise NotImplementedError
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -57,18 +60,18 @@ class Seekable(io.RawIOBase):
 class RangeFile(Seekable):
     """A file at a URL that is read like one on disk.
 
-    `prefetch` says what will be needed, so that one request brings it; a read of anything else costs a request of its
-    own. No byte is fetched twice, unless `forget` is set: then what lies well behind the reader is dropped, for files
-    that are read once from end to end.
+    `prefetch` brings what will be needed with one request; a read of anything else costs a request of its own. No byte
+    is fetched twice, unless `streaming` is set, for files that are read once from end to end: then what is well behind
+    the reader is dropped.
 
-    Raises StopEveryone (429, no line), MediaRefused (403, 404, 410) and MayWorkLater (anything else).
+    Raises StopEveryone (429, no connection), MediaRefused (403, 404, 410) and MayWorkLater (anything else).
     """
 
     def __init__(
-        self, line: HttpSession, url: str, headers: Mapping[str, str] | None = None, *, streaming: bool = False
+        self, session: HttpSession, url: str, headers: Mapping[str, str] | None = None, *, streaming: bool = False
     ) -> None:
         super().__init__()
-        self._line = line
+        self._session = session
         self._url = url
         self._headers = dict(headers or {})
         self._streaming = streaming
@@ -79,28 +82,28 @@ class RangeFile(Seekable):
 
     @property
     def size(self) -> int:
-        """Of the whole file, in bytes, as the server says."""
+        """The size of the whole file in bytes, as the server says."""
         if self._size is None:
             self.prefetch(0, self._least)
         assert self._size is not None
         return self._size
 
     def prefetch(self, start: int, stop: int) -> None:
-        """Have the bytes from `start` up to `stop` at hand, with one request for each gap in what is there already."""
+        """Cache the bytes from `start` up to `stop`, with one request for each gap between those cached already."""
         while start < (stop if self._size is None else min(stop, self._size)):
             span = self._span(start)
             if span is None:
                 following = min((first for first, _ in self._spans if first > start), default=stop)
-                with self._line.busy():
+                with self._session.busy():
                     span = self._keep(start, self._fetch(start, min(stop, following)))
             start = span[0] + len(span[1])
 
     def is_cached(self, position: int) -> bool:
-        """Whether the byte there can be read without a request."""
+        """Whether the byte at `position` can be read without a request."""
         return self._span(position) is not None
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Read what is at hand here, or fetch some; fewer bytes than asked for are no sign of the end."""
+        """Read what is cached here, or fetch some; fewer bytes than asked for do not mean the end of the file."""
         view = memoryview(buffer).cast("B")
         if not len(view) or (self._size is not None and self._position >= self._size):
             return 0
@@ -132,7 +135,7 @@ class RangeFile(Seekable):
         return self._spans[-1]
 
     def _fetch(self, start: int, stop: int) -> bytes:
-        """The bytes from `start` up to `stop` or the end of the file, at least one."""
+        """Return the bytes from `start` up to `stop` or the end of the file, at least one."""
         held = 0 if self._streaming else sum(len(data) for _, data in self._spans)
         if held + stop - start > KEPT_LIMIT:
             raise MayWorkLater(Category.MEDIA_ERROR, f"the section would need more than {KEPT_LIMIT >> 20} MiB")
@@ -140,37 +143,37 @@ class RangeFile(Seekable):
         tries = 0
         while True:
             held = len(data)
-            trouble = self._continue(data, start, stop)
+            failure = self._continue(data, start, stop)
             if self._size is not None and start + len(data) >= min(stop, self._size):
                 return bytes(data)
             tries = 1 if len(data) >= held + MIN_PROGRESS_BYTES else tries + 1
             if tries >= TRIES:
-                raise trouble
+                raise failure
             time.sleep(BACK_OFF_S * 2 ** (tries - 1))
 
     def _continue(self, data: bytearray, start: int, stop: int) -> ClipError:
-        """Append what one request brings; return what to say if asking again does not help."""
+        """Append what one request brings; return the error to raise if another request does not help."""
         first = start + len(data)
         try:
-            response = self._line.get(self._url, {**self._headers, "Range": f"bytes={first}-{stop - 1}"})
+            response = self._session.get(self._url, {**self._headers, "Range": f"bytes={first}-{stop - 1}"})
         except (HTTPError, OSError) as error:
-            return no_reply(error, self._line.hosts)
+            return no_reply(error, self._session.hosts)
         try:
             if response.status >= 500:
                 return MayWorkLater(Category.SERVER_ERROR, f"HTTP {response.status} from the media host")
             stop = self._proven(response, first, stop)
-            for piece in self._line.body(response, stop - first):
+            for piece in self._session.body(response, stop - first):
                 data += piece
         except (HTTPError, OSError) as error:
             cause = root_cause(error)
         else:
             cause = "the reply ended there"
         finally:
-            response.close()  # of no effect on a connection whose reply was read to its end: that one is kept
+            response.close()  # a connection whose response was read to its end stays open all the same
         return MayWorkLater(Category.MEDIA_ERROR, f"the connection broke at byte {start + len(data)}: {cause}")
 
     def _proven(self, response: urllib3.BaseHTTPResponse, first: int, stop: int) -> int:
-        """The end of what this reply brings, if it is what was asked for."""
+        """Return where the range ends that this response brings. Raises MayWorkLater if it is not the one asked for."""
         part = content_range(response)
         coding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if coding != "identity":
@@ -178,7 +181,7 @@ class RangeFile(Seekable):
         if part.first != first or not first <= part.last < part.size or part.last >= stop:
             raise MayWorkLater(Category.MEDIA_ERROR, f"asked for bytes {first}-{stop - 1}, was sent '{part}'")
         if self._size not in (None, part.size):
-            reason = f"the file changed from {self._size} to {part.size} bytes on the way"
+            reason = f"the file changed from {self._size} to {part.size} bytes during the download"
             raise MayWorkLater(Category.MEDIA_ERROR, reason)
         self._size = part.size
         return part.last + 1

@@ -8,20 +8,17 @@ import struct
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 QUEUE_LIMIT_S = 600.0
-"""No line is spoken for that far ahead: such a number is what an earlier run left, or the clock was set back."""
+"""Seconds that the queue may reach into the future; more is left over from an earlier run, or from before the clock
+was set back, and is ignored."""
 
 
 class RateLimiter:
-    """So many bytes a second for all workers together.
+    """A limit on the bytes a second of all workers together.
 
-    They share one number in a file, the moment until which the line is spoken for; a lock on the file orders them, and
-    goes with a worker that dies. It does not tell one worker's threads apart, so they have another.
+    They share one number in a file, the time until which the bandwidth is taken. A lock on the file puts them in order,
+    and is released when a worker dies. It does not keep the threads of one worker apart, so these have a lock too.
     """
 
     def __init__(self, path: Path, bytes_per_s: float) -> None:
@@ -31,7 +28,7 @@ class RateLimiter:
         self._lock = threading.Lock()
 
     def acquire(self, count: int) -> None:
-        """Take `count` bytes' worth of time on the line, and wait until it begins."""
+        """Take the time that `count` bytes need, and sleep until it begins."""
         with self._lock:
             fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
@@ -45,5 +42,5 @@ class RateLimiter:
 
 
 def shared_rate_limiter(shared: Path | None, rate: float | None) -> RateLimiter | None:
-    """The limit of all workers that share this folder, in bytes a second, if there is to be one."""
+    """Return the limit of all workers that share this folder; None without a folder or a rate (bytes a second)."""
     return RateLimiter(shared / "rate", rate) if shared and rate else None

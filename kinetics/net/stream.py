@@ -13,47 +13,47 @@ from urllib3.exceptions import (
 )
 
 from kinetics.errors import ClipError, MayWorkLater, StopEveryone
-from kinetics.records import Category
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-from kinetics.net.http import (
+from kinetics.net.http import HttpSession
+from kinetics.net.responses import (
     BACK_OFF_S,
     MIN_PROGRESS_BYTES,
     TRIES,
     Changed,
-    HttpSession,
     content_range,
     entity_tag,
     no_reply,
     root_cause,
     whole_range,
 )
+from kinetics.records import Category
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 RESUME_PATIENCE_S = 45.0
-"""At least so long a stream is tried for of which something has come: it would have to come again."""
+"""Minimum seconds before a stream that has begun is given up: all of it would have to be fetched again."""
 
 
 class HttpStream(io.RawIOBase):
     """A file at a URL that is read once, from its beginning on, with one request as long as the connection holds.
 
-    A cut one is resumed where it was cut, by the entity tag of the file that was begun. `RangeFile` would ask for every
-    4 MiB anew, and wait for each answer. The bytes are those of the file as it is kept, also where the server calls
-    that a coding: it says of some packed files that they are plain ones, coded by gzip. `on_data` is called whenever
-    bytes arrive.
+    A cut stream is resumed at the byte where it was cut, with If-Match on the entity tag of the file (`RangeFile` would
+    send a request for every 4 MiB, and wait for each). The bytes are those stored on the server, also where it names a
+    content coding: it says of some gzip files that they are plain files, coded by gzip. `on_data` is called when bytes
+    arrive.
 
-    Raises StopEveryone (429, no line), MediaRefused (403, 404, 410), Changed, and MayWorkLater (anything else).
+    Raises StopEveryone (429, no connection), MediaRefused (403, 404, 410), Changed, and MayWorkLater (anything else).
     """
 
-    def __init__(self, line: HttpSession, url: str, on_data: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, session: HttpSession, url: str, on_data: Callable[[], None] = lambda: None) -> None:
         super().__init__()
         self.size: int | None = None
-        """Of the whole file, once anything has come."""
+        """The size of the whole file in bytes, once any have arrived."""
         self.etag = ""
-        """What the server calls this state of the file; empty if it does not say."""
+        """The entity tag of the file; empty if the server sends none."""
         self.position = 0
-        """How many bytes have come."""
-        self._line = line
+        """Bytes received."""
+        self._session = session
         self._url = url
         self._on_data = on_data
         self._response: urllib3.BaseHTTPResponse | None = None
@@ -67,33 +67,33 @@ class HttpStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Read some of what has come, or wait for more; nothing is the end of the file."""
+        """Read some of the bytes received, or wait for more; none at the end of the file."""
         if self.closed:  # or it would connect again
             raise ValueError("read of a closed stream")
         view = memoryview(buffer).cast("B")
         if not self._piece:
-            with self._line.busy():
+            with self._session.busy():
                 self._piece = memoryview(self._next_piece())
         piece, self._piece = self._piece[: len(view)], self._piece[len(view) :]
         view[: len(piece)] = piece
         return len(piece)
 
     def peek(self, count: int) -> bytes:
-        """The next bytes, which stay to be read; fewer only at the end of the file."""
-        with self._line.busy():
+        """Return the next `count` bytes, which can still be read; fewer only at the end of the file."""
+        with self._session.busy():
             while len(self._piece) < count and (more := self._next_piece()):
                 self._piece = memoryview(bytes(self._piece) + more)
         return bytes(self._piece[:count])
 
     def close(self) -> None:
-        """Let go of the connection: it may be in the midst of a reply."""
-        self._hang_up()
+        """Close the connection: a response may be half read."""
+        self._close_response()
         super().close()
 
     def _next_piece(self) -> bytes:
         while self.position != self.size:
-            trouble = self._begin() if self._response is None else None
-            if trouble is None:
+            failure = self._begin() if self._response is None else None
+            if failure is None:
                 try:
                     piece, cause = next(self._pieces, b""), "the reply ended there"
                 except (HTTPError, OSError) as error:
@@ -102,23 +102,23 @@ class HttpStream(io.RawIOBase):
                     self.position += len(piece)
                     self._on_data()
                     return piece
-                trouble = MayWorkLater(Category.MEDIA_ERROR, f"the connection broke at byte {self.position}: {cause}")
-            self._hang_up()
-            self._again_or_not(trouble)
+                failure = MayWorkLater(Category.MEDIA_ERROR, f"the connection broke at byte {self.position}: {cause}")
+            self._close_response()
+            self._wait_or_raise(failure)
         return b""
 
     def _begin(self) -> ClipError | None:
-        """Ask for all that has not come yet; return what to say if asking again does not help."""
+        """Request everything not received yet; return the error to raise if another request does not help."""
         headers = {"Range": f"bytes={self.position}-", **({"If-Match": self.etag} if self.etag else {})}
         try:
-            self._response = response = self._line.get(self._url, headers)
+            self._response = response = self._session.get(self._url, headers)
         except (HTTPError, OSError) as error:
             try:
-                return no_reply(error, self._line.hosts)
-            except StopEveryone as no_line:
+                return no_reply(error, self._session.hosts)
+            except StopEveryone as unreachable:
                 if not self.position:
                     raise
-                return no_line
+                return unreachable
         if response.status >= 500:
             return MayWorkLater(Category.SERVER_ERROR, f"HTTP {response.status} from the media host")
         whole = response.status == 200
@@ -130,22 +130,22 @@ class HttpStream(io.RawIOBase):
         if part.first != self.position or not part.first <= part.last < part.size:
             raise MayWorkLater(Category.MEDIA_ERROR, f"asked for bytes {self.position}-, was sent '{part}'")
         if self.size is not None and (self.size, self.etag) != (part.size, etag):
-            raise Changed(Category.MEDIA_ERROR, "the file changed on the way")
+            raise Changed(Category.MEDIA_ERROR, "the file changed during the download")
         self.size, self.etag = part.size, etag
-        self._pieces = self._line.body(response, part.last + 1 - part.first)
+        self._pieces = self._session.body(response, part.last + 1 - part.first)
         return None
 
-    def _again_or_not(self, trouble: ClipError) -> None:
+    def _wait_or_raise(self, failure: ClipError) -> None:
         if not self._tries or self.position - self._tried_at >= MIN_PROGRESS_BYTES:
             self._tries, self._since = 0, time.monotonic()
         self._tries += 1
         self._tried_at = self.position
         patient = self.position and time.monotonic() - self._since < RESUME_PATIENCE_S
         if self._tries >= TRIES and not patient:
-            raise trouble
+            raise failure
         time.sleep(BACK_OFF_S * 2 ** (self._tries - 1))
 
-    def _hang_up(self) -> None:
+    def _close_response(self) -> None:
         if self._response is not None:
-            self._response.close()  # of no effect on a connection whose reply was read to its end: that one is kept
+            self._response.close()  # a connection whose response was read to its end stays open all the same
             self._response, self._pieces = None, iter(())

@@ -12,10 +12,11 @@ from kinetics.errors import MayWorkLater
 from kinetics.media import cut as media
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import Input
-from kinetics.net.http import HttpSession, MediaRefused
+from kinetics.net.http import HttpSession
 from kinetics.net.proxy import use_proxy
 from kinetics.net.range_file import RangeFile
 from kinetics.net.rate_limit import shared_rate_limiter
+from kinetics.net.responses import MediaRefused
 from kinetics.records import Clip, Cut, Outcome
 from kinetics.scheduling.worker import limit_memory, record_failure
 from kinetics.storage.layout import Layout

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kinetics.errors import ClipError, KineticsError, MayWorkLater, StopEveryone, retry_after
+from kinetics.net.proxy import refused_login
 from kinetics.records import Category
 
 TIMEOUT_S = 20.0
@@ -48,7 +49,12 @@ def http_failure(status: int, reason: str, error: urllib.error.HTTPError | None 
 
 
 def connection_failure(cause: str, stalled: bool) -> ClipError:
-    """Return what a failed connection means: a stall fails this attempt only, anything else concerns every clip."""
+    """Return what a failed connection means: a stall fails this attempt only, anything else concerns every clip.
+
+    Raises Fatal if the proxy refuses the login, which waiting does not change.
+    """
+    if fatal := refused_login(cause):
+        raise fatal
     if stalled:
         return MayWorkLater(Category.TIMEOUT, f"YouTube did not answer in time: {cause}")
     return StopEveryone(Category.NETWORK, f"cannot reach YouTube: {cause}")

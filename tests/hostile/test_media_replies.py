@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.net import http as net_http
 from kinetics.net import range_file, stream
-from kinetics.net.http import MIN_PROGRESS_BYTES, READ_TIMEOUT_S, REDIRECTS, TRIES, HttpSession
+from kinetics.net.http import READ_TIMEOUT_S, REDIRECTS, HttpSession
 from kinetics.net.range_file import RangeFile
+from kinetics.net.responses import MIN_PROGRESS_BYTES, TRIES
 from tests.support.network import go_through, media_url
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import World

@@ -25,8 +25,8 @@ from kinetics.media.cut import copy_whole, cut_exact, cut_keyframe, cut_smart
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import Input
 from kinetics.net import range_file
-from kinetics.net.http import MediaRefused
 from kinetics.net.range_file import RangeFile
+from kinetics.net.responses import MediaRefused
 from kinetics.records import Category
 from tests.support.cutting import (
     SMALL,

@@ -18,9 +18,10 @@ from kinetics.errors import ClipError, MayWorkLater, StopEveryone
 from kinetics.net import http as net_http
 from kinetics.net import range_file, stream
 from kinetics.net import rate_limit as remote
-from kinetics.net.http import REDIRECTS, TRIES, HttpSession, MediaRefused
+from kinetics.net.http import REDIRECTS, HttpSession
 from kinetics.net.range_file import RangeFile
 from kinetics.net.rate_limit import RateLimiter
+from kinetics.net.responses import TRIES, MediaRefused
 from kinetics.records import Category
 from tests.support.network import PROXIES, go_through, media_url
 from tests.youtube.log import Request

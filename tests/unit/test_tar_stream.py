@@ -20,7 +20,8 @@ from kinetics.mirror import tar_stream as archives
 from kinetics.mirror.tar_stream import MIRROR, Archive, Damaged, clip_key
 from kinetics.net import http as net_http
 from kinetics.net import range_file, stream
-from kinetics.net.http import TRIES, Changed, HttpSession, MediaRefused
+from kinetics.net.http import HttpSession
+from kinetics.net.responses import TRIES, Changed, MediaRefused
 from kinetics.records import Category, ClipKey
 from kinetics.storage.layout import clip_name
 from tests.support.network import go_through
