@@ -42,7 +42,7 @@ from kinetics.scheduling.throttle import RefusedItems, Throttle, Unthrottled
 from kinetics.storage.atomic import cannot_write
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
-from kinetics.storage.locks import held, lock
+from kinetics.storage.locks import hold_subsets, lock
 from kinetics.storage.object_store import open_store
 from kinetics.storage.table_sync import TableSync, readable_tables
 from kinetics.youtube.download_job import Download
@@ -115,7 +115,7 @@ def download(args: argparse.Namespace) -> int:
         if args.dry_run:
             layout = stack.enter_context(readable_tables(layout, subsets))
         else:
-            stack.enter_context(held(layout, subsets))
+            stack.enter_context(hold_subsets(layout, subsets))
             stack.enter_context(copies)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in subsets}
         plan = make_plan(annotations, layout, ledgers, args.cut, args.retry, mirror_alone=args.source == "mirror")
@@ -201,7 +201,7 @@ def verify(args: argparse.Namespace) -> int:
 
     layout, here, moved, kept = _layout(args), _clips_here(args), 0, 0
     with ExitStack() as stack:
-        stack.enter_context(held(layout, _subsets(args)))
+        stack.enter_context(hold_subsets(layout, _subsets(args)))
         for subset, frame in here.items():
             checks = verified(_local_run(args), layout, subset, frame, quick=args.quick, cut=args.cut)
             unfit = [one for one in _shown(args, subset, len(frame), checks) if one.status == "failed"]
@@ -270,7 +270,7 @@ def shards(args: argparse.Namespace) -> int:
     layout, classes, here = _layout(args), classes_of(args.version, args.annotations), _clips_here(args)
     target = layout.derived_layout("shards")
     with ExitStack() as stack:
-        stack.enter_context(held(target, _subsets(args)))
+        stack.enter_context(hold_subsets(target, _subsets(args)))
         for subset, frame in here.items():
             members = shard_samples(layout, frame.iloc[in_random_order(frame, args.seed)], classes)
             packed = WebDatasetShards(layout, subset, members, args.shards)
@@ -334,7 +334,7 @@ def _converted(
 
     here = _clips_here(args)
     with ExitStack() as stack:
-        stack.enter_context(held(target, _subsets(args)))
+        stack.enter_context(hold_subsets(target, _subsets(args)))
         if terms:
             keep_terms(target.folder, terms)
         for subset, frame in here.items():
@@ -418,7 +418,7 @@ def _ways(args: argparse.Namespace, layout: Layout, mirror: Mirror | None) -> Ma
     if not mirror:
         return {"youtube": youtube}
     read = partial(run, reap, workers=workers, timeout_s=timeout_s, pace=Throttle(workers))
-    return {"youtube": youtube, "mirror": partial(mirror.ask, read, reap.wanted)}
+    return {"youtube": youtube, "mirror": partial(mirror.fetch, read, reap.wanted)}
 
 
 def _own(args: argparse.Namespace, layout: Layout) -> Path:
@@ -571,7 +571,7 @@ def _reuse(
             except OSError as error:
                 raise cannot_write(error, layout.folder) from error
             bar.update()
-    plan = plan.linked(linked)
+    plan = plan.with_linked(linked)
     print(f"{len(linked):,} linked from other versions' folders; {plan.todo:,} to do", flush=True)
     return plan
 
@@ -599,7 +599,7 @@ def _foretell(args: argparse.Namespace, layout: Layout, plan: Plan, mirror: Mirr
     """Say about how much is to come, if anything, and whether there is room for it; returns whom to ask, in order."""
     if not plan.todo:
         return ()
-    tables = [part.stats(subset) for subset in _subsets(args) for part in layout.parts(subset)]
+    tables = [part.stats(subset) for subset in _subsets(args) for part in layout.shard_layouts(subset)]
     to_come = estimate(plan.todo, tables, whole=args.cut == "none", per_hour=args.rate)
     basis = f"the last {to_come.attempts:,} attempts here" if to_come.attempts else "published figures"
     order, seconds, share = _order(args, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds, 1.0)
@@ -626,19 +626,19 @@ def _order(
 
     Returns whom to ask, in order, how many seconds that may take, and which share of the clips may come.
     """
-    from kinetics.planning.sources import weigh
+    from kinetics.planning.sources import compare_orders
 
     alone, offered = args.source == "mirror", mirror.offer(plan)
     if not offered.archives:
         print("the mirror holds none of the clips to do", flush=True)
         return (("mirror",), 0.0, 0.0) if alone else (("mirror", "youtube"), youtube.seconds, 1.0)
     archives = "1 archive" if len(offered.archives) == 1 else f"{len(offered.archives):,} archives"
-    much = f"{'at least ' if offered.unsaid else ''}{size(offered.size)}"
+    much = f"{'at least ' if offered.unknown_sizes else ''}{size(offered.size)}"
     print(
         f"the mirror: {archives} of {much} to read, which should bring {percent(offered.share)} of the clips to do",
         flush=True,
     )
-    weighed = weigh(offered, youtube, plan.count(ClipState.WAS_GONE))
+    weighed = compare_orders(offered, youtube, plan.count(ClipState.WAS_GONE))
     if alone:
         return ("mirror",), weighed.mirror_s, offered.share
     first, second = weighed.order

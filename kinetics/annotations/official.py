@@ -18,7 +18,7 @@ from urllib3.util import parse_url
 
 from kinetics.annotations.files import BROKEN_ARCHIVE, MAX_FILE, decompressed, regular_members
 from kinetics.errors import Fatal
-from kinetics.storage.atomic import whole_or_absent
+from kinetics.storage.atomic import atomic_write
 
 ProgressCallback = Callable[[int, int | None], None]
 VERSIONS = {
@@ -41,7 +41,7 @@ def fetch(url: str, into: Path, progress: ProgressCallback | None = None) -> Non
     for pause in (0, *PAUSES_S):
         time.sleep(pause)
         try:
-            with whole_or_absent(into) as temporary:
+            with atomic_write(into) as temporary:
                 _transfer(url, temporary, progress)
                 if not _is_whole(temporary):
                     raise ProtocolError("what came is no whole tar archive")

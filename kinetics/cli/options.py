@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from kinetics.humanize import without_password
 from kinetics.records import Shard
-from kinetics.storage.layout import own_folder
+from kinetics.storage.layout import local_folder
 from kinetics.youtube.engines import NAMES
 
 EXAMPLES = """\
@@ -50,7 +50,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if isinstance(args.output, str):
         if local or args.compare:
             parser.error(f"--{local or 'compare'} works in a folder: copy the data set to one, and give that to -o")
-        args.url, args.output = args.output, own_folder(args.output)
+        args.url, args.output = args.output, local_folder(args.output)
     return args
 
 

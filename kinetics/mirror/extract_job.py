@@ -114,7 +114,7 @@ class _Extraction:
         """
         outcome = Outcome(clip, "failed", source="mirror", host=socket.gethostname())
         try:
-            with self._layout.arriving(clip, "exact") as temporary:
+            with self._layout.atomic_clip(clip, "exact") as temporary:
                 member.copy_to(temporary)
                 self._tell(clip_name(*clip.key))
                 facts = _fit(temporary, clip)

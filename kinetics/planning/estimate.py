@@ -14,17 +14,17 @@ from pathlib import Path
 from kinetics.records import MAY_WORK_LATER
 from kinetics.storage.ledger import STATS_FIELDS
 
-PUBLISHED_HOUR = 300.0
+PUBLISHED_VIDEOS_PER_HOUR = 300.0
 """So many videos a guest is said to get from YouTube in an hour."""
-PUBLISHED_CLIP, PUBLISHED_WHOLE = 1.0e6, 24e6
+PUBLISHED_CLIP_BYTES, PUBLISHED_VIDEO_BYTES = 1.0e6, 24e6
 """Bytes: 631,604 clips of Kinetics-700 took 628 GB (2019); a whole video lasts 4 minutes."""
-ASSUMED_GONE = 0.25
+ASSUMED_GONE_SHARE = 0.25
 """Of the clips; 2.4 % were gone in 2019, and many more have gone since, but nobody has counted them all."""
-RECENT = 1 << 20
+RECENT_BYTES = 1 << 20
 """So many bytes at the end of a table, some 7,000 attempts, say how it goes."""
 MIN_SAMPLES = 20
 """Fewer attempts say nothing."""
-IDLE_S = 600.0
+MAX_GAP_S = 600.0
 """A longer gap between two attempts is no part of a run, unless YouTube asked for it."""
 
 
@@ -49,8 +49,8 @@ def estimate(clips: int, tables: Iterable[Path], *, whole: bool = False, per_hou
     tried = [row for row in rows if row.status != "postponed"]
     slowest_s = 3600.0 / per_hour if per_hour else 0.0
     if len(tried) < MIN_SAMPLES:
-        each = PUBLISHED_WHOLE if whole else PUBLISHED_CLIP
-        return Estimate(clips * each, clips * max(3600.0 / PUBLISHED_HOUR, slowest_s), 0, ASSUMED_GONE)
+        each = PUBLISHED_VIDEO_BYTES if whole else PUBLISHED_CLIP_BYTES
+        return Estimate(clips * each, clips * max(3600.0 / PUBLISHED_VIDEOS_PER_HOUR, slowest_s), 0, ASSUMED_GONE_SHARE)
     size = sum(row.size for row in tried)
     busy_s = max(1.0, sum(_busy_s(rows)))  # the table tells whole seconds
     gone = sum(row.gone for row in tried) / len(tried)
@@ -71,7 +71,7 @@ def _busy_s(rows: Sequence[_Attempt]) -> Iterator[float]:
     """The seconds between attempts in which a run was under way: the pauses belong to it."""
     for before, after in pairwise(rows):
         gap_s = (after.time - before.time).total_seconds()
-        if gap_s <= IDLE_S or before.status == "postponed":
+        if gap_s <= MAX_GAP_S or before.status == "postponed":
             yield gap_s
 
 
@@ -79,7 +79,7 @@ def _recent(table: Path) -> Iterator[_Attempt]:
     """The last rows of a table; none if it cannot be read. It may be written to meanwhile."""
     try:
         with open(table, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - RECENT))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - RECENT_BYTES))
             lines = file.read().decode("utf-8", "replace").split("\n")[1:-1]  # whole ones, without the header
     except OSError:
         return

@@ -67,7 +67,7 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
     ours = (frame["split"] == SPLIT_OF[subset]).to_numpy()
     frame, here = frame[ours].reset_index(drop=True), here[ours]
 
-    tables = [part.stats(subset) for part in layout.parts(subset)]
+    tables = [part.stats(subset) for part in layout.shard_layouts(subset)]
     tried = _attempts(tables)
     done = tried[tried["status"] == "done"]
     failures = _failures(layout, subset, frame[~here], done)
@@ -110,8 +110,8 @@ def _failures(layout: Layout, subset: Subset, missing: pd.DataFrame, done: pd.Da
 
     What one run's log says is void where another run got the clip since then: it never writes to that log.
     """
-    logs = [_read_log(part.errors_log(subset)) for part in layout.without_shard.parts(subset)]
-    log = attempts.in_order(logs)
+    logs = [_read_log(part.errors_log(subset)) for part in layout.without_shard.shard_layouts(subset)]
+    log = attempts.sort_by_time(logs)
     log = log[log["category"].isin([*Category]) & log["time"].notna()]
     for column in KEY[1:]:
         log[column] = pd.to_numeric(log[column], errors="coerce").astype(float)

@@ -19,10 +19,10 @@ def read(paths: Iterable[Path], columns: Sequence[str]) -> pd.DataFrame:
     Raises Fatal where one cannot be read.
     """
     needed = [*dict.fromkeys([*columns, "time"])]
-    return in_order([_read(path, needed) for path in paths])[[*columns]]
+    return sort_by_time([_read(path, needed) for path in paths])[[*columns]]
 
 
-def in_order(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def sort_by_time(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """What several runs wrote, in the order of their column `time`.
 
     What one run alone wrote stays as it stands, whatever its clock did meanwhile.
@@ -52,14 +52,14 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise Fatal(f"Cannot read {path}: {error}. Mend it, or move it away.") from error
 
 
-def made(layout: Layout, subset: Subset) -> pd.DataFrame:
+def last_successes(layout: Layout, subset: Subset) -> pd.DataFrame:
     """How each clip was made that was, the last time.
 
     By youtube_id, time_start and time_end: duration_s and sound (NaN if unknown), itag, cut, offset_s and source. Times
     are in seconds.
     """
     columns = [*KEY, "status", "duration_s", "sound", "itag", "cut", "offset_s", "source"]
-    table = read((part.stats(subset) for part in layout.without_shard.parts(subset)), columns)
+    table = read((part.stats(subset) for part in layout.without_shard.shard_layouts(subset)), columns)
     table = table[table["status"] == "done"].drop(columns="status")
     for column in ("time_start", "time_end", "duration_s", "sound"):
         table[column] = pd.to_numeric(table[column], errors="coerce")

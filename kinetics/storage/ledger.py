@@ -15,7 +15,7 @@ from typing import Self, TextIO
 from kinetics.errors import Fatal
 from kinetics.humanize import safe_cell, seconds_text
 from kinetics.records import SPLIT_OF, Category, ClipKey, Outcome, Subset
-from kinetics.storage.atomic import cannot_write, whole_or_absent
+from kinetics.storage.atomic import atomic_write, cannot_write
 from kinetics.storage.layout import Layout
 
 ERROR_FIELDS = ("youtube_id", "time_start", "time_end", "category", "reason", "time")
@@ -55,7 +55,7 @@ class Ledger:
             lines = [(_key(line), line) for line in _lines(self.errors_log)]
         self._missing = {key: line for key, line in lines if key}
         self._unrecognised_rows = any(not key and line.strip() for key, line in lines)
-        others = (part.errors_log(subset) for part in layout.without_shard.parts(subset) if part != layout)
+        others = (part.errors_log(subset) for part in layout.without_shard.shard_layouts(subset) if part != layout)
         self._newer_elsewhere = _newer(self._missing, others)
         self._files = ExitStack()
         self._errors: TextIO | None = None
@@ -107,7 +107,7 @@ class Ledger:
         content = "".join(line + "\n" for line in self._missing.values())
         with _fatal(self.errors_log):
             if content != _text(self.errors_log):
-                with whole_or_absent(self.errors_log, self._partial) as temporary:
+                with atomic_write(self.errors_log, self._partial) as temporary:
                     temporary.write_text(content, encoding="utf-8")
                     if self._unrecognised_rows:
                         _set_aside(self.errors_log)
@@ -165,7 +165,7 @@ class Ledger:
         """Leave the attempts table with its header and whole rows only; a half one is what a crash cost."""
         sound, foreign = _examined(self.stats)
         if foreign:
-            with whole_or_absent(self.stats, self._partial) as temporary:
+            with atomic_write(self.stats, self._partial) as temporary:
                 with open(temporary, "wb") as table:
                     table.write(_HEADER + b"\n")
                     table.writelines(filter(None, map(_row, _pieces(self.stats))))

@@ -120,7 +120,7 @@ class _Downloader:
             )
             for one in source.formats
         ]
-        with layout.arriving(clip, cut) as temporary:
+        with layout.atomic_clip(clip, cut) as temporary:
             if cut == "none":
                 made = media.copy_whole(inputs, temporary)
             else:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from kinetics.errors import StopEveryone
-from kinetics.storage.atomic import whole_or_absent
+from kinetics.storage.atomic import atomic_write
 from kinetics.youtube.engine_errors import translated_errors
 from kinetics.youtube.formats import Format, positive_number, shorter_side
 from kinetics.youtube.replies import check_reply, object_at, verdict
@@ -58,7 +58,7 @@ class Pytube:
             raise refusal
         self._visitor = str(reply["responseContext"]["visitorData"])
         if self._visitor_file:
-            with suppress(OSError, ValueError), whole_or_absent(self._visitor_file) as temporary:
+            with suppress(OSError, ValueError), atomic_write(self._visitor_file) as temporary:
                 temporary.write_text(self._visitor, "ascii")
         return self._visitor
 

@@ -23,7 +23,7 @@ from kinetics.dataset.clip_jobs import Frames, Sound
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media.convert import SOUND_CODECS, SoundFormat, write_frames, write_sound
 from kinetics.records import Category
-from kinetics.storage.atomic import whole_or_absent_folder
+from kinetics.storage.atomic import atomic_folder
 from tests.support.dataset import CLIP, PLAIN, ROTATED, SILENT, UPRIGHT, Shelf, scratched
 from tests.support.program import ROOT
 from tests.youtube.encoder import pitch_at
@@ -174,7 +174,7 @@ def test_frames_that_find_no_room_end_the_run_and_leave_nothing(shelf: Shelf, mo
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_after_an_exception_there_is_no_folder(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), whole_or_absent_folder(tmp_path / "final", tmp_path / "partial") as folder:
+    with pytest.raises(error), atomic_folder(tmp_path / "final", tmp_path / "partial") as folder:
         (folder / "one").touch()
         raise error
     assert not (tmp_path / "final").exists()
@@ -183,7 +183,7 @@ def test_after_an_exception_there_is_no_folder(tmp_path: Path, error: type[BaseE
 
 def test_a_folder_appears_with_all_that_is_in_it(tmp_path: Path) -> None:
     final = tmp_path / "label" / "final"
-    with whole_or_absent_folder(final, tmp_path / "partial") as folder:
+    with atomic_folder(final, tmp_path / "partial") as folder:
         (folder / "one").touch()
         assert not final.parent.exists()
     assert [path.name for path in final.iterdir()] == ["one"]
@@ -196,7 +196,7 @@ def test_a_folder_on_another_disk_is_copied_there_and_then_moved(tmp_path: Path)
         pytest.skip("there is no other disk")
     final = shared / f"folder-{os.getpid()}" / "final"
     try:
-        with whole_or_absent_folder(final, tmp_path / "partial") as folder:
+        with atomic_folder(final, tmp_path / "partial") as folder:
             (folder / "one").write_text("1")
         assert [(path.name, path.read_text()) for path in final.iterdir()] == [("one", "1")]
         assert [path.name for path in final.parent.iterdir()] == ["final"]
@@ -210,7 +210,7 @@ def test_a_folder_that_is_there_is_not_mixed_with_another(tmp_path: Path) -> Non
     (tmp_path / "final" / "old").touch()
     with (
         pytest.raises(OSError, match="not empty"),
-        whole_or_absent_folder(tmp_path / "final", tmp_path / "p") as folder,
+        atomic_folder(tmp_path / "final", tmp_path / "p") as folder,
     ):
         (folder / "new").touch()
     assert [path.name for path in (tmp_path / "final").iterdir()] == ["old"]
@@ -220,9 +220,9 @@ def test_a_folder_that_is_there_is_not_mixed_with_another(tmp_path: Path) -> Non
 def test_a_writer_that_is_killed_leaves_no_folder_under_the_final_name(tmp_path: Path, moment: str) -> None:
     kill = "os.kill(os.getpid(), 9)"
     script = (
-        "import os, pathlib, sys; from kinetics.storage.atomic import whole_or_absent_folder\n"
+        "import os, pathlib, sys; from kinetics.storage.atomic import atomic_folder\n"
         f"pathlib.Path.rename = lambda *_: {kill}\n"
-        "with whole_or_absent_folder(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as folder:\n"
+        "with atomic_folder(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as folder:\n"
         "    (folder / 'one').touch()\n"
         f"    {kill if moment == 'while writing' else 'pass'}\n"
     )

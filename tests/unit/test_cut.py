@@ -597,7 +597,7 @@ def test_a_file_that_cannot_be_written_is_not_the_medias_fault(cut: str, tmp_pat
     script = f"""
         import errno, resource, sys
         from pathlib import Path
-        from kinetics.storage import layout
+        from kinetics.storage.atomic import atomic_write
         from kinetics.media import cut as media
         from tests.unit.test_cut import USUAL, Disk, inputs_of
 
@@ -606,7 +606,7 @@ def test_a_file_that_cannot_be_written_is_not_the_medias_fault(cut: str, tmp_pat
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         final = Path(sys.argv[2]) / "clip.mp4"
         try:
-            with layout.whole_or_absent(final) as temporary:
+            with atomic_write(final) as temporary:
                 media.{cut}(inputs_of(USUAL, "dash", Disk()), *section, temporary)
         except OSError as error:
             assert error.errno == errno.EFBIG, error

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from kinetics.planning.estimate import (
-    ASSUMED_GONE,
+    ASSUMED_GONE_SHARE,
     MIN_SAMPLES,
-    PUBLISHED_CLIP,
-    PUBLISHED_HOUR,
-    PUBLISHED_WHOLE,
+    PUBLISHED_CLIP_BYTES,
+    PUBLISHED_VIDEO_BYTES,
+    PUBLISHED_VIDEOS_PER_HOUR,
     Estimate,
     estimate,
 )
@@ -54,12 +54,12 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_without_attempts_it_rests_on_published_figures(table: Path) -> None:
-    by_the_book = Estimate(1000 * PUBLISHED_CLIP, 1000 * 3600 / PUBLISHED_HOUR, 0, ASSUMED_GONE)
+    by_the_book = Estimate(1000 * PUBLISHED_CLIP_BYTES, 1000 * 3600 / PUBLISHED_VIDEOS_PER_HOUR, 0, ASSUMED_GONE_SHARE)
     assert estimate(1000, [table]) == by_the_book
     assert estimate(1000, [write(table, [row(n) for n in range(MIN_SAMPLES - 1)])]) == by_the_book, (
         "so few tell nothing"
     )
-    assert estimate(1000, [table], whole=True).size == 1000 * PUBLISHED_WHOLE
+    assert estimate(1000, [table], whole=True).size == 1000 * PUBLISHED_VIDEO_BYTES
 
 
 def test_what_the_mirror_gave_tells_nothing_of_youtube(table: Path) -> None:

@@ -21,7 +21,7 @@ from kinetics.dataset.settings import keep_terms
 from kinetics.dataset.shards import INDEX_FIELDS, SHARD_LIMIT, ShardSample, WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
 from kinetics.records import Clip, Facts, Outcome
-from kinetics.storage.attempts import made
+from kinetics.storage.attempts import last_successes
 from kinetics.storage.ledger import Ledger
 from tests.support.dataset import CLIP, Shelf, numbered, watched
 
@@ -129,16 +129,16 @@ def test_a_manifest_is_replaced_as_a_whole_or_not_at_all(shelf: Shelf, monkeypat
 def test_an_attempts_table_without_the_columns_or_with_bad_cells_tells_nothing_but_harms_nothing(shelf: Shelf) -> None:
     table = shelf.layout.stats("validate")
     table.write_text("youtube_id,time_start,time_end,status,duration_s\n-_abcDEF012,7,11,done,4.2\nx,y,z,done,long\n")
-    (first, _) = made(shelf.layout, "validate").to_dict("records")
+    (first, _) = last_successes(shelf.layout, "validate").to_dict("records")
     assert (first["time_start"], first["duration_s"], first["itag"]) == (7.0, 4.2, "")
     assert first["sound"] != first["sound"]
     table.write_text("")
-    assert made(shelf.layout, "validate").empty
+    assert last_successes(shelf.layout, "validate").empty
     table.unlink()
-    assert made(shelf.layout, "validate").empty
+    assert last_successes(shelf.layout, "validate").empty
     table.mkdir()
     with pytest.raises(Fatal, match="Cannot read"):
-        made(shelf.layout, "validate")
+        last_successes(shelf.layout, "validate")
 
 
 def test_how_a_clip_was_made_is_told_by_the_last_run_that_made_it_and_a_shards_manifest_is_its_own(

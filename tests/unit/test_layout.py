@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinetics.records import Clip, Shard
-from kinetics.storage.atomic import whole_or_absent
+from kinetics.storage.atomic import atomic_write
 from kinetics.storage.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,7 +130,7 @@ def test_no_run_clears_away_what_a_run_on_another_part_has_not_finished(tmp_path
 
 def test_the_parts_of_a_subset_are_those_that_have_written_something(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "data", "700")
-    assert layout.parts("train") == [layout]
+    assert layout.shard_layouts("train") == [layout]
     for shard, subset in (("10of16", "train"), ("03of16", "train"), ("1of2", "validate")):
         written = replace(layout, shard=shard).errors_log(subset)  # type: ignore[arg-type]
         written.parent.mkdir(exist_ok=True)
@@ -138,10 +138,10 @@ def test_the_parts_of_a_subset_are_those_that_have_written_something(tmp_path: P
     replace(layout, shard="03of16").stats("train").touch()
     Layout(layout.root, "700-2020", shard="1of9").stats("train").touch()
     (layout.root / "Kinetics700_train_shards_of_mine.txt").touch()
-    assert [part.shard for part in layout.parts("train")] == ["", "03of16", "10of16"]
+    assert [part.shard for part in layout.shard_layouts("train")] == ["", "03of16", "10of16"]
     third = replace(layout, shard="03of16")
-    assert third.parts("train") == [third]
-    assert third.without_shard.parts("validate")[1:] == [replace(layout, shard="1of2")]
+    assert third.shard_layouts("train") == [third]
+    assert third.without_shard.shard_layouts("validate")[1:] == [replace(layout, shard="1of2")]
 
 
 # -- whole or absent --------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_the_parts_of_a_subset_are_those_that_have_written_something(tmp_path: P
 def test_a_file_written_to_its_end_replaces_the_old_one(tmp_path: Path, beside: bool) -> None:
     final, partial = tmp_path / "deep" / "file", None if beside else tmp_path / ".partial"
     for content in ("old", "new"):
-        with whole_or_absent(final, partial) as temporary:
+        with atomic_write(final, partial) as temporary:
             temporary.write_text(content)
             assert final.exists() == (content == "new")
         assert final.read_text() == content
@@ -162,7 +162,7 @@ def test_a_file_written_to_its_end_replaces_the_old_one(tmp_path: Path, beside: 
 def test_after_an_exception_nothing_is_left_and_the_old_file_stands(tmp_path: Path, error: type[BaseException]) -> None:
     final = tmp_path / "file"
     final.write_text("old")
-    with pytest.raises(error), whole_or_absent(final, tmp_path / ".partial") as temporary:
+    with pytest.raises(error), atomic_write(final, tmp_path / ".partial") as temporary:
         temporary.write_text("half")
         raise error
     assert final.read_text() == "old"
@@ -170,14 +170,14 @@ def test_after_an_exception_nothing_is_left_and_the_old_file_stands(tmp_path: Pa
 
 
 def test_a_block_that_writes_nothing_makes_no_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), whole_or_absent(tmp_path / "file"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "file"):
         pass
     assert not list(tmp_path.iterdir())
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     final = tmp_path / "file"
-    with whole_or_absent(final) as one, whole_or_absent(final) as other:
+    with atomic_write(final) as one, atomic_write(final) as other:
         assert one != other
         one.write_text("one")
         other.write_text("other")
@@ -188,10 +188,10 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 def test_a_writer_that_is_killed_leaves_no_final_file(tmp_path: Path, moment: str) -> None:
     kill = "os.kill(os.getpid(), 9)"
     script = (
-        "import os, pathlib, sys; from kinetics.storage.atomic import whole_or_absent\n"
+        "import os, pathlib, sys; from kinetics.storage.atomic import atomic_write\n"
         f"def replace(*_): {kill}\n"
         "os.replace = replace\n"
-        "with whole_or_absent(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as temporary:\n"
+        "with atomic_write(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as temporary:\n"
         "    temporary.write_text('whole')\n"
         f"    {kill if moment == 'while writing' else 'pass'}\n"
     )
