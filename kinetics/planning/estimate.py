@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,8 +9,8 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+from kinetics.errors import Fatal
 from kinetics.records import MAY_WORK_LATER
-from kinetics.storage.ledger import STATS_FIELDS
 
 PUBLISHED_VIDEOS_PER_HOUR = 300.0
 """So many videos a guest is said to get from YouTube in an hour."""
@@ -76,20 +74,17 @@ def _busy_s(rows: Sequence[_Attempt]) -> Iterator[float]:
 
 
 def _recent(table: Path) -> Iterator[_Attempt]:
-    """The last rows of a table; none if it cannot be read. It may be written to meanwhile."""
+    """Yield the last attempts at YouTube in a table; none if it cannot be read. It may be written to meanwhile."""
+    from kinetics.storage import attempts  # noqa: PLC0415 - pandas comes with it, and who imports this may not need it
+
+    columns = ("time", "status", "category", "cut", "clip_bytes", "source")
     try:
-        with open(table, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - RECENT_BYTES))
-            lines = file.read().decode("utf-8", "replace").split("\n")[1:-1]  # whole ones, without the header
-    except OSError:
+        rows = attempts.read([table], columns, last_bytes=RECENT_BYTES)
+    except Fatal:
         return
-    with suppress(csv.Error):
-        for cells in csv.reader(lines):
-            if len(cells) != len(STATS_FIELDS):
-                continue
-            row = dict(zip(STATS_FIELDS, cells, strict=True))
-            if row["source"] == "youtube":
-                with suppress(ValueError):
-                    time = datetime.fromisoformat(row["time"]).astimezone()
-                    gone = row["status"] == "failed" and row["category"] not in MAY_WORK_LATER
-                    yield _Attempt(time, row["status"], gone, row["cut"] == "none", float(row["clip_bytes"] or 0))
+    for time, status, category, cut, clip_bytes, source in rows.itertuples(index=False, name=None):
+        if source == "youtube":
+            with suppress(ValueError):
+                gone = status == "failed" and category not in MAY_WORK_LATER
+                when = datetime.fromisoformat(time).astimezone()
+                yield _Attempt(when, status, gone, cut == "none", float(clip_bytes or 0))

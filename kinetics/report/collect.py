@@ -155,7 +155,6 @@ def _attempts(tables: Iterable[Path]) -> pd.DataFrame:
     sound = ended.notna() & table["status"].isin(["done", "failed", "postponed"])
     table = table[sound].drop(columns="time")
     table["ended"] = ended[sound]
-    table["source"] = table["source"].replace("", "youtube")  # in tables of before there was a mirror
     for column in (*KEY[1:], *(f"{step}_s" for step in STEPS), "bytes_received", "requests", "clip_bytes"):
         numbers = pd.to_numeric(table[column], errors="coerce").astype(float)
         table[column] = numbers.where(np.isfinite(numbers))
