@@ -7,7 +7,6 @@ so that a run can be at work meanwhile.
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +35,7 @@ from kinetics.report.model import (
 )
 from kinetics.report.timeline import timeline
 from kinetics.storage import attempts
-from kinetics.storage.layout import Layout
+from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import ERROR_FIELDS
 
 MEASURED = 1_000
@@ -227,14 +226,13 @@ def _space(layout: Layout, cut: Cut, here: pd.DataFrame, tried: pd.DataFrame) ->
         except FileNotFoundError:
             continue  # somebody has just removed it
     measured = int(np.count_nonzero(~np.isnan(sizes)))
-    folder = next(folder for folder in (layout.root, *layout.root.parents) if folder.exists())
     return Space(
         received=int(tried["bytes_received"].sum()),
         requests=int(tried["requests"].sum()),
         here=round(float(np.nansum(sizes)) / measured * len(sizes)) if measured else 0,
         measured=measured,
         clips=len(sizes),
-        free=None if layout.url else shutil.disk_usage(folder).free,
+        free=None if layout.url else free_space(layout.root),
     )
 
 

@@ -200,6 +200,11 @@ def _stamp(seconds: float) -> str:
     return f"{int(seconds):06d}" if float(seconds).is_integer() else f"{seconds:010.3f}"
 
 
+def free_space(folder: Path) -> int:
+    """Return how many bytes are free on the disk where a folder is, or will be."""
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+
+
 def names_in(folder: Path) -> list[str]:
     """The names of what lies in a folder; none if there is no such folder."""
     try:

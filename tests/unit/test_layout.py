@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from kinetics.records import Clip, Shard
 from kinetics.storage.atomic import atomic_write
-from kinetics.storage.layout import Layout
+from kinetics.storage.layout import Layout, free_space
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = Clip("-_abcDEF012", 7.0, 17.0, "playing harmonica", "train")
@@ -50,6 +51,20 @@ TIMES = st.integers(0, 999_999_999).map(lambda ms: ms / 1000)
 def test_a_clip_lives_where_the_contract_says(tmp_path: Path, clip: Clip, path: str) -> None:
     assert Layout(tmp_path, "700-2020").clip(clip) == tmp_path / "Kinetics700-2020" / path
     assert Layout(tmp_path, "700-2020").target(clip, "exact") == Layout(tmp_path, "700-2020").clip(clip)
+
+
+def test_the_free_space_is_that_of_the_disk_on_which_a_folder_will_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, usage = list[Path](), shutil.disk_usage(tmp_path)
+
+    def disk_usage(path: Path) -> object:
+        asked.append(path)
+        return usage
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    assert free_space(tmp_path) == free_space(tmp_path / "data" / "Kinetics700") == usage.free
+    assert asked == [tmp_path, tmp_path]
 
 
 def test_the_other_places_of_the_contract(tmp_path: Path) -> None:
