@@ -37,6 +37,11 @@ class Estimate:
     gone_share: float
     """Of the clips, so many are gone."""
 
+    @property
+    def basis(self) -> str:
+        """What the estimate rests on, in words for a person."""
+        return f"the last {self.attempts:,} attempts" if self.attempts else "published figures"
+
 
 def estimate(clips: int, tables: Iterable[Path], *, whole: bool = False, per_hour: float | None = None) -> Estimate:
     """Of that many clips, or whole videos, by the last attempts at such in the tables, as far as these can be read.
