@@ -42,7 +42,7 @@ PHASES = (
     (r"\.decode\(", "decode"),
     (r"\.encode\(", "encode"),
     (r"\.mux\(|container\.close\(", "mux"),
-    (r"kinetics\.layout\.whole_or_absent$", "fsync and move"),
+    (r"kinetics\.storage\.atomic\.atomic_write$", "fsync and move"),
     (r"kinetics\.jobs\.", "the rest"),
 )
 """What belongs to a phase: functions, or lines where a function waits for C. What is called from there does too."""

@@ -11,7 +11,7 @@ from typing import Literal, Self
 from kinetics.errors import ClipError, Fatal
 from kinetics.media import check, convert
 from kinetics.records import Category, Clip, Outcome
-from kinetics.storage.atomic import cannot_write, whole_or_absent, whole_or_absent_folder
+from kinetics.storage.atomic import atomic_folder, atomic_write, cannot_write
 from kinetics.storage.layout import Layout
 
 ClipWorker = Callable[[Clip, Callable[[], None]], Outcome]
@@ -90,7 +90,7 @@ class Frames(_Task):
         check.read_facts(path)  # to a decoder a clip that is cut off is a short one
         final, partial = self.target.clip(clip, ""), self.target.partial(clip.split)
         try:
-            with whole_or_absent_folder(final, partial) as folder:
+            with atomic_folder(final, partial) as folder:
                 convert.write_frames(path, folder, self.fps, self.short_side, self.quality)
         except OSError as error:
             raise cannot_write(error, self.target.folder) from error
@@ -110,7 +110,7 @@ class Sound(_Task):
             return replace(done, sound=False)
         final, partial = self.target.clip(clip, f".{self.form}"), self.target.partial(clip.split)
         try:
-            with whole_or_absent(final, partial) as temporary:
+            with atomic_write(final, partial) as temporary:
                 convert.write_sound(path, temporary, self.form)
         except OSError as error:
             raise cannot_write(error, self.target.folder) from error

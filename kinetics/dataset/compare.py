@@ -11,7 +11,7 @@ import pandas as pd
 from kinetics.errors import Fatal
 from kinetics.humanize import seconds_text
 from kinetics.records import KEY
-from kinetics.storage.atomic import write_whole
+from kinetics.storage.atomic import write_text
 
 ONLY_A, ONLY_B, SAME, OTHER = "only in A", "only in B", "the same", "other content"
 VERDICTS = (ONLY_A, ONLY_B, SAME, OTHER)
@@ -44,7 +44,7 @@ class Comparison:
         everything, common = folder / "Kinetics_compare.csv", folder / "Kinetics_common.csv"
         in_both = self.table[self.table["verdict"].isin([SAME, OTHER])]
         for path, table in ((everything, self.table), (common, in_both[[*KEY, "label", "split"]])):
-            write_whole(path, [table.to_csv(index=False, lineterminator="\n")])
+            write_text(path, [table.to_csv(index=False, lineterminator="\n")])
         return everything, common
 
 

@@ -40,17 +40,17 @@ def verified(
     expected = dict[ClipKey, Expected]()
     with Ledger(layout, subset) as ledger, Journal(layout.state_file(subset, task)) as journal:
         left = yield from _known(journal, layout, frame)
-        left = left.merge(attempts.made(layout, subset), "left", on=KEY)
+        left = left.merge(attempts.last_successes(layout, subset), "left", on=KEY)
         with closing(run(Verify(layout, quick), _handed_out(left, expected))) as events:
             for found in _outcomes(events):
                 outcome = found and _judged(found, expected.pop(found.clip.key), cut)
                 if outcome and outcome.facts:
-                    journal.note(layout.clip(outcome.clip), outcome.facts)
+                    journal.add(layout.clip(outcome.clip), outcome.facts)
                 elif outcome and outcome.category is Category.MEDIA_ERROR:
                     _reject(outcome.clip, layout)
                     ledger.record(outcome)
                 yield outcome
-        journal.forget({layout.clip(clip).name for clip in Annotations(frame, ()).clips()})
+        journal.remove({layout.clip(clip).name for clip in Annotations(frame, ()).clips()})
 
 
 def measured(run: RunJob, layout: Layout, subset: Subset, frame: pd.DataFrame) -> Iterator[Outcome | None]:
@@ -58,12 +58,12 @@ def measured(run: RunJob, layout: Layout, subset: Subset, frame: pd.DataFrame) -
 
     Without a shard, what the shards' runs found out is known as well.
     """
-    with Journal(*(part.state_file(subset, "manifest") for part in layout.parts(subset))) as journal:
+    with Journal(*(part.state_file(subset, "manifest") for part in layout.shard_layouts(subset))) as journal:
         left = yield from _known(journal, layout, frame)
         with closing(run(Measure(layout), Annotations(left, ()).clips())) as events:
             for outcome in _outcomes(events):
                 if outcome and outcome.facts:
-                    journal.note(layout.clip(outcome.clip), outcome.facts)
+                    journal.add(layout.clip(outcome.clip), outcome.facts)
                 yield outcome
 
 

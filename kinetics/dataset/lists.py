@@ -10,7 +10,7 @@ import pandas as pd
 
 from kinetics.annotations.table import Annotations
 from kinetics.records import SPLIT_OF, Clip, Split, Subset
-from kinetics.storage.atomic import write_whole
+from kinetics.storage.atomic import write_text
 from kinetics.storage.layout import Layout
 
 NO_CLASS = -1
@@ -39,7 +39,7 @@ def write_lists(layout: Layout, subset: Subset, frame: pd.DataFrame, classes: Se
         layout.folder / ".huggingface.yaml": [*_splits_for_hugging_face(layout)],
     }
     for path, text in texts.items():
-        write_whole(path, text)
+        write_text(path, text)
     return [*texts]
 
 
@@ -60,5 +60,5 @@ def write_silent(layout: Layout, subset: Subset, silent: Iterable[Clip], suffix:
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     before = [line for line in lines if not (sounds / line).with_suffix(suffix).exists()]
     found = {str(layout.clip(clip).relative_to(layout.folder)) for clip in silent}
-    write_whole(path, [f"{line}\n" for line in sorted(found.union(before))])
+    write_text(path, [f"{line}\n" for line in sorted(found.union(before))])
     return path

@@ -24,7 +24,7 @@ def write_manifest(layout: Layout, subset: Subset, frame: pd.DataFrame, facts: M
     """Write the manifest of those of these clips of which the facts are known, in the order of the annotations."""
     path = layout.table(subset, "manifest.csv")
     how = ("itag", "cut", "offset_s", "source")
-    frame = frame.merge(attempts.made(layout, subset), "left", on=KEY).fillna(dict.fromkeys(how, ""))
+    frame = frame.merge(attempts.last_successes(layout, subset), "left", on=KEY).fillna(dict.fromkeys(how, ""))
     rows = (
         _manifest_row(clip, facts[clip.key], made)
         for clip, *made in zip(Annotations(frame, ()).clips(), *(frame[column].tolist() for column in how), strict=True)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from kinetics.errors import Fatal
 from kinetics.records import SPLIT_OF
-from kinetics.storage.atomic import write_whole
+from kinetics.storage.atomic import write_text
 
 
 def keep_terms(folder: Path, terms: Mapping[str, object]) -> None:
     """See to it that all in a folder is made in the same way. Raises Fatal if what is there was made in another."""
     path = folder / "terms.json"
     if not any((folder / split).exists() for split in SPLIT_OF.values()):
-        write_whole(path, [json.dumps(terms), "\n"])
+        write_text(path, [json.dumps(terms), "\n"])
     try:
         before = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -18,7 +18,7 @@ from kinetics.dataset.lists import NO_CLASS
 from kinetics.errors import Fatal
 from kinetics.humanize import safe_cell, seconds_text
 from kinetics.records import SPLIT_OF, Clip, Subset
-from kinetics.storage.atomic import cannot_write, whole_or_absent, write_csv
+from kinetics.storage.atomic import atomic_write, cannot_write, write_csv
 from kinetics.storage.layout import Layout
 
 SHARD_LIMIT = 10**9
@@ -93,7 +93,7 @@ class WebDatasetShards:
             if not _is_written(path, shard):
                 try:
                     with (
-                        whole_or_absent(path, self._partial) as temporary,
+                        atomic_write(path, self._partial) as temporary,
                         open(temporary, "wb") as file,
                         writer_of(file, encoder=False, mtime=0, user="", group="") as writer,
                     ):

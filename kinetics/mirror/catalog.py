@@ -27,7 +27,7 @@ from kinetics.net.http import FILES_AT_ONCE, HttpSession
 from kinetics.net.responses import size_and_tag
 from kinetics.net.stream import HttpStream
 from kinetics.records import SPLIT_OF, ArchiveListing, ArchiveRequest, Subset
-from kinetics.storage.atomic import whole_or_absent
+from kinetics.storage.atomic import atomic_write
 
 BASE_URL = "https://s3.amazonaws.com/kinetics/"
 FOLDERS = {"400": "400", "600": "600", "700": "700_2020", "700-2020": "700_2020"}
@@ -135,7 +135,7 @@ def _checksum(text: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        with whole_or_absent(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text, "utf-8")
     except OSError as error:
         what = f"Cannot write {path}: {error.strerror or error}"

@@ -122,7 +122,7 @@ class _Extraction:
         outcome = Outcome(clip, "failed", source="mirror", host=socket.gethostname())
         name = clip_name(*clip.key)
         try:
-            with self._layout.arriving(clip, "exact") as temporary:
+            with self._layout.atomic_clip(clip, "exact") as temporary:
                 member.copy_to(temporary)
                 self._report_progress(name)
                 facts = _check_clip(temporary, clip)

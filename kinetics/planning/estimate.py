@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,20 +9,20 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+from kinetics.errors import Fatal
 from kinetics.records import MAY_WORK_LATER
-from kinetics.storage.ledger import STATS_FIELDS
 
-PUBLISHED_HOUR = 300.0
+PUBLISHED_VIDEOS_PER_HOUR = 300.0
 """So many videos a guest is said to get from YouTube in an hour."""
-PUBLISHED_CLIP, PUBLISHED_WHOLE = 1.0e6, 24e6
+PUBLISHED_CLIP_BYTES, PUBLISHED_VIDEO_BYTES = 1.0e6, 24e6
 """Bytes: 631,604 clips of Kinetics-700 took 628 GB (2019); a whole video lasts 4 minutes."""
-ASSUMED_GONE = 0.25
+ASSUMED_GONE_SHARE = 0.25
 """Of the clips; 2.4 % were gone in 2019, and many more have gone since, but nobody has counted them all."""
-RECENT = 1 << 20
+RECENT_BYTES = 1 << 20
 """So many bytes at the end of a table, some 7,000 attempts, say how it goes."""
 MIN_SAMPLES = 20
 """Fewer attempts say nothing."""
-IDLE_S = 600.0
+MAX_GAP_S = 600.0
 """A longer gap between two attempts is no part of a run, unless YouTube asked for it."""
 
 
@@ -54,8 +52,8 @@ def estimate(clips: int, tables: Iterable[Path], *, whole: bool = False, per_hou
     tried = [row for row in rows if row.status != "postponed"]
     slowest_s = 3600.0 / per_hour if per_hour else 0.0
     if len(tried) < MIN_SAMPLES:
-        each = PUBLISHED_WHOLE if whole else PUBLISHED_CLIP
-        return Estimate(clips * each, clips * max(3600.0 / PUBLISHED_HOUR, slowest_s), 0, ASSUMED_GONE)
+        each = PUBLISHED_VIDEO_BYTES if whole else PUBLISHED_CLIP_BYTES
+        return Estimate(clips * each, clips * max(3600.0 / PUBLISHED_VIDEOS_PER_HOUR, slowest_s), 0, ASSUMED_GONE_SHARE)
     size = sum(row.size for row in tried)
     busy_s = max(1.0, sum(_busy_s(rows)))  # the table tells whole seconds
     gone = sum(row.gone for row in tried) / len(tried)
@@ -76,25 +74,22 @@ def _busy_s(rows: Sequence[_Attempt]) -> Iterator[float]:
     """The seconds between attempts in which a run was under way: the pauses belong to it."""
     for before, after in pairwise(rows):
         gap_s = (after.time - before.time).total_seconds()
-        if gap_s <= IDLE_S or before.status == "postponed":
+        if gap_s <= MAX_GAP_S or before.status == "postponed":
             yield gap_s
 
 
 def _recent(table: Path) -> Iterator[_Attempt]:
-    """The last rows of a table; none if it cannot be read. It may be written to meanwhile."""
+    """Yield the last attempts at YouTube in a table; none if it cannot be read. It may be written to meanwhile."""
+    from kinetics.storage import attempts  # noqa: PLC0415 - pandas comes with it, and who imports this may not need it
+
+    columns = ("time", "status", "category", "cut", "clip_bytes", "source")
     try:
-        with open(table, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - RECENT))
-            lines = file.read().decode("utf-8", "replace").split("\n")[1:-1]  # whole ones, without the header
-    except OSError:
+        rows = attempts.read([table], columns, last_bytes=RECENT_BYTES)
+    except Fatal:
         return
-    with suppress(csv.Error):
-        for cells in csv.reader(lines):
-            if len(cells) != len(STATS_FIELDS):
-                continue
-            row = dict(zip(STATS_FIELDS, cells, strict=True))
-            if row["source"] == "youtube":
-                with suppress(ValueError):
-                    time = datetime.fromisoformat(row["time"]).astimezone()
-                    gone = row["status"] == "failed" and row["category"] not in MAY_WORK_LATER
-                    yield _Attempt(time, row["status"], gone, row["cut"] == "none", float(row["clip_bytes"] or 0))
+    for time, status, category, cut, clip_bytes, source in rows.itertuples(index=False, name=None):
+        if source == "youtube":
+            with suppress(ValueError):
+                gone = status == "failed" and category not in MAY_WORK_LATER
+                when = datetime.fromisoformat(time).astimezone()
+                yield _Attempt(when, status, gone, cut == "none", float(clip_bytes or 0))

@@ -18,7 +18,7 @@ from kinetics.storage.ledger import Ledger
 Retry = Literal["all", "transient", "none"]
 
 
-TRIED: Mapping[Retry, tuple[ClipState, ...]] = {
+STATES_TO_TRY: Mapping[Retry, tuple[ClipState, ...]] = {
     "all": (ClipState.NEVER_TRIED, ClipState.MAY_WORK, ClipState.WAS_GONE),
     "transient": (ClipState.NEVER_TRIED, ClipState.MAY_WORK),
     "none": (ClipState.NEVER_TRIED,),
@@ -30,14 +30,14 @@ class Plan:
     """The clips of a run by what is known of them."""
 
     frame: pd.DataFrame
-    tiers: np.ndarray[tuple[int], np.dtype[np.uint8]]
+    states: np.ndarray[tuple[int], np.dtype[np.uint8]]
     """A Tier for each row of the frame."""
     cut: Cut
     retry: Retry
 
-    def count(self, tier: ClipState) -> int:
-        """How many clips are in a tier."""
-        return int((self.tiers == tier).sum())
+    def count(self, state: ClipState) -> int:
+        """How many clips are in a state."""
+        return int((self.states == state).sum())
 
     @property
     def wanted(self) -> int:
@@ -46,59 +46,59 @@ class Plan:
     @property
     def todo(self) -> int:
         """How many clips will be tried."""
-        return sum(self.count(tier) for tier in TRIED[self.retry])
+        return sum(self.count(state) for state in STATES_TO_TRY[self.retry])
 
     @property
     def to_try(self) -> list[int]:
         """The rows of the clips that will be tried."""
-        rows: list[int] = np.flatnonzero(np.isin(self.tiers, TRIED[self.retry])).tolist()
+        rows: list[int] = np.flatnonzero(np.isin(self.states, STATES_TO_TRY[self.retry])).tolist()
         return rows
 
-    def part(self, split: Split) -> Plan:
+    def for_split(self, split: Split) -> Plan:
         """The plan for one split alone."""
         ours = (self.frame["split"] == split).to_numpy()
-        return replace(self, frame=self.frame[ours], tiers=self.tiers[ours])
+        return replace(self, frame=self.frame[ours], states=self.states[ours])
 
     @property
     def may_work_left_out(self) -> int:
         """How many clips may work now, but are not tried since the user said so."""
-        return 0 if ClipState.MAY_WORK in TRIED[self.retry] else self.count(ClipState.MAY_WORK)
+        return 0 if ClipState.MAY_WORK in STATES_TO_TRY[self.retry] else self.count(ClipState.MAY_WORK)
 
     def clips(self) -> Iterator[Clip]:
         """The clips to try, in order, made as they are asked for."""
-        for tier in TRIED[self.retry]:
-            yield from Annotations(self.frame[self.tiers == tier], ()).clips()
+        for state in STATES_TO_TRY[self.retry]:
+            yield from Annotations(self.frame[self.states == state], ()).clips()
 
     @property
     def missing(self) -> list[int]:
         """The rows of all clips that are not on disk, whether they will be tried or not."""
-        rows: list[int] = np.flatnonzero(self.tiers < ClipState.ON_DISK).tolist()
+        rows: list[int] = np.flatnonzero(self.states < ClipState.ON_DISK).tolist()
         return rows
 
-    def names(self, rows: list[int]) -> list[str]:
+    def file_names(self, rows: list[int]) -> list[str]:
         """What the files of some rows' clips are called."""
         part = self.frame.iloc[rows]
         if self.cut == "none":
             return [f"{youtube_id}.mp4" for youtube_id in part["youtube_id"].tolist()]
         return [*map(clip_name, *(part[column].tolist() for column in ("youtube_id", "time_start", "time_end")))]
 
-    def at(self, rows: list[int]) -> Iterator[Clip]:
+    def clips_in(self, rows: list[int]) -> Iterator[Clip]:
         """The clips of some rows."""
         return Annotations(self.frame.iloc[rows], ()).clips()
 
-    def without(self, names: Container[str]) -> Plan:
+    def with_on_disk(self, names: Container[str]) -> Plan:
         """The plan once the clips whose files have these names are on disk."""
         missing = self.missing
-        there = [row for row, name in zip(missing, self.names(missing), strict=True) if name in names]
-        tiers = self.tiers.copy()
-        tiers[there] = ClipState.ON_DISK
-        return replace(self, tiers=tiers)
+        there = [row for row, name in zip(missing, self.file_names(missing), strict=True) if name in names]
+        states = self.states.copy()
+        states[there] = ClipState.ON_DISK
+        return replace(self, states=states)
 
-    def linked(self, rows: list[int]) -> Plan:
+    def with_linked(self, rows: list[int]) -> Plan:
         """The plan once the clips of these rows are on disk."""
-        tiers = self.tiers.copy()
-        tiers[rows] = ClipState.LINKED
-        return replace(self, tiers=tiers)
+        states = self.states.copy()
+        states[rows] = ClipState.LINKED
+        return replace(self, states=states)
 
 
 def make_plan(
@@ -122,7 +122,7 @@ def make_plan(
         there = frame["youtube_id"].isin(layout.wholes_on_disk()).to_numpy()
     else:
         there = on_disk(frame, layout)
-    tiers = np.where(there, ClipState.ON_DISK, ClipState.NEVER_TRIED).astype(np.uint8)
+    states = np.where(there, ClipState.ON_DISK, ClipState.NEVER_TRIED).astype(np.uint8)
     known = {key[0] for ledger in ledgers.values() for key in ledger.missing}
     rows = np.flatnonzero([youtube_id in known for youtube_id in frame["youtube_id"].tolist()] if known else [])
     for row, clip in zip(rows, Annotations(frame.iloc[rows], ()).clips(), strict=True):
@@ -132,8 +132,8 @@ def make_plan(
         elif category := ledger.category(clip.key):
             ledger.take_over(clip.key)
             gone = category.gone and (category is Category.NOT_FOUND) == mirror_alone
-            tiers[row] = ClipState.WAS_GONE if gone else ClipState.MAY_WORK
-    return Plan(frame, tiers, cut, retry)
+            states[row] = ClipState.WAS_GONE if gone else ClipState.MAY_WORK
+    return Plan(frame, states, cut, retry)
 
 
 def on_disk(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

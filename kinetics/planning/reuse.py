@@ -18,10 +18,10 @@ from kinetics.errors import MayWorkLater
 from kinetics.media.clip_header import read_header
 from kinetics.planning.plan import Plan
 from kinetics.records import Clip, Cut
-from kinetics.storage.atomic import whole_or_absent
+from kinetics.storage.atomic import atomic_write
 from kinetics.storage.layout import Layout, names_in
 
-LEEWAY_S = 0.03
+DURATION_TOLERANCE_S = 0.03
 """How far an exactly cut clip may be from its section's length: its last piece of sound lasts 0.024 s. A clip that
 begins one frame early, at a keyframe, is 1/30 s longer or more."""
 
@@ -33,7 +33,7 @@ def find_candidates(plan: Plan, layout: Layout) -> ReuseCandidates:
     """Look through the folders of the other versions for what is missing here."""
     rows = plan.missing
     folders = list(_folders_beside(layout, plan.cut)) if rows else []
-    wanted, found = set(plan.names(rows)) if folders else set(), []
+    wanted, found = set(plan.file_names(rows)) if folders else set(), []
     for folder in folders:
         with suppress(OSError):
             found.append((folder, wanted.intersection(names_in(folder))))
@@ -52,8 +52,8 @@ def candidates_by_clip(plan: Plan, found: ReuseCandidates) -> Iterator[tuple[int
         for name in names:
             folders_of[name].append(folder)
     missing = plan.missing
-    at = {row: name for row, name in zip(missing, plan.names(missing), strict=True) if name in folders_of}
-    for (row, name), clip in zip(at.items(), plan.at([*at]), strict=True):
+    at = {row: name for row, name in zip(missing, plan.file_names(missing), strict=True) if name in folders_of}
+    for (row, name), clip in zip(at.items(), plan.clips_in([*at]), strict=True):
         yield row, clip, folders_of[name]
 
 
@@ -68,7 +68,7 @@ def link_clip(clip: Clip, folders: Sequence[Path], layout: Layout, cut: Cut, max
     target = layout.target(clip, cut)
     sources = [folder / target.name for folder in folders]
     return any(
-        _is_wanted(source, clip, cut, max_height) and _placed(source, target, layout.partial(clip.split))
+        _is_wanted(source, clip, cut, max_height) and _link_or_copy(source, target, layout.partial(clip.split))
         for source in sources
     )
 
@@ -79,7 +79,7 @@ def _folders_beside(layout: Layout, cut: Cut) -> Iterator[Path]:
             yield from Layout(layout.root, version).folders(cut) if version != layout.version else ()
 
 
-def _placed(source: Path, target: Path, partial: Path) -> bool:
+def _link_or_copy(source: Path, target: Path, partial: Path) -> bool:
     """Link a file to its place, or copy it where no link can be; False if it has just gone."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -87,7 +87,7 @@ def _placed(source: Path, target: Path, partial: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError:
-        with whole_or_absent(target, partial) as temporary:
+        with atomic_write(target, partial) as temporary:
             shutil.copyfile(source, temporary)
     return True
 
@@ -106,4 +106,4 @@ def _is_wanted(source: Path, clip: Clip, cut: Cut, max_height: int) -> bool:
         return False
     if cut in ("keyframe", "none"):
         return header.duration_s > 0
-    return abs(header.duration_s - (clip.time_end - clip.time_start)) <= LEEWAY_S
+    return abs(header.duration_s - (clip.time_end - clip.time_start)) <= DURATION_TOLERANCE_S

@@ -20,21 +20,21 @@ from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.storage.layout import clip_name
 
-WHOLE_SHARE = 240_258 / 246_534
+MIRROR_SHARE = 240_258 / 246_534
 """Of the clips, so many are at the mirror: so it is for Kinetics-400's training set, by its own count."""
-LACKING = "the mirror has no whole copy of it"
-LINE_BYTES_S = 25e6
+NOT_AT_MIRROR = "the mirror has no whole copy of it"
+MIRROR_BYTES_S = 25e6
 """What comes from the mirror in a second, over a line of 200 Mbit/s."""
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class MirrorOffer:
     """What the mirror has for the clips that are missing, as far as that is known before its archives are read."""
 
     missing: int
     archives: tuple[tuple[int, float], ...]
     """Of each one that is needed, the bytes, if the mirror says so, and how many of the clips are expected in it."""
-    unsaid: int
+    unknown_sizes: int
     """Archives of which it does not say how many bytes they have."""
 
     @property
@@ -51,22 +51,24 @@ class Offer:
         """Bytes of the archives that are needed once only this share of the clips is missing, whichever they are."""
         return sum(size * (1.0 - math.pow(1.0 - share, clips)) for size, clips in self.archives)
 
-    def __add__(self, other: Offer) -> Offer:
-        return Offer(self.missing + other.missing, self.archives + other.archives, self.unsaid + other.unsaid)
+    def __add__(self, other: MirrorOffer) -> MirrorOffer:
+        return MirrorOffer(
+            self.missing + other.missing, self.archives + other.archives, self.unknown_sizes + other.unknown_sizes
+        )
 
 
-def _offer(line: HttpSession, index: ArchiveIndex, missing: int, needs: Sequence[ArchiveRequest]) -> Offer:
+def _offer(line: HttpSession, index: ArchiveIndex, missing: int, needs: Sequence[ArchiveRequest]) -> MirrorOffer:
     """What these archives have for so many missing clips."""
     sizes = archive_sizes(line, index, [need.url for need in needs])
     unknown = sum(not need.names for need in needs)
     held = sum(len(need.names) for need in needs)
-    each = WHOLE_SHARE * (missing - held) / unknown if unknown else 0.0
+    each = MIRROR_SHARE * (missing - held) / unknown if unknown else 0.0
     offered = ((size or 0, len(need.names) or each) for size, need in zip(sizes, needs, strict=True))
-    return Offer(missing, tuple(offered), sizes.count(None))
+    return MirrorOffer(missing, tuple(offered), sizes.count(None))
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class SourceTimes:
     """How long the mirror takes alone, in seconds, and both of them, depending on which one is asked first."""
 
     mirror_s: float
@@ -83,14 +85,14 @@ class Weighed:
         return ("youtube", "mirror") if self.youtube_first_s < self.mirror_first_s else ("mirror", "youtube")
 
 
-def weigh(offered: Offer, youtube: Estimate, gone: int) -> Weighed:
+def compare_orders(offered: MirrorOffer, youtube: Estimate, gone: int) -> SourceTimes:
     """Weigh both ways. `youtube` is the estimate for all the missing clips, of which so many are known to be gone."""
     gone_share = (gone + youtube.gone_share * (offered.missing - gone)) / max(1, offered.missing)
-    mirror_s = offered.size / LINE_BYTES_S
-    return Weighed(
+    mirror_s = offered.size / MIRROR_BYTES_S
+    return SourceTimes(
         mirror_s=mirror_s,
         mirror_first_s=mirror_s + youtube.seconds * (1.0 - offered.share),
-        youtube_first_s=youtube.seconds + offered.size_for(gone_share) / LINE_BYTES_S,
+        youtube_first_s=youtube.seconds + offered.size_for(gone_share) / MIRROR_BYTES_S,
     )
 
 
@@ -106,7 +108,7 @@ class Mirror:
         self._line = HttpSession(hosts=MIRROR)
         self._urls = {subset: archive_urls(self._line, version, subset) for subset in subsets}
 
-    def offer(self, plan: Plan) -> Offer:
+    def offer(self, plan: Plan) -> MirrorOffer:
         """What it has for the clips of a plan."""
         offers = []
         for _, gathering in self._gatherings(plan):
@@ -115,7 +117,7 @@ class Mirror:
         self.size = offered.size
         return offered
 
-    def ask(self, run: ReadArchives, wanted: Path, plan: Plan) -> Generator[Event, None, None]:
+    def fetch(self, run: ReadArchives, wanted: Path, plan: Plan) -> Generator[Event, None, None]:
         """Get the clips of a plan from it; of those that it lacks, say so. `run` finds them in the file `wanted`.
 
         Such a clip has failed, but only where all archives that may hold it were read.
@@ -130,17 +132,17 @@ class Mirror:
             lacking = gathering.missing - gathering.rejected
             for clip in part.clips():
                 if clip_name(*clip.key) in lacking:
-                    yield Outcome(clip, "failed", Category.NOT_FOUND, LACKING, source="mirror")
+                    yield Outcome(clip, "failed", Category.NOT_FOUND, NOT_AT_MIRROR, source="mirror")
 
     def _gatherings(self, plan: Plan) -> Iterator[tuple[Plan, MirrorSearch]]:
         """Of each subset of which clips are missing."""
         for subset, urls in self._urls.items():
-            part = plan.part(SPLIT_OF[subset])
+            part = plan.for_split(SPLIT_OF[subset])
             rows = part.to_try
             if rows:
                 labels = part.frame["label"]
                 about = Labels(missing=labels.iloc[rows].unique().tolist(), known=labels.cat.categories.tolist())
-                yield part, MirrorSearch(urls, self._index, set(part.names(rows)), about)
+                yield part, MirrorSearch(urls, self._index, set(part.file_names(rows)), about)
 
 
 SourceRunner = Callable[[Plan], Generator[Event, None, None]]
@@ -165,7 +167,7 @@ def run_sources(plan: Plan, ways: Sequence[SourceRunner]) -> Generator[Event, No
                 gave_up = gave_up or event
                 if number < len(ways):
                     yield Notice(f"{event.server} gives no more ({event.reason}): the rest is looked for elsewhere")
-        plan = plan.without(had) if had else plan
+        plan = plan.with_on_disk(had) if had else plan
         if not plan.todo:
             return
     if gave_up:

@@ -7,7 +7,6 @@ so that a run can be at work meanwhile.
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +35,7 @@ from kinetics.report.model import (
 )
 from kinetics.report.timeline import timeline
 from kinetics.storage import attempts
-from kinetics.storage.layout import Layout
+from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import ERROR_FIELDS
 
 MEASURED = 1_000
@@ -67,7 +66,7 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
     ours = (frame["split"] == SPLIT_OF[subset]).to_numpy()
     frame, here = frame[ours].reset_index(drop=True), here[ours]
 
-    tables = [part.stats(subset) for part in layout.parts(subset)]
+    tables = [part.stats(subset) for part in layout.shard_layouts(subset)]
     tried = _attempts(tables)
     done = tried[tried["status"] == "done"]
     failures = _failures(layout, subset, frame[~here], done)
@@ -110,8 +109,8 @@ def _failures(layout: Layout, subset: Subset, missing: pd.DataFrame, done: pd.Da
 
     What one run's log says is void where another run got the clip since then: it never writes to that log.
     """
-    logs = [_read_log(part.errors_log(subset)) for part in layout.without_shard.parts(subset)]
-    log = attempts.in_order(logs)
+    logs = [_read_log(part.errors_log(subset)) for part in layout.without_shard.shard_layouts(subset)]
+    log = attempts.sort_by_time(logs)
     log = log[log["category"].isin([*Category]) & log["time"].notna()]
     for column in KEY[1:]:
         log[column] = pd.to_numeric(log[column], errors="coerce").astype(float)
@@ -155,7 +154,6 @@ def _attempts(tables: Iterable[Path]) -> pd.DataFrame:
     sound = ended.notna() & table["status"].isin(["done", "failed", "postponed"])
     table = table[sound].drop(columns="time")
     table["ended"] = ended[sound]
-    table["source"] = table["source"].replace("", "youtube")  # in tables of before there was a mirror
     for column in (*KEY[1:], *(f"{step}_s" for step in STEPS), "bytes_received", "requests", "clip_bytes"):
         numbers = pd.to_numeric(table[column], errors="coerce").astype(float)
         table[column] = numbers.where(np.isfinite(numbers))
@@ -228,14 +226,13 @@ def _space(layout: Layout, cut: Cut, here: pd.DataFrame, tried: pd.DataFrame) ->
         except FileNotFoundError:
             continue  # somebody has just removed it
     measured = int(np.count_nonzero(~np.isnan(sizes)))
-    folder = next(folder for folder in (layout.root, *layout.root.parents) if folder.exists())
     return Space(
         received=int(tried["bytes_received"].sum()),
         requests=int(tried["requests"].sum()),
         here=round(float(np.nansum(sizes)) / measured * len(sizes)) if measured else 0,
         measured=measured,
         clips=len(sizes),
-        free=None if layout.url else shutil.disk_usage(folder).free,
+        free=None if layout.url else free_space(layout.root),
     )
 
 

@@ -157,11 +157,6 @@ class Report:
         return self.total.may_work + self.total.untried
 
     @property
-    def to_go_by(self) -> str:
-        """What `to_go` rests on."""
-        return f"the last {self.to_go.attempts:,} attempts" if self.to_go.attempts else "published figures"
-
-    @property
     def refusals(self) -> str:
         """How often YouTube refused, and after how many clips; empty if it did not."""
         runs = [session.clips for session in self.timeline.sessions if session.throttled]

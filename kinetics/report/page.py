@@ -25,7 +25,7 @@ from kinetics.report.csv_tables import NAMES, tables
 from kinetics.report.model import Completeness, Report, Sample
 from kinetics.report.plots import SERIES, Colour
 from kinetics.report.timeline import CAUSES, Cause
-from kinetics.storage.atomic import write_whole
+from kinetics.storage.atomic import write_text
 from kinetics.storage.layout import Layout
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -41,7 +41,7 @@ def write(report: Report, layout: Layout, subset: Subset) -> list[Path]:
     paths = {layout.table(subset, "report.html"): render(report, layout)}
     paths |= {layout.table(subset, f"report_{name}.csv"): text for name, text in tables(report).items()}
     for path, text in paths.items():
-        write_whole(path, [text.encode("utf-8", "backslashreplace").decode()])  # a path may be of any bytes
+        write_text(path, [text.encode("utf-8", "backslashreplace").decode()])  # a path may be of any bytes
     return [*paths]
 
 

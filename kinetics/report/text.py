@@ -27,7 +27,7 @@ def report_lines(report: Report) -> Iterator[str]:
     yield from _lines_on_space(report.space)
     if report.to_try:
         much, long = size(report.to_go.size), duration_text(report.to_go.seconds)
-        yield f"to go: {report.to_try:,} clips, about {much} and {long}, by {report.to_go_by}"
+        yield f"to go: {report.to_try:,} clips, about {much} and {long}, by {report.to_go.basis}"
     for source in report.sources:
         yield f"{source.kind} {one_line(source.name)}: {source.done:,} done, {source.failed:,} failed"
     yield from _lines_on_classes([one for one in report.classes if one.missing])

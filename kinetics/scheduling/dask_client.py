@@ -36,7 +36,7 @@ from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, Worker
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import TravellingJob
-from kinetics.storage.atomic import write_whole
+from kinetics.storage.atomic import write_text
 from kinetics.storage.layout import Layout
 
 WORKER_POLL_S = 1.0
@@ -93,14 +93,14 @@ class _Probe:
 
     def leave(self) -> None:
         if self.layout.store:
-            self.layout.store.write(self.layout.name(self.path), self.content.encode())
+            self.layout.store.write(self.layout.object_name(self.path), self.content.encode())
         else:
-            write_whole(self.path, [self.content])
+            write_text(self.path, [self.content])
 
     def remove(self) -> None:
         if self.layout.store:
             with suppress(Fatal):  # it may be that which has ended the run, and a probe does no harm
-                self.layout.store.remove(self.layout.name(self.path))
+                self.layout.store.remove(self.layout.object_name(self.path))
         else:
             self.path.unlink(missing_ok=True)
 
@@ -109,7 +109,7 @@ class _Probe:
 
         They look for the program where it is here, too: often it is in a folder that all of them see.
         """
-        url, probe = self.layout.url, self.layout.name(self.path) if self.layout.url else str(self.path)
+        url, probe = self.layout.url, self.layout.object_name(self.path) if self.layout.url else str(self.path)
         program = str(Path(__file__).resolve().parent.parent.parent)
 
         def handshake_task() -> Mapping[str, Any]:

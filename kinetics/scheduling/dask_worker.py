@@ -28,7 +28,7 @@ from kinetics.records import Clip, Outcome, PartialResult, Result
 from kinetics.scheduling.pool import ProcessPool
 from kinetics.scheduling.throttle import Unthrottled
 from kinetics.scheduling.worker import TravellingJob
-from kinetics.storage.object_store import Store
+from kinetics.storage.object_store import ObjectStore
 
 TOPIC = "kinetics"
 """Of the events in which workers tell what became of clips."""
@@ -73,7 +73,7 @@ def handshake(url: str, probe: str) -> Mapping[str, object]:
     Of plain types only, so that another version of the program can answer, too.
     """
     try:
-        content = Store(url).read(probe) if url else Path(probe).read_bytes()
+        content = ObjectStore(url).read(probe) if url else Path(probe).read_bytes()
         seen = "(there is nothing)" if content is None else content.decode()
     except (OSError, ValueError, Fatal) as error:
         seen = f"({error})"

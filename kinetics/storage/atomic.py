@@ -22,7 +22,7 @@ _IN_THE_WAY = {errno.EEXIST: "a file", errno.ENOTDIR: "a file", errno.EISDIR: "a
 
 
 @contextmanager
-def whole_or_absent(final: Path, partial: Path | None = None) -> Iterator[Path]:
+def atomic_write(final: Path, partial: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path; when the block ends well, move what was written there to its final name.
 
     The temporary file lies in `partial`, else beside the final name, under a name that no other process uses, and is
@@ -39,7 +39,7 @@ def whole_or_absent(final: Path, partial: Path | None = None) -> Iterator[Path]:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            with whole_or_absent(final) as copy:
+            with atomic_write(final) as copy:
                 shutil.copyfile(temporary, copy)
 
 
@@ -54,17 +54,17 @@ def temporary_file(final: Path, folder: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, pieces: Iterable[str]) -> None:
+def write_text(path: Path, pieces: Iterable[str]) -> None:
     """Write a text file, whole or not at all. Raises Fatal where that cannot be."""
     try:
-        with whole_or_absent(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
             file.writelines(pieces)
     except OSError as error:
         raise cannot_write(error, path) from error
 
 
 @contextmanager
-def whole_or_absent_folder(final: Path, partial: Path) -> Iterator[Path]:
+def atomic_folder(final: Path, partial: Path) -> Iterator[Path]:
     """Yield a new folder in `partial`; when the block ends well, move it to its final name. Else it is gone.
 
     Its files are not synced one by one, which would take longer than to write them: after a power cut, what was made
@@ -80,7 +80,7 @@ def whole_or_absent_folder(final: Path, partial: Path) -> Iterator[Path]:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            with whole_or_absent_folder(final, final.parent) as copy:
+            with atomic_folder(final, final.parent) as copy:
                 shutil.copytree(temporary, copy, dirs_exist_ok=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -103,7 +103,7 @@ def cannot_write(error: OSError, path: Path) -> Fatal:
 
 def write_csv(path: Path, fields: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table as a CSV file, whole or not at all. Raises Fatal if it cannot be written."""
-    write_whole(path, _csv_lines(chain([fields], rows)))
+    write_text(path, _csv_lines(chain([fields], rows)))
 
 
 def _csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:

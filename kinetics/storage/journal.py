@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from kinetics.records import Facts
-from kinetics.storage.atomic import cannot_write, write_whole
+from kinetics.storage.atomic import cannot_write, write_text
 
 
 class Journal:
@@ -55,18 +55,18 @@ class Journal:
             return None
         return facts if (facts.size, facts.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
 
-    def note(self, path: Path, facts: Facts) -> None:
+    def add(self, path: Path, facts: Facts) -> None:
         try:
             self._file.write(_line(path.name, facts))
             self._file.flush()
         except OSError as error:
             raise cannot_write(error, self._path) from error
 
-    def forget(self, names: Container[str]) -> None:
+    def remove(self, names: Container[str]) -> None:
         """The task is done with these files, and is to look at them afresh the next time."""
         self._file.close()
         others = {name: facts for name, facts in self.facts.items() if name not in names}
-        write_whole(self._path, (_line(name, facts) for name, facts in others.items()))
+        write_text(self._path, (_line(name, facts) for name, facts in others.items()))
 
 
 def _line(name: str, facts: Facts) -> str:

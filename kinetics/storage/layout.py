@@ -19,8 +19,8 @@ import platformdirs
 from kinetics.errors import Fatal
 from kinetics.humanize import without_password
 from kinetics.records import SPLIT_OF, Clip, Cut, Split, Subset
-from kinetics.storage.atomic import temporary_file, whole_or_absent
-from kinetics.storage.object_store import Store
+from kinetics.storage.atomic import atomic_write, temporary_file
+from kinetics.storage.object_store import ObjectStore
 
 UNLABELED = "_unlabeled"
 _NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -52,22 +52,22 @@ class Layout:
         return self.root / f"Kinetics{self.version}{self.derived and '_'}{self.derived}"
 
     @property
-    def store(self) -> Store | None:
+    def store(self) -> ObjectStore | None:
         """What is at the URL, if there is one."""
-        return Store(self.url) if self.url else None
+        return ObjectStore(self.url) if self.url else None
 
     @property
     def modules(self) -> tuple[str, ...]:
         """What a process needs that puts clips there."""
         return (*self.store.modules,) if self.store else ()
 
-    def name(self, path: Path) -> str:
+    def object_name(self, path: Path) -> str:
         """What the file that has this path is called at a URL."""
         return path.relative_to(self.root).as_posix()
 
     def display_path(self, path: Path) -> str:
         """Where a person finds the file, or folder, that has this path."""
-        return f"{self.store}/{self.name(path)}" if self.store else str(path)
+        return f"{self.store}/{self.object_name(path)}" if self.store else str(path)
 
     def derived_layout(self, derived: str) -> Layout:
         """The layout of what is made from the clips."""
@@ -78,7 +78,7 @@ class Layout:
         """The layout of a run on all parts."""
         return replace(self, shard="")
 
-    def parts(self, subset: Subset) -> list[Layout]:
+    def shard_layouts(self, subset: Subset) -> list[Layout]:
         """The layouts of the runs whose tables tell of these clips: of one part its own, of all those of every part."""
         pattern = re.compile(rf"Kinetics{self.version}_{subset}_shard(\d+of\d+)_")
         found = () if self.shard else filter(None, map(pattern.match, names_in(self.root)))
@@ -138,7 +138,7 @@ class Layout:
         return {name[:-4] for name in names if name.endswith(".mp4")}
 
     def _names_in_all(self, folders: Sequence[Path]) -> Iterable[list[str]]:
-        return self.store.names_in_all(map(self.name, folders)) if self.store else map(names_in, folders)
+        return self.store.names_in_all(map(self.object_name, folders)) if self.store else map(names_in, folders)
 
     def folders(self, cut: Cut) -> list[Path]:
         """All folders of this machine in which results lie, whatever their labels."""
@@ -152,19 +152,19 @@ class Layout:
         shutil.rmtree(self.partial(SPLIT_OF[subset]), ignore_errors=True)
 
     @contextmanager
-    def arriving(self, clip: Clip, cut: Cut) -> Iterator[Path]:
+    def atomic_clip(self, clip: Clip, cut: Cut) -> Iterator[Path]:
         """Yield a temporary path; when the block ends well, what was written there becomes the result for a clip.
 
         It is whole or absent, at the URL as well. Raises Fatal where that cannot take it.
         """
         target, partial = self.target(clip, cut), self.partial(clip.split)
         if not self.store:
-            with whole_or_absent(target, partial) as temporary:
+            with atomic_write(target, partial) as temporary:
                 yield temporary
             return
         with temporary_file(target, partial) as temporary:
             yield temporary
-            self.store.put(temporary, self.name(target))
+            self.store.put(temporary, self.object_name(target))
 
 
 def free_space(folder: Path) -> int:
@@ -204,6 +204,11 @@ def label_folder(label: str) -> str:
 def _stamp(seconds: float) -> str:
     """Six digits; a fractional time keeps its milliseconds, so that no two clips share a name."""
     return f"{int(seconds):06d}" if float(seconds).is_integer() else f"{seconds:010.3f}"
+
+
+def free_space(folder: Path) -> int:
+    """Return how many bytes are free on the disk where a folder is, or will be."""
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
 
 
 def names_in(folder: Path) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +15,8 @@ from typing import Self, TextIO
 
 from kinetics.errors import Fatal
 from kinetics.humanize import safe_cell, seconds_text
-from kinetics.records import SPLIT_OF, Category, ClipKey, Outcome, Subset
-from kinetics.storage.atomic import cannot_write, whole_or_absent
+from kinetics.records import KEY, SPLIT_OF, Category, ClipKey, Outcome, Subset
+from kinetics.storage.atomic import atomic_write, cannot_write
 from kinetics.storage.layout import Layout
 
 ERROR_FIELDS = ("youtube_id", "time_start", "time_end", "category", "reason", "time")
@@ -24,6 +25,9 @@ STATS_FIELDS = (
     *("height", "resolve_s", "download_s", "cut_s", "bytes_received", "requests", "clip_bytes", "offset_s"),
     *("duration_s", "host", "cut", "sound", "source"),
 )
+"""The columns of the attempts table. Tables of earlier versions have fewer."""
+STATS_DEFAULTS: Mapping[str, str] = {"source": "youtube"}
+"""What the rows of a table without one of the columns have there; in every other column they have nothing."""
 _HEADER = ",".join(STATS_FIELDS).encode()
 _CELL = rb'(?:"(?:[^"\0\r\n]++|"")*+"|[^",\0\r\n]*+)'
 _ROWS = re.compile(
@@ -31,8 +35,6 @@ _ROWS = re.compile(
     % (_CELL, _CELL, (b"," + _CELL) * (len(STATS_FIELDS) - 6))  # written out, which is faster than a counted group
 )
 _CATEGORIES: Container[str] = {category.value for category in Category}
-EARLIER = (b"", b",youtube", b",,,youtube")
-"""What tables lack that were begun before there was the column `source`, or also `cut` and `sound`."""
 LINE_LIMIT = 1 << 16
 """No row of ours is longer, in bytes."""
 
@@ -55,7 +57,7 @@ class Ledger:
             lines = [(_key(line), line) for line in _lines(self.errors_log)]
         self._missing = {key: line for key, line in lines if key}
         self._unrecognised_rows = any(not key and line.strip() for key, line in lines)
-        others = (part.errors_log(subset) for part in layout.without_shard.parts(subset) if part != layout)
+        others = (part.errors_log(subset) for part in layout.without_shard.shard_layouts(subset) if part != layout)
         self._newer_elsewhere = _newer(self._missing, others)
         self._files = ExitStack()
         self._errors: TextIO | None = None
@@ -107,7 +109,7 @@ class Ledger:
         content = "".join(line + "\n" for line in self._missing.values())
         with _fatal(self.errors_log):
             if content != _text(self.errors_log):
-                with whole_or_absent(self.errors_log, self._partial) as temporary:
+                with atomic_write(self.errors_log, self._partial) as temporary:
                     temporary.write_text(content, encoding="utf-8")
                     if self._unrecognised_rows:
                         _set_aside(self.errors_log)
@@ -165,10 +167,10 @@ class Ledger:
         """Leave the attempts table with its header and whole rows only; a half one is what a crash cost."""
         sound, foreign = _examined(self.stats)
         if foreign:
-            with whole_or_absent(self.stats, self._partial) as temporary:
+            with atomic_write(self.stats, self._partial) as temporary:
                 with open(temporary, "wb") as table:
                     table.write(_HEADER + b"\n")
-                    table.writelines(filter(None, map(_row, _pieces(self.stats))))
+                    table.writelines(_rows(self.stats))
                 _set_aside(self.stats)
         elif sound:
             os.truncate(self.stats, sound)
@@ -223,11 +225,39 @@ def _sound(lines: bytes) -> int:
     return len(rows)
 
 
-def _row(line: bytes) -> bytes:
-    """A line as a row of the table; empty if it is none. Of a table of an earlier version, it ends with fewer cells."""
-    if not line.endswith(b"\n"):
+def _rows(table: Path) -> Iterator[bytes]:
+    """Yield the rows of a table in our columns, by the names in its header; without a header, our own names count."""
+    names: tuple[str, ...] = STATS_FIELDS
+    for number, line in enumerate(_pieces(table)):
+        if number == 0 and (in_header := _column_names(line)):
+            names = in_header
+        elif line.endswith(b"\n"):
+            row = line.rstrip(b"\r\n") + b"\n" if names == STATS_FIELDS else _by_name(line, names)
+            if _sound(row):
+                yield row
+
+
+def _column_names(line: bytes) -> tuple[str, ...]:
+    """Return the names in the header of an attempts table; none if the line is no such header."""
+    try:
+        (names,) = csv.reader([line.decode("utf-8-sig").rstrip("\r\n")])
+    except (csv.Error, ValueError):
+        return ()
+    return tuple(names) if {"time", *KEY, "status"}.issubset(names) else ()
+
+
+def _by_name(line: bytes, names: Sequence[str]) -> bytes:
+    """Return a row in our columns from a line that has these; empty if it has more or fewer cells than that."""
+    try:
+        (cells,) = csv.DictReader([line.decode().rstrip("\r\n")], names)
+    except (csv.Error, ValueError):
         return b""
-    return next((row for cells in EARLIER if _sound(row := line.rstrip(b"\r\n") + cells + b"\n")), b"")
+    if None in cells or None in cells.values():
+        return b""
+    row = io.StringIO()
+    writer = csv.DictWriter(row, STATS_FIELDS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writerow({**STATS_DEFAULTS, **cells})
+    return row.getvalue().encode()
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

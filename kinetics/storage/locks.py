@@ -17,7 +17,7 @@ from kinetics.storage.layout import Layout
 
 
 @contextmanager
-def held(layout: Layout, subsets: Sequence[Subset]) -> Iterator[None]:
+def hold_subsets(layout: Layout, subsets: Sequence[Subset]) -> Iterator[None]:
     """Have these subsets to ourselves. What a killed run left unfinished is cleared away, and our own in the end.
 
     Raises Fatal where another run has one, or none can be had.
@@ -26,7 +26,7 @@ def held(layout: Layout, subsets: Sequence[Subset]) -> Iterator[None]:
         for subset in subsets:
             stack.enter_context(lock(layout, subset, "lock"))
             if layout.shard:
-                stack.enter_context(shared(layout.without_shard, subset))
+                stack.enter_context(share_subset(layout.without_shard, subset))
             layout.discard_partial(subset)
             stack.callback(layout.discard_partial, subset)
         yield
@@ -48,7 +48,7 @@ def lock(layout: Layout, subset: Subset, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def shared(layout: Layout, subset: Subset) -> Iterator[None]:
+def share_subset(layout: Layout, subset: Subset) -> Iterator[None]:
     """Let runs on parts of a subset share its lock, and keep them apart from one on all of it, which has it alone.
 
     Not where the file system knows no such locks: there both could fetch the same clips, and no worse.

@@ -20,22 +20,22 @@ from typing import Any
 from kinetics.errors import Fatal
 from kinetics.humanize import without_password
 
-WHOLE_AT_ONCE = {
+ATOMIC_UPLOADS = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
     **dict.fromkeys(("gs", "gcs"), "gcsfs"),
     **dict.fromkeys(("az", "abfs", "abfss"), "adlfs"),
 }
 """Protocols of such object stores, and the package that speaks each."""
-LISTINGS = 8
+PARALLEL_LISTINGS = 8
 """Folders that are listed at a time; botocore keeps ten connections."""
-PATIENCE_S = 100.0
-SLOWEST = 50e3
+UPLOAD_TIMEOUT_S = 100.0
+MIN_UPLOAD_BYTES_S = 50e3
 """In bytes a second."""
 _NO_FOLDER = (FileNotFoundError, NotADirectoryError)
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class ObjectStore:
     """A place for files by a URL. Credentials and the like come from where the backend looks for them.
 
     Every method raises Fatal where it cannot do its work, after the backend's own retries.
@@ -76,7 +76,7 @@ class Store:
         What takes longer than even a slow line explains is given up, where fsspec has a means for it. A worker that
         waited on would cost its clip a try.
         """
-        limit_s = timeout_s or PATIENCE_S + local.stat().st_size / SLOWEST
+        limit_s = timeout_s or UPLOAD_TIMEOUT_S + local.stat().st_size / MIN_UPLOAD_BYTES_S
 
         def write(backend: Any, place: str) -> None:
             backend.put_file(str(local), place, **({"timeout": limit_s} if backend.async_impl else {}))
@@ -104,7 +104,7 @@ class Store:
     def _bring(self, name: str, write: Callable[[Any, str], object]) -> None:
         with self._reached(f"write {name} in") as (backend, root):
             final = f"{root}/{name}"
-            if self._protocol in WHOLE_AT_ONCE:
+            if self._protocol in ATOMIC_UPLOADS:
                 write(backend, final)
                 return
             temporary = f"{root}/.partial/{uuid.uuid4().hex}.part"
@@ -120,7 +120,7 @@ class Store:
             yield _backend(self.url)
         except ImportError as error:
             missing = getattr(error.__cause__ or error, "name", None) or self._protocol
-            packages = dict.fromkeys(("fsspec", WHOLE_AT_ONCE.get(self._protocol, missing)))
+            packages = dict.fromkeys(("fsspec", ATOMIC_UPLOADS.get(self._protocol, missing)))
             raise Fatal(f"{self} needs packages that are not here: pip install {' '.join(packages)}") from error
         except Exception as error:  # each of the backends has errors of its own, of any kind
             what = without_password(str(error)) or type(error).__name__
@@ -134,9 +134,9 @@ class Store:
         return self.url.partition("://")[0]
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str) -> ObjectStore:
     """The store at a URL, once it has shown that it can be read."""
-    store = Store(url)
+    store = ObjectStore(url)
     store.names_in("")
     return store
 
@@ -181,7 +181,7 @@ def _listed_together(backend: Any, places: Sequence[str]) -> list[list[str]]:
                 backend.invalidate_cache(place)  # which would hold a gigabyte of what nobody asked for
 
     async def all_listed() -> list[list[str]]:
-        turn = asyncio.Semaphore(LISTINGS)
+        turn = asyncio.Semaphore(PARALLEL_LISTINGS)
         return await asyncio.gather(*(listed(place, turn) for place in places))
 
     found: list[list[str]] = sync(backend.loop, all_listed)

@@ -17,15 +17,15 @@ from typing import Self, TypeVar
 
 from kinetics.errors import Fatal
 from kinetics.records import SPLIT_OF, Subset
-from kinetics.storage.atomic import cannot_write, whole_or_absent
+from kinetics.storage.atomic import atomic_write, cannot_write
 from kinetics.storage.layout import Layout, names_in
-from kinetics.storage.object_store import Store
+from kinetics.storage.object_store import ObjectStore
 
-EVERY_S = 600.0
+SYNC_INTERVAL_S = 600.0
 """So often are they put; a run that is killed for good takes no more than that with it."""
-SHARE = 20
+SYNC_PAUSE_FACTOR = 20
 """Nor do they take more than a part in so many of the run's time, long as they may become."""
-FAREWELL_S = 10.0
+FINAL_SYNC_TIMEOUT_S = 10.0
 """For each table of a run that is ending for another reason, of which nobody should wait long for word."""
 EventT = TypeVar("EventT")
 
@@ -40,7 +40,7 @@ def readable_tables(layout: Layout, subsets: Sequence[Subset]) -> Iterator[Layou
         about = tuple(layout.without_shard.table(subset, "").name for subset in subsets)
         for name in {*layout.store.names_in(""), *names_in(layout.root)}:
             if name.startswith(about) and name.endswith(("errors.log", "stats.csv")):  # of every shard
-                content = merged(layout.store.read(name) or b"", _content(layout.root / name))
+                content = merge_tables(layout.store.read(name) or b"", _content(layout.root / name))
                 _write(Path(folder, name), content, Path(folder))
         yield replace(layout, root=Path(folder))
 
@@ -53,7 +53,7 @@ class TableSync:
 
     def __init__(self, layout: Layout, subsets: Sequence[Subset]) -> None:
         self._store = layout.store
-        self._names = {path: layout.name(path) for path in _tables(layout, subsets)}
+        self._names = {path: layout.object_name(path) for path in _tables(layout, subsets)}
         self._partial = layout.partial(SPLIT_OF[subsets[0]])
         self._put = dict[Path, tuple[int, int]]()
         """What each looked like when it was the same there."""
@@ -63,7 +63,7 @@ class TableSync:
             return self
         for path, name in self._names.items():
             theirs = self._store.read(name) or b""
-            if content := merged(theirs, _content(path)):
+            if content := merge_tables(theirs, _content(path)):
                 _write(path, content, self._partial)
             if content and content == theirs:
                 self._put[path] = _state(path)
@@ -75,7 +75,7 @@ class TableSync:
         if not self._store:
             return
         try:
-            self._put_all(self._store, FAREWELL_S if error else None)
+            self._put_all(self._store, FINAL_SYNC_TIMEOUT_S if error else None)
         except Fatal:
             if not error:
                 raise
@@ -97,7 +97,7 @@ class TableSync:
             if time.monotonic() >= due:
                 due = self._put_all(self._store)
 
-    def _put_all(self, store: Store, timeout_s: float | None = None) -> float:
+    def _put_all(self, store: ObjectStore, timeout_s: float | None = None) -> float:
         """Put what has changed, and return when to do so again."""
         began = time.monotonic()
         for path, name in self._names.items():
@@ -105,10 +105,10 @@ class TableSync:
                 store.put(path, name, timeout_s)
                 self._put[path] = state
         ended = time.monotonic()
-        return ended + max(EVERY_S, SHARE * (ended - began))
+        return ended + max(SYNC_INTERVAL_S, SYNC_PAUSE_FACTOR * (ended - began))
 
 
-def merged(theirs: bytes, ours: bytes) -> bytes:
+def merge_tables(theirs: bytes, ours: bytes) -> bytes:
     """The whole lines of both tables; mostly one is what the other was some time ago."""
     theirs, ours = (table[: table.rfind(b"\n") + 1] for table in (theirs, ours))
     if ours.startswith(theirs):
@@ -135,7 +135,7 @@ def _content(path: Path) -> bytes:
 
 def _write(path: Path, content: bytes, partial: Path) -> None:
     try:
-        with whole_or_absent(path, partial) as temporary:
+        with atomic_write(path, partial) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
         raise cannot_write(error, path) from error

@@ -125,7 +125,7 @@ class _ClipDownloader:
             )
             for media_format in source.formats
         ]
-        with layout.arriving(clip, cut) as temporary:
+        with layout.atomic_clip(clip, cut) as temporary:
             if cut == "none":
                 result = media.copy_whole(media_files, temporary)
             else:

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from kinetics.errors import StopEveryone
-from kinetics.storage.atomic import whole_or_absent
+from kinetics.storage.atomic import atomic_write
 from kinetics.youtube.engine_errors import translated_errors
 from kinetics.youtube.formats import Format, positive_number, shorter_side
 from kinetics.youtube.replies import check_reply, object_at, status_error

@@ -23,7 +23,7 @@ import pandas as pd
 import pytest
 
 from kinetics.records import Category, Clip, Outcome
-from kinetics.storage.atomic import whole_or_absent
+from kinetics.storage.atomic import atomic_write
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
 from tests.support.commands import ROOT
@@ -443,7 +443,7 @@ def test_a_file_is_on_the_disk_in_full_before_it_gets_its_name(tmp_path: Path, m
 
     spy("fsync", os.fstat)
     spy("replace", os.stat)
-    with whole_or_absent(tmp_path / "label" / "clip.mp4", tmp_path / ".partial") as temporary:
+    with atomic_write(tmp_path / "label" / "clip.mp4", tmp_path / ".partial") as temporary:
         temporary.write_bytes(bytes(100_000))
     inode = (tmp_path / "label" / "clip.mp4").stat().st_ino
     assert events == [("fsync", inode, 100_000), ("replace", inode, 100_000)]

@@ -132,7 +132,7 @@ def test_where_the_file_system_knows_no_such_locks_each_run_has_its_own_lock_and
     layout = Layout(tmp_path, "700", shard="1of2")
     layout.state_file("train", "lock").parent.mkdir(parents=True)
     code = errno.ENOSYS
-    with shared(layout.without_shard, "train"):
+    with share_subset(layout.without_shard, "train"):
         code = errno.EIO
-        with pytest.raises(Fatal, match="Input/output error"), shared(layout.without_shard, "train"):
+        with pytest.raises(Fatal, match="Input/output error"), share_subset(layout.without_shard, "train"):
             pass

@@ -359,13 +359,13 @@ def test_a_journal_that_was_cut_anywhere_never_says_anything_wrong(dataset: Data
     file = dataset.folder / "journal"
     with Journal(file) as journal:
         for path, one in zip(paths, facts, strict=True):
-            journal.note(path, one)
+            journal.add(path, one)
     whole, right = file.read_bytes(), dict(zip((path.name for path in paths), facts, strict=True))
     for length in range(len(whole)):
         file.write_bytes(whole[:length])
         with Journal(file) as journal:
             assert all(journal.facts.get(name) in (one, None) for name, one in right.items())
-            journal.note(paths[0], facts[0])
+            journal.add(paths[0], facts[0])
         known = Journal(file).facts
         assert known[paths[0].name] == facts[0], "half a line takes no other one along"
     file.write_bytes(b"\xff\0,,,,,,,,\n" + whole)

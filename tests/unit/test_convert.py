@@ -172,7 +172,7 @@ def test_frames_that_find_no_room_end_the_run_and_leave_nothing(
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_after_an_exception_there_is_no_folder(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), whole_or_absent_folder(tmp_path / "final", tmp_path / "partial") as folder:
+    with pytest.raises(error), atomic_folder(tmp_path / "final", tmp_path / "partial") as folder:
         (folder / "one").touch()
         raise error
     assert not (tmp_path / "final").exists()
@@ -181,7 +181,7 @@ def test_after_an_exception_there_is_no_folder(tmp_path: Path, error: type[BaseE
 
 def test_a_folder_appears_with_all_that_is_in_it(tmp_path: Path) -> None:
     final = tmp_path / "label" / "final"
-    with whole_or_absent_folder(final, tmp_path / "partial") as folder:
+    with atomic_folder(final, tmp_path / "partial") as folder:
         (folder / "one").touch()
         assert not final.parent.exists()
     assert [path.name for path in final.iterdir()] == ["one"]
@@ -194,7 +194,7 @@ def test_a_folder_on_another_disk_is_copied_there_and_then_moved(tmp_path: Path)
         pytest.skip("there is no other disk")
     final = shared / f"folder-{os.getpid()}" / "final"
     try:
-        with whole_or_absent_folder(final, tmp_path / "partial") as folder:
+        with atomic_folder(final, tmp_path / "partial") as folder:
             (folder / "one").write_text("1")
         assert [(path.name, path.read_text()) for path in final.iterdir()] == [("one", "1")]
         assert [path.name for path in final.parent.iterdir()] == ["final"]
@@ -208,7 +208,7 @@ def test_a_folder_that_is_there_is_not_mixed_with_another(tmp_path: Path) -> Non
     (tmp_path / "final" / "old").touch()
     with (
         pytest.raises(OSError, match="not empty"),
-        whole_or_absent_folder(tmp_path / "final", tmp_path / "p") as folder,
+        atomic_folder(tmp_path / "final", tmp_path / "p") as folder,
     ):
         (folder / "new").touch()
     assert [path.name for path in (tmp_path / "final").iterdir()] == ["old"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -9,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from kinetics.planning.estimate import (
-    ASSUMED_GONE,
+    ASSUMED_GONE_SHARE,
     MIN_SAMPLES,
-    PUBLISHED_CLIP,
-    PUBLISHED_HOUR,
-    PUBLISHED_WHOLE,
+    PUBLISHED_CLIP_BYTES,
+    PUBLISHED_VIDEO_BYTES,
+    PUBLISHED_VIDEOS_PER_HOUR,
     Estimate,
     estimate,
 )
@@ -54,12 +55,12 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_without_attempts_it_rests_on_published_figures(table: Path) -> None:
-    by_the_book = Estimate(1000 * PUBLISHED_CLIP, 1000 * 3600 / PUBLISHED_HOUR, 0, ASSUMED_GONE)
+    by_the_book = Estimate(1000 * PUBLISHED_CLIP_BYTES, 1000 * 3600 / PUBLISHED_VIDEOS_PER_HOUR, 0, ASSUMED_GONE_SHARE)
     assert estimate(1000, [table]) == by_the_book
     assert estimate(1000, [write(table, [row(n) for n in range(MIN_SAMPLES - 1)])]) == by_the_book, (
         "so few tell nothing"
     )
-    assert estimate(1000, [table], whole=True).size == 1000 * PUBLISHED_WHOLE
+    assert estimate(1000, [table], whole=True).size == 1000 * PUBLISHED_VIDEO_BYTES
 
 
 def test_what_the_mirror_gave_tells_nothing_of_youtube(table: Path) -> None:
@@ -114,12 +115,27 @@ def test_all_in_one_second_is_not_in_no_time(table: Path) -> None:
 
 
 def test_only_the_end_of_a_long_table_is_read_and_half_a_line_ignored(table: Path) -> None:
-    with open(table, "w") as file:
+    with open(write(table, []), "a") as file:
         file.writelines(row(n, size=1) + "\n" for n in range(30_000))
         file.writelines(row(100_000 + n, size=3_000_000) + "\n" for n in range(20_000))
         file.write(row(200_000)[:40])
     found = estimate(1, [table])
     assert found.size == 3e6
+    assert MIN_SAMPLES < found.attempts < 20_000
+
+
+@pytest.mark.parametrize("lacking", [["source"], ["cut", "sound", "source"], ["label", "host"]])
+def test_an_older_table_counts_by_the_names_of_its_columns(table: Path, lacking: Sequence[str]) -> None:
+    columns = [*reversed([field for field in STATS_FIELDS if field not in lacking]), "more"]
+    with open(table, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="x", extrasaction="ignore")
+        writer.writeheader()
+        for number in range(40_000):
+            cells = row(10 * number, size=1_000_000 if number < 20_000 else 3_000_000).split(",")
+            writer.writerow(dict(zip(STATS_FIELDS, cells, strict=True)))
+    found = estimate(1, [table])
+    assert found.size == 3e6
+    assert found.seconds == pytest.approx(10, rel=0.01)
     assert MIN_SAMPLES < found.attempts < 20_000
 
 

@@ -21,7 +21,7 @@ from kinetics.dataset.settings import keep_terms
 from kinetics.dataset.shards import INDEX_FIELDS, SHARD_LIMIT, ShardSample, WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
 from kinetics.records import Clip, Facts, Outcome
-from kinetics.storage.attempts import made
+from kinetics.storage.attempts import last_successes
 from kinetics.storage.ledger import Ledger
 from tests.support.dataset import CLIP, DatasetOnDisk, numbered, watched
 

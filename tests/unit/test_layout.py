@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinetics.records import Clip, Shard
-from kinetics.storage.atomic import whole_or_absent
-from kinetics.storage.layout import Layout
+from kinetics.storage.atomic import atomic_write
+from kinetics.storage.layout import Layout, free_space
 
 CLIP = Clip("-_abcDEF012", 7.0, 17.0, "playing harmonica", "train")
 TIMES = st.integers(0, 999_999_999).map(lambda ms: ms / 1000)
@@ -45,6 +45,20 @@ TIMES = st.integers(0, 999_999_999).map(lambda ms: ms / 1000)
 def test_a_clip_lives_where_the_contract_says(tmp_path: Path, clip: Clip, path: str) -> None:
     assert Layout(tmp_path, "700-2020").clip(clip) == tmp_path / "Kinetics700-2020" / path
     assert Layout(tmp_path, "700-2020").target(clip, "exact") == Layout(tmp_path, "700-2020").clip(clip)
+
+
+def test_the_free_space_is_that_of_the_disk_on_which_a_folder_will_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, usage = list[Path](), shutil.disk_usage(tmp_path)
+
+    def disk_usage(path: Path) -> object:
+        asked.append(path)
+        return usage
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    assert free_space(tmp_path) == free_space(tmp_path / "data" / "Kinetics700") == usage.free
+    assert asked == [tmp_path, tmp_path]
 
 
 def test_the_other_places_of_the_contract(tmp_path: Path) -> None:
@@ -125,7 +139,7 @@ def test_no_run_clears_away_what_a_run_on_another_part_has_not_finished(tmp_path
 
 def test_the_parts_of_a_subset_are_those_that_have_written_something(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "data", "700")
-    assert layout.parts("train") == [layout]
+    assert layout.shard_layouts("train") == [layout]
     for shard, subset in (("10of16", "train"), ("03of16", "train"), ("1of2", "validate")):
         written = replace(layout, shard=shard).errors_log(subset)  # type: ignore[arg-type]
         written.parent.mkdir(exist_ok=True)
@@ -133,10 +147,10 @@ def test_the_parts_of_a_subset_are_those_that_have_written_something(tmp_path: P
     replace(layout, shard="03of16").stats("train").touch()
     Layout(layout.root, "700-2020", shard="1of9").stats("train").touch()
     (layout.root / "Kinetics700_train_shards_of_mine.txt").touch()
-    assert [part.shard for part in layout.parts("train")] == ["", "03of16", "10of16"]
+    assert [part.shard for part in layout.shard_layouts("train")] == ["", "03of16", "10of16"]
     third = replace(layout, shard="03of16")
-    assert third.parts("train") == [third]
-    assert third.without_shard.parts("validate")[1:] == [replace(layout, shard="1of2")]
+    assert third.shard_layouts("train") == [third]
+    assert third.without_shard.shard_layouts("validate")[1:] == [replace(layout, shard="1of2")]
 
 
 # -- whole or absent --------------------------------------------------------------------------------------------------
@@ -146,7 +160,7 @@ def test_the_parts_of_a_subset_are_those_that_have_written_something(tmp_path: P
 def test_a_file_written_to_its_end_replaces_the_old_one(tmp_path: Path, beside: bool) -> None:
     final, partial = tmp_path / "deep" / "file", None if beside else tmp_path / ".partial"
     for content in ("old", "new"):
-        with whole_or_absent(final, partial) as temporary:
+        with atomic_write(final, partial) as temporary:
             temporary.write_text(content)
             assert final.exists() == (content == "new")
         assert final.read_text() == content
@@ -157,7 +171,7 @@ def test_a_file_written_to_its_end_replaces_the_old_one(tmp_path: Path, beside: 
 def test_after_an_exception_nothing_is_left_and_the_old_file_stands(tmp_path: Path, error: type[BaseException]) -> None:
     final = tmp_path / "file"
     final.write_text("old")
-    with pytest.raises(error), whole_or_absent(final, tmp_path / ".partial") as temporary:
+    with pytest.raises(error), atomic_write(final, tmp_path / ".partial") as temporary:
         temporary.write_text("half")
         raise error
     assert final.read_text() == "old"
@@ -165,14 +179,14 @@ def test_after_an_exception_nothing_is_left_and_the_old_file_stands(tmp_path: Pa
 
 
 def test_a_block_that_writes_nothing_makes_no_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), whole_or_absent(tmp_path / "file"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "file"):
         pass
     assert not list(tmp_path.iterdir())
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     final = tmp_path / "file"
-    with whole_or_absent(final) as one, whole_or_absent(final) as other:
+    with atomic_write(final) as one, atomic_write(final) as other:
         assert one != other
         one.write_text("one")
         other.write_text("other")

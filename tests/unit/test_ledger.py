@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kinetics.humanize import SHOWN_REASON_LIMIT, one_line
 from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.layout import Layout
-from kinetics.storage.ledger import STATS_FIELDS, Ledger
+from kinetics.storage.ledger import STATS_DEFAULTS, STATS_FIELDS, Ledger
 
 HEADER = (
     "time,youtube_id,time_start,time_end,label,status,category,reason,engine,itag,height,resolve_s,download_s,cut_s,"
@@ -347,16 +347,67 @@ def test_a_table_with_another_header_is_set_aside_not_mixed(layout: Layout) -> N
         assert Path(old).read_text() == content
 
 
-@pytest.mark.parametrize(("columns", "cells"), [(",source", ",youtube"), (",cut,sound,source", ",,,youtube")])
-def test_rows_of_before_the_last_columns_are_carried_over(layout: Layout, columns: str, cells: str) -> None:
-    record(layout, failed(1), done(2), failed(3, reason='YouTube said "no", twice'))
+def with_columns(path: Path, columns: Sequence[str], *, end: str = "\n") -> bytes:
+    """Rewrite a table with these columns, as an earlier or a later version would have, and half a row at its end."""
+    rows = [*csv.DictReader(path.read_text("utf-8").splitlines())]
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, columns, restval="x", extrasaction="ignore", lineterminator=end)
+        table.writeheader()
+        table.writerows(rows)
+        file.write("2026-")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [name for name in STATS_FIELDS if name != "source"],
+        [name for name in STATS_FIELDS if name not in ("cut", "sound", "source")],
+        [name for name in STATS_FIELDS if name not in ("label", "offset_s")],
+        [*reversed(STATS_FIELDS)],
+        ["host", *(name for name in STATS_FIELDS if name not in ("host", "source"))],
+        [*STATS_FIELDS, "bitrate"],
+        ["bitrate", *(name for name in STATS_FIELDS if name != "source")],
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_table_with_other_columns_is_carried_over_by_their_names(
+    layout: Layout, columns: Sequence[str], end: str
+) -> None:
+    record(layout, done(1), replace(done(2), cut="smart", sound=True), failed(3, reason='He said: "no", twice'))
     table = layout.stats("train")
-    lines = table.read_text().splitlines()
-    assert all(line.endswith(cells) for line in lines[1:])
-    table.write_text("\n".join([HEADER.removesuffix(columns), *(line.removesuffix(cells) for line in lines[1:]), "2"]))
+    before, old = stats(layout), with_columns(table, columns, end=end)
     record(layout, failed(4))
-    assert table.read_text().splitlines()[:4] == [HEADER, *lines[1:]]
-    assert [row["youtube_id"] for row in stats(layout)] == [f"-_video000{number}" for number in (1, 2, 3, 4)]
+    assert table.read_text().splitlines()[0] == HEADER
+    *carried_over, new = stats(layout)
+    for row, was in zip(carried_over, before, strict=True):
+        assert row == {name: was[name] if name in columns else STATS_DEFAULTS.get(name, "") for name in STATS_FIELDS}
+    assert new["youtube_id"] == "-_video0004"
+    assert Path(f"{table}.old").read_bytes() == old
+    record(layout)
+    assert stats(layout) == [*carried_over, new]
+    assert not Path(f"{table}.old-2").exists()
+
+
+def test_from_an_older_table_only_rows_with_all_of_its_cells_are_carried_over(layout: Layout) -> None:
+    record(layout, failed(1), failed(2))
+    table = layout.stats("train")
+    with_columns(table, STATS_FIELDS[:-1])
+    header, first, second, _ = table.read_bytes().split(b"\n")
+    spoilt = first.rpartition(b",")[0], first + b",", b'"' + first, b"caf\xe9" + first, first[:60] + b"\r" + first[60:]
+    table.write_bytes(b"\n".join([b"\xef\xbb\xbf" + header, b"", *spoilt, b"\0" * 100, b"", second, b""]))
+    record(layout)
+    assert [row["youtube_id"] for row in stats(layout)] == ["-_video0002"]
+
+
+def test_without_its_header_a_table_has_our_columns(layout: Layout) -> None:
+    record(layout, failed(1), failed(2))
+    table = layout.stats("train")
+    whole = table.read_text()
+    for header in ("", HEADER.replace("status", "st\0tus") + "\n"):
+        table.write_text(whole.replace(HEADER + "\n", header))
+        record(layout)
+        assert table.read_text() == whole
 
 
 def test_our_table_as_a_spreadsheet_on_windows_saves_it_is_still_ours(layout: Layout) -> None:

@@ -36,12 +36,12 @@ def memory() -> Iterator[str]:
 
 
 @pytest.fixture(params=["s3", "memory", "file"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     """One of each kind: an object store, one that copies instead of moving, and a file system."""
     if request.param == "file":
-        return Store(f"file://{tmp_path}/store")
+        return ObjectStore(f"file://{tmp_path}/store")
     url: str = request.getfixturevalue("bucket" if request.param == "s3" else "memory")
-    return Store(url)
+    return ObjectStore(url)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 class TestStore:
-    def test_what_is_put_is_listed_by_folder_and_can_be_read(self, store: Store, clip: Path) -> None:
+    def test_what_is_put_is_listed_by_folder_and_can_be_read(self, store: ObjectStore, clip: Path) -> None:
         for number, folder in enumerate(FOLDERS):
             for name in ("-a.mp4", "b_000001.500.mp4")[number:]:
                 store.put(clip, f"{folder}/{name}")
@@ -63,16 +63,16 @@ class TestStore:
         assert store.read(f"{FOLDERS[1]}/b_000001.500.mp4") == clip.read_bytes()
         assert store.read(f"{FOLDERS[1]}/none") is None
 
-    def test_a_small_file_is_replaced(self, store: Store) -> None:
+    def test_a_small_file_is_replaced(self, store: ObjectStore) -> None:
         for content in (b"old", b"", b"new"):
             store.write("probe", content)
             assert store.read("probe") == content
 
-    def test_any_label_names_a_folder(self, store: Store, clip: Path) -> None:
+    def test_any_label_names_a_folder(self, store: ObjectStore, clip: Path) -> None:
         store.put(clip, f"{FOLDERS[2]}/a.mp4")
         assert store.names_in(FOLDERS[2]) == ["a.mp4"]
 
-    def test_where_there_is_nothing_nothing_is_listed(self, store: Store) -> None:
+    def test_where_there_is_nothing_nothing_is_listed(self, store: ObjectStore) -> None:
         assert open_store(store.url).names_in("Kinetics700") == []
 
     def test_a_worker_is_told_what_to_import_before_it_is_forked(self) -> None:
@@ -85,13 +85,13 @@ class TestStore:
         layout = Layout(Path("here"), "700", url="sftp://me:hush@host:22/data")
         assert pickle.loads(pickle.dumps(layout)) == layout
         assert str(layout.store) == "sftp://me:***@host:22/data"
-        assert "hush" not in f"{layout.store!r} {own_folder(layout.url)}"
+        assert "hush" not in f"{layout.store!r} {local_folder(layout.url)}"
 
     @pytest.mark.parametrize("backend", [MemoryFileSystem, LocalFileSystem])
     def test_a_file_that_comes_only_in_part_is_not_under_its_name(
         self, backend: type[Any], memory: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        store = Store(memory if backend is MemoryFileSystem else f"file://{tmp_path}/store")
+        store = ObjectStore(memory if backend is MemoryFileSystem else f"file://{tmp_path}/store")
         store.write("a/old.mp4", b"old")
 
         def half(self: Any, local: str, place: str, **_: object) -> None:
@@ -106,7 +106,7 @@ class TestStore:
         assert store.read("a/old.mp4") == b"old"
 
     def test_what_another_machine_puts_is_seen(self, bucket: str, s3: S3) -> None:
-        store = Store(bucket)
+        store = ObjectStore(bucket)
         store.write("a/mine", b"")
         assert store.names_in("a") == ["mine"]
         s3.put(f"/{bucket.removeprefix('s3://')}/a/theirs".replace(" ", "%20"))
@@ -115,13 +115,13 @@ class TestStore:
     def test_an_object_that_stands_for_its_folder_is_nothing_in_it(self, bucket: str, s3: S3) -> None:
         """As the consoles of object stores make one for a folder that is empty otherwise."""
         s3.put(f"/{bucket.removeprefix('s3://')}/a/".replace(" ", "%20"))
-        assert Store(bucket).names_in("a") == []
+        assert ObjectStore(bucket).names_in("a") == []
 
     def test_a_folder_costs_a_request_for_each_thousand_names(
         self, bucket: str, s3: S3, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")  # the server's own thousand
-        store, names = Store(bucket), [f"{number:02}" for number in range(25)]
+        store, names = ObjectStore(bucket), [f"{number:02}" for number in range(25)]
         for name in names:
             store.write(f"a/{name}", b"")
         s3.requests.clear()
@@ -171,7 +171,7 @@ class TestStore:
         monkeypatch.setattr(S3FileSystem, "_put_file", hang)
         S3FileSystem.clear_instance_cache()
         with pytest.raises(Fatal, match="FSTimeoutError"):
-            Store(bucket).put(clip, "a.mp4", timeout_s=0.1)
+            ObjectStore(bucket).put(clip, "a.mp4", timeout_s=0.1)
 
 
 class TestTables:
@@ -183,13 +183,13 @@ class TestTables:
 
     @staticmethod
     def there(layout: Layout) -> bytes | None:
-        return Store(layout.url).read("Kinetics700_train_stats.csv")
+        return ObjectStore(layout.url).read("Kinetics700_train_stats.csv")
 
     def test_they_are_put_before_the_first_event_now_and_then_and_in_the_end(
         self, layout: Layout, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(copies, "EVERY_S", 0.0)
-        monkeypatch.setattr(copies, "SHARE", 0)
+        monkeypatch.setattr(copies, "SYNC_INTERVAL_S", 0.0)
+        monkeypatch.setattr(copies, "SYNC_PAUSE_FACTOR", 0)
         seen, table = [], layout.stats("train")
         with TableSync(layout, ["train"]) as tables:
             table.parent.mkdir()
@@ -217,7 +217,7 @@ class TestTables:
                 assert self.there(layout) is None
 
     def test_a_table_that_stays_as_it_is_is_not_put_again(self, layout: Layout) -> None:
-        Store(layout.url).write("Kinetics700_train_stats.csv", b"a\nb\n")
+        ObjectStore(layout.url).write("Kinetics700_train_stats.csv", b"a\nb\n")
         before = MemoryFileSystem.store["/data/mine/Kinetics700_train_stats.csv"]
         with TableSync(layout, ["train"]) as tables:
             assert layout.stats("train").read_bytes() == b"a\nb\n"
@@ -225,7 +225,7 @@ class TestTables:
         assert MemoryFileSystem.store["/data/mine/Kinetics700_train_stats.csv"] is before
 
     def test_what_a_killed_run_left_is_taken_up_and_what_was_deleted_is_forgotten(self, layout: Layout) -> None:
-        store = Store(layout.url)
+        store = ObjectStore(layout.url)
         store.write("Kinetics700_train_stats.csv", b"a\ntheirs\n")
         layout.root.mkdir()
         layout.stats("train").write_bytes(b"a\nours\nhal")
@@ -242,7 +242,7 @@ class TestTables:
     def test_what_is_read_are_the_tables_of_every_shard(self, layout: Layout) -> None:
         others = ("Kinetics700_validate_stats.csv", "Kinetics700-2020_train_stats.csv", "Kinetics700_train_notes.txt")
         for name in ("Kinetics700_train_shard02of16_stats.csv", *others):
-            Store(layout.url).write(name, b"a\n")
+            ObjectStore(layout.url).write(name, b"a\n")
         with readable_tables(replace(layout, shard="01of16"), ["train"]) as found:
             assert [path.name for path in found.root.iterdir()] == ["Kinetics700_train_shard02of16_stats.csv"]
 
@@ -274,7 +274,7 @@ class TestTables:
         ],
     )
     def test_no_whole_line_of_either_is_lost(self, theirs: bytes, ours: bytes, both: bytes) -> None:
-        assert merged(theirs, ours) == both
+        assert merge_tables(theirs, ours) == both
 
     def test_in_a_folder_they_are_written_where_they_stay(self, tmp_path: Path) -> None:
         layout = Layout(tmp_path, "700")
@@ -288,8 +288,8 @@ class TestTables:
 class TestOption:
     def test_a_url_is_one_and_a_file_url_is_a_folder(self) -> None:
         assert parse(["-o", "s3://bucket/prefix/"]).url == "s3://bucket/prefix"
-        assert parse(["-o", "s3://bucket"]).output == own_folder("s3://bucket")
-        assert own_folder("s3://bucket/a-b") != own_folder("s3://bucket/a/b")
+        assert parse(["-o", "s3://bucket"]).output == local_folder("s3://bucket")
+        assert local_folder("s3://bucket/a-b") != local_folder("s3://bucket/a/b")
         folder = parse(["-o", "file:///data/my%20clips"])
         assert (folder.output, folder.url) == (Path("/data/my clips"), "")
 

@@ -93,10 +93,10 @@ def test_what_one_source_gave_is_not_asked_for_at_the_next(layout: Layout) -> No
     clips = [clip(number) for number in (5, 3, 9, 1)]
     failed(layout, {clip(3): Category.PRIVATE})
     made, _ = plan(layout, clips)
-    left = made.without({clip_name(*clip(5).key), clip_name(*clip(3).key)})
+    left = made.with_on_disk({clip_name(*clip(5).key), clip_name(*clip(3).key)})
     assert [*left.clips()] == [clip(9), clip(1)]
-    assert [*made.part("train").clips()] == [*made.clips()]
-    assert left.names(left.to_try) == [clip_name(*clip(number).key) for number in (9, 1)]
+    assert [*made.for_split("train").clips()] == [*made.clips()]
+    assert left.file_names(left.to_try) == [clip_name(*clip(number).key) for number in (9, 1)]
 
 
 def test_within_a_tier_the_order_is_that_of_the_annotations(layout: Layout) -> None:

@@ -127,7 +127,7 @@ def test_what_several_versions_have_counts_once(here: Layout, there: Layout) -> 
 def test_the_plan_knows_what_was_linked(here: Layout, there: Layout) -> None:
     put(there.clip(CLIP), film())
     plan = planned(here, CLIP, replace(CLIP, time_start=1.0))
-    linked = plan.linked([row for row, _, _ in candidates_by_clip(plan, find_candidates(plan, here))])
+    linked = plan.with_linked([row for row, _, _ in candidates_by_clip(plan, find_candidates(plan, here))])
     assert (plan.todo, linked.todo, linked.count(ClipState.LINKED), linked.count(ClipState.ON_DISK)) == (2, 1, 1, 0)
     assert [clip.time_start for clip in linked.clips()] == [1.0]
 

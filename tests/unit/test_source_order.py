@@ -10,7 +10,7 @@ import pandas as pd
 from kinetics.annotations.table import Annotations
 from kinetics.planning.estimate import Estimate
 from kinetics.planning.plan import Plan, make_plan
-from kinetics.planning.sources import LINE_BYTES_S, Offer, SourceRunner, run_sources, weigh
+from kinetics.planning.sources import MIRROR_BYTES_S, MirrorOffer, SourceRunner, compare_orders, run_sources
 from kinetics.records import Category, Clip, Outcome
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
@@ -27,23 +27,26 @@ def by_youtube(clips: int, gone_share: float = 0.25) -> Estimate:
 
 
 def test_a_whole_set_is_asked_of_the_mirror_first() -> None:
-    weighed = weigh(Offer(240_000, ((450 * 10**9, 234_000),), 0), by_youtube(240_000), gone=0)
+    weighed = compare_orders(MirrorOffer(240_000, ((450 * 10**9, 234_000),), 0), by_youtube(240_000), gone=0)
     assert weighed.order == ("mirror", "youtube")
-    assert weighed.mirror_s == 450e9 / LINE_BYTES_S
+    assert weighed.mirror_s == 450e9 / MIRROR_BYTES_S
     assert weighed.seconds("mirror") < weighed.seconds("youtube")
 
 
 def test_a_few_clips_that_may_be_in_any_of_many_archives_are_asked_of_youtube_first() -> None:
     archives = ((2 * 10**9, 50 / 240),) * 240
-    assert weigh(Offer(50, archives, 0), by_youtube(50), gone=0).order == ("youtube", "mirror")
+    assert compare_orders(MirrorOffer(50, archives, 0), by_youtube(50), gone=0).order == ("youtube", "mirror")
 
 
 def test_a_few_clips_that_are_known_to_be_gone_are_asked_of_the_mirror_first() -> None:
-    assert weigh(Offer(50, ((2 * 10**9, 50.0),), 0), by_youtube(50), gone=50).order == ("mirror", "youtube")
+    assert compare_orders(MirrorOffer(50, ((2 * 10**9, 50.0),), 0), by_youtube(50), gone=50).order == (
+        "mirror",
+        "youtube",
+    )
 
 
 def test_fewer_archives_are_needed_for_what_youtube_lacks_than_for_all() -> None:
-    offered = Offer(100, ((1000, 100.0), (1000, 0.5)), 0)
+    offered = MirrorOffer(100, ((1000, 100.0), (1000, 0.5)), 0)
     assert offered.size == 2000
     assert 1000 < offered.size_for(0.25) < 1200
     assert offered.size_for(1.0) == 2000
@@ -51,8 +54,8 @@ def test_fewer_archives_are_needed_for_what_youtube_lacks_than_for_all() -> None
 
 
 def test_offers_of_several_subsets_are_one() -> None:
-    both = Offer(10, ((5, 9.0),), 1) + Offer(30, ((7, 21.0),), 2)
-    assert (both.missing, both.size, both.share, both.unsaid) == (40, 12, 0.75, 3)
+    both = MirrorOffer(10, ((5, 9.0),), 1) + MirrorOffer(30, ((7, 21.0),), 2)
+    assert (both.missing, both.size, both.share, both.unknown_sizes) == (40, 12, 0.75, 3)
 
 
 def way(asked: list[list[Clip]], has: Sequence[int], gives_up: bool = False) -> SourceRunner:
