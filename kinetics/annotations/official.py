@@ -15,7 +15,7 @@ from kinetics.errors import ClipError, Fatal
 from kinetics.net.http import AllowedHosts, HttpSession
 from kinetics.net.proxy import refused_login
 from kinetics.net.responses import root_cause
-from kinetics.storage.atomic import whole_or_absent
+from kinetics.storage.atomic import atomic_write
 
 ProgressCallback = Callable[[int, int | None], None]
 VERSIONS = {
@@ -40,7 +40,7 @@ def fetch(url: str, into: Path, progress: ProgressCallback | None = None) -> Non
     for pause in (0, *PAUSES_S):
         time.sleep(pause)
         try:
-            with whole_or_absent(into) as temporary:
+            with atomic_write(into) as temporary:
                 _transfer(session, url, temporary, progress)
                 if not _is_whole(temporary):
                     raise ProtocolError("what came is no whole tar archive")

@@ -28,7 +28,7 @@ from kinetics.report.collect import collect
 from kinetics.report.text import report_lines
 from kinetics.scheduling.worker import TravellingJob
 from kinetics.storage.layout import Layout, free_space
-from kinetics.storage.locks import held, lock
+from kinetics.storage.locks import hold_subsets, lock
 from kinetics.storage.table_sync import readable_tables
 
 JPEG_QUALITY = 90
@@ -63,7 +63,7 @@ def verify(options: Options, context: Context) -> int:
     """Check the clips on disk; those that fail for their own fault are moved away."""
     clips, moved, kept = context.clips_on_disk, 0, 0
     with ExitStack() as stack:
-        stack.enter_context(held(context.layout, context.subsets))
+        stack.enter_context(hold_subsets(context.layout, context.subsets))
         for subset, frame in clips.items():
             checks = verified(context.run_on_files, context.layout, subset, frame, quick=options.quick, cut=options.cut)
             unfit = [one for one in shown(_what(options, subset), len(frame), checks) if one.status == "failed"]
@@ -126,7 +126,7 @@ def shards(options: Options, context: Context) -> int:
     layout, classes = context.layout, classes_of(options.version, options.annotations)
     clips, target = context.clips_on_disk, layout.derived_layout("shards")
     with ExitStack() as stack:
-        stack.enter_context(held(target, context.subsets))
+        stack.enter_context(hold_subsets(target, context.subsets))
         for subset, frame in clips.items():
             samples = shard_samples(layout, frame.iloc[in_random_order(frame, options.seed)], classes)
             packed = WebDatasetShards(layout, subset, samples, options.shards)
@@ -187,7 +187,7 @@ def _converted(
     """Convert what is not converted yet, all with the same settings; yields each subset's outcomes as they come."""
     clips = context.clips_on_disk
     with ExitStack() as stack:
-        stack.enter_context(held(target, context.subsets))
+        stack.enter_context(hold_subsets(target, context.subsets))
         if settings:
             keep_terms(target.folder, settings)
         for subset, frame in clips.items():

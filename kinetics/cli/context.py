@@ -55,7 +55,7 @@ class Context:
         return list(SPLIT_OF) if self.options.subset == "all" else [self.options.subset]
 
     @property
-    def own_folder(self) -> Path:
+    def local_folder(self) -> Path:
         """A folder that belongs to this run alone."""
         return self.layout.partial(SPLIT_OF[self.subsets[0]])
 
@@ -138,7 +138,7 @@ class Context:
             clips,
             scheduler=options.scheduler,
             layout=self.layout,
-            own=self.own_folder,
+            own=self.local_folder,
             timeout_s=timeout_s,
             pace=throttle,
             most=options.workers,

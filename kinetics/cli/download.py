@@ -22,7 +22,7 @@ from kinetics.planning import reuse
 from kinetics.planning.estimate import Estimate, estimate
 from kinetics.planning.plan import Plan, make_plan
 from kinetics.planning.reuse import ReuseCandidates
-from kinetics.planning.sources import Mirror, SourceRunner, run_sources, weigh
+from kinetics.planning.sources import Mirror, SourceRunner, compare_orders, run_sources
 from kinetics.records import SPLIT_OF, ArchiveProgress, Category, ClipState, Outcome, Source, Split
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
@@ -31,7 +31,7 @@ from kinetics.scheduling.throttle import RefusedItems, Throttle
 from kinetics.storage.atomic import cannot_write
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import Ledger
-from kinetics.storage.locks import held
+from kinetics.storage.locks import hold_subsets
 from kinetics.storage.table_sync import TableSync, readable_tables
 
 
@@ -43,7 +43,7 @@ def download(options: Options, context: Context) -> int:
         if options.dry_run:
             layout = stack.enter_context(readable_tables(layout, context.subsets))
         else:
-            stack.enter_context(held(layout, context.subsets))
+            stack.enter_context(hold_subsets(layout, context.subsets))
             stack.enter_context(tables)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in context.subsets}
         mirror_alone = options.source == "mirror"
@@ -116,7 +116,7 @@ def source_runners(options: Options, context: Context, mirror: Mirror | None) ->
     if not mirror:
         return {"youtube": youtube}
     read = partial(run, mirror_job, workers=workers, timeout_s=timeout_s, pace=Throttle(workers))
-    return {"youtube": youtube, "mirror": partial(mirror.ask, read, mirror_job.wanted)}
+    return {"youtube": youtube, "mirror": partial(mirror.fetch, read, mirror_job.wanted)}
 
 
 def link_candidates(
@@ -141,7 +141,7 @@ def link_candidates(
             except OSError as error:
                 raise cannot_write(error, layout.folder) from error
             bar.update()
-    plan = plan.linked(linked)
+    plan = plan.with_linked(linked)
     print(f"{len(linked):,} linked from other versions' folders; {plan.todo:,} to do", flush=True)
     return plan
 
@@ -153,7 +153,7 @@ def print_forecast(
 
     if not plan.todo:
         return ()
-    tables = [part.stats(subset) for subset in context.subsets for part in layout.parts(subset)]
+    tables = [part.stats(subset) for subset in context.subsets for part in layout.shard_layouts(subset)]
     to_come = estimate(plan.todo, tables, whole=options.cut == "none", per_hour=options.rate)
     order, seconds, share = (
         choose_source_order(options, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds, 1.0)
@@ -186,7 +186,7 @@ def choose_source_order(
         print("the mirror holds none of the clips to do", flush=True)
         return (("mirror",), 0.0, 0.0) if alone else (("mirror", "youtube"), youtube.seconds, 1.0)
     print(mirror_offer(offer), flush=True)
-    weighed = weigh(offer, youtube, plan.count(ClipState.WAS_GONE))
+    weighed = compare_orders(offer, youtube, plan.count(ClipState.WAS_GONE))
     if alone:
         return ("mirror",), weighed.mirror_s, offer.share
     print(source_order(weighed), flush=True)

@@ -18,7 +18,7 @@ from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
 if TYPE_CHECKING:
     from kinetics.cli.options import Options
     from kinetics.planning.plan import Plan
-    from kinetics.planning.sources import Offer, Weighed
+    from kinetics.planning.sources import MirrorOffer, SourceTimes
     from kinetics.storage.layout import Layout
     from kinetics.storage.ledger import Ledger
 
@@ -46,14 +46,14 @@ def announcement(options: Options, layout: Layout, plan: Plan, reusable: int) ->
     )
 
 
-def mirror_offer(offer: Offer) -> str:
+def mirror_offer(offer: MirrorOffer) -> str:
     """Say what the mirror would bring, and how much of it has to be read for that."""
     archives = "1 archive" if len(offer.archives) == 1 else f"{len(offer.archives):,} archives"
-    much = f"{'at least ' if offer.unsaid else ''}{size(offer.size)}"
+    much = f"{'at least ' if offer.unknown_sizes else ''}{size(offer.size)}"
     return f"the mirror: {archives} of {much} to read, which should bring {percent(offer.share)} of the clips to do"
 
 
-def source_order(weighed: Weighed) -> str:
+def source_order(weighed: SourceTimes) -> str:
     """Say which source is asked first, and why."""
     first, second = weighed.order
     return (

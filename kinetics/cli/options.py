@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from kinetics.humanize import without_password
 from kinetics.net.proxy import parse_proxy
 from kinetics.records import Cut, Shard, Subset
-from kinetics.storage.layout import own_folder
+from kinetics.storage.layout import local_folder
 from kinetics.youtube.engines import ENGINE_NAMES
 
 EXAMPLES = """\
@@ -122,7 +122,7 @@ def parse(argv: Sequence[str] | None) -> Options:
     url = output if isinstance(output, str) else ""
     if url and command in ON_CLIPS | {Command.COMPARE}:
         parser.error(f"--{command} works in a folder: copy the data set to one, and give that to -o")
-    return Options(**given, output=own_folder(url) if url else output, url=url)
+    return Options(**given, output=local_folder(url) if url else output, url=url)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -394,10 +394,12 @@ class _DaskPool:
         self._handshakes.pop(worker, None)
         if host is None:
             return
-        held = [number for number, errand in host.errands.items() if errand.worker == worker]
-        if held:
-            yield Notice(f"the Dask worker {worker} is gone; {len(held)} clips that it had in hand go out again")
-        for number in held:
+        hold_subsets = [number for number, errand in host.errands.items() if errand.worker == worker]
+        if hold_subsets:
+            yield Notice(
+                f"the Dask worker {worker} is gone; {len(hold_subsets)} clips that it had in hand go out again"
+            )
+        for number in hold_subsets:
             yield from self._lost(number)
 
     def _lost(self, number: int) -> Iterator[WorkerMessage]:

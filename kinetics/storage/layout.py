@@ -167,13 +167,7 @@ class Layout:
             self.store.put(temporary, self.object_name(target))
 
 
-def free_space(folder: Path) -> int:
-    """Return the bytes that are free where a folder is, or will be."""
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    return shutil.disk_usage(there).free
-
-
-def own_folder(url: str) -> Path:
+def local_folder(url: str) -> Path:
     """The folder on this machine for what belongs to a data set at a URL but cannot be there."""
     shown = without_password(url)
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", shown)[:60].strip("-.")

@@ -60,7 +60,7 @@ class Pytube:
             raise refusal
         self._visitor_id = str(reply["responseContext"]["visitorData"])
         if self._visitor_file:
-            with suppress(OSError, ValueError), whole_or_absent(self._visitor_file) as temporary:
+            with suppress(OSError, ValueError), atomic_write(self._visitor_file) as temporary:
                 temporary.write_text(self._visitor_id, "ascii")
         return self._visitor_id
 

@@ -17,7 +17,7 @@ import pytest
 
 from kinetics.errors import Fatal
 from kinetics.storage.layout import Layout
-from kinetics.storage.locks import shared
+from kinetics.storage.locks import share_subset
 from tests.support.commands import PATIENCE_S
 from tests.support.sandbox import ROWS, Sandbox, many_rows
 from tests.youtube.server import LoopbackYouTube

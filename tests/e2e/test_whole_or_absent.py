@@ -14,9 +14,9 @@ from tests.support.commands import python
 def test_a_writer_that_is_killed_leaves_no_folder_under_the_final_name(tmp_path: Path, moment: str) -> None:
     kill = "os.kill(os.getpid(), 9)"
     script = (
-        "import os, pathlib, sys; from kinetics.storage.atomic import whole_or_absent_folder\n"
+        "import os, pathlib, sys; from kinetics.storage.atomic import atomic_folder\n"
         f"pathlib.Path.rename = lambda *_: {kill}\n"
-        "with whole_or_absent_folder(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as folder:\n"
+        "with atomic_folder(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as folder:\n"
         "    (folder / 'one').touch()\n"
         f"    {kill if moment == 'while writing' else 'pass'}\n"
     )
@@ -29,10 +29,10 @@ def test_a_writer_that_is_killed_leaves_no_folder_under_the_final_name(tmp_path:
 def test_a_writer_that_is_killed_leaves_no_final_file(tmp_path: Path, moment: str) -> None:
     kill = "os.kill(os.getpid(), 9)"
     script = (
-        "import os, pathlib, sys; from kinetics.storage.atomic import whole_or_absent\n"
+        "import os, pathlib, sys; from kinetics.storage.atomic import atomic_write\n"
         f"def replace(*_): {kill}\n"
         "os.replace = replace\n"
-        "with whole_or_absent(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as temporary:\n"
+        "with atomic_write(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as temporary:\n"
         "    temporary.write_text('whole')\n"
         f"    {kill if moment == 'while writing' else 'pass'}\n"
     )

@@ -20,7 +20,7 @@ from kinetics.dataset.clip_jobs import Frames, Sound
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media.convert import SOUND_CODECS, SoundFormat, write_frames, write_sound
 from kinetics.records import Category
-from kinetics.storage.atomic import whole_or_absent_folder
+from kinetics.storage.atomic import atomic_folder
 from tests.support.dataset import CLIP, PLAIN, ROTATED, SILENT, UPRIGHT, DatasetOnDisk, scratched
 from tests.youtube.encoder import pitch_at
 from tests.youtube.picture import read_counter

@@ -133,16 +133,16 @@ def test_an_attempts_table_without_the_columns_or_with_bad_cells_tells_nothing_b
 ) -> None:
     table = dataset.layout.stats("validate")
     table.write_text("youtube_id,time_start,time_end,status,duration_s\n-_abcDEF012,7,11,done,4.2\nx,y,z,done,long\n")
-    (first, _) = made(dataset.layout, "validate").to_dict("records")
+    (first, _) = last_successes(dataset.layout, "validate").to_dict("records")
     assert (first["time_start"], first["duration_s"], first["itag"]) == (7.0, 4.2, "")
     assert first["sound"] != first["sound"]
     table.write_text("")
-    assert made(dataset.layout, "validate").empty
+    assert last_successes(dataset.layout, "validate").empty
     table.unlink()
-    assert made(dataset.layout, "validate").empty
+    assert last_successes(dataset.layout, "validate").empty
     table.mkdir()
     with pytest.raises(Fatal, match="Cannot read"):
-        made(dataset.layout, "validate")
+        last_successes(dataset.layout, "validate")
 
 
 def test_how_a_clip_was_made_is_told_by_the_last_run_that_made_it_and_a_shards_manifest_is_its_own(
@@ -241,8 +241,8 @@ def test_a_shard_has_at_most_so_many_clips_and_bytes_and_at_least_one_clip(
 def test_the_shards_hold_every_clip_once_byte_by_byte_with_its_class(dataset: DatasetOnDisk) -> None:
     shards = write(dataset)
     assert [path.name for path in shards] == ["val-000000.tar", "val-000001.tar", "val-000002.tar"]
-    held = [(path.name, key, parts) for path in shards for key, parts in samples(path)]
-    for clip, number, (_, key, parts) in zip(ODD, [1, 3, 2, 2, None], held, strict=True):
+    hold_subsets = [(path.name, key, parts) for path in shards for key, parts in samples(path)]
+    for clip, number, (_, key, parts) in zip(ODD, [1, 3, 2, 2, None], hold_subsets, strict=True):
         assert key == dataset.layout.clip(clip).stem.replace(".", "_")
         assert parts.pop("mp4") == dataset.layout.clip(clip).read_bytes()
         assert parts.pop("cls", None) == (None if number is None else str(number).encode())

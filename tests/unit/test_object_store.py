@@ -19,9 +19,9 @@ from s3fs import S3FileSystem
 from kinetics.cli.options import parse
 from kinetics.errors import Fatal
 from kinetics.storage import table_sync as copies
-from kinetics.storage.layout import Layout, own_folder
-from kinetics.storage.object_store import Store, open_store
-from kinetics.storage.table_sync import TableSync, merged, readable_tables
+from kinetics.storage.layout import Layout, local_folder
+from kinetics.storage.object_store import ObjectStore, open_store
+from kinetics.storage.table_sync import TableSync, merge_tables, readable_tables
 from kinetics.youtube.download_job import DownloadClip
 from tests.support.s3 import S3
 
