@@ -15,7 +15,7 @@ def test_a_file_that_cannot_be_written_is_not_the_medias_fault(cut: str, tmp_pat
     script = f"""
         import errno, resource, sys
         from pathlib import Path
-        from kinetics.storage import layout
+        from kinetics.storage import atomic
         from kinetics.media import cut as media
         from tests.support.cutting import USUAL, Disk, inputs_of
 
@@ -24,7 +24,7 @@ def test_a_file_that_cannot_be_written_is_not_the_medias_fault(cut: str, tmp_pat
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         final = Path(sys.argv[2]) / "clip.mp4"
         try:
-            with layout.atomic_write(final) as temporary:
+            with atomic.atomic_write(final) as temporary:
                 media.{cut}(inputs_of(USUAL, "dash", Disk()), *section, temporary)
         except OSError as error:
             assert error.errno == errno.EFBIG, error

@@ -201,7 +201,7 @@ def test_what_is_to_go_is_estimated_as_before_a_run(layout: Layout) -> None:
     assert found.to_go.basis == "published figures"
     more = of_attempts(layout, [*small_run.ATTEMPTS, *(done(400 + turn) for turn in range(20))])
     assert more.to_go == estimate(3, [layout.stats("train")])
-    assert more.to_go.basis == "the last 27 attempts"
+    assert more.to_go.basis == "the last 27 attempts here"
 
 
 def test_a_session_ends_with_a_refusal_and_has_what_was_under_way_by_then(layout: Layout) -> None:
