@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from kinetics.errors import MayWorkLater
+from kinetics.media.boxes import Box, ReadAt, boxes
 from kinetics.records import Category
 
-BOXES_LIMIT = 64
-"""Our files have eight at most in one place."""
 PARENTS = {b"mdia": b"trak", b"minf": b"mdia", b"stbl": b"minf"}
 """Where what we look for in a track is; nothing is looked for deeper, however deep the boxes go."""
 READ_AT_ONCE = 1 << 14
@@ -61,15 +60,16 @@ def _header(file: BinaryIO) -> Header:
     size = os.fstat(file.fileno()).st_size
     if not size:
         raise _unfit("it is empty")
-    kinds, traks, scale, duration = [], list[tuple[int, int]](), 0, 0
-    for kind, start, stop in _boxes(file, 0, size):
-        kinds.append(kind)
-        for part, first, last in _boxes(file, start, stop) if kind == b"moov" else ():
-            if part == b"mvhd":
-                scale, duration = _clock(_read(file, first, 32))
-            elif part == b"trak":
-                traks.append((first, last))
-    tracks = [_track(file, first, last, scale) for first, last in traks]
+    read = partial(_read, file)
+    kinds, traks, scale, duration = [], list[Box](), 0, 0
+    for box in boxes(read, 0, size):
+        kinds.append(box.kind)
+        for part in boxes(read, box.content, box.end) if box.kind == b"moov" else ():
+            if part.kind == b"mvhd":
+                scale, duration = _clock(read(part.content, 32))
+            elif part.kind == b"trak":
+                traks.append(part)
+    tracks = [_track(read, trak, scale) for trak in traks]
     pictures = [track for track in tracks if track.width and track.height]
     picture = max(pictures, key=lambda track: min(track.width, track.height), default=None)
     if picture is None or b"mdat" not in kinds:
@@ -79,40 +79,22 @@ def _header(file: BinaryIO) -> Header:
     return Header(_seconds(duration, scale), picture, sound, media_behind=main == [b"moov", b"mdat"])
 
 
-def _track(file: BinaryIO, start: int, stop: int, scale: int) -> Track:
+def _track(read: ReadAt, trak: Box, scale: int) -> Track:
     kind, duration, samples, width, height = "", 0, 0, 0, 0
-    places = [(b"trak", start, stop)]
-    while places:
-        parent, begin, end = places.pop()
-        for box, first, last in _boxes(file, begin, end):
-            if PARENTS.get(box) == parent:
-                places.append((box, first, last))
-            elif box == b"tkhd":
-                duration = _length(_read(file, first, 36), 20, 28)
-                width, height = struct.unpack(">II", _read(file, last - 8, 8))
-            elif box == b"hdlr":
-                kind = _read(file, first + 8, 4).decode("latin-1")
-            elif box in (b"stsz", b"stz2"):
-                (samples,) = struct.unpack(">I", _read(file, first + 8, 4))
+    parents = [trak]
+    while parents:
+        parent = parents.pop()
+        for box in boxes(read, parent.content, parent.end):
+            if PARENTS.get(box.kind) == parent.kind:
+                parents.append(box)
+            elif box.kind == b"tkhd":
+                duration = _length(read(box.content, 36), 20, 28)
+                width, height = struct.unpack(">II", read(box.end - 8, 8))
+            elif box.kind == b"hdlr":
+                kind = read(box.content + 8, 4).decode("latin-1")
+            elif box.kind in (b"stsz", b"stz2"):
+                (samples,) = struct.unpack(">I", read(box.content + 8, 4))
     return Track(kind, _seconds(duration, scale), samples, width / 65536, height / 65536)
-
-
-def _boxes(file: BinaryIO, place: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes that fill a part of a file: kind, where the content begins, and its end. ValueError if they do not."""
-    for _ in range(BOXES_LIMIT):
-        if place == stop:
-            return
-        size, kind = struct.unpack(">I4s", _read(file, place, 8))
-        content = place + 8
-        if size == 1:
-            (size,) = struct.unpack(">Q", _read(file, content, 8))
-            content += 8
-        end = place + size if size else stop
-        if not content <= end <= stop:
-            raise ValueError
-        yield kind, content, end
-        place = end
-    raise ValueError
 
 
 def _clock(mvhd: bytes) -> tuple[int, int]:

@@ -8,8 +8,10 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 
 from kinetics.errors import MayWorkLater
+from kinetics.media.boxes import BOXES_LIMIT, HEADER_GUESS_LIMIT, MOOV_LIMIT, SIDX_LIMIT, BadBoxes, Box, boxes
 from kinetics.net.range_file import RangeFile
 from kinetics.records import Category
 
@@ -17,11 +19,6 @@ WORTH_LEAVING = 1 << 14
 """A fragment's tail of fewer bytes is fetched too: a wrong guess would cost a request of its own."""
 WHOLE_SHARE = 0.95
 """An index that ends before that part of the file is one of many, each of some fragments."""
-MAX_GUESS = 1 << 24
-"""However long the player says a video is, it is no reason to fetch more of it unseen."""
-BOXES_LIMIT = 64
-HEADER_LIMIT = 1 << 26
-INDEX_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ class HeaderSizes:
     def guess(self, duration_s: float | None) -> int:
         """So many bytes hold the header of a file of that length."""
         a_second = max(self._a_second) * self.MARGIN if self._a_second else self.FIRST_GUESS
-        return 2 * self.FIXED + min(math.ceil(a_second * (duration_s or 0)), MAX_GUESS)
+        return 2 * self.FIXED + min(math.ceil(a_second * (duration_s or 0)), HEADER_GUESS_LIMIT)
 
     def learn(self, duration_s: float | None, size: int) -> None:
         if duration_s:
@@ -77,14 +74,14 @@ def fragment_index(file: RangeFile, header_guess: int) -> FragmentIndex:
     """Fetch a file's header, whichever shape it has, and read its fragment index."""
     file.prefetch(0, header_guess)
     moov: tuple[int, int] | None = None
-    for kind, start, stop in _boxes(file):
-        if kind == b"sidx" and moov and stop - start <= INDEX_LIMIT:
+    for kind, start, _, stop in _top_boxes(file):
+        if kind == b"sidx" and moov and stop - start <= SIDX_LIMIT:
             fragments = _fragments(_read(file, start, stop), stop)
             if fragments and fragments[-1].offset + fragments[-1].size >= WHOLE_SHARE * file.size:
                 return FragmentIndex(stop, _read(file, 0, moov[1]), fragments)
         if kind == b"moov":
             moov = start, stop
-            if stop - start > HEADER_LIMIT:
+            if stop - start > MOOV_LIMIT:
                 raise MayWorkLater(Category.MEDIA_ERROR, f"the header claims {stop - start:,} bytes")
             file.prefetch(start, stop + 16)
         if kind == b"moof" and moov:
@@ -96,20 +93,16 @@ def fragment_index(file: RangeFile, header_guess: int) -> FragmentIndex:
     return FragmentIndex(moov[1], b"")
 
 
-def _boxes(file: RangeFile) -> Iterator[tuple[bytes, int, int]]:
-    """The top-level boxes of an mp4 file (ISO/IEC 14496-12, 4.2): kind, first byte, end."""
-    place = 0
-    for _ in range(BOXES_LIMIT):
-        if place + 8 > file.size:
-            return
-        size, kind = struct.unpack(">I4s", _read(file, place, place + 8))
-        if size == 1:
-            (size,) = struct.unpack(">Q", _read(file, place + 8, place + 16))
-        stop = file.size if size == 0 else place + size
-        if stop < place + 8 or stop > file.size:
-            raise MayWorkLater(Category.MEDIA_ERROR, "this is no mp4 file, or it is cut off")
-        yield kind, place, stop
-        place = stop
+def _top_boxes(file: RangeFile) -> Iterator[Box]:
+    """Yield the boxes of a file until the end, or until there are too many: the demuxer may know better then."""
+
+    def read(offset: int, count: int) -> bytes:
+        return _read(file, offset, offset + count)
+
+    try:
+        yield from islice(boxes(read, 0, file.size, trailing=7), BOXES_LIMIT)
+    except BadBoxes:
+        raise MayWorkLater(Category.MEDIA_ERROR, "this is no mp4 file, or it is cut off") from None
 
 
 def _fragments(box: bytes, anchor: int) -> tuple[Fragment, ...]:

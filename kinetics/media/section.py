@@ -21,8 +21,9 @@ from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from kinetics.errors import Gone, MayWorkLater
+from kinetics.media.boxes import HEADER_GUESS_LIMIT
 from kinetics.media.container import ContainerFormat, View, demuxed, demuxer, guarded, translated
-from kinetics.media.fragment_index import MAX_GUESS, Fragment, FragmentIndex, HeaderSizes, fragment_index
+from kinetics.media.fragment_index import Fragment, FragmentIndex, HeaderSizes, fragment_index
 from kinetics.net.range_file import RangeFile
 from kinetics.records import Category
 
@@ -57,8 +58,8 @@ class Input:
         if self.progressive:
             return self.sizes.guess(self.duration_s)
         if self.header_bytes:
-            return min(self.header_bytes, MAX_GUESS)
-        return (1 << 11) + min(3 * math.ceil(self.duration_s or 0), MAX_GUESS)
+            return min(self.header_bytes, HEADER_GUESS_LIMIT)
+        return (1 << 11) + min(3 * math.ceil(self.duration_s or 0), HEADER_GUESS_LIMIT)
 
     @cached_property
     def index(self) -> FragmentIndex | None:
