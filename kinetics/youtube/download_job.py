@@ -11,7 +11,7 @@ from pathlib import Path
 from kinetics.errors import MayWorkLater
 from kinetics.media import cut as media
 from kinetics.media.fragment_index import HeaderSizes
-from kinetics.media.section import Input
+from kinetics.media.section import RemoteMedia
 from kinetics.net.http import HttpSession, MediaRefused, use_proxy
 from kinetics.net.range_file import RangeFile
 from kinetics.net.rate_limit import shared_rate_limiter
@@ -110,7 +110,7 @@ class _Downloader:
     def _make(self, clip: Clip, source: MediaSource, outcome: Outcome) -> Outcome:
         cut, layout = self._job.cut, self._job.layout
         inputs = [
-            Input(
+            RemoteMedia(
                 RangeFile(self._line, one.url, one.headers, streaming=cut == "none"),
                 one.container,
                 source.duration_s,

@@ -85,7 +85,7 @@ def test_a_picture_or_sound_of_zeros_does_not_play(shelf: Shelf) -> None:
 def test_a_clip_from_elsewhere_does_not_choose_what_decodes_it(shelf: Shelf, kind: bytes) -> None:
     path = shelf.put(CLIP, PLAIN.progressive.path.read_bytes().replace(b"avc1", kind))
     assert read_facts(path).frames == 120
-    with pytest.raises(MayWorkLater, match="unknown kind"):
+    with pytest.raises(MayWorkLater, match="unknown codec"):
         decode_fully(path)
 
 

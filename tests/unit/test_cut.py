@@ -26,7 +26,7 @@ from kinetics.errors import ClipError, Gone, MayWorkLater
 from kinetics.media import cut as media
 from kinetics.media.cut import CutResult, copy_whole, cut_exact, cut_keyframe, cut_smart
 from kinetics.media.fragment_index import HeaderSizes
-from kinetics.media.section import Input
+from kinetics.media.section import RemoteMedia
 from kinetics.net import range_file
 from kinetics.net.http import HttpSession, MediaRefused
 from kinetics.net.range_file import RangeFile
@@ -37,7 +37,7 @@ from tests.youtube.picture import draw, read_counter, upright
 from tests.youtube.videos import MediaFile, Video
 
 Shape = Literal["progressive", "dash"]
-Cutter = Callable[[list[Input], float, float, Path], CutResult]
+Cutter = Callable[[list[RemoteMedia], float, float, Path], CutResult]
 
 USUAL = Video(duration_s=20)
 LONG = Video(duration_s=240, shortest_gop_s=3.0)
@@ -86,7 +86,7 @@ class Disk(HttpSession):
 
 def inputs_of(
     video: Video, shape: Shape, line: HttpSession, *, streaming: bool = False, sizes: HeaderSizes | None = None
-) -> list[Input]:
+) -> list[RemoteMedia]:
     if shape == "progressive":
         files = [video.progressive]
     else:
@@ -94,10 +94,12 @@ def inputs_of(
     return [input_of(file, line, streaming=streaming, sizes=sizes) for file in files]
 
 
-def input_of(file: MediaFile, line: HttpSession, *, streaming: bool = False, sizes: HeaderSizes | None = None) -> Input:
+def input_of(
+    file: MediaFile, line: HttpSession, *, streaming: bool = False, sizes: HeaderSizes | None = None
+) -> RemoteMedia:
     container: Any = file.path.suffix[1:]
     source = RangeFile(line, str(file.path), streaming=streaming)
-    return Input(
+    return RemoteMedia(
         source,
         container,
         float(file.video.duration_s),
@@ -213,13 +215,13 @@ def test_a_file_in_a_shape_that_youtube_does_not_have_is_cut_exactly_too(
                 packet.stream = places[packet.stream.index]
                 odd.mux(packet)
     out = tmp_path / "clip.mp4"
-    cut = cut_exact([Input(RangeFile(Disk(), str(source)), "mp4", USUAL.duration_s)], start, start + 10, out)
+    cut = cut_exact([RemoteMedia(RangeFile(Disk(), str(source)), "mp4", USUAL.duration_s)], start, start + 10, out)
     assert play(out).counters == list(range(USUAL.frame_at(start), min(USUAL.frame_at(start + 10), 600)))
     assert cut.sound
 
 
 def test_a_file_that_ends_before_the_player_says_is_not_taken_for_a_whole_section(tmp_path: Path) -> None:
-    source = Input(RangeFile(Disk(), str(USUAL.progressive.path)), "mp4", 60.0)
+    source = RemoteMedia(RangeFile(Disk(), str(USUAL.progressive.path)), "mp4", 60.0)
     with pytest.raises(MayWorkLater, match="breaks off"):
         cut_exact([source], 15, 25, tmp_path / "clip.mp4")
 
@@ -297,8 +299,8 @@ def open_gop(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.mark.parametrize("start", [0, 45, 58, 60, 61, 119, 120, 150, 179, 181])
 def test_open_groups_are_cut_right_too(open_gop: bytes, start: int, tmp_path: Path) -> None:
-    def item() -> Input:
-        return Input(RangeFile(Disk({"it": open_gop}), "it"), "mp4", 8.0)
+    def item() -> RemoteMedia:
+        return RemoteMedia(RangeFile(Disk({"it": open_gop}), "it"), "mp4", 8.0)
 
     for cut in (cut_exact, cut_smart):
         cut([item()], start / 30, start / 30 + 1, tmp_path / "exact.mp4")
@@ -430,7 +432,7 @@ SMALL = {
 
 
 def cut_bytes(content: bytes, folder: Path, cut: Cutter = cut_keyframe, container: Any = "mp4") -> CutResult:
-    return cut([Input(RangeFile(Disk({"it": content}), "it"), container, 20.0)], 7.0, 9.0, folder / "clip.mp4")
+    return cut([RemoteMedia(RangeFile(Disk({"it": content}), "it"), container, 20.0)], 7.0, 9.0, folder / "clip.mp4")
 
 
 def box(kind: bytes, body: bytes = b"", size: int | None = None) -> bytes:
@@ -514,7 +516,7 @@ def test_an_index_that_leaves_out_most_of_the_file_is_not_believed(content: byte
 @pytest.mark.parametrize("name", [name for name in HOSTILE if "an index" not in name])
 def test_what_is_no_video_is_no_whole_one_either(name: str, tmp_path: Path) -> None:
     for container in ("mp4", "webm"):
-        item = Input(RangeFile(Disk({"it": HOSTILE[name]}), "it", streaming=True), container, 20.0)
+        item = RemoteMedia(RangeFile(Disk({"it": HOSTILE[name]}), "it", streaming=True), container, 20.0)
         with pytest.raises(ClipError) as caught:
             copy_whole([item], tmp_path / "whole.mp4")
         assert caught.value.category is Category.MEDIA_ERROR
