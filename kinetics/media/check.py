@@ -1,6 +1,6 @@
-"""Whether the file of a clip is what it should be: its header read, or all of it decoded, then held against the clip.
+"""Checks a clip's file: reads its header, or decodes all of it, and compares the facts with what is expected.
 
-Looking at a file needs nothing but the file, so that workers can do it; what it should be like, the parent knows.
+Reading needs nothing but the file, so workers can do it; the parent, which has the tables, compares.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from av.video.frame import VideoFrame
 
 from kinetics.errors import MayWorkLater
 from kinetics.media.clip_header import read_header
-from kinetics.media.container import FEW_CODECS, frames_of, translated
+from kinetics.media.container import CODEC_OPTIONS, ffmpeg_read_errors, frames_of
 from kinetics.records import Category, Clip, Cut, Facts
 
 LEEWAY_S = 0.1
-"""So much longer or shorter than it was when it was made, a clip is another one."""
+"""Seconds by which a clip may differ from its recorded duration; beyond that, it is reported as another clip."""
 ANNOTATED_LEEWAY_S = 0.25
-"""As much for one of which only the annotation is known: a frame lasts longer in slow videos."""
+"""The same, in seconds, if only the annotation is known: a frame lasts longer in videos of a low frame rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the attempts table says of a clip, as far as it does."""
+    """A clip's duration and sound as the attempts table records them; None where it does not."""
 
     duration_s: float | None = None
     sound: bool | None = None
 
 
 def read_facts(path: Path) -> Facts:
-    """What the header of a clip says. Raises MayWorkLater if it is none or not whole, OSError if it is unreadable."""
+    """Read the facts in a clip's header. Raises MayWorkLater if it is no whole clip, OSError if it is unreadable."""
     header = read_header(path)
     picture, status = header.picture, os.stat(path)
     if not picture.samples:
@@ -53,28 +53,31 @@ def read_facts(path: Path) -> Facts:
 
 
 def decode_fully(path: Path) -> Facts:
-    """The same, once every frame and all of the sound have been decoded without an error."""
+    """Decode every frame and all sound, and return the facts in the header.
+
+    Raises as `read_facts` does, and MayWorkLater if anything cannot be decoded.
+    """
     facts = read_facts(path)
-    with translated(), av.open(str(path), "r", format="mov", options=FEW_CODECS) as container:
+    with ffmpeg_read_errors(), av.open(str(path), "r", format="mov", options=CODEC_OPTIONS) as container:
         streams: tuple[Stream, ...] = (*container.streams.video[:1], *container.streams.audio[:1])
-        played = Counter(type(frame) for frame in frames_of(container, *streams))
-    if played[VideoFrame] != facts.frames:
-        raise MayWorkLater(Category.MEDIA_ERROR, f"{played[VideoFrame]} of its {facts.frames} frames play")
-    if facts.sound and not played[AudioFrame]:
+        decoded = Counter(type(frame) for frame in frames_of(container, *streams))
+    if decoded[VideoFrame] != facts.frames:
+        raise MayWorkLater(Category.MEDIA_ERROR, f"{decoded[VideoFrame]} of its {facts.frames} frames play")
+    if facts.sound and not decoded[AudioFrame]:
         raise MayWorkLater(Category.MEDIA_ERROR, "its sound does not play")
     return facts
 
 
-def mismatch(facts: Facts, clip: Clip, made: Expected, cut: Cut) -> str:
-    """What is wrong with a clip that plays; empty if nothing is.
+def mismatch(facts: Facts, clip: Clip, expected: Expected, cut: Cut) -> str:
+    """Return what is wrong with a clip that plays; empty if nothing is.
 
-    It should be as long as it was when it was made, which is less than its section where the video ends before that.
+    The recorded duration counts if there is one: a clip is shorter than its section if the video ends before that.
     """
-    if made.sound and not facts.sound:
+    if expected.sound and not facts.sound:
         return "it has lost its sound"
-    if made.duration_s is not None:
-        if abs(facts.duration_s - made.duration_s) > LEEWAY_S:
-            return f"it lasts {facts.duration_s:.1f} s, and {made.duration_s:.1f} s when it was made"
+    if expected.duration_s is not None:
+        if abs(facts.duration_s - expected.duration_s) > LEEWAY_S:
+            return f"it lasts {facts.duration_s:.1f} s, and {expected.duration_s:.1f} s when it was made"
         return ""
     wanted_s = clip.time_end - clip.time_start
     if facts.duration_s < wanted_s - ANNOTATED_LEEWAY_S:
@@ -85,6 +88,6 @@ def mismatch(facts: Facts, clip: Clip, made: Expected, cut: Cut) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Of the whole file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

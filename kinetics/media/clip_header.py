@@ -1,128 +1,111 @@
-"""What the header of a clip on disk says: how long it is, how many frames. Nothing is decoded.
+"""Reads the header of a clip on disk: its duration, its frames, its size in pixels (ISO/IEC 14496-12).
 
-The file may be anything: what makes no sense is named, and nothing beyond the file is read (ISO/IEC 14496-12).
+Nothing is decoded. The file may be hostile: what is no whole mp4 file is refused, and only the header is read.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from kinetics.errors import MayWorkLater
+from kinetics.media.boxes import Box, ReadAt, boxes
 from kinetics.records import Category
 
-BOXES_LIMIT = 64
-"""Our files have eight at most in one place."""
 PARENTS = {b"mdia": b"trak", b"minf": b"mdia", b"stbl": b"minf"}
-"""Where what we look for in a track is; nothing is looked for deeper, however deep the boxes go."""
-READ_AT_ONCE = 1 << 14
-"""That holds the header of a clip of 10 s."""
+"""The boxes of a track that are walked, each with the only parent in which it is; so a hostile nest of boxes has no
+effect on the depth of the walk."""
+READ_BUFFER = 1 << 14
+"""Bytes of a read from disk; enough for the header of a 10 s clip, so that it costs one read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """A stream of the file; width and height in pixels, 0 where there is no picture."""
+    """A track of the file; width and height in pixels, 0 for a track without a picture."""
 
     kind: str
-    """`vide`, `soun` or another handler."""
+    """Handler type: `vide`, `soun` or another."""
     duration_s: float
-    """As it is shown: what an edit list leaves out is not counted."""
+    """Presented duration: what an edit list leaves out is not counted."""
     samples: int
     width: float
     height: float
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """What is said of a whole file that has a picture."""
+class ClipHeader:
+    """The facts in the header of a whole file that has a picture."""
 
     duration_s: float
-    """Of the longest track, as it is shown."""
+    """Presented duration of the longest track."""
     picture: Track
     sound: Track | None
-    media_behind: bool
-    """The header stands in front of the media, so that a player can begin with the first bytes."""
+    faststart: bool
+    """The header precedes the media, so that a player can start after the first bytes."""
 
 
-def read_header(path: Path) -> Header:
-    """Raises MayWorkLater where this is no whole mp4 file with a picture, OSError where it is unreadable."""
+def read_header(path: Path) -> ClipHeader:
+    """Read a file's header. Raises MayWorkLater if it is no whole mp4 file with a picture, OSError if unreadable."""
     try:
-        with open(path, "rb", buffering=READ_AT_ONCE, opener=_without_waiting) as file:
+        with open(path, "rb", buffering=READ_BUFFER, opener=_open_nonblocking) as file:
             return _header(file)
     except (ValueError, struct.error):
-        raise _unfit("it is cut off, or no mp4 file") from None
+        raise _media_error("it is cut off, or no mp4 file") from None
 
 
-def _header(file: BinaryIO) -> Header:
+def _header(file: BinaryIO) -> ClipHeader:
     size = os.fstat(file.fileno()).st_size
     if not size:
-        raise _unfit("it is empty")
-    kinds, traks, scale, duration = [], list[tuple[int, int]](), 0, 0
-    for kind, start, stop in _boxes(file, 0, size):
-        kinds.append(kind)
-        for part, first, last in _boxes(file, start, stop) if kind == b"moov" else ():
-            if part == b"mvhd":
-                scale, duration = _clock(_read(file, first, 32))
-            elif part == b"trak":
-                traks.append((first, last))
-    tracks = [_track(file, first, last, scale) for first, last in traks]
+        raise _media_error("it is empty")
+    read = partial(_read, file)
+    kinds, traks, scale, duration = [], list[Box](), 0, 0
+    for box in boxes(read, 0, size):
+        kinds.append(box.kind)
+        for part in boxes(read, box.content, box.end) if box.kind == b"moov" else ():
+            if part.kind == b"mvhd":
+                scale, duration = _clock(read(part.content, 32))
+            elif part.kind == b"trak":
+                traks.append(part)
+    tracks = [_track(read, trak, scale) for trak in traks]
     pictures = [track for track in tracks if track.width and track.height]
     picture = max(pictures, key=lambda track: min(track.width, track.height), default=None)
     if picture is None or b"mdat" not in kinds:
-        raise _unfit("it has no picture")
+        raise _media_error("it has no picture")
     sound = next((track for track in tracks if track.kind == "soun"), None)
-    main = [kind for kind in kinds if kind in (b"moov", b"mdat")]
-    return Header(_seconds(duration, scale), picture, sound, media_behind=main == [b"moov", b"mdat"])
+    order = [kind for kind in kinds if kind in (b"moov", b"mdat")]
+    return ClipHeader(_seconds(duration, scale), picture, sound, faststart=order == [b"moov", b"mdat"])
 
 
-def _track(file: BinaryIO, start: int, stop: int, scale: int) -> Track:
+def _track(read: ReadAt, trak: Box, scale: int) -> Track:
     kind, duration, samples, width, height = "", 0, 0, 0, 0
-    places = [(b"trak", start, stop)]
-    while places:
-        parent, begin, end = places.pop()
-        for box, first, last in _boxes(file, begin, end):
-            if PARENTS.get(box) == parent:
-                places.append((box, first, last))
-            elif box == b"tkhd":
-                duration = _length(_read(file, first, 36), 20, 28)
-                width, height = struct.unpack(">II", _read(file, last - 8, 8))
-            elif box == b"hdlr":
-                kind = _read(file, first + 8, 4).decode("latin-1")
-            elif box in (b"stsz", b"stz2"):
-                (samples,) = struct.unpack(">I", _read(file, first + 8, 4))
+    parents = [trak]
+    while parents:
+        parent = parents.pop()
+        for box in boxes(read, parent.content, parent.end):
+            if PARENTS.get(box.kind) == parent.kind:
+                parents.append(box)
+            elif box.kind == b"tkhd":
+                duration = _duration(read(box.content, 36), 20, 28)
+                width, height = struct.unpack(">II", read(box.end - 8, 8))
+            elif box.kind == b"hdlr":
+                kind = read(box.content + 8, 4).decode("latin-1")
+            elif box.kind in (b"stsz", b"stz2"):
+                (samples,) = struct.unpack(">I", read(box.content + 8, 4))
     return Track(kind, _seconds(duration, scale), samples, width / 65536, height / 65536)
 
 
-def _boxes(file: BinaryIO, place: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes that fill a part of a file: kind, where the content begins, and its end. ValueError if they do not."""
-    for _ in range(BOXES_LIMIT):
-        if place == stop:
-            return
-        size, kind = struct.unpack(">I4s", _read(file, place, 8))
-        content = place + 8
-        if size == 1:
-            (size,) = struct.unpack(">Q", _read(file, content, 8))
-            content += 8
-        end = place + size if size else stop
-        if not content <= end <= stop:
-            raise ValueError
-        yield kind, content, end
-        place = end
-    raise ValueError
-
-
 def _clock(mvhd: bytes) -> tuple[int, int]:
-    """The ticks of a second, in which the whole file and its tracks are measured, and how many the file lasts."""
+    """Return the ticks of a second and the duration in ticks, from the content of an `mvhd` box."""
     (scale,) = struct.unpack_from(">I", mvhd, 20 if mvhd[:1] != b"\0" else 12)
-    return scale, _length(mvhd, 16, 24)
+    return scale, _duration(mvhd, 16, 24)
 
 
-def _length(box: bytes, short_at: int, long_at: int) -> int:
-    """A length at one of two places: a box of another version than 0 has longer numbers."""
+def _duration(box: bytes, short_at: int, long_at: int) -> int:
+    """Return a box's duration in ticks; a box of another version than 0 has 64-bit numbers, so another offset."""
     (ticks,) = struct.unpack_from(">Q", box, long_at) if box[:1] != b"\0" else struct.unpack_from(">I", box, short_at)
     return int(ticks)
 
@@ -136,9 +119,9 @@ def _read(file: BinaryIO, start: int, count: int) -> bytes:
     return file.read(count)
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # for somebody at the other end, if it is a pipe
+def _open_nonblocking(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for its writer
 
 
-def _unfit(reason: str) -> MayWorkLater:
+def _media_error(reason: str) -> MayWorkLater:
     return MayWorkLater(Category.MEDIA_ERROR, reason)

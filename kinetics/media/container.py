@@ -1,6 +1,6 @@
-"""Opening and writing media with PyAV: hostile files are read with few formats, codecs and threads.
+"""Opens and writes media with PyAV: hostile files are read with few formats, few codecs and one thread.
 
-FFmpeg's errors end here: what was read badly is the media's fault, what could not be written is the disk's.
+FFmpeg's errors end here: an error of reading becomes MayWorkLater (the media's fault), one of the disk an OSError.
 """
 
 from __future__ import annotations
@@ -30,24 +30,27 @@ DECODERS = (
     *("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "aac", "opus", "libopus", "vorbis"),
     *("mp3", "mp3float", "ac3", "eac3"),
 )
-"""For what YouTube may come to serve. FFmpeg has 500 more, and it is the header that picks the one to run."""
-FEW_CODECS = {"codec_whitelist": ",".join(DECODERS)}
-"""As an option of `av.open`, which looks at the first frames."""
-_WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOENT}
+"""FFmpeg's decoders for what YouTube serves or may serve. Other codecs are refused: FFmpeg has 500 more, and a hostile
+header would choose which one runs."""
+CODEC_OPTIONS = {"codec_whitelist": ",".join(DECODERS)}
+"""Options of `av.open`, which decodes the first frames itself."""
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOENT}
+"""Errors of a write that are the disk's fault; any other is the media's."""
 
 
-class View(Seekable):
-    """What the demuxer sees of a remote file: `head`, then the file's bytes from `start` to `stop`.
+class RemoteView(Seekable):
+    """A remote file as the demuxer sees it: `prefix`, then the file's bytes from `start` to `stop`.
 
-    A failed read looks like the end of the file to it, since FFmpeg cannot carry our errors; `error` keeps the first.
+    A failed read looks like the end of the file to the demuxer, since FFmpeg cannot carry our errors; `error` keeps the
+    first one. While `cached_only` is set, what would need a request looks like the end of the file, too.
     """
 
-    def __init__(self, file: RangeFile, head: bytes = b"", start: int = 0, stop: int | None = None) -> None:
+    def __init__(self, file: RangeFile, prefix: bytes = b"", start: int = 0, stop: int | None = None) -> None:
         super().__init__()
         self.error: ClipError | None = None
         self.cached_only = False
         self._file = file
-        self._head = head
+        self._prefix = prefix
         self._start = start
         self._stop = stop
 
@@ -55,18 +58,18 @@ class View(Seekable):
         if self.error:
             return 0
         view = memoryview(buffer).cast("B")
-        if self._position < len(self._head):
-            piece = self._head[self._position : self._position + len(view)]
+        if self._position < len(self._prefix):
+            piece = self._prefix[self._position : self._position + len(view)]
             view[: len(piece)] = piece
             self._position += len(piece)
             return len(piece)
-        place = self._start + self._position - len(self._head)
+        offset = self._start + self._position - len(self._prefix)
         if self._stop is not None:
-            view = view[: max(0, self._stop - place)]
-        if self.cached_only and not self._file.is_cached(place):
+            view = view[: max(0, self._stop - offset)]
+        if self.cached_only and not self._file.is_cached(offset):
             return 0
         try:
-            self._file.seek(place)
+            self._file.seek(offset)
             count = self._file.readinto(view)
         except ClipError as error:
             self.error = error
@@ -81,14 +84,14 @@ class View(Seekable):
         except ClipError as error:
             self.error = self.error or error
             stop = self._start
-        return len(self._head) + stop - self._start
+        return len(self._prefix) + stop - self._start
 
 
 @contextmanager
-def guarded(view: View) -> Iterator[View]:
-    """Raise what stopped the view from reading, rather than what the demuxer made of it."""
+def view_errors(view: RemoteView) -> Iterator[RemoteView]:
+    """Raise the error that stopped the view from reading, rather than the one that FFmpeg made of it."""
     try:
-        with translated():
+        with ffmpeg_read_errors():
             yield view
     except ClipError as error:
         raise view.error or error from None
@@ -97,85 +100,91 @@ def guarded(view: View) -> Iterator[View]:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """FFmpeg's errors end here, about what was read; about what is written, in `written`."""
+def ffmpeg_read_errors() -> Iterator[None]:
+    """Raise MayWorkLater for FFmpeg's and PyAV's errors about media that is read."""
     try:
         yield
     except av.error.FFmpegError as error:
         raise MayWorkLater(Category.MEDIA_ERROR, f"the media cannot be read: {error.strerror}") from error
-    except (ValueError, ArithmeticError, LookupError, struct.error) as error:  # PyAV's and ours, over a header's claims
+    except (
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        struct.error,
+    ) as error:  # PyAV's and ours, because of what a header claims
         raise MayWorkLater(Category.MEDIA_ERROR, f"the media makes no sense: {error}") from error
 
 
 @contextmanager
-def written() -> Iterator[None]:
-    """A full disk stays an OSError; that FFmpeg does not want to write something is the media's fault."""
+def ffmpeg_write_errors() -> Iterator[None]:
+    """Raise OSError for FFmpeg's errors about the disk, MayWorkLater if it refuses to write this media."""
     try:
         yield
     except av.error.FFmpegError as error:
-        if error.errno in _WRITE_FAULTS:
+        if error.errno in _DISK_ERRORS:
             raise OSError(error.errno, error.strerror) from error
         raise MayWorkLater(Category.MEDIA_ERROR, f"the media does not fit into its file: {error.strerror}") from error
 
 
 @contextmanager
-def demuxer(view: View, kind: ContainerFormat, *, frugal: bool = False) -> Iterator[InputContainer]:
-    """Open hostile data: one format, few codecs, no address inside it followed, one thread.
+def demuxer(view: RemoteView, kind: ContainerFormat, *, cached_only_probe: bool = False) -> Iterator[InputContainer]:
+    """Open hostile data: one format, few codecs, one thread, and no address inside it is followed.
 
-    `frugal`: FFmpeg looks at the first frames when it opens a file, though an mp4's header says all; where they are not
-    at hand, that look finds nothing.
+    `cached_only_probe`: FFmpeg reads the first frames when it opens a file, though an mp4's header says everything.
+    With this, it reads of them only what is cached, so that opening costs no request.
     """
-    form = "mov" if kind == "mp4" else "matroska"
-    options = {"format_whitelist": "mov" if form == "mov" else "matroska,webm", "protocol_whitelist": "none"}
-    view.cached_only = frugal and form == "mov"
-    with av.open(view, "r", format=form, options=options | FEW_CODECS, buffer_size=1 << 14) as container:
+    file_format = "mov" if kind == "mp4" else "matroska"
+    options = {"format_whitelist": "mov" if file_format == "mov" else "matroska,webm", "protocol_whitelist": "none"}
+    view.cached_only = cached_only_probe and file_format == "mov"
+    with av.open(view, "r", format=file_format, options=options | CODEC_OPTIONS, buffer_size=1 << 14) as container:
         view.cached_only = False
-        _limit(*container.streams.video, *container.streams.audio)
+        _restrict_decoders(*container.streams.video, *container.streams.audio)
         yield container
 
 
-def _limit(*streams: Stream) -> None:
+def _restrict_decoders(*streams: Stream) -> None:
     for stream in streams:
-        # whatever PyAV's types say, there is no context where FFmpeg knows no decoder
+        # unlike PyAV's types say, there is no context if FFmpeg knows no decoder
         if stream.codec_context is None or stream.codec_context.codec.name not in DECODERS:
-            raise MayWorkLater(Category.MEDIA_ERROR, f"the {stream.type} is of an unknown kind")
+            raise MayWorkLater(Category.MEDIA_ERROR, f"the {stream.type} has an unknown codec")
         stream.codec_context.thread_count = 1
 
 
 @contextmanager
-def muxer(path: Path, form: str = "mp4") -> Iterator[OutputContainer]:
-    """Open a new file, an mp4's header in front. Raises OSError where it cannot be written, else MayWorkLater."""
-    with written():
-        container = av.open(str(path), "w", format=form, options={"movflags": "+faststart"} if form == "mp4" else {})
+def muxer(path: Path, file_format: str = "mp4") -> Iterator[OutputContainer]:
+    """Open a new file; an mp4 gets its header in front of the media. Raises as `ffmpeg_write_errors` does."""
+    with ffmpeg_write_errors():
+        options = {"movflags": "+faststart"} if file_format == "mp4" else {}
+        container = av.open(str(path), "w", format=file_format, options=options)
     try:
         yield container
     except BaseException:
         with suppress(av.error.FFmpegError):
             container.close()
         raise
-    with written():
+    with ffmpeg_write_errors():
         container.close()
 
 
 def mux(target: OutputContainer, packets: Iterable[Packet[Any]]) -> None:
-    """Write packets, each to the stream that it is addressed to."""
+    """Write packets, each to its stream. Raises as `ffmpeg_write_errors` does."""
     for packet in packets:
-        with written():
+        with ffmpeg_write_errors():
             target.mux(packet)
 
 
-def demuxed(container: InputContainer, *streams: Stream) -> Generator[Packet[Any], None, None]:
-    """The packets of some streams. PyAV's own iterator leaks if it is dropped before its end; this way it is closed."""
+def demux(container: InputContainer, *streams: Stream) -> Generator[Packet[Any], None, None]:
+    """Yield the packets of some streams. PyAV's own iterator leaks if dropped before its end; this one is closed."""
     yield from container.demux(*streams)
 
 
 def frames_of(container: InputContainer, *streams: Stream) -> Iterator[Frame]:
-    """The frames of some streams of a file of ours, or of what is to become one.
+    """Yield the decoded frames of some streams of a clip.
 
-    Raises MayWorkLater at damage, which else would be painted over, and where there is no decoder that is let run.
+    Raises MayWorkLater at damage, which FFmpeg would conceal, and for a codec that is not in DECODERS.
     """
-    _limit(*streams)
-    with closing(demuxed(container, *streams)) as packets:
+    _restrict_decoders(*streams)
+    with closing(demux(container, *streams)) as packets:
         for packet in packets:
             for frame in packet.decode():
                 if frame.is_corrupt:

@@ -1,4 +1,4 @@
-"""Everything PyAV: find a section in a remote file, cut it out, see that the result plays.
+"""Cuts a section out of a remote file into a clip, and checks that the clip plays.
 
 Times are seconds from the first frame of the video (some files begin at another timestamp than zero). Timestamps are
 compared as the integers that the file has, so that no rounding moves a cut by a frame.
@@ -23,35 +23,37 @@ from av.packet import Packet
 from av.stream import Stream
 
 from kinetics.errors import MayWorkLater
-from kinetics.media.container import View, demuxed, demuxer, guarded, mux, muxer, translated
-from kinetics.media.encode import Maker, pts_of, rebase, stream_copy, ticks_of, transcode, video_of
+from kinetics.media.container import RemoteView, demux, demuxer, ffmpeg_read_errors, mux, muxer, view_errors
+from kinetics.media.encode import PacketMaker, pts_of, rebase, section_ticks, stream_copy, transcode, video_stream
 from kinetics.media.section import (
-    SHORT_BY_S,
-    Input,
+    MAX_SHORTFALL_S,
+    RemoteMedia,
     Section,
     Times,
-    decimal,
     decode_time,
-    fetch_sound,
+    duration_of,
     find_fragments,
-    length_of,
     open_section,
-    refuse_broken_off,
-    shown,
+    prefetch_sound,
+    presentation_time,
+    require_complete,
     tick_of,
+    to_fraction,
 )
 from kinetics.media.smart_cut import smart_cut
 from kinetics.records import Category
 
 REORDER_S = Fraction(1, 2)
-"""Pictures are stored in another order than they are shown in, but no further apart than this."""
+"""Seconds that decoding order and presentation order may lie apart. If the keyframe stored before the start shows after
+it, the section is read from this much earlier; with frames further apart, a clip would begin late."""
 LEAD_OUT_S = Fraction(3, 20)
-"""A copy may need to be read that far beyond its end, to take along what is shown before one of its pictures."""
+"""Seconds beyond its end that a stream copy reads, for frames that are stored later but show before one of its frames;
+too few would lose such frames, more would cost bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class CutResult:
-    """What a finished clip is like; `offset_s` is its first frame's time minus the time asked for."""
+    """The facts of a finished clip; `offset_s` is its first frame's time minus the requested start."""
 
     offset_s: float
     duration_s: float
@@ -60,51 +62,51 @@ class CutResult:
     sound: bool
 
 
-def cut_exact(inputs: Sequence[Input], start_s: float, end_s: float, out: Path) -> CutResult:
-    """Write the section to `out`, re-encoded: its first frame is the first one at or after `start_s`.
+def cut_exact(inputs: Sequence[RemoteMedia], start_s: float, end_s: float, out: Path) -> CutResult:
+    """Write the section to `out`, transcoded: its first frame is the first one at or after `start_s`.
 
     `inputs` is one file with everything, or the video and its sound. Raises Gone (the video ends before the section),
-    MayWorkLater (what came is not as it should be) and OSError (`out` cannot be written).
+    MayWorkLater (the media is damaged or incomplete) and OSError (`out` cannot be written).
     """
     return _cut(inputs, start_s, end_s, out, transcode)
 
 
-def cut_smart(inputs: Sequence[Input], start_s: float, end_s: float, out: Path) -> CutResult:
-    """Write the frames that `cut_exact` writes, but encode only those that cannot be copied. Otherwise the same."""
+def cut_smart(inputs: Sequence[RemoteMedia], start_s: float, end_s: float, out: Path) -> CutResult:
+    """Write the frames that `cut_exact` writes, but transcode only what cannot be copied. Otherwise as `cut_exact`."""
     return _cut(inputs, start_s, end_s, out, smart_cut)
 
 
-def cut_keyframe(inputs: Sequence[Input], start_s: float, end_s: float, out: Path) -> CutResult:
-    """Write the section to `out` as it is, from the keyframe at or before `start_s`. Otherwise as `cut_exact`.
+def cut_keyframe(inputs: Sequence[RemoteMedia], start_s: float, end_s: float, out: Path) -> CutResult:
+    """Copy the section to `out` from the keyframe at or before `start_s` on. Otherwise as `cut_exact`.
 
-    No edit list hides the lead-in: ffmpeg would honour it, decord and torchcodec would show other frames.
+    No edit list hides the frames before `start_s`: ffmpeg would honour it, decord and torchcodec would not.
     """
     return _cut(inputs, start_s, end_s, out, stream_copy)
 
 
-def copy_whole(inputs: Sequence[Input], out: Path) -> CutResult:
-    """Write the whole video with its sound to `out`, as it is. Raises MayWorkLater and OSError."""
+def copy_whole(inputs: Sequence[RemoteMedia], out: Path) -> CutResult:
+    """Copy the complete video with its sound to `out`. Raises MayWorkLater and OSError, as `cut_exact` does."""
     with ExitStack() as stack:
-        views = [stack.enter_context(guarded(View(item.file))) for item in inputs]
+        views = [stack.enter_context(view_errors(RemoteView(media.file))) for media in inputs]
         containers = [
-            stack.enter_context(demuxer(view, item.container)) for view, item in zip(views, inputs, strict=True)
+            stack.enter_context(demuxer(view, media.container)) for view, media in zip(views, inputs, strict=True)
         ]
         target = stack.enter_context(muxer(out))
         copies = [_copy_streams(container, target) for container in containers]
         mux(target, merge(*copies, key=decode_time))
-        expected_s = max(length_of(container) for container in containers)
+        expected_s = max(duration_of(container) for container in containers)
     result = probe(out, 0.0)
-    if result.duration_s < expected_s - SHORT_BY_S:
+    if result.duration_s < expected_s - MAX_SHORTFALL_S:
         raise MayWorkLater(Category.MEDIA_ERROR, f"the video breaks off after {result.duration_s:.1f} s")
     return result
 
 
 def probe(path: Path, offset_s: float) -> CutResult:
-    """Open a finished file, decode its first frame and sound, and describe it.
+    """Decode the first frame and the first sound of a finished file, and return its facts.
 
-    Raises MayWorkLater if it does not play, or is shorter than its header says.
+    Raises MayWorkLater if it does not play, or is shorter than its header claims.
     """
-    with translated(), av.open(str(path), "r", format="mov") as container:
+    with ffmpeg_read_errors(), av.open(str(path), "r", format="mov") as container:
         if not container.streams.video:
             raise MayWorkLater(Category.MEDIA_ERROR, "the result has no picture")
         video = container.streams.video[0]
@@ -124,77 +126,81 @@ def probe(path: Path, offset_s: float) -> CutResult:
         )
 
 
-def _cut(inputs: Sequence[Input], start_s: float, end_s: float, out: Path, make: Maker) -> CutResult:
-    wanted_s = decimal(start_s), decimal(end_s)
+def _cut(inputs: Sequence[RemoteMedia], start_s: float, end_s: float, out: Path, make: PacketMaker) -> CutResult:
+    """Find the section, have its video packets made, add its sound, write both and check the result."""
+    wanted_s = to_fraction(start_s), to_fraction(end_s)
     with ExitStack() as stack:
-        fetching = _fetch_sound_beside(stack, inputs, wanted_s, from_keyframe=make is stream_copy)
-        section, packets, sounds = _packets(stack, inputs, wanted_s, LEAD_OUT_S if make is stream_copy else Fraction(0))
+        sound_fetch = _prefetch_sound(stack, inputs, wanted_s, from_keyframe=make is stream_copy)
+        section, packets, sounds = _read_section(
+            stack, inputs, wanted_s, LEAD_OUT_S if make is stream_copy else Fraction(0)
+        )
         target = stack.enter_context(muxer(out))
-        pictures = make(target, packets, section)
+        video = make(target, packets, section)
         sound = section
         if len(inputs) > 1:
-            if fetching:
-                fetching.result()
-            sound = open_section(stack, inputs[1], (pictures.first_s - section.zero_s, wanted_s[1]), section.zero_s)
+            if sound_fetch:
+                sound_fetch.result()
+            sound = open_section(stack, inputs[1], (video.first_s - section.zero_s, wanted_s[1]), section.zero_s)
             _, sounds = sound.packets(with_sound=True)
-            refuse_broken_off("sound", max(map(shown, sounds), default=sound.start_s), sound, sound.total_s)
-        tone = _sound(target, sound, sounds, pictures.first_s) if sound.audio else []
-        promised_s = max(section.total_s, decimal((inputs[0].duration_s or 0) - 2 * SHORT_BY_S))
-        refuse_broken_off("picture", pictures.end_s, section, promised_s)
-        mux(target, merge(pictures.packets, tone, key=decode_time))
-    return probe(out, float(pictures.first_s - section.start_s))
+            require_complete("sound", max(map(presentation_time, sounds), default=sound.start_s), sound, sound.total_s)
+        audio = _sound_packets(target, sound, sounds, video.first_s) if sound.audio else []
+        promised_s = max(section.total_s, to_fraction((inputs[0].duration_s or 0) - 2 * MAX_SHORTFALL_S))
+        require_complete("picture", video.end_s, section, promised_s)
+        mux(target, merge(video.packets, audio, key=decode_time))
+    return probe(out, float(video.first_s - section.start_s))
 
 
-def _fetch_sound_beside(
-    stack: ExitStack, inputs: Sequence[Input], wanted_s: Times, *, from_keyframe: bool
+def _prefetch_sound(
+    stack: ExitStack, inputs: Sequence[RemoteMedia], wanted_s: Times, *, from_keyframe: bool
 ) -> Future[None] | None:
-    """Have the sound fetched by a thread while the picture is, where they are files of their own and list fragments."""
+    """Fetch the sound in a thread while the picture is fetched, if they are separate files that list fragments."""
     if len(inputs) < 2 or (fragments := find_fragments(inputs[0], wanted_s)) is None:
         return None
     begin_s = fragments.begins_s if from_keyframe else wanted_s[0]
     thread = stack.enter_context(ThreadPoolExecutor(1))
-    return thread.submit(fetch_sound, inputs[1], (begin_s, wanted_s[1]), fragments.zero_s)
+    return thread.submit(prefetch_sound, inputs[1], (begin_s, wanted_s[1]), fragments.zero_s)
 
 
-def _packets(
-    stack: ExitStack, inputs: Sequence[Input], wanted_s: Times, lead_out_s: Fraction
+def _read_section(
+    stack: ExitStack, inputs: Sequence[RemoteMedia], wanted_s: Times, lead_out_s: Fraction
 ) -> tuple[Section, list[Packet[Any]], list[Packet[Any]]]:
-    """Find a section, and its pictures from the last keyframe at or before its start; and its sound, if it is there.
+    """Open a section; return its video packets from the last keyframe at or before its start on, and its sound packets.
 
-    A copy takes along what is shown before one of its pictures though stored behind the end: `lead_out_s`. Where the
-    keyframe that is stored before the start is shown after it, as in an open group of pictures, an earlier one is
-    looked for.
+    `lead_out_s` is how much is read beyond the end, for a stream copy (see LEAD_OUT_S). If the keyframe stored before
+    the start shows after it, as in an open GOP, the section is opened again at an earlier one.
     """
     start_s, stop_s = wanted_s
     for lead_in_s in (Fraction(0), min(start_s, REORDER_S)):
-        section = open_section(stack, inputs[0], (start_s - lead_in_s, stop_s + lead_out_s), frugal=not lead_in_s)
-        video_of(section)
+        section = open_section(
+            stack, inputs[0], (start_s - lead_in_s, stop_s + lead_out_s), cached_only_probe=not lead_in_s
+        )
+        video_stream(section)
         pictures, sounds = section.packets(with_sound=len(inputs) == 1)
         section.start_s += lead_in_s
         section.stop_s -= lead_out_s
-        pictures = _decodable(pictures, ticks_of(section)[0])
-        if pictures and shown(pictures[0]) <= section.start_s:
+        pictures = _decodable(pictures, section_ticks(section)[0])
+        if pictures and presentation_time(pictures[0]) <= section.start_s:
             break
     return section, pictures, sounds
 
 
 def _decodable(packets: list[Packet[Any]], start: int) -> list[Packet[Any]]:
-    """The packets from the last keyframe at or before the section's start; a fragment may have begun at an earlier one.
+    """Return the packets from the last keyframe at or before the section's start on; a fragment may begin earlier.
 
-    Those shown before that keyframe, though stored behind it, are left out: what they are made from is not here.
+    Those stored after that keyframe that show before it are left out: the frames they refer to are missing.
     """
-    keyframes = [place for place, packet in enumerate(packets) if packet.is_keyframe]
-    before = [place for place in keyframes if pts_of(packets[place]) <= start]
+    keyframes = [index for index, packet in enumerate(packets) if packet.is_keyframe]
+    before = [index for index in keyframes if pts_of(packets[index]) <= start]
     if not keyframes:
         return []
     first = before[-1] if before else keyframes[0]
     return [packet for packet in packets[first:] if pts_of(packet) >= pts_of(packets[first])]
 
 
-def _sound(
+def _sound_packets(
     target: OutputContainer, section: Section, packets: Iterable[Packet[Any]], first_s: Fraction
 ) -> list[Packet[Any]]:
-    """The sound from the first frame on. AAC is copied; what mp4 readers may not know is encoded as AAC."""
+    """Return the sound packets from the first frame on. AAC is copied; other codecs become AAC, for all mp4 readers."""
     audio = section.audio
     assert audio is not None
     tick = tick_of(audio)
@@ -211,29 +217,29 @@ def _sound(
     encoder.codec_context.layout = audio.codec_context.layout
     encoder.codec_context.thread_count = 1
     resampler = AudioResampler(format="fltp", layout=encoder.codec_context.layout, rate=rate, frame_size=1024)
-    made: list[Packet[Any]] = []
+    encoded: list[Packet[Any]] = []
     for packet in [*inside, None]:
         for frame in audio.decode(packet):
             frame.pts = None if frame.pts is None else frame.pts - origin
-            made += [out for piece in resampler.resample(frame) for out in encoder.encode(piece)]
-    made += [out for piece in resampler.resample(None) for out in encoder.encode(piece)]
-    return made + encoder.encode(None)
+            encoded += [out for piece in resampler.resample(frame) for out in encoder.encode(piece)]
+    encoded += [out for piece in resampler.resample(None) for out in encoder.encode(piece)]
+    return encoded + encoder.encode(None)
 
 
 def _copy_streams(container: InputContainer, target: OutputContainer) -> Iterator[Packet[Any]]:
-    """The packets of a file's picture and sound, each already addressed to its new stream."""
+    """Return the packets of a file's picture and sound, each assigned to its new stream of `target`."""
     streams = [*container.streams.video[:1], *container.streams.audio[:1]]
-    places = {stream.index: target.add_stream_from_template(stream) for stream in streams}
+    copies = {stream.index: target.add_stream_from_template(stream) for stream in streams}
 
     def packets() -> Iterator[Packet[Any]]:
-        for packet in demuxed(container, *streams):
-            if packet.dts is not None and packet.stream.index in places:
-                packet.stream = places[packet.stream.index]
+        for packet in demux(container, *streams):
+            if packet.dts is not None and packet.stream.index in copies:
+                packet.stream = copies[packet.stream.index]
                 yield packet
 
     return packets()
 
 
 def _first_frame(container: InputContainer, stream: Stream) -> object:
-    """None where not one can be decoded."""
-    return next((frame for packet in demuxed(container, stream) for frame in packet.decode()), None)
+    """Return the first frame of a stream, decoded; None if there is none."""
+    return next((frame for packet in demux(container, stream) for frame in packet.decode()), None)

@@ -1,4 +1,7 @@
-"""An mp4 file's header: where its parts lie, and which bytes hold which seconds. Only the header is fetched."""
+"""Reads a remote mp4 file's header: where it ends, and which bytes hold which seconds. Only the header is fetched.
+
+How many bytes a header may make us fetch is limited in boxes.py.
+"""
 
 from __future__ import annotations
 
@@ -8,83 +11,90 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 
 from kinetics.errors import MayWorkLater
+from kinetics.media.boxes import BOXES_LIMIT, HEADER_GUESS_LIMIT, MOOV_LIMIT, SIDX_LIMIT, BadBoxes, Box, boxes
 from kinetics.net.range_file import RangeFile
 from kinetics.records import Category
 
-WORTH_LEAVING = 1 << 14
-"""A fragment's tail of fewer bytes is fetched too: a wrong guess would cost a request of its own."""
-WHOLE_SHARE = 0.95
-"""An index that ends before that part of the file is one of many, each of some fragments."""
-MAX_GUESS = 1 << 24
-"""However long the player says a video is, it is no reason to fetch more of it unseen."""
-BOXES_LIMIT = 64
-HEADER_LIMIT = 1 << 26
-INDEX_LIMIT = 1 << 20
+MIN_SKIPPED_BYTES = 1 << 14
+"""Bytes at a fragment's end that are worth leaving out: fewer are fetched too, since a wrong guess costs a request."""
+MIN_INDEXED_SHARE = 0.95
+"""Share of the file that a fragment index must cover; one that covers less is one of several, and is passed over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """One entry of a fragment index; times in seconds, sizes and offsets in bytes."""
+    """An entry of a fragment index; times in seconds, offset and size in bytes."""
 
     time_s: Fraction
     duration_s: Fraction
     offset: int
     size: int
 
-    def part(self, until_s: Fraction, keyframe_share: float) -> int:
-        """About how many bytes hold what is shown before `until_s`; a keyframe at the front weighs more."""
+    def bytes_until(self, until_s: Fraction, keyframe_share: float) -> int:
+        """Estimate how many bytes hold what shows before `until_s`, of which the first keyframe takes that share."""
         share = float((until_s - self.time_s) / self.duration_s) if self.duration_s else 1.0
         guess = math.ceil(self.size * (share + keyframe_share * (1.0 - share))) + 4096
-        return guess if self.size - guess > WORTH_LEAVING else self.size
+        return guess if self.size - guess > MIN_SKIPPED_BYTES else self.size
 
 
 @dataclass(frozen=True, slots=True)
 class FragmentIndex:
-    """A file's header, and where its fragments are: none where it does not list them all, or has none."""
+    """Where a file's header and its fragments are; no fragments if it has none or does not list them all."""
 
     stop: int
-    """Where the header ends."""
+    """Offset of the first byte behind the header."""
     init: bytes
-    """The initialisation segment of a fragmented file; empty for a file that has no fragments."""
+    """Initialisation segment of a fragmented file; empty for a file without fragments."""
     fragments: tuple[Fragment, ...] = ()
 
 
 class HeaderSizes:
-    """How long the headers of progressive files are, learnt from those that were read, for a guess at the next one's.
+    """Guesses the length of a progressive file's header from those of the files before it.
 
-    Such a header lists every sample, so it grows with the video, as much as frame rate and interleaving make it: too
-    short a guess costs a request, too long a one more bytes than the section itself may have.
+    Such a header lists every sample, so it grows with the video, depending on frame rate and interleaving. Too short a
+    guess costs a request; too long a one may cost more bytes than the section itself.
     """
 
-    FIXED, FIRST_GUESS, MARGIN, MEMORY = 1 << 10, 1100, 1.01, 8
+    FIXED = 1 << 10
+    """Bytes of a header that do not grow with the video."""
+    FIRST_GUESS = 1100
+    """Bytes a second of video before any header was read."""
+    MARGIN = 1.01
+    """Factor on the largest of the remembered headers."""
+    MEMORY = 8
+    """Headers remembered: the guess adapts after this number of smaller ones."""
 
     def __init__(self) -> None:
-        self._a_second: deque[float] = deque(maxlen=self.MEMORY)
+        self._bytes_per_s: deque[float] = deque(maxlen=self.MEMORY)
 
     def guess(self, duration_s: float | None) -> int:
-        """So many bytes hold the header of a file of that length."""
-        a_second = max(self._a_second) * self.MARGIN if self._a_second else self.FIRST_GUESS
-        return 2 * self.FIXED + min(math.ceil(a_second * (duration_s or 0)), MAX_GUESS)
+        """Return how many bytes to fetch for the header of a video of that duration."""
+        bytes_per_s = max(self._bytes_per_s) * self.MARGIN if self._bytes_per_s else self.FIRST_GUESS
+        return 2 * self.FIXED + min(math.ceil(bytes_per_s * (duration_s or 0)), HEADER_GUESS_LIMIT)
 
     def learn(self, duration_s: float | None, size: int) -> None:
         if duration_s:
-            self._a_second.append(max(0, size - self.FIXED) / duration_s)
+            self._bytes_per_s.append(max(0, size - self.FIXED) / duration_s)
 
 
 def fragment_index(file: RangeFile, header_guess: int) -> FragmentIndex:
-    """Fetch a file's header, whichever shape it has, and read its fragment index."""
+    """Fetch a file's header, of which the first request brings `header_guess` bytes, and read its fragment index.
+
+    Raises MayWorkLater if it is no whole mp4 file, or claims a header beyond the limits in boxes.py.
+    """
     file.prefetch(0, header_guess)
     moov: tuple[int, int] | None = None
-    for kind, start, stop in _boxes(file):
-        if kind == b"sidx" and moov and stop - start <= INDEX_LIMIT:
+    for kind, start, _, stop in _top_boxes(file):
+        if kind == b"sidx" and moov and stop - start <= SIDX_LIMIT:
             fragments = _fragments(_read(file, start, stop), stop)
-            if fragments and fragments[-1].offset + fragments[-1].size >= WHOLE_SHARE * file.size:
+            if fragments and fragments[-1].offset + fragments[-1].size >= MIN_INDEXED_SHARE * file.size:
                 return FragmentIndex(stop, _read(file, 0, moov[1]), fragments)
         if kind == b"moov":
             moov = start, stop
-            if stop - start > HEADER_LIMIT:
+            if stop - start > MOOV_LIMIT:
                 raise MayWorkLater(Category.MEDIA_ERROR, f"the header claims {stop - start:,} bytes")
             file.prefetch(start, stop + 16)
         if kind == b"moof" and moov:
@@ -96,24 +106,26 @@ def fragment_index(file: RangeFile, header_guess: int) -> FragmentIndex:
     return FragmentIndex(moov[1], b"")
 
 
-def _boxes(file: RangeFile) -> Iterator[tuple[bytes, int, int]]:
-    """The top-level boxes of an mp4 file (ISO/IEC 14496-12, 4.2): kind, first byte, end."""
-    place = 0
-    for _ in range(BOXES_LIMIT):
-        if place + 8 > file.size:
-            return
-        size, kind = struct.unpack(">I4s", _read(file, place, place + 8))
-        if size == 1:
-            (size,) = struct.unpack(">Q", _read(file, place + 8, place + 16))
-        stop = file.size if size == 0 else place + size
-        if stop < place + 8 or stop > file.size:
-            raise MayWorkLater(Category.MEDIA_ERROR, "this is no mp4 file, or it is cut off")
-        yield kind, place, stop
-        place = stop
+def _top_boxes(file: RangeFile) -> Iterator[Box]:
+    """Yield the boxes of a file, BOXES_LIMIT at most: what comes later is left to the demuxer.
+
+    A few bytes behind the last box, fewer than a box's header has, are ignored, as demuxers do.
+    """
+
+    def read(offset: int, count: int) -> bytes:
+        return _read(file, offset, offset + count)
+
+    try:
+        yield from islice(boxes(read, 0, file.size, trailing=7), BOXES_LIMIT)
+    except BadBoxes:
+        raise MayWorkLater(Category.MEDIA_ERROR, "this is no mp4 file, or it is cut off") from None
 
 
 def _fragments(box: bytes, anchor: int) -> tuple[Fragment, ...]:
-    """Read a sidx box (ISO/IEC 14496-12, 8.16.3); empty if it indexes other indices rather than fragments."""
+    """Read a sidx box (ISO/IEC 14496-12, 8.16.3); empty if it lists other indices rather than fragments.
+
+    Its offsets count from `anchor`, the first byte behind it.
+    """
     version = box[8]
     (scale,) = struct.unpack_from(">I", box, 16)
     time, offset = struct.unpack_from(">QQ" if version else ">II", box, 20)
@@ -121,14 +133,14 @@ def _fragments(box: bytes, anchor: int) -> tuple[Fragment, ...]:
     (count,) = struct.unpack_from(">H", box, entries - 2)
     if not scale or len(box) < entries + 12 * count:
         raise MayWorkLater(Category.MEDIA_ERROR, "the fragment index makes no sense")
-    place = anchor + offset
+    position = anchor + offset
     found = []
     for number in range(count):
         size, duration, _ = struct.unpack_from(">III", box, entries + 12 * number)
         if size >> 31:
             return ()
-        found.append(Fragment(Fraction(time, scale), Fraction(duration, scale), place, size))
-        time, place = time + duration, place + size
+        found.append(Fragment(Fraction(time, scale), Fraction(duration, scale), position, size))
+        time, position = time + duration, position + size
     return tuple(found)
 
 

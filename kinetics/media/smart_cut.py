@@ -1,11 +1,19 @@
-"""The smart cut: a section's very frames, of which only those are encoded that cannot be copied.
+"""The smart cut: exactly the section's frames, of which only those are transcoded that cannot be copied.
 
-A picture that refers to others can be copied only with them. So the frames from the section's start to its first
-keyframe are encoded, and the few at its end that refer to a frame beyond it; all between are copied. Nothing is left in
-that a reader would have to be told to skip: an edit list, which some of them do not honour.
+A frame that refers to others can be copied only with them. So the frames from the section's start to its first
+keyframe are transcoded, and the few at its end that refer to a frame beyond it; all between are copied. No edit list
+is needed, which some readers do not honour. The encoder's parameter sets get an id that the source's do not have, and
+both stand in the file's header.
 
-The encoder's parameter sets get a number that the source's do not have, and both stand in the file's header. Where that
-is not possible, the whole section is encoded.
+When `smart_cut` gives up and transcodes the whole section:
+
+1. The source (`_copy_range`): not H.264; odd width or height; a profile other than baseline, main and high; an `avcC`
+   record or a sample that cannot be parsed; parameter sets among the samples.
+2. Nothing to copy (`_copy_range`): no IDR keyframe in the section, or no packets from it on that can be decoded and
+   shown without the packets behind them.
+3. The ends (`_transcode_ends`): a frame is missing or cannot be decoded; picture size or pixel format change, or are
+   not 4:2:0 with 8 bits; no unused parameter set id; the encoder's `avcC` record does not merge with the source's.
+4. The order (`smart_cut`): decoding times that do not increase, or a transcoded packet that shows before it is decoded.
 """
 
 from __future__ import annotations
@@ -23,49 +31,52 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from kinetics.media.avc import IDR, PARAMETER_SETS, PROFILES, Config
+from kinetics.media.avc import IDR, PARAMETER_SETS, PROFILES, AvcConfig
 from kinetics.media.encode import (
     ENCODER,
-    Pictures,
-    decoded,
-    imitate,
-    prepared,
+    VideoPackets,
+    decoded_frames,
+    encoder_frame,
+    match_source,
     pts_of,
     rebase,
-    ticks_of,
+    section_ticks,
     transcode,
-    video_of,
+    video_stream,
 )
 from kinetics.media.section import Section, frame_time, tick_of
 
 
-def smart_cut(target: OutputContainer, packets: list[Packet[Any]], section: Section) -> Pictures:
-    """The frames that `transcode` gives, copied as far as that goes. A Maker."""
-    video = video_of(section)
-    joint = _joint(video, packets, *ticks_of(section))
-    ends = _encoded_ends(video, packets, joint) if joint else None
-    if joint is None or ends is None:
+def smart_cut(target: OutputContainer, packets: list[Packet[Any]], section: Section) -> VideoPackets:
+    """Return the frames that `transcode` does, copied as far as possible. A PacketMaker.
+
+    The module's docstring lists when it transcodes the whole section instead.
+    """
+    video = video_stream(section)
+    copied = _copy_range(video, packets, *section_ticks(section))
+    ends = _transcode_ends(video, packets, copied) if copied else None
+    if copied is None or ends is None:
         return transcode(target, packets, section)
-    together = [*ends.head, *packets[joint.begin : joint.end], *ends.tail]
-    in_turn = all(_dts(one) < _dts(following) for one, following in pairwise(together))
-    if not in_turn or any(_dts(packet) > pts_of(packet) for packet in ends.tail):
+    joined = [*ends.before, *packets[copied.begin : copied.end], *ends.after]
+    increasing = all(_dts(packet) < _dts(following) for packet, following in pairwise(joined))
+    if not increasing or any(_dts(packet) > pts_of(packet) for packet in ends.after):
         return transcode(target, packets, section)
     stream = target.add_stream_from_template(video)
     stream.codec_context.extradata = ends.record
-    tick, first, latest = tick_of(video), min(map(pts_of, together)), max(map(pts_of, together))
-    rebase(together, first, stream)
-    return Pictures(together, first * tick, latest * tick + frame_time(video))
+    tick, first, latest = tick_of(video), min(map(pts_of, joined)), max(map(pts_of, joined))
+    rebase(joined, first, stream)
+    return VideoPackets(joined, first * tick, latest * tick + frame_time(video))
 
 
 @dataclass(frozen=True, slots=True)
 class _CopyRange:
-    """The packets that can be copied: from `begin` up to `end`, with the frames from `first` up to `last`, in ticks.
+    """The packets that can be copied, from index `begin` up to `end`.
 
-    They begin where a decoder can, and need no packet behind them; no frame between is missing. The others of the
-    section, from `start` and up to `stop`, are to be encoded.
+    They show from `first` up to `last`, with no frame of the section missing between; the section's frames from `start`
+    to `first`, and from `last` to `stop`, are to be transcoded. Times are in ticks.
     """
 
-    config: Config
+    config: AvcConfig
     begin: int
     end: int
     start: int
@@ -74,79 +85,82 @@ class _CopyRange:
     stop: int
 
 
-def _joint(video: VideoStream, packets: list[Packet[Any]], start: int, stop: int) -> _CopyRange | None:
-    """None where nothing can be copied, or nothing joined to it."""
+def _copy_range(video: VideoStream, packets: list[Packet[Any]], start: int, stop: int) -> _CopyRange | None:
+    """Return what can be copied; None if nothing can, or if nothing could be joined to it."""
     source = video.codec_context
     if source.name != "h264" or source.width % 2 or source.height % 2:
         return None
     try:
-        config = Config.read(source.extradata or b"")
-        kinds = [set(config.units(bytes(packet))) for packet in packets]
+        config = AvcConfig.parse(source.extradata or b"")
+        nal_types = [set(config.nal_types(bytes(packet))) for packet in packets]
     except ValueError:
         return None
-    if config.profile not in PROFILES or any(kind & PARAMETER_SETS for kind in kinds):
+    if config.profile not in PROFILES or any(types & PARAMETER_SETS for types in nal_types):
         return None
-    after = (place for place, packet in enumerate(packets) if packet.is_keyframe and start <= pts_of(packet) < stop)
-    begin = next((place for place in after if IDR in kinds[place]), None)
+    keyframes = (index for index, packet in enumerate(packets) if packet.is_keyframe and start <= pts_of(packet) < stop)
+    begin = next((index for index in keyframes if IDR in nal_types[index]), None)
     if begin is None:
         return None
-    shows = [pts_of(packet) for packet in packets]
-    latest = list(accumulate(shows[begin:], max))
-    earliest = list(accumulate(reversed([*shows[begin:], stop]), min))[::-1]
-    lengths = range(len(latest), 0, -1)
-    length = next((count for count in lengths if latest[count - 1] < min(earliest[count], stop)), None)
-    if length is None:
+    times = [pts_of(packet) for packet in packets]
+    latest = list(accumulate(times[begin:], max))
+    earliest = list(accumulate(reversed([*times[begin:], stop]), min))[::-1]
+    # the longest run of packets of which all show before those behind it, so that it does not refer to any of them
+    counts = range(len(latest), 0, -1)
+    count = next((count for count in counts if latest[count - 1] < min(earliest[count], stop)), None)
+    if count is None:
         return None
-    return _CopyRange(config, begin, begin + length, start, shows[begin], min(earliest[length], stop), stop)
+    return _CopyRange(config, begin, begin + count, start, times[begin], min(earliest[count], stop), stop)
 
 
 @dataclass(frozen=True, slots=True)
-class _Ends:
-    """What was encoded to go before and behind the copied packets, and the `avcC` record for all of them."""
+class _TranscodedEnds:
+    """The transcoded packets before and after the copied ones, and the `avcC` record for all of them."""
 
-    head: list[Packet[Any]]
-    tail: list[Packet[Any]]
+    before: list[Packet[Any]]
+    after: list[Packet[Any]]
     record: bytes
 
 
-def _encoded_ends(video: VideoStream, packets: list[Packet[Any]], joint: _CopyRange) -> _Ends | None:
-    """None where the source has no room for another encoder's parameter sets, or some frame cannot be decoded."""
-    head = _inside(packets[: joint.begin], joint.start, joint.first)
-    tail = _inside(packets[joint.end :], joint.last, joint.stop)
-    if not head and not tail:
-        return _Ends([], [], joint.config.written())
-    keyframes = (place for place in range(joint.end) if packets[place].is_keyframe)
-    keyframe = max(place for place in keyframes if pts_of(packets[place]) <= joint.last)
-    frames = chain(_frames(video, packets[: joint.begin], head), _frames(video, packets[keyframe:], tail))
-    first, number = next(frames, None), joint.config.free_number()
-    if first is None or number is None:
+def _transcode_ends(video: VideoStream, packets: list[Packet[Any]], copied: _CopyRange) -> _TranscodedEnds | None:
+    """Transcode what is not copied; None if the source's parameter sets leave no room, or some frame is missing."""
+    before = _times_between(packets[: copied.begin], copied.start, copied.first)
+    after = _times_between(packets[copied.end :], copied.last, copied.stop)
+    if not before and not after:
+        return _TranscodedEnds([], [], copied.config.to_bytes())
+    keyframes = (index for index in range(copied.end) if packets[index].is_keyframe)
+    keyframe = max(index for index in keyframes if pts_of(packets[index]) <= copied.last)
+    frames = chain(
+        _decode_between(video, packets[: copied.begin], before), _decode_between(video, packets[keyframe:], after)
+    )
+    first, set_id = next(frames, None), copied.config.unused_id()
+    if first is None or set_id is None:
         return None
-    encoder = _encoder(video, first, PROFILES[joint.config.profile], number)
-    made: list[Packet[Any]] = []
-    for frame, due in zip_longest(chain([first], frames), head + tail):
-        if frame is None or frame.pts != due or _kind(frame) != ("yuv420p", first.width, first.height):
+    encoder = _encoder(video, first, PROFILES[copied.config.profile], set_id)
+    encoded: list[Packet[Any]] = []
+    for frame, expected in zip_longest(chain([first], frames), before + after):
+        if frame is None or frame.pts != expected or _shape(frame) != ("yuv420p", first.width, first.height):
             return None
-        picture = prepared(frame, encoder, 0)
-        if tail and due == tail[0]:
+        picture = encoder_frame(frame, encoder, 0)
+        if after and expected == after[0]:
             picture.pict_type = PictureType.I
-        made += encoder.encode(picture)
-    made += encoder.encode(None)
-    first_copy, last_copy = packets[joint.begin], packets[joint.end - 1]
-    _schedule(made[: len(head)], first_copy, _dts(packets[0]) - joint.stop, joint.first)
-    end = min(joint.stop, (tail or [0])[-1] + max(1, round(frame_time(video) / tick_of(video))))
-    _schedule(made[len(head) :], first_copy, _dts(last_copy), end)
+        encoded += encoder.encode(picture)
+    encoded += encoder.encode(None)
+    first_copy, last_copy = packets[copied.begin], packets[copied.end - 1]
+    _set_decoding_times(encoded[: len(before)], first_copy, _dts(packets[0]) - copied.stop, copied.first)
+    end = min(copied.stop, (after or [0])[-1] + max(1, round(frame_time(video) / tick_of(video))))
+    _set_decoding_times(encoded[len(before) :], first_copy, _dts(last_copy), end)
     try:
-        record = joint.config.merged_with(Config.read(encoder.extradata or b"")).written()
+        record = copied.config.merged_with(AvcConfig.parse(encoder.extradata or b"")).to_bytes()
     except ValueError:
         return None
-    return _Ends(made[: len(head)], made[len(head) :], record)
+    return _TranscodedEnds(encoded[: len(before)], encoded[len(before) :], record)
 
 
-def _schedule(packets: list[Packet[Any]], like: Packet[Any], after: int, end: int) -> None:
-    """Have packets that show in the order in which they are stored, up to `end`, decoded in turn, behind `after`.
+def _set_decoding_times(packets: list[Packet[Any]], like: Packet[Any], after: int, end: int) -> None:
+    """Set decoding times and durations of packets that are stored in the order in which they show, up to `end`.
 
-    That is as long before they show as for a copied one: only then is the last frame inside what mp4 calls the track's
-    duration, which ends when the last packet does.
+    Each is decoded after `after`, and as long before it shows as the copied packet `like`: only then does the track's
+    duration in mp4, which ends with the last packet's decoding time, include the last frame. Times are in ticks.
     """
     delay = pts_of(like) - _dts(like)
     for packet, following in zip(packets, [*map(pts_of, packets), end][1:], strict=True):
@@ -155,30 +169,30 @@ def _schedule(packets: list[Packet[Any]], like: Packet[Any], after: int, end: in
         packet.time_base = like.time_base
 
 
-def _inside(packets: Iterable[Packet[Any]], start: int, stop: int) -> list[int]:
-    """When those packets show that do so within a section, in order."""
+def _times_between(packets: Iterable[Packet[Any]], start: int, stop: int) -> list[int]:
+    """Return the presentation times from `start` up to `stop`, in order."""
     return sorted(pts for pts in map(pts_of, packets) if start <= pts < stop)
 
 
-def _frames(video: VideoStream, packets: list[Packet[Any]], wanted: list[int]) -> Iterator[VideoFrame]:
-    """The frames that show at these times, one after another: all of them would be a hundred megabytes and more."""
-    for frame in decoded(video, packets) if wanted else ():
-        if frame.pts is not None and wanted[0] <= frame.pts <= wanted[-1]:
+def _decode_between(video: VideoStream, packets: list[Packet[Any]], times: list[int]) -> Iterator[VideoFrame]:
+    """Yield the frames from the first to the last of these times, one by one: all may be hundreds of megabytes."""
+    for frame in decoded_frames(video, packets) if times else ():
+        if frame.pts is not None and times[0] <= frame.pts <= times[-1]:
             yield frame
 
 
-def _kind(frame: VideoFrame) -> tuple[str, int, int]:
+def _shape(frame: VideoFrame) -> tuple[str, int, int]:
     return frame.format.name, frame.width, frame.height
 
 
-def _encoder(video: VideoStream, first: VideoFrame, profile: str, number: int) -> VideoCodecContext:
-    """An encoder whose packets are as mp4 has them, without reordering, with parameter sets of that number."""
+def _encoder(video: VideoStream, first: VideoFrame, profile: str, set_id: int) -> VideoCodecContext:
+    """Return an encoder whose packets fit mp4: no start codes, no reordering, parameter sets with this id."""
     encoder = VideoCodecContext.create("libx264", "w")
-    imitate(encoder, video, first)
+    match_source(encoder, video, first)
     encoder.framerate = video.average_rate or video.guessed_rate or Fraction(30)
     encoder.flags |= Flags.global_header
-    ours = f"sps-id={number}:annexb=0:bframes=0"
-    encoder.options = ENCODER | {"profile": profile, "forced-idr": "1", "x264-params": ours}
+    params = f"sps-id={set_id}:annexb=0:bframes=0"
+    encoder.options = ENCODER | {"profile": profile, "forced-idr": "1", "x264-params": params}
     return encoder
 
 

@@ -102,7 +102,7 @@ def _is_wanted(source: Path, clip: Clip, cut: Cut, max_height: int) -> bool:
         header = read_header(source)
     except (MayWorkLater, OSError):
         return False
-    if not header.media_behind or min(header.picture.width, header.picture.height) > max_height:
+    if not header.faststart or min(header.picture.width, header.picture.height) > max_height:
         return False
     if cut in ("keyframe", "none"):
         return header.duration_s > 0

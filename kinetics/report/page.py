@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from kinetics.errors import MayWorkLater
 from kinetics.humanize import duration_text, percent, size
-from kinetics.media.thumbnail import thumbnail
+from kinetics.media.convert import thumbnail
 from kinetics.records import Category, Subset
 from kinetics.report import plots
 from kinetics.report.csv_tables import NAMES, tables

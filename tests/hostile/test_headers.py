@@ -24,7 +24,7 @@ from kinetics.errors import ClipError, MayWorkLater
 from kinetics.media import container
 from kinetics.media import cut as media
 from kinetics.media import fragment_index as mp4
-from kinetics.media.section import Input
+from kinetics.media.section import RemoteMedia
 from kinetics.net.range_file import RangeFile
 from kinetics.scheduling.worker import MEMORY_LIMIT, limit_memory
 from tests.hostile.boxes import Box, parsed, spoilt
@@ -52,7 +52,7 @@ def read(seed: int, sound: list[list[Box]], out: Path) -> str:
     inputs = [item("picture"), item("spoilt")] if at == 2 else [item("spoilt", at == 0)]
     try:
         if way == "index":
-            with container.translated():
+            with container.ffmpeg_read_errors():
                 mp4.fragment_index(inputs[-1].file, inputs[-1].header_guess)
             return "index"
         if way == "whole":
@@ -121,7 +121,7 @@ def test_a_spoilt_header_gives_a_clip_or_a_reason_within_a_workers_memory(
 )
 def test_what_pyav_stumbles_over_is_the_medias_fault(error: Exception) -> None:
     """In 22,000 spoilt files, one made it raise an IndexError of its own."""
-    with pytest.raises(MayWorkLater, match="makes no sense"), container.translated():
+    with pytest.raises(MayWorkLater, match="makes no sense"), container.ffmpeg_read_errors():
         raise error
 
 

@@ -100,7 +100,7 @@ def test_a_picture_or_sound_of_zeros_does_not_play(dataset: DatasetOnDisk) -> No
 def test_a_clip_from_elsewhere_does_not_choose_what_decodes_it(dataset: DatasetOnDisk, kind: bytes) -> None:
     path = dataset.put(CLIP, PLAIN.progressive.path.read_bytes().replace(b"avc1", kind))
     assert read_facts(path).frames == 120
-    with pytest.raises(MayWorkLater, match="unknown kind"):
+    with pytest.raises(MayWorkLater, match="unknown codec"):
         decode_fully(path)
 
 

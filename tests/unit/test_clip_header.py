@@ -54,7 +54,7 @@ def test_it_says_what_decoding_finds(video: Video) -> None:
         assert said.picture.samples == sum(1 for _ in container.decode(stream)) == len(video.frame_times)
         assert (said.picture.width, said.picture.height) == (stream.width, stream.height)
     assert (said.sound is not None) == video.sound == facts.sound
-    assert said.media_behind
+    assert said.faststart
     assert (facts.size, facts.mtime_ns) == (path.stat().st_size, path.stat().st_mtime_ns)
     assert (facts.frames, facts.duration_s) == (said.picture.samples, said.picture.duration_s)
 

@@ -23,7 +23,7 @@ from kinetics.errors import ClipError, Gone, MayWorkLater
 from kinetics.media import cut as media
 from kinetics.media.cut import copy_whole, cut_exact, cut_keyframe, cut_smart
 from kinetics.media.fragment_index import HeaderSizes
-from kinetics.media.section import Input
+from kinetics.media.section import RemoteMedia
 from kinetics.net import range_file
 from kinetics.net.range_file import RangeFile
 from kinetics.net.responses import MediaRefused
@@ -137,13 +137,13 @@ def test_a_file_in_a_shape_that_youtube_does_not_have_is_cut_exactly_too(
                 packet.stream = places[packet.stream.index]
                 odd.mux(packet)
     out = tmp_path / "clip.mp4"
-    cut = cut_exact([Input(RangeFile(Disk(), str(source)), "mp4", USUAL.duration_s)], start, start + 10, out)
+    cut = cut_exact([RemoteMedia(RangeFile(Disk(), str(source)), "mp4", USUAL.duration_s)], start, start + 10, out)
     assert play(out).counters == list(range(USUAL.frame_at(start), min(USUAL.frame_at(start + 10), 600)))
     assert cut.sound
 
 
 def test_a_file_that_ends_before_the_player_says_is_not_taken_for_a_whole_section(tmp_path: Path) -> None:
-    source = Input(RangeFile(Disk(), str(USUAL.progressive.path)), "mp4", 60.0)
+    source = RemoteMedia(RangeFile(Disk(), str(USUAL.progressive.path)), "mp4", 60.0)
     with pytest.raises(MayWorkLater, match="breaks off"):
         cut_exact([source], 15, 25, tmp_path / "clip.mp4")
 
@@ -223,8 +223,8 @@ def open_gop(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     "start", soak_unless(lambda start: start in (45, 60), *((n,) for n in (0, 45, 58, 60, 61, 119, 120, 150, 179, 181)))
 )
 def test_open_groups_are_cut_right_too(open_gop: bytes, start: int, tmp_path: Path) -> None:
-    def item() -> Input:
-        return Input(RangeFile(Disk({"it": open_gop}), "it"), "mp4", 8.0)
+    def item() -> RemoteMedia:
+        return RemoteMedia(RangeFile(Disk({"it": open_gop}), "it"), "mp4", 8.0)
 
     for cut in (cut_exact, cut_smart):
         cut([item()], start / 30, start / 30 + 1, tmp_path / "exact.mp4")
@@ -445,7 +445,7 @@ def test_an_index_that_leaves_out_most_of_the_file_is_not_believed(content: byte
 @pytest.mark.parametrize("name", [name for name in HOSTILE if "an index" not in name])
 def test_what_is_no_video_is_no_whole_one_either(name: str, tmp_path: Path) -> None:
     for container in ("mp4", "webm"):
-        item = Input(RangeFile(Disk({"it": HOSTILE[name]}), "it", streaming=True), container, 20.0)
+        item = RemoteMedia(RangeFile(Disk({"it": HOSTILE[name]}), "it", streaming=True), container, 20.0)
         with pytest.raises(ClipError) as caught:
             copy_whole([item], tmp_path / "whole.mp4")
         assert caught.value.category is Category.MEDIA_ERROR

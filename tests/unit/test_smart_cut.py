@@ -13,9 +13,9 @@ import pytest
 
 from kinetics.media import encode as pictures
 from kinetics.media import smart_cut as smart
-from kinetics.media.avc import IDR, Config
+from kinetics.media.avc import IDR, AvcConfig
 from kinetics.media.cut import cut_exact, cut_smart
-from kinetics.media.section import Input
+from kinetics.media.section import RemoteMedia
 from kinetics.net.range_file import RangeFile
 from tests.support.cutting import VARIANTS, Disk, Shape, assert_all_is_shown, inputs_of, play
 from tests.youtube.picture import draw
@@ -24,9 +24,9 @@ from tests.youtube.videos import Video
 BOTH_ENDS = Video(duration_s=60)
 
 
-def record(path: Path) -> Config:
+def record(path: Path) -> AvcConfig:
     with av.open(str(path)) as clip:
-        return Config.read(clip.streams.video[0].codec_context.extradata or b"")
+        return AvcConfig.parse(clip.streams.video[0].codec_context.extradata or b"")
 
 
 def samples(path: Path) -> list[bytes]:
@@ -50,7 +50,7 @@ def encoded(path: Path, options: dict[str, str], *, seconds: int = 6, pix_fmt: s
 
 
 def cut(content: bytes, start_s: float, end_s: float, out: Path, *, exactly: bool = False) -> None:
-    source = Input(RangeFile(Disk({"it": content}), "it"), "mp4", 6.0)
+    source = RemoteMedia(RangeFile(Disk({"it": content}), "it"), "mp4", 6.0)
     (cut_exact if exactly else cut_smart)([source], start_s, end_s, out)
 
 
@@ -63,9 +63,9 @@ def test_most_samples_are_the_videos_own_to_the_byte(start_s: float, shape: Shap
     cut_smart(inputs_of(BOTH_ENDS, shape, Disk()), start_s, start_s + 10, out)
     file = BOTH_ENDS.progressive if shape == "progressive" else BOTH_ENDS.dash_video
     own = set(samples(file.path))
-    stream_copy = sum(sample in own for sample in samples(out))
+    copies = sum(sample in own for sample in samples(out))
     first = min(key for key in BOTH_ENDS.keyframes if key >= BOTH_ENDS.frame_at(start_s))
-    assert stream_copy >= BOTH_ENDS.frame_at(start_s + 10) - first - 6
+    assert copies >= BOTH_ENDS.frame_at(start_s + 10) - first - 6
     assert_all_is_shown(out, 300)
 
 
@@ -101,7 +101,7 @@ def test_parameter_sets_of_both_encoders_stand_in_the_header_under_numbers_of_th
     config = record(tmp_path / "clip.mp4")
     assert (len(config.sps), len(config.pps)) == (2, 2)
     assert config.profile == record(BOTH_ENDS.progressive.path).profile
-    kinds = {kind for sample in samples(tmp_path / "clip.mp4") for kind in config.units(sample)}
+    kinds = {kind for sample in samples(tmp_path / "clip.mp4") for kind in config.nal_types(sample)}
     assert IDR in kinds
     assert not kinds & {7, 8}, "parameter sets amid the pictures"
 
@@ -160,7 +160,7 @@ def test_what_cannot_be_joined_is_encoded_as_a_whole(options: dict[str, str], pi
 
 def test_no_more_than_one_frame_waits_for_the_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All frames up to a keyframe would be a gigabyte, if the picture is large and the keyframe far."""
-    decode, prepare = pictures.decoded, pictures.prepared
+    decode, prepare = pictures.decoded_frames, pictures.encoder_frame
     events: list[tuple[str, int | None]] = []
 
     def decoded(video: Any, packets: Any) -> Iterator[Any]:
@@ -172,8 +172,8 @@ def test_no_more_than_one_frame_waits_for_the_encoder(tmp_path: Path, monkeypatc
         events.append(("encoded", frame.pts))
         return prepare(frame, encoder, origin)
 
-    monkeypatch.setattr(smart, "decoded", decoded)
-    monkeypatch.setattr(smart, "prepared", prepared)
+    monkeypatch.setattr(smart, "decoded_frames", decoded)
+    monkeypatch.setattr(smart, "encoder_frame", prepared)
     cut_smart(inputs_of(BOTH_ENDS, "progressive", Disk()), 1, 11, tmp_path / "clip.mp4")
     encoded = {pts for event, pts in events if event == "encoded"}
     waiting = list(itertools.accumulate((1 if event == "decoded" else -1) for event, pts in events if pts in encoded))
@@ -182,8 +182,10 @@ def test_no_more_than_one_frame_waits_for_the_encoder(tmp_path: Path, monkeypatc
 
 
 def test_records_that_make_no_sense_are_refused() -> None:
-    whole = Config(77, 64, 30, 4, (bytes.fromhex("674d401eeca05017fcb0"),), (bytes.fromhex("68ce04f2"),), b"").written()
-    assert Config.read(whole).written() == whole
+    whole = AvcConfig(
+        77, 64, 30, 4, (bytes.fromhex("674d401eeca05017fcb0"),), (bytes.fromhex("68ce04f2"),), b""
+    ).to_bytes()
+    assert AvcConfig.parse(whole).to_bytes() == whole
     for length in range(len(whole)):
         with pytest.raises(ValueError):
-            Config.read(whole[:length])
+            AvcConfig.parse(whole[:length])
