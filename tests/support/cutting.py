@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kinetics.media.cut import CutResult, cut_keyframe
 from kinetics.media.fragment_index import HeaderSizes
-from kinetics.media.section import Input
+from kinetics.media.section import MediaInput
 from kinetics.net.http import HttpSession
 from kinetics.net.range_file import RangeFile
 from tests.youtube.picture import read_counter, upright
@@ -24,7 +24,7 @@ from tests.youtube.videos import MediaFile, Video
 Shape = Literal["progressive", "dash"]
 
 
-Cutter = Callable[[list[Input], float, float, Path], CutResult]
+Cutter = Callable[[list[MediaInput], float, float, Path], CutResult]
 
 
 USUAL = Video(duration_s=20)
@@ -64,7 +64,7 @@ class Disk(HttpSession):
 
 def inputs_of(
     video: Video, shape: Shape, line: HttpSession, *, streaming: bool = False, sizes: HeaderSizes | None = None
-) -> list[Input]:
+) -> list[MediaInput]:
     if shape == "progressive":
         files = [video.progressive]
     else:
@@ -72,10 +72,12 @@ def inputs_of(
     return [input_of(file, line, streaming=streaming, sizes=sizes) for file in files]
 
 
-def input_of(file: MediaFile, line: HttpSession, *, streaming: bool = False, sizes: HeaderSizes | None = None) -> Input:
+def input_of(
+    file: MediaFile, line: HttpSession, *, streaming: bool = False, sizes: HeaderSizes | None = None
+) -> MediaInput:
     container: Any = file.path.suffix[1:]
     source = RangeFile(line, str(file.path), streaming=streaming)
-    return Input(
+    return MediaInput(
         source,
         container,
         float(file.video.duration_s),
@@ -133,4 +135,4 @@ SMALL = {
 
 
 def cut_bytes(content: bytes, folder: Path, cut: Cutter = cut_keyframe, container: Any = "mp4") -> CutResult:
-    return cut([Input(RangeFile(Disk({"it": content}), "it"), container, 20.0)], 7.0, 9.0, folder / "clip.mp4")
+    return cut([MediaInput(RangeFile(Disk({"it": content}), "it"), container, 20.0)], 7.0, 9.0, folder / "clip.mp4")
