@@ -11,7 +11,7 @@ from pathlib import Path
 from kinetics.errors import MayWorkLater
 from kinetics.media import cut as media
 from kinetics.media.fragment_index import HeaderSizes
-from kinetics.media.section import MediaInput
+from kinetics.media.section import RemoteMedia
 from kinetics.net.http import HttpSession
 from kinetics.net.proxy import use_proxy
 from kinetics.net.range_file import RangeFile
@@ -115,7 +115,7 @@ class _ClipDownloader:
         """Cut the clip from its source, move it to its final name, and return what the file is like."""
         cut, layout = self._job.cut, self._job.layout
         media_files = [
-            MediaInput(
+            RemoteMedia(
                 RangeFile(self._session, media_format.url, media_format.headers, streaming=cut == "none"),
                 media_format.container,
                 source.duration_s,

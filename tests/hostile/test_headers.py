@@ -24,6 +24,7 @@ from kinetics.errors import ClipError, MayWorkLater
 from kinetics.media import container
 from kinetics.media import cut as media
 from kinetics.media import fragment_index as mp4
+from kinetics.media.section import RemoteMedia
 from kinetics.net.range_file import RangeFile
 from kinetics.scheduling.worker import MEMORY_LIMIT, limit_memory
 from tests.hostile.boxes import Box, parsed, spoilt
@@ -45,8 +46,8 @@ def read(seed: int, sound: list[list[Box]], out: Path) -> str:
     content = spoilt(sound[at], rng)
     session = Disk({"spoilt": content, "picture": SHORT.dash_video.path.read_bytes()})
 
-    def item(url: str, progressive: bool = False) -> MediaInput:
-        return MediaInput(RangeFile(session, url, streaming=way == "whole"), "mp4", 4.0, progressive=progressive)
+    def item(url: str, progressive: bool = False) -> RemoteMedia:
+        return RemoteMedia(RangeFile(session, url, streaming=way == "whole"), "mp4", 4.0, progressive=progressive)
 
     inputs = [item("picture"), item("spoilt")] if at == 2 else [item("spoilt", at == 0)]
     try:

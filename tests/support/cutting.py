@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kinetics.media.cut import CutResult, cut_keyframe
 from kinetics.media.fragment_index import HeaderSizes
-from kinetics.media.section import MediaInput
+from kinetics.media.section import RemoteMedia
 from kinetics.net.http import HttpSession
 from kinetics.net.range_file import RangeFile
 from tests.youtube.picture import read_counter, upright
@@ -24,7 +24,7 @@ from tests.youtube.videos import MediaFile, Video
 Shape = Literal["progressive", "dash"]
 
 
-Cutter = Callable[[list[MediaInput], float, float, Path], CutResult]
+Cutter = Callable[[list[RemoteMedia], float, float, Path], CutResult]
 
 
 USUAL = Video(duration_s=20)
@@ -64,7 +64,7 @@ class Disk(HttpSession):
 
 def inputs_of(
     video: Video, shape: Shape, line: HttpSession, *, streaming: bool = False, sizes: HeaderSizes | None = None
-) -> list[MediaInput]:
+) -> list[RemoteMedia]:
     if shape == "progressive":
         files = [video.progressive]
     else:
@@ -74,10 +74,10 @@ def inputs_of(
 
 def input_of(
     file: MediaFile, line: HttpSession, *, streaming: bool = False, sizes: HeaderSizes | None = None
-) -> MediaInput:
+) -> RemoteMedia:
     container: Any = file.path.suffix[1:]
     source = RangeFile(line, str(file.path), streaming=streaming)
-    return MediaInput(
+    return RemoteMedia(
         source,
         container,
         float(file.video.duration_s),
@@ -135,4 +135,4 @@ SMALL = {
 
 
 def cut_bytes(content: bytes, folder: Path, cut: Cutter = cut_keyframe, container: Any = "mp4") -> CutResult:
-    return cut([MediaInput(RangeFile(Disk({"it": content}), "it"), container, 20.0)], 7.0, 9.0, folder / "clip.mp4")
+    return cut([RemoteMedia(RangeFile(Disk({"it": content}), "it"), container, 20.0)], 7.0, 9.0, folder / "clip.mp4")
