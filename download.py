@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from kinetics.planning.plan import Plan
     from kinetics.planning.reuse import ReuseCandidates
     from kinetics.planning.sources import Mirror, SourceRunner
-    from kinetics.scheduling.worker import TravellingJob
+    from kinetics.scheduling.worker import PortableJob
 
 DONE, MAY_WORK, FATAL, INTERRUPTED = 0, 1, 2, 130
 INSTALL_DASK = "pip install distributed"
@@ -325,7 +325,7 @@ INSTEAD: Mapping[str, Callable[[argparse.Namespace], int]] = {
 
 
 def _converted(
-    args: argparse.Namespace, job: TravellingJob, target: Layout, suffix: str, terms: Mapping[str, object] | None = None
+    args: argparse.Namespace, job: PortableJob, target: Layout, suffix: str, terms: Mapping[str, object] | None = None
 ) -> Iterator[tuple[Subset, Iterator[Outcome]]]:
     """Convert what is not converted yet, all on the same terms: each subset's outcomes, as they are asked for."""
     from kinetics.annotations.table import Annotations
@@ -409,7 +409,7 @@ def _mirror(args: argparse.Namespace) -> Mirror:
 def _ways(args: argparse.Namespace, layout: Layout, mirror: Mirror | None) -> Mapping[Source, SourceRunner]:
     """The ways to ask for clips. Archives are read by this machine, whoever else is at work."""
     workers, timeout_s = args.workers or WORKERS, args.timeout or _patience(args)
-    pace = partial(Throttle, per_hour=args.rate, suspects=RefusedItems())
+    pace = partial(Throttle, per_hour=args.rate, refused_items=RefusedItems())
     job, reap = _job(args, layout), _reap(args, layout)
 
     def youtube(plan: Plan) -> Generator[Event, None, None]:
@@ -417,7 +417,7 @@ def _ways(args: argparse.Namespace, layout: Layout, mirror: Mirror | None) -> Ma
 
     if not mirror:
         return {"youtube": youtube}
-    read = partial(run, reap, workers=workers, timeout_s=timeout_s, pace=Throttle(workers))
+    read = partial(run, reap, workers=workers, timeout_s=timeout_s, throttle=Throttle(workers))
     return {"youtube": youtube, "mirror": partial(mirror.ask, read, reap.wanted)}
 
 
@@ -428,7 +428,7 @@ def _own(args: argparse.Namespace, layout: Layout) -> Path:
 
 def _run(
     args: argparse.Namespace,
-    job: TravellingJob,
+    job: PortableJob,
     clips: Iterable[Clip],
     *,
     workers: int,
@@ -437,7 +437,7 @@ def _run(
 ) -> Generator[Event, None, None]:
     """Do a job to clips on so many processes of this machine, or on a cluster."""
     if not args.scheduler:
-        return run(job, clips, workers=workers, timeout_s=timeout_s, pace=pace(workers))
+        return run(job, clips, workers=workers, timeout_s=timeout_s, throttle=pace(workers))
     try:
         from kinetics.scheduling import dask_client as cluster
     except ModuleNotFoundError as error:
@@ -447,19 +447,19 @@ def _run(
         clips,
         scheduler=args.scheduler,
         layout=_layout(args),
-        own=_own(args, _layout(args)),
+        run_folder=_own(args, _layout(args)),
         timeout_s=timeout_s,
-        pace=pace,
-        most=args.workers,
+        new_throttle=pace,
+        max_per_host=args.workers,
         one_address=args.proxy is not None,
     )
 
 
-def _local_run(args: argparse.Namespace) -> Callable[[TravellingJob, Iterable[Clip]], Generator[Event, None, None]]:
+def _local_run(args: argparse.Namespace) -> Callable[[PortableJob, Iterable[Clip]], Generator[Event, None, None]]:
     """The way to do work on files, at which nobody has to be asked."""
     workers, timeout_s = args.workers or os.cpu_count() or 1, args.timeout or PATIENCE_S
 
-    def attended(job: TravellingJob, clips: Iterable[Clip]) -> Generator[Event, None, None]:
+    def attended(job: PortableJob, clips: Iterable[Clip]) -> Generator[Event, None, None]:
         with closing(_run(args, job, clips, workers=workers, timeout_s=timeout_s, pace=Unthrottled)) as events:
             for event in events:
                 if isinstance(event, GaveUp):
@@ -757,7 +757,7 @@ def _bar(what: str, total: int) -> tqdm[None]:
 def _explained(event: Pause | SpacingChanged) -> str:
     now, server = datetime.now(), event.server
     if isinstance(event, SpacingChanged):
-        items, place = "archives" if server == NAMES["mirror"] else "clips", event.place and f" to {event.place}"
+        items, place = "archives" if server == NAMES["mirror"] else "clips", event.host and f" to {event.host}"
         if not event.seconds:
             return (
                 f"{now:%H:%M:%S} spreading the {items} over time did not help: they go{place} as fast as they can again"
@@ -765,7 +765,7 @@ def _explained(event: Pause | SpacingChanged) -> str:
         per_hour = f"{3600 / event.seconds:,.0f}"
         rate = f"{per_hour} {items} an hour go out{place} now, slowly more"
         return f"{now:%H:%M:%S} {server} refuses again and again: {rate}"
-    who, what = event.place or "everybody", "archive" if server == NAMES["mirror"] else "clip"
+    who, what = event.host or "everybody", "archive" if server == NAMES["mirror"] else "clip"
     until = now + timedelta(seconds=event.seconds)
     form = "%H:%M:%S" if until.date() == now.date() else "%d %b %H:%M:%S"
     reason = one_line(event.reason)

@@ -23,7 +23,7 @@ from kinetics.records import (
     Facts,
     Outcome,
 )
-from kinetics.scheduling.worker import Say, limit_memory, record_failure
+from kinetics.scheduling.worker import Notify, limit_memory, record_failure
 from kinetics.storage.layout import Layout, clip_name
 
 PROGRESS_EVERY_BYTES = 1 << 22
@@ -52,7 +52,7 @@ class ExtractArchive:
         """What workers need from the start."""
         return (__name__, *self.layout.modules)
 
-    def open(self) -> Callable[[ArchiveRequest, Say], ArchiveResult]:
+    def open(self) -> Callable[[ArchiveRequest, Notify], ArchiveResult]:
         limit_memory()
         use_proxy(self.proxy)
         line, wanted = HttpSession(shared_rate_limiter(self.shared, self.limit_rate), MIRROR), Wanted(self.wanted)
@@ -62,7 +62,7 @@ class ExtractArchive:
 class _Extraction:
     """At work on one archive."""
 
-    def __init__(self, layout: Layout, line: HttpSession, wanted: Wanted, need: ArchiveRequest, say: Say) -> None:
+    def __init__(self, layout: Layout, line: HttpSession, wanted: Wanted, need: ArchiveRequest, say: Notify) -> None:
         self._layout = layout
         self._line = line
         self._wanted = wanted
