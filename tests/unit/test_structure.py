@@ -43,7 +43,7 @@ BROAD = {
 }
 """Where everything is caught, and why: a new place needs a reason as good."""
 LEAVES = {
-    "scheduling.worker._attempt.notify": "the parent is gone, and no foreign `except Exception` may keep the worker alive"
+    "scheduling.worker._attempt.notify": "the parent is gone; no foreign `except Exception` may keep this going"
 }
 HEAVY = {"pandas", "numpy", "matplotlib", "pytubefix", "yt_dlp", "pytube"}
 PRINTS = {"print", "input", "exit", "quit", "breakpoint"}
