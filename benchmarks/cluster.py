@@ -124,7 +124,13 @@ def drain(scheduler: str, count: int) -> Drained:
     with tempfile.TemporaryDirectory() as shared:
         layout = Layout(Path(shared), "700")
         for event in run(
-            Nothing(), items, scheduler=scheduler, layout=layout, own=Path(shared), timeout_s=60.0, pace=Unthrottled
+            Nothing(),
+            items,
+            scheduler=scheduler,
+            layout=layout,
+            run_folder=Path(shared),
+            timeout_s=60.0,
+            new_throttle=Unthrottled,
         ):
             if isinstance(event, Outcome):
                 done += 1

@@ -68,7 +68,7 @@ def drain(count: int) -> Drained:
     """Send so many items through the pool, in this process."""
     items = (Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "train") for number in range(count))
     began, sizes, done = time.monotonic(), [0.0], 0
-    for event in run(Nothing(), items, workers=AT_ONCE, timeout_s=60.0, pace=Throttle(AT_ONCE)):
+    for event in run(Nothing(), items, workers=AT_ONCE, timeout_s=60.0, throttle=Throttle(AT_ONCE)):
         if isinstance(event, Outcome):
             done += 1
             if done % max(1, count // 100) == 0:

@@ -17,14 +17,14 @@ from kinetics.dataset.clip_jobs import Measure, Verify
 from kinetics.media.check import Expected, mismatch
 from kinetics.records import KEY, Category, Clip, ClipKey, Cut, Outcome, Subset
 from kinetics.scheduling.dispatch import Event
-from kinetics.scheduling.worker import TravellingJob
+from kinetics.scheduling.worker import PortableJob
 from kinetics.storage import attempts
 from kinetics.storage.atomic import cannot_write
 from kinetics.storage.journal import Journal
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 
-RunJob = Callable[[TravellingJob, Iterable[Clip]], Generator[Event, None, None]]
+RunJob = Callable[[PortableJob, Iterable[Clip]], Generator[Event, None, None]]
 """The pool, or a cluster, with as many workers as there are to be."""
 
 

@@ -24,7 +24,7 @@ from kinetics.records import (
     Facts,
     Outcome,
 )
-from kinetics.scheduling.worker import Say, limit_memory, record_failure
+from kinetics.scheduling.worker import Notify, limit_memory, record_failure
 from kinetics.storage.layout import Layout, clip_name
 
 PROGRESS_EVERY_BYTES = 1 << 22

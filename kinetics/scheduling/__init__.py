@@ -1,1 +1,1 @@
-"""Which item goes out when, to which worker, and what its result means for all the others."""
+"""Decides which item goes out when and to which worker, and what its result means for all the others."""

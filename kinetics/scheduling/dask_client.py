@@ -1,7 +1,8 @@
-"""The same run on a Dask cluster, where each host is a place with a pace of its own: YouTube counts by address.
+"""Runs a job on a Dask cluster, where each host has a throttle of its own: YouTube counts by address.
 
-A clip is a task for one Dask worker. So few go out that none waits there, and what a worker held when it left goes out
-again. What comes back is events, which also tell when YouTube has answered. Workers keep nothing, and come and go.
+A clip is a task for one Dask worker. Only as many go out as a worker has free threads, and the clips of a worker that
+leaves go out again. Results come back as events, which also report when YouTube has answered. Workers keep no state,
+and may come and go.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from distributed.scheduler import KilledWorker
 from kinetics.errors import Fatal
 from kinetics.records import Category, Clip, Item, Result
 from kinetics.scheduling import dask_worker
-from kinetics.scheduling.dask_worker import TOPIC, Order, with_host
+from kinetics.scheduling.dask_worker import TOPIC, RunContext, with_host
 from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, WorkerMessage, dispatch
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.throttle import Throttle, Unthrottled
@@ -40,58 +41,67 @@ from kinetics.storage.atomic import write_text
 from kinetics.storage.layout import Layout
 
 WORKER_POLL_S = 1.0
-"""Between two looks at which workers there are."""
+"""Seconds between two looks at which workers there are; a longer time notices lost workers and new ones later."""
 DASK_CALL_TIMEOUT_S = 10.0
-"""For what the scheduler and the workers answer at once."""
+"""Seconds for a call that the scheduler or a worker answers at once; after it, the connection counts as lost."""
 HANDSHAKE_TIMEOUT_S = 60.0
-"""By then the workers that are there at the start have said who they are."""
+"""Seconds for the handshakes of the workers that are there at the start; then the run starts without the others."""
 NO_WORKER_TIMEOUT_S = 120.0
-"""So long a run waits for a scheduler that is gone, or for any worker."""
-CLOSE_S = 10.0
-REMEDY = "have it there, in the same folder as here or in one that PYTHONPATH names, and install its requirements.txt"
+"""Seconds that a run waits for a lost scheduler, or for any worker, before it ends."""
+CLOSE_TIMEOUT_S = 10.0
+"""Seconds to wait at the end of a run for its tasks to be cancelled, and again for the connection to close."""
+REMEDY = "install it there, in the same folder as here or in one that PYTHONPATH names, with its requirements.txt"
 ALLOWED_LOSSES = 3
-"""Of workers, by one clip: as many as Dask allows, which counts only those that it starts again in the same place."""
-GONE = ("cancelled", "lost")
-"""A future of which the scheduler knows nothing."""
+"""Workers that one clip may be lost with before it fails: with a larger number, a clip that kills workers kills more of
+them. Dask's `allowed-failures` is 3 too, but counts only workers that a nanny starts again at the same address."""
+UNKNOWN_TO_SCHEDULER = ("cancelled", "lost")
+"""Statuses of a future that the scheduler no longer knows."""
 
 
 def run(
-    job: TravellingJob,
+    job: PortableJob,
     clips: Iterable[Clip],
     *,
     scheduler: str,
     layout: Layout,
-    own: Path,
+    run_folder: Path,
     timeout_s: float,
-    pace: Callable[[int], Throttle | Unthrottled],
-    most: int | None = None,
+    new_throttle: Callable[[int], Throttle | Unthrottled],
+    max_per_host: int | None = None,
     one_address: bool = False,
 ) -> Generator[Event, None, None]:
-    """Do `job` to all `clips` on the workers of a Dask scheduler, as fast as YouTube allows each of their hosts.
+    """Do `job` on all `clips` with the workers of a Dask scheduler, as fast as YouTube allows each of their hosts.
 
-    Every worker has to reach the folder, or the URL, of the layout as this machine does; `own` is a folder in it that
-    is this run's own. `pace` makes the pace of a host that does so many clips at once: one a thread of its workers, and
-    `most`, if that is less. With `one_address` all hosts are one to YouTube, as they go through one proxy. See
-    `dispatch` for what comes.
+    Every worker has to reach the folder, or the URL, of the layout as this machine does; `run_folder` is a folder in it
+    that no other run uses. `new_throttle` makes the throttle of a host from the number of clips that it does at once:
+    the threads of its workers, or `max_per_host`, if that is less. With `one_address` all hosts count as one, as they
+    reach YouTube through one proxy. See `dispatch` for the events.
 
-    Raises Fatal where there is no scheduler, and where a worker runs another program or does not reach that place.
-    Workers that come later are left out then.
+    Raises Fatal when there is no scheduler, and when a worker runs another program or does not reach the layout's
+    folder. Such workers that come later are left out.
     """
-    order = Order(uuid.uuid4().hex[:8], job, timeout_s)
-    probe = _Probe(layout, own / f"probe-{order.run}", order.run)
-    cluster = _DaskPool(scheduler, order, probe=probe, pace=pace, most=most, one_address=one_address)
-    yield from dispatch(cluster, clips)
+    context = RunContext(uuid.uuid4().hex[:8], job, timeout_s)
+    probe_file = _ProbeFile(layout, run_folder / f"probe-{context.run}", context.run)
+    pool = _DaskPool(
+        scheduler,
+        context,
+        probe_file=probe_file,
+        new_throttle=new_throttle,
+        max_per_host=max_per_host,
+        one_address=one_address,
+    )
+    yield from dispatch(pool, clips)
 
 
 @dataclass(frozen=True, slots=True)
-class _Probe:
-    """A small file by which workers show that they reach the place where the clips go."""
+class _ProbeFile:
+    """A small file that workers read to show that they reach the folder, or the URL, where the clips go."""
 
     layout: Layout
     path: Path
     content: str
 
-    def leave(self) -> None:
+    def write(self) -> None:
         if self.layout.store:
             self.layout.store.write(self.layout.object_name(self.path), self.content.encode())
         else:
@@ -105,9 +115,9 @@ class _Probe:
             self.path.unlink(missing_ok=True)
 
     def handshake_task(self) -> Callable[[], Mapping[str, Any]]:
-        """A task for workers of which nothing is known yet, and which a task from an unknown module would end.
+        """Return a task for workers of which nothing is known yet, and which a task from an unknown module would end.
 
-        They look for the program where it is here, too: often it is in a folder that all of them see.
+        They look for the program where it is on this machine, too: often it is in a folder that all of them see.
         """
         url, probe = self.layout.url, self.layout.object_name(self.path) if self.layout.url else str(self.path)
         program = str(Path(__file__).resolve().parent.parent.parent)
@@ -115,7 +125,7 @@ class _Probe:
         def handshake_task() -> Mapping[str, Any]:
             if program not in sys.path:
                 sys.path.append(program)
-            from kinetics.scheduling.dask_worker import handshake  # noqa: PLC0415 - there, not here
+            from kinetics.scheduling.dask_worker import handshake  # noqa: PLC0415 - imported on the worker
 
             return handshake(url, probe)
 
@@ -128,7 +138,7 @@ class _InFlight:
 
     host: DaskHost
     worker: str
-    """Its address, as in all that follows."""
+    """The worker's address, as everywhere below."""
     item: Item
     future: Future[Any]
     sent: float
@@ -140,59 +150,62 @@ class _InFlight:
 
 @dataclass(eq=False)
 class DaskHost:
-    """The workers of one host, each with the number of its threads, and what they have in hand."""
+    """The Dask workers of one host, and the clips that they are at."""
 
     name: str
-    pace: Throttle | Unthrottled
-    most: int | None
+    throttle: Throttle | Unthrottled
+    max_clips: int | None
+    """Clips at once; None: one for each of its workers' threads."""
     send: Callable[[DaskHost, str, Item, float], None]
     threads: dict[str, int] = field(default_factory=dict)
-    errands: dict[int, _InFlight] = field(default_factory=dict)
+    """The number of threads of each worker that can be used."""
+    clips: dict[int, _InFlight] = field(default_factory=dict)
+    """The clips that are out here, by their number in the run."""
 
     @property
     def in_flight(self) -> int:
-        return len(self.errands)
+        return len(self.clips)
 
     @property
     def in_player_call(self) -> int:
-        return sum(not errand.answered for errand in self.errands.values())
+        return sum(not clip.answered for clip in self.clips.values())
 
     def resize(self, threads: dict[str, int]) -> None:
-        """Workers may have come or left."""
+        """Take in which workers there are now."""
         self.threads = threads
-        self.pace.workers = min(sum(threads.values()), self.most or sys.maxsize)
+        self.throttle.workers = min(sum(threads.values()), self.max_clips or sys.maxsize)
 
     def ready(self) -> bool:
-        return bool(self.threads) and self.in_flight < self.pace.workers and self._freest()[1] > 0
+        return bool(self.threads) and self.in_flight < self.throttle.workers and self._freest()[1] > 0
 
     def give(self, item: Item, now: float) -> bool:
         try:
             self.send(self, self._freest()[0], item, now)
         except OSError:
-            self.threads = {}  # until the next look around
+            self.threads = {}  # until the workers are polled again
             return False
         return True
 
     def _freest(self) -> tuple[str, int]:
-        """The worker with the most threads free, and how many these are."""
-        busy = Counter(errand.worker for errand in self.errands.values())
+        """Return the worker with the most free threads, and their number."""
+        busy = Counter(clip.worker for clip in self.clips.values())
         free = {worker: threads - busy[worker] for worker, threads in self.threads.items()}
         return max(free.items(), key=lambda item: item[1])
 
 
-class _Line:
-    """The line to a scheduler: whatever calls Dask. Raises OSError where there is none, or no longer."""
+class _SchedulerConnection:
+    """The connection to a Dask scheduler; all calls to Dask go through it. Raises OSError when there is none."""
 
-    def __init__(self, scheduler: str, hear: Callable[[tuple[float, Any]], None]) -> None:
+    def __init__(self, scheduler: str, on_event: Callable[[tuple[float, Any]], None]) -> None:
         for name in ("distributed", "distributed.client", "distributed.batched", "tornado"):
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what there is to say, the run says
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # the run reports what matters itself
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._client = Client(scheduler, timeout=DASK_CALL_TIMEOUT_S, set_as_default=False)
-        self._client.subscribe_topic(TOPIC, hear)
+        self._client.subscribe_topic(TOPIC, on_event)
 
     def workers(self) -> Mapping[str, int]:
-        """Who is there, and with how many threads."""
+        """Return the workers, each with its number of threads."""
         if self._client.status != "running":
             raise ConnectionError(self._client.status)
         assert self._client.scheduler
@@ -205,66 +218,67 @@ class _Line:
         """Have a task done by this worker."""
         return self._client.submit(task, *args, key=key, workers=[worker], allow_other_workers=False, pure=False)
 
-    def leave(self, run: str, workers: Sequence[str], futures: Sequence[Future[Any]]) -> None:
-        """Let these workers end whatever they are at, as far as they can be reached, and hang up."""
+    def end_run(self, run: str, workers: Sequence[str], futures: Sequence[Future[Any]]) -> None:
+        """End all that these workers still do for the run, as far as they can be reached, and close the connection."""
 
-        def leave() -> None:
+        def end_run() -> None:
             with suppress(OSError):
                 self._client.cancel(futures)
-                self._client.run(dask_worker.leave, run, workers=[*workers], on_error="ignore")
+                self._client.run(dask_worker.end_run, run, workers=[*workers], on_error="ignore")
 
-        leaving = threading.Thread(target=leave, daemon=True)
-        leaving.start()
-        leaving.join(CLOSE_S)
-        self.hang_up().join(CLOSE_S)
+        thread = threading.Thread(target=end_run, daemon=True)
+        thread.start()
+        thread.join(CLOSE_TIMEOUT_S)
+        self.close().join(CLOSE_TIMEOUT_S)
 
-    def hang_up(self) -> threading.Thread:
-        """Nobody has to wait for that."""
+    def close(self) -> threading.Thread:
+        """Close the connection in a thread, which is returned, so that nobody has to wait for it."""
 
-        def hang_up() -> None:
+        def close() -> None:
             with suppress(OSError):
-                self._client.close(timeout=CLOSE_S)
+                self._client.close(timeout=CLOSE_TIMEOUT_S)
 
-        thread = threading.Thread(target=hang_up, daemon=True)
+        thread = threading.Thread(target=close, daemon=True)
         thread.start()
         return thread
 
 
 class _DaskPool:
-    """The crew of all hosts' workers."""
+    """The Dask workers of all hosts."""
 
     def __init__(
         self,
         scheduler: str,
-        order: Order,
+        context: RunContext,
         *,
-        probe: _Probe,
-        pace: Callable[[int], Throttle | Unthrottled],
-        most: int | None,
+        probe_file: _ProbeFile,
+        new_throttle: Callable[[int], Throttle | Unthrottled],
+        max_per_host: int | None,
         one_address: bool,
     ) -> None:
         self._scheduler = scheduler
-        self._order = order
-        self._task = _task(order)
-        self._probe = probe
-        self._pace = pace
-        self._most = most
+        self._context = context
+        self._task = _task(context)
+        self._probe_file = probe_file
+        self._new_throttle = new_throttle
+        self._max_per_host = max_per_host
         self._one_address = one_address
-        self._line: _Line | None = None
+        self._connection: _SchedulerConnection | None = None
+        # Dask calls back on its own threads; what to do about it is queued for the thread that runs `messages`.
         self._inbox: queue.SimpleQueue[Callable[[], Iterable[WorkerMessage]]] = queue.SimpleQueue()
         self._hosts: dict[str, DaskHost] = {}
-        self._workers: dict[str, DaskHost | None] = {}  # None: not, or not yet, to be used
+        self._workers: dict[str, DaskHost | None] = {}  # None: left out, or its handshake is not done
         self._handshakes: dict[str, Future[Any]] = {}
-        self._opening = True  # until the workers that are there at the start have said who they are
-        self._errands: dict[int, _InFlight] = {}
+        self._handshakes_end = math.inf
+        self._opening = True  # until the handshakes of the workers that are there at the start are done
+        self._clips: dict[int, _InFlight] = {}  # by their number in the run
         self._numbers = itertools.count()
         self._losses: Counter[Item] = Counter()
-        self._suspects: deque[ItemReturned] = deque()
+        self._suspects: deque[ItemReturned] = deque()  # clips that were lost with several workers
         self._suspect_out: Item | None = None
-        self._next_look = 0.0
-        self._handshakes_end = math.inf
+        self._next_poll = 0.0
         self._without_workers_since: float | None = None
-        self._broken = ""
+        self._fatal_reason = ""  # why the work cannot go on, if so
 
     @property
     def hosts(self) -> Sequence[DaskHost]:
@@ -272,124 +286,77 @@ class _DaskPool:
 
     @property
     def in_flight(self) -> int:
-        return len(self._errands) + len(self._suspects)
+        return len(self._clips) + len(self._suspects)
 
-    def reports(self, patience: float) -> Sequence[WorkerMessage]:
-        if self._broken:
-            raise Fatal(self._broken)
-        said = [*self._look_round(time.monotonic()), *self._retry_suspect_alone()]
+    def messages(self, timeout_s: float) -> Sequence[WorkerMessage]:
+        if self._fatal_reason:
+            raise Fatal(self._fatal_reason)
+        messages = [*self._poll_workers(time.monotonic()), *self._retry_suspect_alone()]
         with suppress(queue.Empty):
-            said += self._inbox.get(timeout=0 if said else patience)()
+            messages += self._inbox.get(timeout=0 if messages else timeout_s)()
             while True:
-                said += self._inbox.get_nowait()()
-        return said
+                messages += self._inbox.get_nowait()()
+        return messages
 
     def close(self) -> None:
-        if self._line:
-            futures = [errand.future for errand in self._errands.values()]
-            self._line.leave(self._order.run, [worker for worker, host in self._workers.items() if host], futures)
-            self._probe.remove()
+        if self._connection:
+            futures = [clip.future for clip in self._clips.values()]
+            workers = [worker for worker, host in self._workers.items() if host]
+            self._connection.end_run(self._context.run, workers, futures)
+            self._probe_file.remove()
 
-    def _look_round(self, now: float) -> Iterator[WorkerMessage]:
+    # --- which workers there are ---
+
+    def _poll_workers(self, now: float) -> Iterator[WorkerMessage]:
         """See which workers have come, and which have left."""
-        if now < self._next_look:
+        if now < self._next_poll:
             return
-        self._next_look = now + WORKER_POLL_S
-        there = self._there()
-        for worker in self._workers.keys() - there.keys():
-            yield from self._left(worker)
-        for worker in there.keys() - self._workers.keys():
+        self._next_poll = now + WORKER_POLL_S
+        present = self._present_workers()
+        for worker in self._workers.keys() - present.keys():
+            yield from self._worker_left(worker)
+        for worker in present.keys() - self._workers.keys():
             self._start_handshake(worker)
             self._handshakes_end = min(self._handshakes_end, now + HANDSHAKE_TIMEOUT_S)
         for host in self._hosts.values():
-            host.resize({worker: threads for worker, threads in there.items() if self._workers[worker] is host})
-        if self._opening and there and (not self._handshakes or now > self._handshakes_end):
+            host.resize({worker: threads for worker, threads in present.items() if self._workers[worker] is host})
+        if self._opening and present and (not self._handshakes or now > self._handshakes_end):
             self._opening = False
-            at_once = sum(host.pace.workers for host in self.hosts)
+            at_once = sum(host.throttle.workers for host in self.hosts)
             hosts = "1 host" if len(self.hosts) == 1 else f"{len(self.hosts):,} hosts"
             yield Notice(f"Dask: {at_once:,} clips at once, on {hosts}")
         yield from self._wait_for_workers(now)
 
-    def _there(self) -> Mapping[str, int]:
-        """The workers that can be reached, each with the number of its threads."""
+    def _present_workers(self) -> Mapping[str, int]:
+        """Return the workers that the scheduler has, each with its number of threads."""
         try:
-            if self._line is None:
-                self._line = self._open()
-            return self._line.workers()
+            if self._connection is None:
+                self._connection = self._connect()
+            return self._connection.workers()
         except OSError as error:
             if self._opening:
                 reason = f"No Dask scheduler answers at {self._scheduler} ({error}). Start one with `dask scheduler`."
                 raise Fatal(reason) from error
-            self._hang_up()
+            self._disconnect()
             return {}
 
-    def _open(self) -> _Line:
-        self._probe.leave()
+    def _connect(self) -> _SchedulerConnection:
+        self._probe_file.write()
 
-        def hear(event: tuple[float, Any]) -> None:
-            run, number, word = event[1]
-            if run == self._order.run:
-                self._inbox.put(partial(self._heard, number, word))
+        def on_event(event: tuple[float, Any]) -> None:
+            run, number, message = event[1]
+            if run == self._context.run:
+                self._inbox.put(partial(self._reported, number, message))
 
-        return _Line(self._scheduler, hear)
+        return _SchedulerConnection(self._scheduler, on_event)
 
-    def _hang_up(self) -> None:
-        if self._line:
-            self._line.hang_up()
-            self._line = None
+    def _disconnect(self) -> None:
+        if self._connection:
+            self._connection.close()
+            self._connection = None
 
-    def _start_handshake(self, worker: str) -> None:
-        """Ask a worker who it is."""
-        assert self._line
-        self._workers[worker] = None
-        future = self._line.submit(worker, f"{self._order.run}-{worker}", self._probe.handshake_task())
-        self._handshakes[worker] = future
-        future.add_done_callback(lambda _: self._inbox.put(partial(self._handshake_done, worker)))
-
-    def _handshake_done(self, worker: str) -> Iterator[WorkerMessage]:
-        """A worker has said who it is, or cannot."""
-        future = self._handshakes.pop(worker, None)
-        if future is None or future.status in GONE:
-            return
-        unfit, remark = self._judged(future)
-        if unfit and self._opening:
-            self._broken = f"The Dask worker {worker} {unfit}"
-        elif unfit:
-            yield Notice(f"warning: the Dask worker {worker} is left out: it {unfit}")
-        else:
-            self._admit(worker)
-        if remark:
-            yield Notice(f"warning: the Dask worker {worker} {remark}")
-
-    def _judged(self, handshake_task: Future[Any]) -> tuple[str, str]:
-        """Why a worker cannot be used, and what else is to be said of it."""
-        if handshake_task.status == "error":
-            error = handshake_task.exception(timeout=DASK_CALL_TIMEOUT_S)
-            return f"cannot run this program ({error}): {REMEDY}.", ""
-        try:
-            card = handshake_task.result(timeout=DASK_CALL_TIMEOUT_S)
-        except OSError as error:
-            return f"does not answer ({error}).", ""
-        if card["program"] != dask_worker.PROGRAM:
-            return "runs another version of this program: let all machines have the same, and start it anew.", ""
-        if card["probe"] != self._probe.content:
-            layout = self._probe.layout
-            place = layout.display_path(layout.folder)
-            return f"does not reach {place} as this machine does: let it be one place for all {card['probe']}.", ""
-        ours, theirs = dask_worker.packages(), card["packages"]
-        if missing := [name for name in ours if name not in theirs]:
-            return f"lacks {', '.join(missing)}: pip install -r requirements.txt there.", ""
-        other = [f"{name} {theirs[name]} (here {ours[name]})" for name in ours if theirs[name] != ours[name]]
-        return "", f"has {', '.join(other)}" if other else ""
-
-    def _admit(self, worker: str) -> None:
-        name = "" if self._one_address else host_of(worker)
-        if name not in self._hosts:
-            self._hosts[name] = DaskHost(name, self._pace(1), self._most, self._send)
-        self._workers[worker] = self._hosts[name]
-
-    def _left(self, worker: str) -> Iterator[WorkerMessage]:
-        """What a worker held that is gone goes out again, but not for ever, as it may have been the reason."""
+    def _worker_left(self, worker: str) -> Iterator[WorkerMessage]:
+        """Requeue a departed worker's clips; repeated losses blame the clip."""
         host = self._workers.pop(worker)
         self._handshakes.pop(worker, None)
         if host is None:
@@ -402,110 +369,160 @@ class _DaskPool:
         for number in hold_subsets:
             yield from self._lost(number)
 
-    def _lost(self, number: int) -> Iterator[WorkerMessage]:
-        errand = self._done_with(number)
-        self._losses[errand.item] += self._line is not None
-        losses, returned = self._losses[errand.item], ItemReturned(errand.host, errand.item, errand.sent)
-        self._tried(errand.item)
+    def _wait_for_workers(self, now: float) -> Iterator[WorkerMessage]:
+        """Report that there is no worker, and give up after NO_WORKER_TIMEOUT_S."""
+        none = f"no Dask worker at {self._scheduler}"
+        if any(self._workers.values()) or (self._opening and self._handshakes):
+            self._without_workers_since = None
+        elif self._without_workers_since is None:
+            self._without_workers_since = now
+            yield Notice(f"{none}: waiting for one, {NO_WORKER_TIMEOUT_S:g} s at most")
+        elif now > self._without_workers_since + NO_WORKER_TIMEOUT_S:
+            self._suspects.clear()
+            yield GaveUp(Category.LOST_WORKER, f"{none} for {NO_WORKER_TIMEOUT_S:g} s")
+
+    # --- who may take part ---
+
+    def _start_handshake(self, worker: str) -> None:
+        """Ask a worker which program it has, and whether it reaches the layout's folder."""
+        assert self._connection
+        self._workers[worker] = None
+        future = self._connection.submit(worker, f"{self._context.run}-{worker}", self._probe_file.handshake_task())
+        self._handshakes[worker] = future
+        future.add_done_callback(lambda _: self._inbox.put(partial(self._handshake_done, worker)))
+
+    def _handshake_done(self, worker: str) -> Iterator[WorkerMessage]:
+        """Use the worker, or leave it out; at the start of a run, one that cannot be used ends it."""
+        future = self._handshakes.pop(worker, None)
+        if future is None or future.status in UNKNOWN_TO_SCHEDULER:
+            return
+        unfit, warning = self._check_handshake(future)
+        if unfit and self._opening:
+            self._fatal_reason = f"The Dask worker {worker} {unfit}"
+        elif unfit:
+            yield Notice(f"warning: the Dask worker {worker} is left out: it {unfit}")
+        else:
+            self._add_worker(worker)
+        if warning:
+            yield Notice(f"warning: the Dask worker {worker} {warning}")
+
+    def _check_handshake(self, future: Future[Any]) -> tuple[str, str]:
+        """Return why a worker cannot be used, and what to warn of; each is empty where there is nothing."""
+        if future.status == "error":
+            error = future.exception(timeout=DASK_CALL_TIMEOUT_S)
+            return f"cannot run this program ({error}): {REMEDY}.", ""
+        try:
+            answer = future.result(timeout=DASK_CALL_TIMEOUT_S)
+        except OSError as error:
+            return f"does not answer ({error}).", ""
+        if answer["program"] != dask_worker.PROGRAM_DIGEST:
+            return "runs another version of this program: install the same one on all machines, and restart it.", ""
+        if answer["probe"] != self._probe_file.content:
+            layout = self._probe_file.layout
+            folder, found = layout.display_path(layout.folder), answer["probe"]
+            return f"does not reach {folder} as this machine does {found}: use one that all machines share.", ""
+        ours, theirs = dask_worker.packages(), answer["packages"]
+        if missing := [name for name in ours if name not in theirs]:
+            return f"lacks {', '.join(missing)}: run pip install -r requirements.txt there.", ""
+        other = [f"{name} {theirs[name]} (here {ours[name]})" for name in ours if theirs[name] != ours[name]]
+        return "", f"has {', '.join(other)}" if other else ""
+
+    def _add_worker(self, worker: str) -> None:
+        name = "" if self._one_address else host_of(worker)
+        if name not in self._hosts:
+            self._hosts[name] = DaskHost(name, self._new_throttle(1), self._max_per_host, self._send)
+        self._workers[worker] = self._hosts[name]
+
+    def _leave_out(self, clip: _InFlight, error: BaseException) -> Iterator[WorkerMessage]:
+        """Leave a worker out that cannot work, as with a full disk; if no other is left, the run ends."""
+        if not self._workers.get(clip.worker):
+            return  # it is already
+        reason = str(error) if isinstance(error, Fatal) else f"{type(error).__name__}: {error}"
+        self._workers[clip.worker] = None
+        clip.host.threads.pop(clip.worker, None)
+        if not any(self._workers.values()) and not self._handshakes:
+            self._fatal_reason = reason
+        else:
+            yield Notice(f"warning: the Dask worker {clip.worker} is left out: {reason}")
+
+    # --- the clips that are out ---
+
+    def _send(self, host: DaskHost, worker: str, item: Item, now: float) -> None:
+        """Send an item to a worker. Raises OSError when the connection was lost since the workers were polled."""
+        if self._connection is None:
+            raise ConnectionError
+        number = next(self._numbers)
+        key = f"{self._context.run}-{number}"
+        future = self._connection.submit(worker, key, self._task, host_of(worker), number, pickle.dumps(item))
+        self._clips[number] = host.clips[number] = _InFlight(host, worker, item, future, now)
+        future.add_done_callback(lambda _: self._inbox.put(partial(self._task_ended, number)))
+
+    def _reported(self, number: int, message: bytes) -> Iterator[WorkerMessage]:
+        """Take in a worker's report of a clip."""
+        if clip := self._clips.get(number):
+            outcome: Result | None = pickle.loads(message)
+            yield clip.report(outcome)
+            clip.answered = True
+            if outcome:
+                self._remove_clip(number)
+                self._losses.pop(clip.item, None)
+                self._attempt_ended(clip.item)
+
+    def _task_ended(self, number: int) -> Iterator[WorkerMessage]:
+        """Take in that a task has ended; if no outcome was reported by now, none ever will be."""
+        clip = self._clips.get(number)
+        if clip is None:
+            return
+        error = clip.future.exception(timeout=DASK_CALL_TIMEOUT_S) if clip.future.status == "error" else None
+        if error is None or isinstance(error, KilledWorker):
+            if clip.future.status in UNKNOWN_TO_SCHEDULER:
+                self._disconnect()  # the scheduler was restarted, and knows nothing of this run
+            yield from self._clip_lost(number)
+        else:
+            yield ItemReturned(clip.host, self._remove_clip(number).item, clip.sent)
+            yield from self._leave_out(clip, error)
+
+    def _clip_lost(self, number: int) -> Iterator[WorkerMessage]:
+        """Requeue a clip that was lost with its worker; after ALLOWED_LOSSES, report it as failed."""
+        clip = self._remove_clip(number)
+        self._losses[clip.item] += self._connection is not None
+        losses, returned = self._losses[clip.item], ItemReturned(clip.host, clip.item, clip.sent)
+        self._attempt_ended(clip.item)
         if losses <= 1:
             yield returned
         elif losses <= ALLOWED_LOSSES:
             self._suspects.append(returned)
         else:
-            del self._losses[errand.item]
-            reason = f"{losses} Dask workers in a row were lost while they held this clip"
-            host = host_of(errand.worker)
-            yield errand.report(with_host(errand.item.failed(Category.LOST_WORKER, reason), host))
+            del self._losses[clip.item]
+            reason = f"{losses} Dask workers in a row were lost while they worked on this clip"
+            yield clip.report(with_host(clip.item.failed(Category.LOST_WORKER, reason), host_of(clip.worker)))
 
     def _retry_suspect_alone(self) -> Iterator[WorkerMessage]:
-        """Clips that were lost with several workers go out one at a time: so only the one that is guilty is blamed."""
+        """Requeue the clips that were lost with several workers one at a time, to blame only the one that is guilty."""
         if self._suspects and self._suspect_out is None:
             returned = self._suspects.popleft()
             self._suspect_out = returned.item
             yield returned
 
-    def _tried(self, item: Item) -> None:
+    def _attempt_ended(self, item: Item) -> None:
         if item == self._suspect_out:
             self._suspect_out = None
 
-    def _wait_for_workers(self, now: float) -> Iterator[WorkerMessage]:
-        """Wait for workers, but not for ever."""
-        if any(self._workers.values()) or (self._opening and self._handshakes):
-            self._without_workers_since = None
-        elif self._without_workers_since is None:
-            self._without_workers_since = now
-            yield Notice(
-                f"no Dask worker to be had at {self._scheduler}: waiting for one, {NO_WORKER_TIMEOUT_S:g} s at most"
-            )
-        elif now > self._without_workers_since + NO_WORKER_TIMEOUT_S:
-            self._suspects.clear()
-            yield GaveUp(
-                Category.LOST_WORKER, f"no Dask worker was to be had at {self._scheduler} for {NO_WORKER_TIMEOUT_S:g} s"
-            )
-
-    def _send(self, host: DaskHost, worker: str, item: Item, now: float) -> None:
-        """Raises OSError where that cannot be, as nobody has looked around yet since it could."""
-        if self._line is None:
-            raise ConnectionError
-        number = next(self._numbers)
-        key = f"{self._order.run}-{number}"
-        future = self._line.submit(worker, key, self._task, host_of(worker), number, pickle.dumps(item))
-        errand = _InFlight(host, worker, item, future, now)
-        self._errands[number] = host.errands[number] = errand
-        future.add_done_callback(lambda _: self._inbox.put(partial(self._ended, number)))
-
-    def _heard(self, number: int, word: bytes) -> Iterator[WorkerMessage]:
-        """A worker has something to say of a clip."""
-        if errand := self._errands.get(number):
-            outcome: Result | None = pickle.loads(word)
-            yield errand.report(outcome)
-            errand.answered = True
-            if outcome:
-                self._done_with(number)
-                self._losses.pop(errand.item, None)
-                self._tried(errand.item)
-
-    def _ended(self, number: int) -> Iterator[WorkerMessage]:
-        """A task has ended; if its outcome is not known by now, it never will be."""
-        errand = self._errands.get(number)
-        if errand is None:
-            return
-        error = errand.future.exception(timeout=DASK_CALL_TIMEOUT_S) if errand.future.status == "error" else None
-        if error is None or isinstance(error, KilledWorker):
-            if errand.future.status in GONE:
-                self._hang_up()  # the scheduler is another one, which knows nothing of this run
-            yield from self._lost(number)
-        else:
-            yield ItemReturned(errand.host, self._done_with(number).item, errand.sent)
-            yield from self._leave_out(errand, error)
-
-    def _leave_out(self, errand: _InFlight, error: BaseException) -> Iterator[WorkerMessage]:
-        """What one worker cannot do, such as write to its disk, others perhaps can; if none can, the run ends."""
-        if not self._workers.get(errand.worker):
-            return  # it is already
-        reason = str(error) if isinstance(error, Fatal) else f"{type(error).__name__}: {error}"
-        self._workers[errand.worker] = None
-        errand.host.threads.pop(errand.worker, None)
-        if not any(self._workers.values()) and not self._handshakes:
-            self._broken = reason
-        else:
-            yield Notice(f"warning: the Dask worker {errand.worker} is left out: {reason}")
-
-    def _done_with(self, number: int) -> _InFlight:
-        errand = self._errands.pop(number)
-        del errand.host.errands[number]
-        return errand
+    def _remove_clip(self, number: int) -> _InFlight:
+        clip = self._clips.pop(number)
+        del clip.host.clips[number]
+        return clip
 
 
-def _task(order: Order) -> Callable[[str, int, bytes], None]:
-    """What workers are to do, in a form in which the scheduler, which looks at it, need not have this program.
+def _task(context: RunContext) -> Callable[[str, int, bytes], None]:
+    """Return the task that does a clip, in a form for which the scheduler, which reads it, need not have this program.
 
-    As a function's function it is sent whole, and what is pickled is nothing but bytes to it.
+    Dask sends a nested function by value, and its pickled arguments are only bytes to the scheduler.
     """
-    pickled = pickle.dumps(order)
+    pickled = pickle.dumps(context)
 
     def task(host: str, number: int, item: bytes) -> None:
-        from kinetics.scheduling.dask_worker import attempt  # noqa: PLC0415 - there, not here
+        from kinetics.scheduling.dask_worker import attempt  # noqa: PLC0415 - imported on the worker
 
         attempt(pickle.loads(pickled), host, number, pickle.loads(item))
 
@@ -513,5 +530,5 @@ def _task(order: Order) -> Callable[[str, int, bytes], None]:
 
 
 def host_of(worker: str) -> str:
-    """The host in a worker's address."""
+    """Return the host in a worker's address."""
     return urlsplit(worker).hostname or worker

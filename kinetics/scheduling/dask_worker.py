@@ -1,8 +1,8 @@
-"""What a Dask worker does for a run: says who it is, and does one clip a task, in a process that can be killed.
+"""The tasks of a Dask worker: a handshake, and one clip a task, done in a process that can be killed.
 
-A task waits for a process of the pool's. So a clip that hangs, grows or crashes costs itself one try, as on one
-machine, and neither the Dask worker nor what else it has in hand. Processes are kept from clip to clip, and end with
-the run, with their Dask worker, or when they were idle for a while.
+A task waits for a process of a pool. So a clip that hangs, takes too much memory or crashes fails one try, as on a
+single machine, and harms neither the Dask worker nor its other clips. Processes are kept from clip to clip, and end
+with the run, with their Dask worker, or when they were idle for a while.
 """
 
 from __future__ import annotations
@@ -31,22 +31,25 @@ from kinetics.scheduling.worker import TravellingJob
 from kinetics.storage.object_store import ObjectStore
 
 TOPIC = "kinetics"
-"""Of the events in which workers tell what became of clips."""
-IDLE_S = 60.0
+"""Dask topic of the events in which workers report what became of clips."""
+IDLE_TIMEOUT_S = 60.0
+"""Seconds after which an idle process ends. A shorter time starts processes more often, a longer one keeps memory."""
 PACKAGES = ("av", "pytubefix", "yt-dlp")
-"""Those that make a clip what it is."""
+"""Packages whose version can change a clip; where a worker's differ from the parent's, the run warns."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What all tasks of a run have in common. `timeout_s` is for one clip; `run` is a name that no other run has."""
+class RunContext:
+    """What all tasks of a run have in common."""
 
     run: str
-    job: TravellingJob
+    """A name that no other run has."""
+    job: PortableJob
     timeout_s: float
+    """Seconds for one clip."""
 
 
-def _digest() -> str:
+def _program_digest() -> str:
     digest = hashlib.sha256()
     package = Path(__file__).parent.parent
     for path in sorted(package.rglob("*.py")):
@@ -54,12 +57,12 @@ def _digest() -> str:
     return digest.hexdigest()
 
 
-PROGRAM = _digest()
-"""Of this program's text as it was when this process imported it, which a worker may have done long ago."""
+PROGRAM_DIGEST = _program_digest()
+"""SHA-256 of the package's sources at import; must equal the parent's. A worker may have imported them long ago."""
 
 
 def packages() -> dict[str, str]:
-    """The versions of Python and of the packages that matter, as far as they are here."""
+    """Return the versions of Python and of those PACKAGES that are installed here."""
     found = {"Python": platform.python_version()}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -68,119 +71,120 @@ def packages() -> dict[str, str]:
 
 
 def handshake(url: str, probe: str) -> Mapping[str, object]:
-    """A task: which program this is, and what the probe holds, a file of the parent's in a folder or at a URL.
+    """Return which program this is, and the content of the probe file at `probe`: a path, or a name at `url`.
 
-    Of plain types only, so that another version of the program can answer, too.
+    A Dask task. Its answer has plain types only, so that another version of the program can answer too.
     """
     try:
         content = ObjectStore(url).read(probe) if url else Path(probe).read_bytes()
         seen = "(there is nothing)" if content is None else content.decode()
     except (OSError, ValueError, Fatal) as error:
         seen = f"({error})"
-    return {"program": PROGRAM, "packages": packages(), "probe": seen}
+    return {"program": PROGRAM_DIGEST, "packages": packages(), "probe": seen}
 
 
-def attempt(order: Order, host: str, number: int, clip: Clip) -> None:
-    """A task: do one clip on this host, and say so.
+def attempt(context: RunContext, host: str, number: int, clip: Clip) -> None:
+    """Do one clip on this host, and report it to the parent.
 
-    By events, since a result would have to be fetched, and is lost with its worker. Raises Fatal where the run cannot
-    go on.
+    A Dask task. It reports by events, since a result would have to be fetched, and is lost with its worker. Raises
+    Fatal when the run cannot go on.
     """
     worker = get_worker()
 
-    def say(word: Result | PartialResult | None) -> None:
-        worker.log_event(TOPIC, (order.run, number, pickle.dumps(word)))
+    def report(message: Result | PartialResult | None) -> None:
+        worker.log_event(TOPIC, (context.run, number, pickle.dumps(message)))
 
-    with _process(order, host) as crew:
-        outcome = crew.attempt(clip, say)
-    if order.run in _desks:  # else nobody listens any more
-        say(with_host(outcome, host))
+    with _process(context, host) as pool:
+        outcome = pool.attempt(clip, report)
+    if context.run in _sessions:  # else the run has ended, and nobody listens
+        report(with_host(outcome, host))
 
 
 def with_host(result: Result, host: str) -> Result:
-    """Return a clip's result as one of this host's; an archive's has no host."""
+    """Return a clip's result with its host; an archive's has none."""
     return replace(result, host=host) if isinstance(result, Outcome) else result
 
 
-def leave(run: str) -> None:
-    """End whatever this worker still does for a run."""
-    with _changing:
-        desk = _desks.pop(run, None)
-    if desk:
-        desk.clear()
-        shutil.rmtree(desk.scratch, ignore_errors=True)
+def end_run(run: str) -> None:
+    """End all that this worker still does for a run."""
+    with _sessions_lock:
+        session = _sessions.pop(run, None)
+    if session:
+        session.close()
+        shutil.rmtree(session.scratch, ignore_errors=True)
 
 
 class _RunSession:
-    """The processes of one run."""
+    """The processes of one run on this Dask worker, idle ones included."""
 
-    def __init__(self, order: Order, scratch: Path) -> None:
+    def __init__(self, context: RunContext, scratch: Path) -> None:
         self.scratch = scratch
-        self._order = order
-        self._idle: list[tuple[ProcessPool, float]] = []
+        self._context = context
+        self._idle: list[tuple[ProcessPool, float]] = []  # each of one process, and since when it is idle
         self._busy: set[ProcessPool] = set()
-        self._cleared = self._watched = False
-        self._changing = threading.Lock()
+        self._closed = self._watched = False
+        self._lock = threading.Lock()
 
     @contextmanager
     def process(self) -> Iterator[ProcessPool]:
-        """A process that nobody else uses meanwhile."""
-        with self._changing:
-            crew = self._idle.pop()[0] if self._idle else self._new()
-            self._busy.add(crew)
+        """Yield a pool of one process that nobody else uses meanwhile."""
+        with self._lock:
+            pool = self._idle.pop()[0] if self._idle else self._new_pool()
+            self._busy.add(pool)
         try:
-            yield crew
+            yield pool
         finally:
-            with self._changing:
-                self._busy.remove(crew)
-                self._put_back(crew)
+            with self._lock:
+                self._busy.remove(pool)
+                self._put_back(pool)
 
-    def clear(self) -> None:
-        with self._changing:
-            self._cleared = True
-            for crew in self._busy:
-                crew.kill()
-            for crew, _ in self._idle:
-                crew.close()
+    def close(self) -> None:
+        """End all processes; the tasks of busy ones fail."""
+        with self._lock:
+            self._closed = True
+            for pool in self._busy:
+                pool.kill()
+            for pool, _ in self._idle:
+                pool.close()
             self._idle.clear()
 
-    def _put_back(self, crew: ProcessPool) -> None:
-        if self._cleared:
-            crew.close()
+    def _put_back(self, pool: ProcessPool) -> None:
+        if self._closed:
+            pool.close()
             return
-        self._idle.append((crew, time.monotonic()))
+        self._idle.append((pool, time.monotonic()))
         if not self._watched:
             self._watched = True
-            threading.Thread(target=self._dismiss_idle, daemon=True).start()
+            threading.Thread(target=self._close_idle, daemon=True).start()
 
-    def _new(self) -> ProcessPool:
+    def _new_pool(self) -> ProcessPool:
         self.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return ProcessPool(self._order.job.at(self.scratch), 1, self._order.timeout_s, Unthrottled(1))
+        return ProcessPool(self._context.job.at(self.scratch), 1, self._context.timeout_s, Unthrottled(1))
 
-    def _dismiss_idle(self) -> None:
-        """While YouTube is waited for, and when the parent is gone, nobody needs the memory of idle processes."""
+    def _close_idle(self) -> None:
+        """End processes that are idle for long, as in a pause or once the parent is gone, to free their memory."""
         while self._watched:
             time.sleep(1.0)
-            with self._changing:
-                late = time.monotonic() - IDLE_S
-                for crew, since in self._idle.copy():
-                    if since < late:
-                        self._idle.remove((crew, since))
-                        crew.close()
+            with self._lock:
+                idle_since_limit = time.monotonic() - IDLE_TIMEOUT_S
+                for pool, idle_since in self._idle.copy():
+                    if idle_since < idle_since_limit:
+                        self._idle.remove((pool, idle_since))
+                        pool.close()
                 self._watched = bool(self._idle)
 
 
-_changing = threading.Lock()
-_desks: dict[str, _RunSession] = {}
+_sessions_lock = threading.Lock()
+_sessions: dict[str, _RunSession] = {}
 
 
 @contextmanager
-def _process(order: Order, host: str) -> Iterator[ProcessPool]:
+def _process(context: RunContext, host: str) -> Iterator[ProcessPool]:
     multiprocessing.current_process().daemon = False  # Dask's nanny makes it one, and a daemon may have no children
-    with _changing:
-        if order.run not in _desks:
-            folder = f"kinetics-{order.run}-{host}".replace(":", "-")
-            _desks[order.run] = _RunSession(order, Path(tempfile.gettempdir()) / folder)
-        desk = _desks[order.run]
-    with desk.process() as crew:
-        yield crew
+    with _sessions_lock:
+        if context.run not in _sessions:
+            folder = f"kinetics-{context.run}-{host}".replace(":", "-")
+            _sessions[context.run] = _RunSession(context, Path(tempfile.gettempdir()) / folder)
+        session = _sessions[context.run]
+    with session.process() as pool:
+        yield pool

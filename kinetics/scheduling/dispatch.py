@@ -1,8 +1,8 @@
-"""Hands items out as fast as each place's pace allows, and takes in what becomes of them.
+"""Hands items out as fast as each host's throttle allows, and takes in what becomes of them.
 
-An item is a clip, or an archive of the mirror's, which brings clips while it is in hand. A place is where one address
-asks YouTube, or the mirror: this machine, or one host of a cluster. Who does the work there, processes or other
-machines, is its crew's affair.
+An item is a clip, or an archive of the mirror, whose clips come one by one as partial results. A host is one address
+that asks YouTube, or the mirror: this machine, or one host of a cluster. Its workers are processes or Dask workers; a
+WorkerPool hides which.
 """
 
 from __future__ import annotations
@@ -20,194 +20,199 @@ from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import Progress
 
 TICK_S = 0.5
+"""Longest time in seconds without an event; a longer one makes clocks on the terminal, and the end of a run, late."""
 Event = Result | PartialResult | Pause | SpacingChanged | GaveUp | Notice | None
 
 
 class Host(Protocol):
-    """Where one address asks YouTube."""
+    """One address that asks YouTube, with its workers."""
 
     @property
     def name(self) -> str:
-        """Empty where there is only one."""
+        """The host's address; empty where there is only one host."""
 
     @property
-    def pace(self) -> Throttle | Unthrottled: ...
+    def throttle(self) -> Throttle | Unthrottled: ...
 
     @property
     def in_flight(self) -> int:
-        """Items in hand."""
+        """Number of items that its workers are at."""
 
     @property
     def in_player_call(self) -> int:
-        """Items in hand for which the server has not answered yet."""
+        """Number of those for which the server has not answered yet."""
 
     def ready(self) -> bool:
-        """Whether a worker is free; if not, one more is made ready, where there can be one."""
+        """Return whether a worker is free; if not, start one more where there can be one."""
 
     def give(self, item: Item, now: float) -> bool:
-        """Hand an item to a free worker; False if it has just died, which is not the item's fault."""
+        """Hand an item to a free worker; False if the worker has just died, which is not the item's fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemReport:
-    """What became of an item; None: the server has answered, and work on it goes on."""
+    """A worker's message about its item. `outcome=None`: the server answered, work on the item continues."""
 
-    place: Host
+    host: Host
     outcome: Result | None
     sent: float
+    """When the item went out."""
     answered: bool
+    """Whether an earlier report said that the server answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemReturned:
-    """An item that nobody has in hand any more, through no fault of its own."""
+    """An item that no worker is at any longer, through no fault of its own."""
 
-    place: Host
+    host: Host
     item: Item
     sent: float
 
 
 WorkerMessage = ItemReport | Progress | ItemReturned | Notice | GaveUp
-"""What there is to hear from a crew. A GaveUp ends the run."""
+"""A message of a worker pool. A GaveUp ends the run."""
 
 
 class WorkerPool(Protocol):
-    """All workers, wherever they are. Raises Fatal where the work cannot go on."""
+    """All workers of a run, wherever they are. Raises Fatal when the work cannot go on."""
 
     @property
     def hosts(self) -> Sequence[Host]:
-        """Where items can be done at present."""
+        """The hosts that can do items at present."""
 
     @property
     def in_flight(self) -> int:
-        """Items in hand at all places, past ones too."""
+        """Number of items that workers are at, on hosts that have left too."""
 
-    def reports(self, patience: float) -> Sequence[WorkerMessage]:
-        """Listen for at most `patience` seconds; return what there is to say."""
+    def messages(self, timeout_s: float) -> Sequence[WorkerMessage]:
+        """Wait for messages for at most `timeout_s` seconds, and return those that came."""
 
     def close(self) -> None:
-        """End all work, whatever it is at."""
+        """End all work, finished or not."""
 
 
-def dispatch(crew: WorkerPool, items: Iterable[Item]) -> Generator[Event, None, None]:
-    """Let all `items` be done, as fast as the paces allow.
+def dispatch(pool: WorkerPool, items: Iterable[Item]) -> Generator[Event, None, None]:
+    """Have all `items` done, as fast as the throttles allow.
 
-    Yields a Result for every attempt, in the order in which they end, and before it the parts of an item as they come:
-    an item that is `postponed` comes again later. A Pause says that everybody at its place waits now, a Spread how
-    densely items go out there from now on; a GaveUp is the last thing to come. None comes while there is nothing to
-    say, at least every TICK_S seconds, so that the caller can move a clock on.
+    Yields a Result for every attempt, in the order in which they end, and before it the item's partial results as they
+    come; a `postponed` item comes again later. A Pause says that all workers of its host wait, a SpacingChanged how far
+    apart items go out there from now on; a GaveUp is the last event. None comes while nothing happens, at least every
+    TICK_S seconds, so that the caller can move a clock on.
 
     `items` is read as they go out. However the iteration ends, no work is left behind; close the iterator to end it
-    early. Raises Fatal when the crew does.
+    early. Raises Fatal when the pool does.
     """
     queue = _Queue(items)
     gave_up: GaveUp | None = None
     left_out = dict[Host, GaveUp]()
-    with closing(crew):
-        while not gave_up or crew.in_flight:
-            hosts = [place for place in crew.hosts if place not in left_out]
-            patience = TICK_S if gave_up else _hand_out(queue, hosts)
-            if not queue and not crew.in_flight:
+    with closing(pool):
+        while not gave_up or pool.in_flight:
+            hosts = [host for host in pool.hosts if host not in left_out]
+            timeout_s = TICK_S if gave_up else _hand_out(queue, hosts)
+            if not queue and not pool.in_flight:
                 return
-            reports = crew.reports(patience)
-            for report in reports:
-                for event in _taken_in(report, queue, crew, left_out):
+            messages = pool.messages(timeout_s)
+            for message in messages:
+                for event in _events_of(message, queue, pool, left_out):
                     if isinstance(event, GaveUp):
                         gave_up = gave_up or event
                     else:
                         yield event
-            if crew.hosts and left_out.keys() >= {*crew.hosts}:
-                gave_up = gave_up or left_out[crew.hosts[0]]
-            if not reports:
+            if pool.hosts and left_out.keys() >= {*pool.hosts}:
+                gave_up = gave_up or left_out[pool.hosts[0]]
+            if not messages:
                 yield None
         yield gave_up
 
 
-def _taken_in(report: WorkerMessage, queue: _Queue, crew: WorkerPool, left_out: dict[Host, GaveUp]) -> Iterator[Event]:
-    """What follows from a report: for the queue, for the others at its place, and for who listens."""
-    match report:
-        case ItemReport(place):
-            for event in _settled(report, queue, last=not queue and not crew.in_flight):
+def _events_of(
+    message: WorkerMessage, queue: _Queue, pool: WorkerPool, left_out: dict[Host, GaveUp]
+) -> Iterator[Event]:
+    """Take in a message: yield its events, and update the queue, the host's throttle, and the hosts left out."""
+    match message:
+        case ItemReport(host):
+            for event in _settle(message, queue, last=not queue and not pool.in_flight):
                 if not isinstance(event, GaveUp):
                     yield event
                     continue
-                left_out[place] = event
-                if len(crew.hosts) > 1:
-                    yield Notice(f"{place.name} gets no more clips: {event.reason}")
-        case ItemReturned(place, item, sent):
-            place.pace.returned(sent=sent)
-            queue.again(item)
+                left_out[host] = event
+                if len(pool.hosts) > 1:
+                    yield Notice(f"{host.name} gets no more clips: {event.reason}")
+        case ItemReturned(host, item, sent):
+            host.throttle.returned(sent=sent)
+            queue.put_back(item)
         case Progress(part):
             yield part
         case _:
-            yield report
+            yield message
 
 
-def _settled(report: ItemReport, queue: _Queue, last: bool) -> Iterator[Event]:
-    """What the pace of its place makes of what became of a clip."""
-    pace, now = report.place.pace, time.monotonic()
+def _settle(report: ItemReport, queue: _Queue, last: bool) -> Iterator[Event]:
+    """Tell the host's throttle of a report, and yield what follows."""
+    throttle, now = report.host.throttle, time.monotonic()
     if report.outcome is None:
-        spread = pace.answered(sent=report.sent, now=now)
+        spacing = throttle.answered(sent=report.sent, now=now)
     else:
-        settled = pace.settle(report.outcome, sent=report.sent, now=now, answered=report.answered, last=last)
-        if settled.again:
-            queue.again(report.outcome.item)
-        yield settled.outcome
-        if settled.pause:
-            yield replace(settled.pause, place=report.place.name)
-        if settled.gave_up:
-            yield settled.gave_up
-        spread = settled.spread
-    if spread:
-        yield replace(spread, place=report.place.name)
+        decision = throttle.settle(report.outcome, sent=report.sent, now=now, answered=report.answered, last=last)
+        if decision.requeue:
+            queue.put_back(report.outcome.item)
+        yield decision.outcome
+        if decision.pause:
+            yield replace(decision.pause, host=report.host.name)
+        if decision.gave_up:
+            yield decision.gave_up
+        spacing = decision.spacing
+    if spacing:
+        yield replace(spacing, host=report.host.name)
 
 
 def _hand_out(queue: _Queue, hosts: Sequence[Host]) -> float:
-    """Give out items as long as the paces allow, and return for how many seconds to listen then."""
-    sure = any(not place.pace.probing for place in hosts)
-    return min((_hand_out_at(place, queue, spare_refused=sure) for place in hosts), default=TICK_S)
+    """Hand out items as long as the throttles allow, and return for how many seconds to wait for messages then."""
+    any_proven = any(not host.throttle.unproven for host in hosts)
+    return min((_hand_out_at(host, queue, spare_refused=any_proven) for host in hosts), default=TICK_S)
 
 
-def _hand_out_at(place: Host, queue: _Queue, spare_refused: bool) -> float:
-    """`spare_refused`: items that were refused before are for places that find out more about them than this one."""
-    pace = place.pace
-    while queue and not (pace.probing and spare_refused and not queue.new):
+def _hand_out_at(host: Host, queue: _Queue, spare_refused: bool) -> float:
+    """`spare_refused`: keep refused items for hosts that get answers, as only those show if the item is the cause."""
+    throttle = host.throttle
+    while queue and not (throttle.unproven and spare_refused and not queue.has_new):
         now = time.monotonic()
-        wait = pace.wait(now, place.in_flight, place.in_player_call)
+        wait = throttle.wait(now, host.in_flight, host.in_player_call)
         if wait:
             return min(wait, TICK_S)
-        if not place.ready() or wait is None:  # where it waits for an answer, one more worker can start meanwhile
+        if not host.ready() or wait is None:  # while it waits for an answer, one more worker can start
             break
-        item = queue.take(rather_new=pace.probing)
-        if place.give(item, now):
-            pace.sent(now)
+        item = queue.take(prefer_new=throttle.unproven)
+        if host.give(item, now):
+            throttle.sent(now)
         else:
-            queue.again(item)
+            queue.put_back(item)
     return TICK_S
 
 
 class _Queue:
-    """The items to come: those that were postponed, and the new ones, of which it holds one at a time."""
+    """The items to come: those that were put back, and the new ones, of which it holds one at a time."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._items = iter(items)
         self._new = next(self._items, None)
-        self._again: deque[Item] = deque()
+        self._put_back: deque[Item] = deque()
 
     def __bool__(self) -> bool:
-        return self.new or bool(self._again)
+        return self.has_new or bool(self._put_back)
 
     @property
-    def new(self) -> bool:
+    def has_new(self) -> bool:
         """Whether there are any that were never out."""
         return self._new is not None
 
-    def take(self, rather_new: bool) -> Item:
-        """A postponed item goes before new ones, but a refused one is no good for finding out whether all are."""
-        if self._new is None or (self._again and not rather_new):
-            return self._again.popleft()
+    def take(self, prefer_new: bool) -> Item:
+        """Return the next item: one that was put back before new ones, unless `prefer_new`."""
+        if self._new is None or (self._put_back and not prefer_new):
+            return self._put_back.popleft()
         item, self._new = self._new, next(self._items, None)
         return item
 
-    def again(self, item: Item) -> None:
-        self._again.append(item)
+    def put_back(self, item: Item) -> None:
+        self._put_back.append(item)

@@ -1,4 +1,4 @@
-"""What a run tells whoever listens, besides the results of its items."""
+"""The events of a run besides the results of its items."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from kinetics.records import Category
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that the person at the terminal should know of, and that concerns no clip."""
+    """A message to the person at the terminal that concerns no single clip."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Everybody waits for `seconds`, then one clip goes and asks. `reason` is YouTube's own words, or the line's.
-
-    Everybody: at `place`, where there are several.
-    """
+    """All workers of a host wait for `seconds`; then one request is tried."""
 
     category: Category
     reason: str
+    """The server's own words, or those of the network error."""
     seconds: float
-    place: str = ""
+    host: str = ""
+    """Empty where there is only one host."""
     server: str = "YouTube"
 
 
 @dataclass(frozen=True, slots=True)
 class SpacingChanged:
-    """From now on one clip goes out every `seconds`, or slowly more often; 0: as fast as they can."""
+    """From now on one clip goes out every `seconds`, or slowly more often; 0: as fast as the workers can."""
 
     seconds: float
-    place: str = ""
+    host: str = ""
+    """Empty where there is only one host."""
     server: str = "YouTube"
 
 

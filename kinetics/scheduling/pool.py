@@ -1,8 +1,7 @@
-"""Runs a job over items on worker processes, each with one in hand, so that a lost worker costs one item one try.
+"""Runs a job over items on worker processes, each at one item, so that a lost worker costs one item one try.
 
-Every worker has a pipe of its own. The pipe's end tells the parent that the worker is dead, and the worker that the
-parent is; the processes' sentinels would not do, since they all fire when the fork server is killed, and the workers
-live on.
+Every worker has a pipe of its own. When it closes, the parent knows that the worker is dead, and the worker that the
+parent is. The processes' sentinels would not do: they all fire when the fork server is killed, though workers live on.
 """
 
 from __future__ import annotations
@@ -33,14 +32,15 @@ from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import Job, Progress, Signal, WorkerError, error_text, serve
 
 START_TIMEOUT_S = 60.0
-"""A worker has its engines imported and opened by then, on a busy machine too."""
+"""Seconds in which a worker has to import and open its engines; less would be too little on a busy machine."""
 JOIN_TIMEOUT_S = 1.0
-FAILED_STARTS = 5
-"""So many workers in a row that end before they are ready: the next one would too."""
+"""Seconds to wait for a dead worker's exit code, which its item's reason names; everything else waits meanwhile."""
+FAILED_START_LIMIT = 5
+"""Workers in a row that end before they are ready, after which the run ends: the next one would too."""
 NO_EXIT_CODE = 255
-"""What multiprocessing reports where the fork server took the exit code with it."""
+"""The exit code that multiprocessing reports where it died with the fork server."""
 _starting = threading.Lock()
-"""A Dask worker starts processes from several threads."""
+"""Held while a process starts, as a Dask worker starts them from several threads."""
 _processes: ForkServerContext | SpawnContext = (
     multiprocessing.get_context("forkserver")
     if "forkserver" in multiprocessing.get_all_start_methods()
@@ -49,10 +49,10 @@ _processes: ForkServerContext | SpawnContext = (
 
 
 def warm_up(modules: Iterable[str]) -> None:
-    """Let these modules, which the workers need, be imported from now on, beside whatever the caller does until `run`.
+    """Start to import these modules, which the workers need, while the caller does other things until `run`.
 
-    It is the fork server that imports, and every worker is forked from it, so the environment has to be as they need it
-    by now. Without a `run` it ends with this process.
+    The fork server imports them, and every worker is forked from it, so set the environment that they need before.
+    Without a `run` the fork server ends with this process.
     """
     _processes.set_forkserver_preload([*modules])
     if isinstance(_processes, ForkServerContext):
@@ -61,15 +61,15 @@ def warm_up(modules: Iterable[str]) -> None:
 
 
 def run(
-    job: Job, items: Iterable[Item], *, workers: int, timeout_s: float, pace: Throttle | Unthrottled
+    job: Job, items: Iterable[Item], *, workers: int, timeout_s: float, throttle: Throttle | Unthrottled
 ) -> Generator[Event, None, None]:
-    """Do `job` to all `items`, on at most `workers` processes, as fast as `pace` allows; see `dispatch`.
+    """Do `job` on all `items`, with at most `workers` processes, as fast as `throttle` allows; see `dispatch`.
 
-    A worker that dies costs the item in its hand this try (`lost_worker`), as does one that takes longer than
-    `timeout_s` seconds over it, or over the rest of it since its last part (`timeout`). Raises Fatal when a worker says
-    so, or when workers cannot be started at all.
+    A worker that dies fails this try of its item (`lost_worker`), as does one that takes longer than `timeout_s`
+    seconds for it, or since its last partial result (`timeout`). Raises Fatal when a worker does, or when workers
+    cannot be started at all.
     """
-    yield from dispatch(ProcessPool(job, workers, timeout_s, pace), items)
+    yield from dispatch(ProcessPool(job, workers, timeout_s, throttle), items)
 
 
 @dataclass(slots=True, eq=False)
@@ -79,34 +79,35 @@ class _WorkerHandle:
     process: BaseProcess
     pipe: Connection
     deadline: float
+    """When it is stopped if it is not ready, or its item not finished, by then."""
     ready: bool = False
     item: Item | None = None
     sent: float = 0.0
     in_player_call: bool = False
 
     def kill(self) -> None:
-        """Not by Process.kill(), which does nothing once the fork server is gone."""
+        """Kill the process; Process.kill() would do nothing once the fork server is gone."""
         if self.process.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGKILL)
 
 
 class ProcessPool:
-    """The worker processes: started one by one as they are needed, and replaced when they are lost."""
+    """The worker processes of this machine: started one by one as needed, and replaced when they are lost."""
 
     name = ""
 
-    def __init__(self, job: Job, workers: int, timeout_s: float, pace: Throttle | Unthrottled) -> None:
+    def __init__(self, job: Job, workers: int, timeout_s: float, throttle: Throttle | Unthrottled) -> None:
         _processes.set_forkserver_preload([*job.modules])
         self._job = job
         self._workers = workers
         self._timeout_s = timeout_s
-        self.pace = pace
+        self.throttle = throttle
         self._handles: list[_WorkerHandle] = []
         self._pipes = selectors.DefaultSelector()
         self._failed_starts = 0
-        self._complaint = ""
-        self._broken = ""  # why the work cannot go on, if so
+        self._start_error = ""  # the last reason a worker gave for not starting
+        self._fatal_reason = ""  # why the work cannot go on, if so
 
     @property
     def hosts(self) -> Sequence[Self]:
@@ -114,13 +115,13 @@ class ProcessPool:
 
     @property
     def in_flight(self) -> int:
-        """Items in hand."""
-        return sum(hand.item is not None for hand in self._handles)
+        """Number of items that workers are at."""
+        return sum(handle.item is not None for handle in self._handles)
 
     @property
     def in_player_call(self) -> int:
-        """Items in hand for which the server has not answered yet."""
-        return sum(hand.in_player_call for hand in self._handles)
+        """Number of those for which the server has not answered yet."""
+        return sum(handle.in_player_call for handle in self._handles)
 
     def ready(self) -> bool:
         if self._idle():
@@ -129,11 +130,11 @@ class ProcessPool:
         return False
 
     def _idle(self) -> _WorkerHandle | None:
-        return next((hand for hand in self._handles if hand.ready and hand.item is None), None)
+        return next((handle for handle in self._handles if handle.ready and handle.item is None), None)
 
     def _start(self) -> None:
-        """Start one more worker, unless one is just starting or all are there."""
-        if len(self._handles) >= self._workers or not all(hand.ready for hand in self._handles):
+        """Start one more worker, unless one is just starting or there are enough."""
+        if len(self._handles) >= self._workers or not all(handle.ready for handle in self._handles):
             return
         with _bare_start():
             ours, theirs = multiprocessing.Pipe()
@@ -143,127 +144,131 @@ class ProcessPool:
                 ours.send(self._job)
             except (OSError, EOFError) as error:
                 ours.close()
-                self._failed_start(error_text(error))
+                self._count_failed_start(error_text(error))
             else:
-                self._handles.append(hand := _WorkerHandle(process, ours, time.monotonic() + START_TIMEOUT_S))
-                self._pipes.register(ours, selectors.EVENT_READ, hand)
+                self._handles.append(handle := _WorkerHandle(process, ours, time.monotonic() + START_TIMEOUT_S))
+                self._pipes.register(ours, selectors.EVENT_READ, handle)
             finally:
                 theirs.close()
 
-    def _failed_start(self, how: str) -> None:
+    def _count_failed_start(self, reason: str) -> None:
         self._failed_starts += 1
-        if self._failed_starts >= FAILED_STARTS:
-            self._broken = f"The worker processes do not start: {self._complaint or how}"
+        if self._failed_starts >= FAILED_START_LIMIT:
+            self._fatal_reason = f"The worker processes do not start: {self._start_error or reason}"
 
     def give(self, item: Item, now: float) -> bool:
-        hand = self._idle()
-        assert hand
+        handle = self._idle()
+        assert handle
         try:
-            hand.pipe.send(item)
+            handle.pipe.send(item)
         except OSError:
-            self._remove_dead(hand)
+            self._remove_dead(handle)
             return False
-        hand.item, hand.sent, hand.deadline, hand.in_player_call = item, now, now + self._timeout_s, True
+        handle.item, handle.sent, handle.deadline, handle.in_player_call = item, now, now + self._timeout_s, True
         return True
 
-    def reports(self, patience: float) -> list[ItemReport | Progress]:
-        if self._broken:
-            raise Fatal(self._broken)
-        heard = [self._hear(key.data) for key, _ in self._pipes.select(patience)]
+    def messages(self, timeout_s: float) -> list[ItemReport | Progress]:
+        if self._fatal_reason:
+            raise Fatal(self._fatal_reason)
+        received = [self._receive(key.data) for key, _ in self._pipes.select(timeout_s)]
         now = time.monotonic()
-        late = [self._overdue(hand) for hand in self._handles.copy() if hand.deadline <= now and not hand.pipe.poll()]
-        return [report for report in heard + late if report]
+        received += [
+            self._stop_overdue(handle)
+            for handle in self._handles.copy()
+            if handle.deadline <= now and not handle.pipe.poll()
+        ]
+        return [message for message in received if message]
 
-    def _hear(self, hand: _WorkerHandle) -> ItemReport | Progress | None:
+    def _receive(self, handle: _WorkerHandle) -> ItemReport | Progress | None:
         try:
-            message = hand.pipe.recv()
+            message = handle.pipe.recv()
         except (EOFError, OSError):
-            return self._lost(hand)
+            return self._lost(handle)
         if isinstance(message, Progress):
-            hand.deadline = time.monotonic() + self._timeout_s
+            handle.deadline = time.monotonic() + self._timeout_s
             return message
         if isinstance(message, Outcome | ArchiveResult):
-            report = self._report(hand, message)
-            hand.item, hand.in_player_call, hand.deadline = None, False, math.inf
+            report = self._report(handle, message)
+            handle.item, handle.in_player_call, handle.deadline = None, False, math.inf
             return report
         if isinstance(message, WorkerError):
             if message.fatal:
-                self._broken = message.reason
-            self._complaint = message.reason
+                self._fatal_reason = message.reason
+            self._start_error = message.reason
         elif message is Signal.ANSWERED:
-            hand.in_player_call = False
-            return self._report(hand, None)
+            handle.in_player_call = False
+            return self._report(handle, None)
         else:
-            hand.ready, hand.deadline = True, math.inf
-            self._failed_starts, self._complaint = 0, ""
+            handle.ready, handle.deadline = True, math.inf
+            self._failed_starts, self._start_error = 0, ""
         return None
 
-    def _report(self, hand: _WorkerHandle, outcome: Result | None) -> ItemReport:
-        return ItemReport(self, outcome, hand.sent, answered=not hand.in_player_call)
+    def _report(self, handle: _WorkerHandle, outcome: Result | None) -> ItemReport:
+        return ItemReport(self, outcome, handle.sent, answered=not handle.in_player_call)
 
-    def _lost(self, hand: _WorkerHandle) -> ItemReport | None:
-        how = self._remove_dead(hand)
-        if not hand.ready:
-            self._failed_start(f"a worker process {how} before it was ready")
-        if hand.item is None:
+    def _lost(self, handle: _WorkerHandle) -> ItemReport | None:
+        how = self._remove_dead(handle)
+        if not handle.ready:
+            self._count_failed_start(f"a worker process {how} before it was ready")
+        if handle.item is None:
             return None
-        reason = f"the worker process {how} while it held this {hand.item.kind}"
-        return self._report(hand, hand.item.failed(Category.LOST_WORKER, reason))
+        reason = f"the worker process {how} while it worked on this {handle.item.kind}"
+        return self._report(handle, handle.item.failed(Category.LOST_WORKER, reason))
 
-    def _overdue(self, hand: _WorkerHandle) -> ItemReport | None:
-        hand.kill()
-        self._remove_dead(hand)
-        if hand.item is None:
-            self._failed_start(f"a worker process was not ready after {START_TIMEOUT_S:g} s")
+    def _stop_overdue(self, handle: _WorkerHandle) -> ItemReport | None:
+        handle.kill()
+        self._remove_dead(handle)
+        if handle.item is None:
+            self._count_failed_start(f"a worker process was not ready after {START_TIMEOUT_S:g} s")
             return None
         reason = f"not finished after {self._timeout_s:g} s; the worker process was stopped"
-        return self._report(hand, hand.item.failed(Category.TIMEOUT, reason))
+        return self._report(handle, handle.item.failed(Category.TIMEOUT, reason))
 
-    def _remove_dead(self, hand: _WorkerHandle) -> str:
-        """Take a dead worker out of the crew, and return how it ended."""
-        self._handles.remove(hand)
-        self._pipes.unregister(hand.pipe)
-        hand.pipe.close()
-        hand.process.join(JOIN_TIMEOUT_S)
-        code = hand.process.exitcode
+    def _remove_dead(self, handle: _WorkerHandle) -> str:
+        """Take a dead worker out of the pool, and return how it ended."""
+        self._handles.remove(handle)
+        self._pipes.unregister(handle.pipe)
+        handle.pipe.close()
+        handle.process.join(JOIN_TIMEOUT_S)
+        code = handle.process.exitcode
         if code is None:
-            hand.kill()
-            return "broke off"
-        hand.process.close()
+            handle.kill()
+            return "closed its pipe"
+        handle.process.close()
         if code == NO_EXIT_CODE:
             return "ended"
         return f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
 
-    def attempt(self, item: Item, say: Callable[[PartialResult | None], None]) -> Result:
-        """Do one item, and wait for it. Raises Fatal when the worker says so, or cannot be started."""
+    def attempt(self, item: Item, notify: Callable[[PartialResult | None], None]) -> Result:
+        """Do one item, and wait for its result. Raises Fatal when the worker does, or cannot be started."""
         given = False
         while True:
             given = given or (self.ready() and self.give(item, time.monotonic()))
-            for report in self.reports(TICK_S):
-                if isinstance(report, Progress):
-                    say(report.part)
-                elif report.outcome:
-                    return report.outcome
+            for message in self.messages(TICK_S):
+                if isinstance(message, Progress):
+                    notify(message.part)
+                elif message.outcome:
+                    return message.outcome
                 else:
-                    say(None)
+                    notify(None)
 
     def kill(self) -> None:
-        """Let whatever is at work fail, from another thread."""
-        for hand in self._handles.copy():
-            hand.kill()
+        """Kill all workers, from another thread; the items that they are at fail."""
+        for handle in self._handles.copy():
+            handle.kill()
 
     def close(self) -> None:
-        with _ctrl_c_waits():
-            for hand in self._handles:
-                hand.kill()
-            for hand in self._handles.copy():
-                self._remove_dead(hand)
+        with _ctrl_c_deferred():
+            for handle in self._handles:
+                handle.kill()
+            for handle in self._handles.copy():
+                self._remove_dead(handle)
             self._pipes.close()
 
 
 @contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
-    """Put a KeyboardInterrupt off until the block ends. What is started meanwhile never sees Ctrl-C at all."""
+def _ctrl_c_deferred() -> Iterator[None]:
+    """Put a KeyboardInterrupt off until the block ends. Processes started in it never see Ctrl-C at all."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -273,19 +278,19 @@ def _ctrl_c_waits() -> Iterator[None]:
 
 @contextmanager
 def _bare_start() -> Iterator[None]:
-    """Let a process start without inheriting what is this process's own affair.
+    """Keep what belongs to this process alone from the processes that the block starts.
 
-    - Its script: it would be run again in every worker, importing pandas and all. So `__main__` is blank meanwhile.
-    - Ctrl-C: it is for the parent to decide, and a half-started worker would answer it with a traceback.
-    - Warnings: a killed resource tracker is replaced with one that would tear the progress bar.
+    - Its script would be run again in every worker, importing pandas and all. So `__main__` is blank meanwhile.
+    - Ctrl-C is for the parent to handle, and a half-started worker would answer it with a traceback.
+    - Warnings: a killed resource tracker is replaced with a warning, which would break the progress bar.
 
-    The search path, though, is inherited by workers but not by the fork server, whose preloads need it.
+    The search path is passed on: workers inherit it, but the fork server, whose preloads need it, does not.
     """
     with _starting, warnings.catch_warnings():
         script, search_path = sys.modules["__main__"], os.environ.get("PYTHONPATH")
         warnings.simplefilter("ignore", UserWarning)
-        resource_tracker.ensure_running()  # it lets Ctrl-C through again, so it has to come first
-        with _ctrl_c_waits():
+        resource_tracker.ensure_running()  # it unblocks Ctrl-C, so it has to come first
+        with _ctrl_c_deferred():
             try:
                 sys.modules["__main__"] = types.ModuleType("__main__")
                 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))

@@ -1,9 +1,10 @@
-"""When the next clip may go out: pure decisions from outcomes and a clock, without I/O and without sleeping.
+"""Decides when the next clip may go out: pure decisions from outcomes and a clock, without I/O and without sleeping.
 
-Think of a door at YouTube. While it is open, clips go out one at a time at first, and twice as many at once after
-every answer of YouTube. One refusal ("too many requests", the bot check, a dead line) closes it for everybody. After a
-pause one clip goes and asks: an answer opens the door again, a refusal makes the next pause longer. Where the door
-closes again and again, clips are spread over time instead, as densely as goes without a refusal.
+The throttle of an address is a circuit breaker. While it is closed, clips go out, one at a time at first and twice as
+many at once after every answer of YouTube. One refusal ("too many requests", the bot check, no connection) opens it:
+nothing goes out until a pause is over. Then it is half-open, and one clip is the probe: an answer closes the breaker
+again, a refusal makes the next pause longer. Where it opens again and again, clips are spread over time instead, as
+densely as YouTube allows. docs/throttling.md has the states as a diagram.
 
 All times are seconds of one clock that never goes back, such as time.monotonic().
 """
@@ -12,21 +13,33 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from kinetics.records import Category, Item, Result
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S, HOUR_S, Backoff, BanBackoff, SpacingLearner
 from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
 
 MAX_PLAYER_CALLS = 2
-"""Clips at the player call at once, however many workers there are: so many can meet a door that is just closing."""
-PROVEN = 3
-"""So many answers since the last refusal show that the door is really open."""
-REFUSALS = 3
-"""So many refusals of one clip, while others are answered, are that clip's own affair."""
-ENGINE_ERRORS = 25
-"""So many engine errors without an answer between them mean that the engines no longer understand YouTube."""
+"""Clips that may wait for the answer to their player call at once, however many workers there are. A larger value lets
+more calls meet a ban that is just beginning; a smaller one lets a slow answer hold up the other clips."""
+ANSWERS_UNTIL_PROVEN = 3
+"""Answers since the last refusal until refused clips are tried before new ones again. With fewer, more clips would be
+refused during a ban in which YouTube answers a call now and then, and be blamed for it."""
+ITEM_REFUSAL_LIMIT = 3
+"""Refusals of one clip, while others are answered, that make it fail for itself. Each of them costs everybody a pause;
+with a smaller limit an unlucky clip would fail that only came at the wrong time."""
+ENGINE_ERROR_LIMIT = 25
+"""Engine errors without an answer between them that end the run: the engines no longer understand YouTube. A larger
+limit writes more living videos down as failed."""
 RETRY_AFTER_CAP_S = 6 * HOUR_S
-LINE_PAUSES_S = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0)
+"""Longest pause in seconds that a server's Retry-After can ask for."""
+NETWORK_PAUSES_S = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0)
+"""Seconds to pause after the first, second, ... network error in a row; the last one repeats. A longer last one goes on
+later once the network is back."""
+NETWORK_GIVE_UP_S = 2 * HOUR_S
+"""Seconds of nothing but network errors after which the run ends."""
+BAN_GIVE_UP_S = 24 * HOUR_S
+"""Seconds of nothing but refusals after which the run ends. Four times the longest pause, so that each is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +47,18 @@ class Decision:
     """What follows from an outcome."""
 
     outcome: Result
-    """To be recorded. A `postponed` one has become `failed` if this clip alone is refused."""
-    again: bool = False
-    """The clip goes back to the queue."""
+    """The outcome to record. A `postponed` one has become `failed` if this clip alone is refused."""
+    requeue: bool = False
+    """Whether the clip goes back to the queue."""
     pause: Pause | None = None
-    spread: SpacingChanged | None = None
+    spacing: SpacingChanged | None = None
     gave_up: GaveUp | None = None
 
 
 class Unthrottled:
-    """For work at which nobody is asked: clips go out as fast as there are workers for them."""
+    """The throttle of work that asks no server: clips go out as fast as there are workers for them."""
 
-    probing = False
+    unproven = False
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -54,13 +67,13 @@ class Unthrottled:
         return 0.0 if in_flight < self.workers else None
 
     def sent(self, now: float) -> None:
-        """It does not matter when."""
+        """Ignore it."""
 
     def answered(self, *, sent: float, now: float) -> None:
-        """It does not matter."""
+        """Ignore it."""
 
     def returned(self, *, sent: float) -> None:
-        """It does not matter."""
+        """Ignore it."""
 
     def settle(
         self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
@@ -69,143 +82,166 @@ class Unthrottled:
 
 
 class RefusedItems:
-    """The clips that were refused, each perhaps for itself: if others are answered meanwhile, wherever they are."""
+    """The clips that were refused, to find those that are refused for themselves: others are answered meanwhile.
+
+    All hosts of a cluster share one, as an answer at any host counts.
+    """
 
     def __init__(self) -> None:
-        self._refused: dict[Item, tuple[int, int]] = {}  # how often, and the answers before the first time
+        self._refused: dict[Item, tuple[int, int]] = {}  # its refusals, and all answers before the first of them
         self._answers = 0
 
     def __len__(self) -> int:
         return len(self._refused)
 
     def answered(self) -> None:
-        """Some clip was answered."""
+        """Count an answer to any clip."""
         self._answers += 1
 
     def clear(self, item: Item) -> None:
-        """This one is settled."""
+        """Forget a clip that is settled."""
         self._refused.pop(item, None)
 
     def refused(self, item: Item, last: bool) -> bool:
-        """Whether the refusals are about this clip, not about everybody; of the last one that is assumed."""
+        """Count a refusal, and return whether this clip alone is refused; of the last clip of all that is assumed."""
         times, answers_before = self._refused.get(item, (0, self._answers))
         self._refused[item] = times + 1, answers_before
-        return times + 1 >= REFUSALS and (last or self._answers > answers_before)
+        return times + 1 >= ITEM_REFUSAL_LIMIT and (last or self._answers > answers_before)
+
+
+class BreakerState(Enum):
+    """The state of a throttle's circuit breaker."""
+
+    CLOSED = auto()
+    """Clips go out."""
+    OPEN = auto()
+    """Nothing goes out until the pause is over; then one clip, the probe."""
+    HALF_OPEN = auto()
+    """The probe is out, and everything else waits for what becomes of it."""
 
 
 class Throttle:
-    """Says when a clip may go out from one address, and what each answer and outcome means for all the others.
+    """Decides when a clip may go out from one address, and what each answer and outcome means for all the others.
 
-    `workers` are so many as there can be at once at present. Where there are several addresses, they have the
-    `suspects` in common.
+    `workers` is how many there can be at once at present; `per_hour` is the most clips to send in an hour. Where there
+    are several addresses, they share `refused_items`.
     """
 
-    def __init__(self, workers: int, per_hour: float | None = None, suspects: RefusedItems | None = None) -> None:
+    def __init__(self, workers: int, per_hour: float | None = None, refused_items: RefusedItems | None = None) -> None:
         self.workers = workers
-        self._least_spacing_s = HOUR_S / per_hour if per_hour else 0.0
+        self._min_spacing_s = HOUR_S / per_hour if per_hour else 0.0
         self._spacing = SpacingLearner()
         self._not_before = -math.inf
-        self._window = 1
-        self._closed = False
-        self._closed_at = -math.inf
-        self._closed_by_media = False
-        self._probe_in_flight = False
-        self._network = Backoff(LINE_PAUSES_S, 2 * HOUR_S)
-        self._throttle = BanBackoff(BAN_PAUSES_S, 24 * HOUR_S, self._spacing)
+        self._window = 1  # clips that may be out at once while the breaker is closed
+        self._state = BreakerState.CLOSED
+        self._opened_at = -math.inf
+        self._opened_by_media = False  # the player call was answered, the media were refused
+        self._network_backoff = Backoff(NETWORK_PAUSES_S, NETWORK_GIVE_UP_S)
+        self._ban_backoff = BanBackoff(BAN_PAUSES_S, BAN_GIVE_UP_S, self._spacing)
         self._answers_in_a_row = 0
         self._engine_errors = 0
-        self._suspects = RefusedItems() if suspects is None else suspects
+        self._refused_items = RefusedItems() if refused_items is None else refused_items
 
     @property
-    def probing(self) -> bool:
-        """Whether the next clip should rather be one that was never refused.
+    def unproven(self) -> bool:
+        """Whether the next clip should be one that was never refused, as too few answers came since the last refusal.
 
-        So it is until the door has proven open. Before that, a video that is refused for itself would keep it closed
-        for all, and one that is not would be blamed: where YouTube lets a call through now and then, some are refused.
+        Until then a video that is refused for itself would open the breaker again for all. And where YouTube answers a
+        call now and then during a ban, a clip that is only unlucky would be blamed for its refusals.
         """
-        return self._answers_in_a_row < PROVEN
+        return self._answers_in_a_row < ANSWERS_UNTIL_PROVEN
 
     def wait(self, now: float, in_flight: int, in_player_call: int) -> float | None:
-        """Seconds until the next clip may go out; None if not before an outcome, or an answer, is reported.
+        """Return the seconds until the next clip may go out; None if an outcome or an answer has to come first.
 
         `in_flight` clips are out, `in_player_call` of which have not had YouTube's answer to the player call yet.
         """
         if (
-            self._probe_in_flight
+            self._state is BreakerState.HALF_OPEN
             or in_player_call >= MAX_PLAYER_CALLS
-            or in_flight >= (self.workers if self._closed else self._window)
+            or in_flight >= (self._window if self._state is BreakerState.CLOSED else self.workers)
         ):
             return None
         return max(0.0, self._not_before - now)
 
     def sent(self, now: float) -> None:
-        """A clip has gone out."""
+        """Take in that a clip has gone out: the probe, if the breaker is open."""
         self._spacing.sent(now)
-        self._not_before = now + max(self._least_spacing_s, self._spacing.seconds)
-        self._probe_in_flight = self._closed
+        self._not_before = now + max(self._min_spacing_s, self._spacing.seconds)
+        if self._state is BreakerState.OPEN:
+            self._state = BreakerState.HALF_OPEN
 
     def answered(self, *, sent: float, now: float) -> SpacingChanged | None:
-        """Take in that YouTube has answered the player call of a clip that went out at `sent`."""
+        """Take in that YouTube has answered the player call of a clip that went out at `sent`.
+
+        Where the media are refused, such an answer does not close the breaker: only a clip that is fetched does.
+        """
         self._engine_errors = 0
-        before_closing = sent <= self._closed_at
-        return None if before_closing or (self._closed and self._closed_by_media) else self._proceed(now)
+        if self._sent_before_opening(sent) or (self._state is not BreakerState.CLOSED and self._opened_by_media):
+            return None
+        return self._proceed(now)
 
     def returned(self, *, sent: float) -> None:
-        """Take in that nobody will ever tell of a clip that went out at `sent`."""
-        if sent > self._closed_at:
-            self._probe_in_flight = False
+        """Take in that no outcome will ever come of a clip that went out at `sent`; after a probe comes another."""
+        if self._state is BreakerState.HALF_OPEN and not self._sent_before_opening(sent):
+            self._state = BreakerState.OPEN
 
     def settle(
         self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
     ) -> Decision:
-        """Take in what became of a clip that went out at `sent`, and say what follows.
+        """Take in the outcome of a clip that went out at `sent`, and return what follows.
 
         `answered`: YouTube's answer to its player call was reported before. `last`: there is no other clip to do, so
         nothing can show whether all are refused or only this one.
         """
-        before_closing = sent <= self._closed_at  # it says nothing about the door as it is now
-        probe = self._closed and not before_closing
-        if probe:
-            self._probe_in_flight = False
+        before_opening = self._sent_before_opening(sent)
+        is_probe = self._state is not BreakerState.CLOSED and not before_opening
+        if is_probe:
+            self._state = BreakerState.OPEN
         if outcome.status == "postponed":
-            return Decision(outcome, again=True) if before_closing else self._refused(outcome, now, answered, last)
-        self._suspects.clear(outcome.item)
+            return Decision(outcome, requeue=True) if before_opening else self._refused(outcome, now, answered, last)
+        self._refused_items.clear(outcome.item)
         if outcome.status == "done" or (outcome.category and outcome.category.gone):
             self._engine_errors = 0
-            if probe or not (answered or before_closing):
-                return Decision(outcome, spread=self._proceed(now))
+            if is_probe or not (answered or before_opening):
+                return Decision(outcome, spacing=self._proceed(now))
         elif outcome.category is Category.ENGINE_ERROR:
             self._engine_errors += 1
-            if self._engine_errors >= ENGINE_ERRORS:
+            if self._engine_errors >= ENGINE_ERROR_LIMIT:
                 return Decision(outcome, gave_up=GaveUp(Category.ENGINE_ERROR, outcome.reason))
         return Decision(outcome)
 
+    def _sent_before_opening(self, sent: float) -> bool:
+        """Whether a clip went out before the breaker last opened, and so says nothing about how things are now."""
+        return sent <= self._opened_at
+
     def _proceed(self, now: float) -> SpacingChanged | None:
-        """Open the door, or let twice as many clips out through the open one; few ask at once all the same."""
-        self._closed = self._probe_in_flight = False
+        """Close the breaker, and let twice as many clips out at once as before."""
+        self._state = BreakerState.CLOSED
         self._window = min(2 * self._window, self.workers)
-        self._suspects.answered()
+        self._refused_items.answered()
         self._answers_in_a_row += 1
-        self._throttle.answered()
-        self._network.answered()
+        self._ban_backoff.answered()
+        self._network_backoff.answered()
         return self._spacing.answered(now)
 
     def _refused(self, outcome: Result, now: float, answered: bool, last: bool) -> Decision:
-        if self._suspects.refused(outcome.item, last and outcome.category is not Category.NETWORK):
-            self._suspects.clear(outcome.item)
+        """Open the breaker for a pause, unless this clip alone is refused or it is time to give up."""
+        if self._refused_items.refused(outcome.item, last and outcome.category is not Category.NETWORK):
+            self._refused_items.clear(outcome.item)
             return Decision(replace(outcome, status="failed"))
         if outcome.category is Category.NETWORK:
-            category, pauses = Category.NETWORK, self._network
+            category, backoff = Category.NETWORK, self._network_backoff
         else:
-            category, pauses = Category.THROTTLED, self._throttle
-            self._network.answered()  # a "no" came over the line, so the line is up
+            category, backoff = Category.THROTTLED, self._ban_backoff
+            self._network_backoff.answered()  # a refusal is a reply, so the network works
             self._spacing.refused(now)
-        if pauses.hopeless(now):
+        if backoff.exhausted(now):
             return Decision(outcome, gave_up=GaveUp(category, outcome.reason))
         at_least = 0.0 if outcome.retry_after_s is None else min(outcome.retry_after_s + 1.0, RETRY_AFTER_CAP_S)
-        seconds = pauses.refused(now, at_least)
-        self._closed, self._closed_at, self._closed_by_media = True, now, answered
-        self._not_before = max(self._not_before, now + seconds)
+        pause_s = backoff.refused(now, at_least)
+        self._state, self._opened_at, self._opened_by_media = BreakerState.OPEN, now, answered
+        self._not_before = max(self._not_before, now + pause_s)
         self._window = 1
         self._answers_in_a_row = 0
-        return Decision(outcome, again=True, pause=Pause(category, outcome.reason, seconds))
+        return Decision(outcome, requeue=True, pause=Pause(category, outcome.reason, pause_s))

@@ -1,4 +1,7 @@
-"""What a worker process does: it opens its job, does one item after another, and tells the parent."""
+"""What a worker process does: it opens its job, does one item after another, and reports to the parent.
+
+In this order: what a job is, the messages of a worker, how failures become results, and the process itself.
+"""
 
 from __future__ import annotations
 
@@ -16,108 +19,77 @@ from kinetics.errors import ClipError, Fatal, KineticsError, StopEveryone
 from kinetics.records import ArchiveResult, Category, Item, Outcome, PartialResult, Result, Status
 from kinetics.storage.atomic import cannot_write
 
+ResultT = TypeVar("ResultT", Outcome, ArchiveResult)
+ORPHAN_GRACE_S = 30.0
+"""Seconds after an item's deadline at which a worker ends itself. Its parent stops it at the deadline, so this happens
+only once the parent is gone; a value near 0 would end workers that the parent still waits for."""
+MEMORY_LIMIT = 1 << 31
+"""Memory of a worker in bytes: an input that needs more fails its clip instead of the machine. A clip of 4K video takes
+1.3 GB, so a limit below that fails such clips."""
 
-class Say(Protocol):
-    """How a worker tells what happens to the item in its hand."""
+
+class Notify(Protocol):
+    """Tells the parent how far a worker has come with its item."""
 
     def __call__(self, part: PartialResult | None = None) -> None:
-        """Without an argument: the server has answered. Where a part is done, the rest has all the time anew."""
+        """Report a partial result, from which the item's time limit starts again; None: the server has answered."""
 
 
-Worker = Callable[[Any, Say], Result]
-"""Does one item, and says so once the server has answered, if it does."""
+Worker = Callable[[Any, Notify], Result]
+"""Does one item, and notifies the parent once the server has answered, if it does."""
 
 
 class Job(Protocol):
-    """What is done to every item. Pickled to the workers, so of a module that they can import, not of `__main__`."""
+    """The work to do on every item. Pickled to the workers, so its class is in a module that they can import."""
 
     @property
     def modules(self) -> Sequence[str]:
-        """What every worker needs: imported once, before the first one starts, where the system can fork."""
+        """The modules that every worker needs: imported once, before any starts, where the system can fork."""
 
     def open(self) -> Worker:
-        """Called once in each worker process: opens engines and connections."""
+        """Open engines and connections; called once in each worker process."""
 
 
-class TravellingJob(Job, Protocol):
+class PortableJob(Job, Protocol):
     """A job that can be done on other machines."""
 
     def at(self, scratch: Path) -> Self:
-        """The same job on this host, where its workers have that folder to themselves."""
+        """Return the same job for this host, whose workers have the folder `scratch` to themselves."""
+
+
+class Signal(Enum):
+    """A worker's message without data."""
+
+    READY = auto()
+    """The job is open; items can come."""
+    ANSWERED = auto()
+    """The server has answered; work on the item goes on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What there is to say of an item that is still in hand."""
+    """A worker's message with a partial result of its item, on which work goes on."""
 
     part: PartialResult
 
 
-ORPHAN_S = 30.0
-"""Beyond an item's deadline: the parent that should have ended the worker is itself gone."""
-
-
-class Signal(Enum):
-    """What a worker says besides outcomes."""
-
-    READY = auto()
-    ANSWERED = auto()
-
-
 @dataclass(frozen=True, slots=True)
 class WorkerError:
-    """A worker's last word: why it cannot work, and whether no other could either."""
+    """A worker's last message: why it cannot work."""
 
     reason: str
     fatal: bool
-
-
-def serve(pipe: Connection, timeout_s: float) -> None:
-    """The life of a worker process: a job comes out of the pipe, then items; words, parts and results go in."""
-    with suppress(EOFError, OSError):  # the parent is gone, so nobody waits for this
-        try:
-            work = pipe.recv().open()
-        except Exception as error:  # noqa: BLE001 - the reason is worth more at the parent than a traceback here
-            pipe.send(WorkerError(error_text(error), fatal=isinstance(error, Fatal)))
-            return
-        pipe.send(Signal.READY)
-        while True:
-            pipe.send(_attempt(work, pipe.recv(), pipe, timeout_s))
-
-
-def _attempt(work: Worker, item: Item, pipe: Connection, timeout_s: float) -> Result | WorkerError:
-    def say(part: PartialResult | None = None) -> None:
-        if part:
-            signal.setitimer(signal.ITIMER_REAL, timeout_s + ORPHAN_S)
-        try:
-            pipe.send(Progress(part) if part else Signal.ANSWERED)
-        except OSError:
-            raise SystemExit from None  # the parent is gone; no foreign `except Exception` may keep this going
-
-    signal.setitimer(signal.ITIMER_REAL, timeout_s + ORPHAN_S)  # its signal ends the process
-    try:
-        return work(item, say)
-    except Fatal as error:
-        return WorkerError(error_text(error), fatal=True)
-    except Exception as error:  # noqa: BLE001 - a mistake in the job must not cost more than a crash would
-        return item.failed(Category.LOST_WORKER, f"the worker broke on this {item.kind}: {error_text(error)}")
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+    """Whether no other worker could work either."""
 
 
 def error_text(error: Exception) -> str:
-    """Our own errors are written for the person at the terminal; of a foreign one its kind is often the best part."""
+    """Return an error's message: our own are written for the person at the terminal, a foreign one needs its class."""
     return str(error) if isinstance(error, KineticsError) else f"{type(error).__name__}: {error}"
-
-
-ResultT = TypeVar("ResultT", Outcome, ArchiveResult)
-MEMORY_LIMIT = 1 << 31
-"""Of a worker, in bytes: what claims to need more costs its clip, not the machine. A clip of 4K video takes 1.3 GB."""
 
 
 @dataclass(slots=True)
 class Failure:
-    """Why an attempt failed, as it stands in its result; nothing failed while `category` is None."""
+    """Why an attempt failed, as its result will say; nothing failed while `category` is None."""
 
     status: Status = "failed"
     category: Category | None = None
@@ -139,7 +111,7 @@ class Failure:
 
 @contextmanager
 def record_failure(folder: Path) -> Iterator[Failure]:
-    """Yield a record in which stands, once the block has ended, why it failed, if it did.
+    """Yield a record that holds, once the block has ended, why it failed, if it did.
 
     `folder` is where the block writes. Raises Fatal if it cannot write there.
     """
@@ -163,7 +135,40 @@ def record_failure(folder: Path) -> Iterator[Failure]:
 
 
 def limit_memory() -> None:
-    """Let the system refuse a worker more (on Linux): a few bytes of a hostile header can ask for gigabytes."""
+    """Limit this process's memory to MEMORY_LIMIT (on Linux): a few bytes of a hostile header can ask for gigabytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     allowed = [limit for limit in (soft, hard, MEMORY_LIMIT) if limit != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_DATA, (min(allowed), hard))
+
+
+def serve(pipe: Connection, timeout_s: float) -> None:
+    """Run a worker process: receive a job through the pipe, then items, and send messages and results back."""
+    with suppress(EOFError, OSError):  # the parent is gone, so nobody waits for this
+        try:
+            work = pipe.recv().open()
+        except Exception as error:  # noqa: BLE001 - the reason is worth more at the parent than a traceback here
+            pipe.send(WorkerError(error_text(error), fatal=isinstance(error, Fatal)))
+            return
+        pipe.send(Signal.READY)
+        while True:
+            pipe.send(_attempt(work, pipe.recv(), pipe, timeout_s))
+
+
+def _attempt(work: Worker, item: Item, pipe: Connection, timeout_s: float) -> Result | WorkerError:
+    def notify(part: PartialResult | None = None) -> None:
+        if part:
+            signal.setitimer(signal.ITIMER_REAL, timeout_s + ORPHAN_GRACE_S)
+        try:
+            pipe.send(Progress(part) if part else Signal.ANSWERED)
+        except OSError:
+            raise SystemExit from None  # the parent is gone; no foreign `except Exception` may keep this going
+
+    signal.setitimer(signal.ITIMER_REAL, timeout_s + ORPHAN_GRACE_S)  # SIGALRM ends the process
+    try:
+        return work(item, notify)
+    except Fatal as error:
+        return WorkerError(error_text(error), fatal=True)
+    except Exception as error:  # noqa: BLE001 - a mistake in the job must not cost more than a crash would
+        return item.failed(Category.LOST_WORKER, f"the worker failed on this {item.kind}: {error_text(error)}")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)

@@ -20,13 +20,12 @@ from distributed import Client
 
 from kinetics.errors import Fatal
 from kinetics.records import Category, Clip, Outcome
-from kinetics.scheduling import dask_client as cluster_room
-from kinetics.scheduling import dask_worker
+from kinetics.scheduling import dask_client, dask_worker
 from kinetics.scheduling.dask_client import run
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.throttle import Unthrottled
-from kinetics.scheduling.worker import TravellingJob, Worker
+from kinetics.scheduling.worker import PortableJob, Worker
 from kinetics.storage.layout import Layout
 from tests.support.cluster import HOSTS, Cluster, cluster, kill_all
 from tests.support.commands import PATIENCE_S, ROOT
@@ -169,7 +168,7 @@ def test_a_run_whose_cluster_is_gone_ends_and_another_one_goes_on(make_sandbox: 
             kill_all(worker)
         assert dask.scheduler
         kill_all(dask.scheduler)
-        output, _ = process.communicate(timeout=2 * cluster_room.NO_WORKER_TIMEOUT_S + PATIENCE_S)
+        output, _ = process.communicate(timeout=2 * dask_client.NO_WORKER_TIMEOUT_S + PATIENCE_S)
     assert process.returncode == 1, output
     assert re.search(r"stopped: no Dask worker .* Run it again", output)
     assert sandbox.run().code == 0
@@ -253,7 +252,7 @@ def test_a_worker_on_which_the_program_does_not_run_is_refused(make_sandbox: Mak
         told = ended(sandbox, youtube.env, "--scheduler", dask.address)
     assert told.returncode == 2
     assert re.search(
-        r"error: The Dask worker .* cannot run this program \(No module named 'kinetics'\): have", told.stderr
+        r"error: The Dask worker .* cannot run this program \(No module named 'kinetics'\): install", told.stderr
     )
 
 
@@ -262,7 +261,7 @@ def test_a_worker_that_lacks_a_package_is_refused(
 ) -> None:
     ours = dask_worker.packages()
     monkeypatch.setattr(dask_worker, "packages", lambda: ours | {"av": "1.0", "only-here": "2.0"})
-    with pytest.raises(Fatal, match=r"lacks only-here: pip install -r requirements.txt"):
+    with pytest.raises(Fatal, match=r"lacks only-here: run pip install -r requirements.txt"):
         outcomes(dask, Deadly(), clips(3), tmp_path)
     monkeypatch.setattr(dask_worker, "packages", lambda: ours | {"av": "1.0"})
     told = [event.text for event in outcomes(dask, Deadly(), clips(3), tmp_path) if isinstance(event, Notice)]
@@ -287,7 +286,7 @@ def test_without_dask_the_error_names_the_command(make_sandbox: MakeSandbox, tmp
     assert "pip install distributed" in told.err.splitlines()[-1]
 
 
-# --- the room itself ---
+# --- the client itself ---
 
 
 @dataclass(frozen=True)
@@ -330,14 +329,14 @@ def clips(count: int) -> list[Clip]:
     return [Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "val") for number in range(count)]
 
 
-def outcomes(dask: Cluster, job: TravellingJob, wanted: list[Clip], shared: Path, **more: object) -> list[Event]:
+def outcomes(dask: Cluster, job: PortableJob, wanted: list[Clip], shared: Path, **more: object) -> list[Event]:
     layout = Layout(shared, "700")
     options = {
         "scheduler": dask.address,
         "layout": layout,
-        "own": shared,
+        "run_folder": shared,
         "timeout_s": 60.0,
-        "pace": Unthrottled,
+        "new_throttle": Unthrottled,
     } | more
     return [event for event in run(job, wanted, **options) if event]  # type: ignore[arg-type]
 
@@ -393,7 +392,7 @@ def test_a_worker_that_does_not_see_the_folder_is_refused(
 
 
 def test_no_worker_is_waited_for_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_room, "NO_WORKER_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(dask_client, "NO_WORKER_TIMEOUT_S", 2.0)
     with cluster(tmp_path / "dask") as dask:
         *_, notice, end = outcomes(dask, Deadly(), clips(3), tmp_path)
     assert isinstance(notice, Notice)
@@ -405,8 +404,8 @@ def test_no_worker_is_waited_for_but_not_for_ever(tmp_path: Path, monkeypatch: p
 def test_workers_that_others_keep_busy_are_waited_for_but_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster_room, "HANDSHAKE_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(cluster_room, "NO_WORKER_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(dask_client, "HANDSHAKE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(dask_client, "NO_WORKER_TIMEOUT_S", 2.0)
     with cluster(tmp_path / "dask", {}) as dask, Client(dask.address, set_as_default=False) as other:
         naps = [other.submit(time.sleep, 60.0, pure=False) for _ in range(2)]
         wait_until(lambda: any(other.processing().values()), "a worker at work for somebody else")
@@ -415,15 +414,15 @@ def test_workers_that_others_keep_busy_are_waited_for_but_not_for_ever(
     assert isinstance(end, GaveUp)
 
 
-def test_one_address_for_all_hosts_is_one_pace(dask: Cluster, tmp_path: Path) -> None:
-    paces = list[Unthrottled]()
+def test_one_address_for_all_hosts_is_one_throttle(dask: Cluster, tmp_path: Path) -> None:
+    throttles = list[Unthrottled]()
 
-    def pace(workers: int) -> Unthrottled:
-        paces.append(Unthrottled(workers))
-        return paces[-1]
+    def new_throttle(workers: int) -> Unthrottled:
+        throttles.append(Unthrottled(workers))
+        return throttles[-1]
 
-    outcomes(dask, Deadly(), clips(20), tmp_path, pace=pace, one_address=True)
-    assert [one.workers for one in paces] == [4]
-    paces.clear()
-    outcomes(dask, Deadly(), clips(20), tmp_path, pace=pace, most=1)
-    assert [one.workers for one in paces] == [1, 1]
+    outcomes(dask, Deadly(), clips(20), tmp_path, new_throttle=new_throttle, one_address=True)
+    assert [one.workers for one in throttles] == [4]
+    throttles.clear()
+    outcomes(dask, Deadly(), clips(20), tmp_path, new_throttle=new_throttle, max_per_host=1)
+    assert [one.workers for one in throttles] == [1, 1]

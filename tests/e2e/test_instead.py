@@ -472,12 +472,12 @@ def test_bad_usage_is_one_clear_line_and_exit_code_2(
 
 
 def test_work_at_which_nobody_is_asked_goes_out_as_fast_as_there_are_workers() -> None:
-    pace = Unthrottled(3)
-    assert [pace.wait(0.0, out, in_player_call=out) for out in range(5)] == [0.0, 0.0, 0.0, None, None]
+    throttle = Unthrottled(3)
+    assert [throttle.wait(0.0, out, in_player_call=out) for out in range(5)] == [0.0, 0.0, 0.0, None, None]
     clips = [Clip(f"clip-{number:06d}", 0, 10, "tai chi", "val") for number in range(50)]
-    events = run_pool(Nothing(), clips, workers=3, timeout_s=PATIENCE_S, pace=pace)
+    events = run_pool(Nothing(), clips, workers=3, timeout_s=PATIENCE_S, throttle=throttle)
     outcomes = [event for event in events if isinstance(event, Outcome)]
     assert sorted(one.clip.youtube_id for one in outcomes) == [clip.youtube_id for clip in clips]
     failed = Outcome(clips[0], "failed")
-    settled = pace.settle(failed, sent=0.0, now=1.0)
-    assert (settled.outcome, settled.again, settled.pause, settled.gave_up) == (failed, False, None, None)
+    settled = throttle.settle(failed, sent=0.0, now=1.0)
+    assert (settled.outcome, settled.requeue, settled.pause, settled.gave_up) == (failed, False, None, None)

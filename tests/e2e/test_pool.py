@@ -49,7 +49,7 @@ def number_of(wanted: Clip) -> int:
 
 
 class Hurried(Throttle):
-    """The pace on a clock that runs a hundred times as fast: 10 s are 0.1 s."""
+    """The throttle on a clock that runs a hundred times as fast: 10 s are 0.1 s."""
 
     def wait(self, now: float, out: int, in_player_call: int) -> float | None:
         wait = super().wait(now * 100, out, in_player_call)
@@ -68,9 +68,9 @@ class Hurried(Throttle):
 
 
 def go(
-    job: Job, wanted: Iterable[Clip], *, workers: int = 4, timeout_s: float = 60.0, pace: Throttle | None = None
+    job: Job, wanted: Iterable[Clip], *, workers: int = 4, timeout_s: float = 60.0, throttle: Throttle | None = None
 ) -> Generator[Report, None, None]:
-    return run(job, wanted, workers=workers, timeout_s=timeout_s, pace=pace or Hurried(workers))
+    return run(job, wanted, workers=workers, timeout_s=timeout_s, throttle=throttle or Hurried(workers))
 
 
 def outcomes(reports: Iterable[Report]) -> list[Outcome]:
@@ -225,12 +225,12 @@ class InParts:
     modules = (__name__,)
 
     def open(self) -> Worker:
-        def work(need: ArchiveRequest, say: Say) -> ArchiveResult:
-            say()
+        def work(need: ArchiveRequest, notify: Notify) -> ArchiveResult:
+            notify()
             for place, name in enumerate(sorted(need.names)):
                 time.sleep(0.3)
-                say(ArchiveProgress(need.url, place, len(need.names), name))
-                say(Outcome(clip(int(name)), "done"))
+                notify(ArchiveProgress(need.url, place, len(need.names), name))
+                notify(Outcome(clip(int(name)), "done"))
             if need.url == "stuck":
                 time.sleep(3600)
             left_s = signal.getitimer(signal.ITIMER_REAL)[0]
@@ -349,7 +349,7 @@ def test_while_nothing_comes_there_is_a_tick() -> None:
 
 
 def test_there_is_a_tick_too_while_the_rate_holds_the_next_clip_back() -> None:
-    reports = list(go(Each(nothing), clips(2), workers=1, pace=Throttle(1, per_hour=3600)))
+    reports = list(go(Each(nothing), clips(2), workers=1, throttle=Throttle(1, per_hour=3600)))
     first, second = (number for number, report in enumerate(reports) if report)
     assert second - first > 2
 
@@ -363,7 +363,7 @@ def test_a_killed_worker_costs_exactly_the_clip_in_its_hand() -> None:
     assert lost == set(range(7, 200, 10))
     assert set(verdicts) == set(range(200))
     reasons = Counter((verdicts[number].category, verdicts[number].reason) for number in lost)
-    reason = "the worker process was killed (signal 9) while it held this clip"
+    reason = "the worker process was killed (signal 9) while it worked on this clip"
     assert reasons == {(Category.LOST_WORKER, reason): len(lost)}
 
 
@@ -394,7 +394,7 @@ def test_sixty_workers_killed_at_random_cost_no_more_than_sixty_clips_a_try() ->
 
 def test_the_exit_code_of_a_lost_worker_is_told() -> None:
     verdicts = final(go(Each(exits_with_3), clips(6)))
-    assert verdicts[3].reason == "the worker process ended (exit code 3) while it held this clip"
+    assert verdicts[3].reason == "the worker process ended (exit code 3) while it worked on this clip"
     assert sum(outcome.status == "done" for outcome in verdicts.values()) == 5
 
 
@@ -425,7 +425,7 @@ def test_a_stuck_worker_is_stopped_at_its_deadline_and_its_clip_timed_out() -> N
 def test_each_item_has_an_alarm_that_ends_an_orphan() -> None:
     for outcome in final(go(Each(the_alarm), clips(3), timeout_s=5.0)).values():
         seconds, default = outcome.reason.split()
-        assert 5.0 < float(seconds) <= 5.0 + ORPHAN_S
+        assert 5.0 < float(seconds) <= 5.0 + ORPHAN_GRACE_S
         assert default == "True"
 
 
@@ -465,9 +465,9 @@ def test_a_stuck_worker_is_stopped_even_when_the_fork_server_is_gone() -> None:
 # --- workers that do not start ---
 
 
-def test_a_part_that_is_done_gives_the_rest_of_an_item_all_the_time_anew() -> None:
+def test_a_part_that_is_done_gives_the_rest_of_an_item_all_the_time_again() -> None:
     need = ArchiveRequest("url", frozenset(map(str, range(5))))
-    events = [event for event in run(InParts(), [need], workers=1, timeout_s=1.0, pace=Hurried(1)) if event]
+    events = [event for event in run(InParts(), [need], workers=1, timeout_s=1.0, throttle=Hurried(1)) if event]
     assert [type(event) for event in events] == [ArchiveProgress, Outcome] * 5 + [ArchiveResult], "in their order"
     (harvest,) = (event for event in events if isinstance(event, ArchiveResult))
     assert (harvest.request, harvest.status) == (need, "done")
@@ -476,7 +476,7 @@ def test_a_part_that_is_done_gives_the_rest_of_an_item_all_the_time_anew() -> No
 
 def test_an_item_that_hangs_between_two_parts_costs_itself_one_try_and_not_what_it_brought() -> None:
     need = ArchiveRequest("stuck", frozenset("12"))
-    events = [event for event in run(InParts(), [need], workers=1, timeout_s=1.0, pace=Hurried(1)) if event]
+    events = [event for event in run(InParts(), [need], workers=1, timeout_s=1.0, throttle=Hurried(1)) if event]
     assert [number_of(event.clip) for event in events if isinstance(event, Outcome)] == [1, 2]
     assert isinstance(events[-1], ArchiveResult)
     assert (events[-1].request, events[-1].status, events[-1].category) == (need, "failed", Category.TIMEOUT)
@@ -485,8 +485,8 @@ def test_an_item_that_hangs_between_two_parts_costs_itself_one_try_and_not_what_
 @pytest.mark.parametrize(
     ("how", "said", "tries"),
     [
-        (raises, "ValueError: no engine here", pool.FAILED_STARTS),
-        (dies, r"was killed \(signal 9\) before it was ready", pool.FAILED_STARTS),
+        (raises, "ValueError: no engine here", pool.FAILED_START_LIMIT),
+        (dies, r"was killed \(signal 9\) before it was ready", pool.FAILED_START_LIMIT),
         (raises_fatal, "^No engine is installed: pip install pytubefix$", 1),
     ],
 )
@@ -510,7 +510,7 @@ def test_what_no_clip_can_get_past_ends_the_run_with_the_workers_words() -> None
     assert not multiprocessing.active_children()
 
 
-# --- the pace, as the workers see it ---
+# --- the throttle, as the workers see it ---
 
 
 def test_no_more_than_two_ask_at_once_while_all_workers_work(tmp_path: Path) -> None:
@@ -555,7 +555,7 @@ def test_after_a_refusal_nobody_goes_out_until_the_pause_is_over_and_then_one_al
             return settled
 
     door = Door(tmp_path / "log", refuse=range(10, 12))
-    final(go(door, clips(30), workers=8, pace=Watched(8)))
+    final(go(door, clips(30), workers=8, throttle=Watched(8)))
     names = [name for name, _ in events]
     assert names.count("sent") == sum(what == "begin" for what, _, _ in door.events())
     pauses = [number for number, name in enumerate(names) if name == "pause"]
@@ -585,7 +585,7 @@ def test_a_clip_that_alone_is_refused_comes_out_as_failed() -> None:
 def test_engines_that_understand_nothing_end_the_run_and_what_is_in_hand_still_arrives() -> None:
     reports = list(go(Each(not_understood_after_5), clips(1000)))
     assert reports[-1] == GaveUp(Category.ENGINE_ERROR, "No video formats found!")
-    assert len(final(reports)) <= 6 + 2 * ENGINE_ERRORS
+    assert len(final(reports)) <= 6 + 2 * ENGINE_ERROR_LIMIT
     assert final(reports)[5].status == "done"
 
 
@@ -612,7 +612,7 @@ def test_closing_ends_all_workers_at_once_in_the_midst_of_what_they_do() -> None
     pids = [process.pid for process in multiprocessing.active_children()]
     began = time.monotonic()
     reports.close()
-    assert time.monotonic() - began < 2 * pool.JOIN_TIMEOUT_S  # one after the other, three would take 3 REAP_S
+    assert time.monotonic() - began < 2 * pool.JOIN_TIMEOUT_S  # one after the other, three would take 3 JOIN_TIMEOUT_S
     assert not any(alive(pid) for pid in pids if pid)
 
 

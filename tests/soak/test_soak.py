@@ -148,7 +148,7 @@ class TestParent:
         count, sizes = 650_000, []
         clips = (Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "train") for number in range(count))
         with Ledger(Layout(tmp_path, "700"), "train") as ledger:
-            for event in run(Nothing(), clips, workers=WORKERS, timeout_s=60.0, pace=Throttle(WORKERS)):
+            for event in run(Nothing(), clips, workers=WORKERS, timeout_s=60.0, throttle=Throttle(WORKERS)):
                 if isinstance(event, Outcome):
                     ledger.record(event)
                     sizes += [vitals(os.getpid())] if int(event.clip.youtube_id) % (count // 100) == 0 else []

@@ -1,4 +1,4 @@
-"""Several places, one queue: each at its own pace, and what one cannot do the others do."""
+"""Several hosts, one queue: each with its own throttle, and what one cannot do the others do."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from types import SimpleNamespace
 import pytest
 
 from kinetics.records import Category, Clip, Item, Outcome
-from kinetics.scheduling import dispatch as room
+from kinetics.scheduling import dispatch as dispatch_module
 from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, dispatch
 from kinetics.scheduling.events import GaveUp, Notice, Pause
-from kinetics.scheduling.throttle import ENGINE_ERRORS, RefusedItems, Throttle
+from kinetics.scheduling.throttle import ENGINE_ERROR_LIMIT, RefusedItems, Throttle
 
 Answer = Callable[[Clip], Outcome | None]
-"""What a place makes of a clip; None: nobody will ever tell."""
+"""A host's outcome of a clip; None: no outcome will ever come."""
 
 
 @dataclass(eq=False)
-class House:
-    """A place that does one clip after another, each in so many seconds."""
+class FakeHost:
+    """A host that does one clip after another; `takes_s` are the seconds that they take."""
 
     name: str
-    town: Town
+    pool: FakePool
     answer: Answer
     takes_s: Iterator[float]
-    pace: Throttle
+    throttle: Throttle
     given: list[Clip] = field(default_factory=list)
     in_flight: int = 0
 
@@ -45,42 +45,42 @@ class House:
         self.in_flight += 1
         outcome = self.answer(item)
         report = ItemReport(self, outcome, now, answered=False) if outcome else ItemReturned(self, item, now)
-        self.town.due.append(Due(now + next(self.takes_s), self, report))
+        self.pool.due.append(Due(now + next(self.takes_s), self, report))
         return True
 
 
 @dataclass(frozen=True)
 class Due:
-    """What is to be heard of a house at some time."""
+    """A message that a host sends at some time."""
 
     time: float
-    house: House
+    host: FakeHost
     report: ItemReport | ItemReturned
 
 
-class Town:
-    """A crew whose places are houses, by a clock that moves on when somebody listens."""
+class FakePool:
+    """A pool of such hosts, by a clock that moves on when somebody waits for messages."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.hosts: list[House] = []
+        self.hosts: list[FakeHost] = []
         self.due: list[Due] = []
-        self.suspects = RefusedItems()
+        self.refused_items = RefusedItems()
 
-    def house(self, name: str, answer: Answer, takes_s: Iterable[float] = (1.0,)) -> House:
-        self.hosts.append(House(name, self, answer, cycle(takes_s), Throttle(1, suspects=self.suspects)))
+    def add_host(self, name: str, answer: Answer, takes_s: Iterable[float] = (1.0,)) -> FakeHost:
+        self.hosts.append(FakeHost(name, self, answer, cycle(takes_s), Throttle(1, refused_items=self.refused_items)))
         return self.hosts[-1]
 
     @property
     def in_flight(self) -> int:
         return len(self.due)
 
-    def reports(self, patience: float) -> Sequence[ItemReport | ItemReturned]:
-        self.now += patience
+    def messages(self, timeout_s: float) -> Sequence[ItemReport | ItemReturned]:
+        self.now += timeout_s
         ended = [one for one in self.due if one.time <= self.now]
         self.due = [one for one in self.due if one.time > self.now]
         for one in ended:
-            one.house.in_flight -= 1
+            one.host.in_flight -= 1
         return [one.report for one in ended]
 
     def close(self) -> None:
@@ -88,18 +88,18 @@ class Town:
 
 
 @pytest.fixture
-def town(monkeypatch: pytest.MonkeyPatch) -> Town:
-    town = Town()
-    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: town.now))
-    return town
+def pool(monkeypatch: pytest.MonkeyPatch) -> FakePool:
+    pool = FakePool()
+    monkeypatch.setattr(dispatch_module, "time", SimpleNamespace(monotonic=lambda: pool.now))
+    return pool
 
 
 def clips(count: int) -> list[Clip]:
     return [Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "train") for number in range(count)]
 
 
-def run(town: Town, wanted: Sequence[Clip]) -> list[Event]:
-    return [event for event in dispatch(town, wanted) if event]
+def run(pool: FakePool, wanted: Sequence[Clip]) -> list[Event]:
+    return [event for event in dispatch(pool, wanted) if event]
 
 
 def outcomes(events: Sequence[Event]) -> Counter[tuple[str, str]]:
@@ -118,34 +118,34 @@ def broken(host: str) -> Answer:
     return lambda clip: Outcome(clip, "failed", Category.ENGINE_ERROR, "what is this?", host=host)
 
 
-def test_a_place_that_is_refused_pauses_alone_and_another_gets_its_clips(town: Town) -> None:
-    town.house("a", refused("a"))
-    town.house("b", done("b"), takes_s=[10.0])
-    events = run(town, clips(40))
+def test_a_host_that_is_refused_pauses_alone_and_another_gets_its_clips(pool: FakePool) -> None:
+    pool.add_host("a", refused("a"))
+    pool.add_host("b", done("b"), takes_s=[10.0])
+    events = run(pool, clips(40))
     assert outcomes(events)["b", "done"] == 40
     assert outcomes(events)["a", "postponed"] == 3
-    assert Counter(event.place for event in events if isinstance(event, Pause)) == {"a": 3}
+    assert Counter(event.host for event in events if isinstance(event, Pause)) == {"a": 3}
 
 
-def test_what_was_refused_is_left_to_a_place_that_gets_answers(town: Town) -> None:
+def test_what_was_refused_is_left_to_a_host_that_gets_answers(pool: FakePool) -> None:
     """One that does not would learn nothing of itself by it, and the clip would take the blame."""
-    refusing = town.house("a", refused("a"))
-    town.house("b", done("b"), takes_s=[4.0, 4.0, 4.0, 4.0, 500.0])
+    refusing = pool.add_host("a", refused("a"))
+    pool.add_host("b", done("b"), takes_s=[4.0, 4.0, 4.0, 4.0, 500.0])
     wanted = clips(6)
-    events = run(town, wanted)
+    events = run(pool, wanted)
     assert refusing.given == [wanted[0], wanted[4]], "one after the first pause, and no more once none is new"
     assert {status for _, status in outcomes(events)} == {"done", "postponed"}
 
 
-def test_a_clip_that_is_refused_wherever_it_goes_is_soon_known_for_it(town: Town) -> None:
+def test_a_clip_that_is_refused_wherever_it_goes_is_soon_known_for_it(pool: FakePool) -> None:
     odd = clips(40)[7]
 
     def but_for_the_odd_one(name: str) -> Answer:
         return lambda clip: (refused if clip == odd else done)(name)(clip)
 
     for name in "abcd":
-        town.house(name, but_for_the_odd_one(name))
-    events = run(town, clips(40))
+        pool.add_host(name, but_for_the_odd_one(name))
+    events = run(pool, clips(40))
     assert sum(isinstance(event, Pause) for event in events) == 2
     assert [event.status for event in events if isinstance(event, Outcome) and event.clip == odd] == [
         "postponed",
@@ -154,28 +154,28 @@ def test_a_clip_that_is_refused_wherever_it_goes_is_soon_known_for_it(town: Town
     ]
 
 
-def test_a_place_whose_engines_understand_nothing_is_left_out_and_the_others_go_on(town: Town) -> None:
-    town.house("a", broken("a"))
-    town.house("b", done("b"))
-    events = run(town, clips(100))
-    assert outcomes(events) == {("a", "failed"): ENGINE_ERRORS, ("b", "done"): 100 - ENGINE_ERRORS}
+def test_a_host_whose_engines_understand_nothing_is_left_out_and_the_others_go_on(pool: FakePool) -> None:
+    pool.add_host("a", broken("a"))
+    pool.add_host("b", done("b"))
+    events = run(pool, clips(100))
+    assert outcomes(events) == {("a", "failed"): ENGINE_ERROR_LIMIT, ("b", "done"): 100 - ENGINE_ERROR_LIMIT}
     assert [event.text for event in events if isinstance(event, Notice)] == ["a gets no more clips: what is this?"]
 
 
-def test_when_all_places_are_left_out_the_run_ends(town: Town) -> None:
+def test_when_all_hosts_are_left_out_the_run_ends(pool: FakePool) -> None:
     for name in "ab":
-        town.house(name, broken(name))
-    *_, last = events = run(town, clips(100))
+        pool.add_host(name, broken(name))
+    *_, last = events = run(pool, clips(100))
     assert isinstance(last, GaveUp)
-    assert outcomes(events).total() == 2 * ENGINE_ERRORS
+    assert outcomes(events).total() == 2 * ENGINE_ERROR_LIMIT
 
 
-def test_a_clip_of_which_nobody_will_tell_goes_out_again_also_if_all_waited_for_it(town: Town) -> None:
+def test_a_clip_of_which_nobody_will_tell_goes_out_again_also_if_all_waited_for_it(pool: FakePool) -> None:
     script: deque[Answer] = deque([refused("a"), lambda clip: None])  # the second one asks after the pause
 
     def as_in_the_script(clip: Clip) -> Outcome | None:
         return (script.popleft() if script else done("a"))(clip)
 
-    town.house("a", as_in_the_script)
-    events = run(town, clips(5))
+    pool.add_host("a", as_in_the_script)
+    events = run(pool, clips(5))
     assert outcomes(events) == {("a", "postponed"): 1, ("a", "done"): 5}

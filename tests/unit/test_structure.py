@@ -44,7 +44,7 @@ BROAD = {
 }
 """Where everything is caught, and why: a new place needs a reason as good."""
 LEAVES = {
-    "scheduling.worker._attempt.say": "the parent is gone, and no foreign `except Exception` may keep the worker alive"
+    "scheduling.worker._attempt.notify": "the parent is gone; no foreign `except Exception` may keep this going"
 }
 PRINTS = {"print", "input", "exit", "quit", "breakpoint"}
 PRINTING_METHODS = {("sys", "exit"), ("os", "_exit"), ("os", "abort"), ("sys", "stdout"), ("sys", "stderr")}

@@ -1,4 +1,4 @@
-"""The pace, driven by a fake clock: a run is a list of events, and hours of it take milliseconds."""
+"""The throttle, driven by a fake clock: a run is a list of events, and hours of it take milliseconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kinetics.records import Category, Clip, Outcome, Result
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S
 from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
-from kinetics.scheduling.throttle import ENGINE_ERRORS, MAX_PLAYER_CALLS, REFUSALS, Decision, Throttle
+from kinetics.scheduling.throttle import ENGINE_ERROR_LIMIT, ITEM_REFUSAL_LIMIT, MAX_PLAYER_CALLS, Decision, Throttle
 
 HOUR = 3600.0
 Answer = Callable[[Clip, float], Outcome]
@@ -53,15 +53,15 @@ class Run:
     pauses: list[tuple[float, Pause]] = field(default_factory=list)
     outcomes: list[tuple[float, Outcome]] = field(default_factory=list)
     """The final ones."""
-    spreads: list[tuple[float, SpacingChanged]] = field(default_factory=list)
+    spacings: list[tuple[float, SpacingChanged]] = field(default_factory=list)
     gave_up: GaveUp | None = None
     now: float = 0.0
     most_out: int = 0
-    most_asking: int = 0
+    most_in_player_call: int = 0
 
-    def take(self, spread: SpacingChanged | None) -> None:
-        if spread:
-            self.spreads.append((self.now, spread))
+    def take(self, spacing: SpacingChanged | None) -> None:
+        if spacing:
+            self.spacings.append((self.now, spacing))
 
     @property
     def pause_lengths(self) -> list[float]:
@@ -69,7 +69,7 @@ class Run:
 
 
 def simulate(
-    pace: Throttle,
+    throttle: Throttle,
     clips: Iterable[Clip],
     answer: Answer,
     *,
@@ -78,7 +78,7 @@ def simulate(
     ask_s: Callable[[], float] = lambda: 0.25,
     work_s: Callable[[], float] = lambda: 4.0,
 ) -> Run:
-    """Play a pool: hand out as the pace says, `ask_s` for the player call, `work_s` for the rest if it was good."""
+    """Play a pool: hand out as the throttle says, `ask_s` for the player call, `work_s` for the rest if it was good."""
     run = Run(now=start)
     new = iter(clips)
     upcoming = next(new, None)
@@ -88,22 +88,22 @@ def simulate(
     in_player_call: dict[int, tuple[Clip, float]] = {}
     answered: set[int] = set()
     while (upcoming or again or events) and run.now < until and not run.gave_up:
-        wait = pace.wait(run.now, len(events), len(in_player_call)) if upcoming or again else None
+        wait = throttle.wait(run.now, len(events), len(in_player_call)) if upcoming or again else None
         if wait is None:
             assert events, "nothing is out and nothing may go out: the run would stand still for ever"
         if wait == 0.0:
-            if again and not (pace.probing and upcoming):
+            if again and not (throttle.unproven and upcoming):
                 chosen = again.popleft()
             else:
                 assert upcoming
                 chosen, upcoming = upcoming, next(new, None)
-            pace.sent(run.now)
+            throttle.sent(run.now)
             run.sends.append((run.now, chosen))
             ticket = next(order)
             in_player_call[ticket] = chosen, run.now
             heapq.heappush(events, (run.now + ask_s(), ticket, run.now, done(chosen)))
             run.most_out = max(run.most_out, len(events))
-            run.most_asking = max(run.most_asking, len(in_player_call))
+            run.most_in_player_call = max(run.most_in_player_call, len(in_player_call))
             continue
         if wait is not None and not (events and events[0][0] <= run.now + wait):
             run.now += wait
@@ -113,12 +113,12 @@ def simulate(
             outcome = answer(in_player_call.pop(ticket)[0], run.now)
             if outcome.status == "done":
                 answered.add(ticket)
-                run.take(pace.answered(sent=sent, now=run.now))
+                run.take(throttle.answered(sent=sent, now=run.now))
                 heapq.heappush(events, (run.now + work_s(), ticket, sent, outcome))
                 continue
-        settled = pace.settle(outcome, sent=sent, now=run.now, answered=ticket in answered)
-        run.take(settled.spread)
-        if settled.again:
+        settled = throttle.settle(outcome, sent=sent, now=run.now, answered=ticket in answered)
+        run.take(settled.spacing)
+        if settled.requeue:
             again.append(outcome.clip)
         elif not settled.gave_up:
             assert isinstance(settled.outcome, Outcome)
@@ -133,11 +133,11 @@ def simulate(
 
 
 def test_the_first_clip_goes_at_once_and_alone_and_every_answer_lets_twice_as_many_out() -> None:
-    pace = Throttle(workers=10)
+    throttle = Throttle(workers=10)
     for allowed in (1, 2, 4, 8, 10, 10):
-        assert pace.wait(0.0, in_flight=allowed - 1, in_player_call=0) == 0.0
-        assert pace.wait(0.0, in_flight=allowed, in_player_call=0) is None
-        pace.settle(done(clip(allowed)), sent=0.0, now=1.0)
+        assert throttle.wait(0.0, in_flight=allowed - 1, in_player_call=0) == 0.0
+        assert throttle.wait(0.0, in_flight=allowed, in_player_call=0) is None
+        throttle.settle(done(clip(allowed)), sent=0.0, now=1.0)
 
 
 @pytest.mark.parametrize(
@@ -153,87 +153,87 @@ def test_the_first_clip_goes_at_once_and_alone_and_every_answer_lets_twice_as_ma
     ],
 )
 def test_only_youtubes_own_answers_let_more_out(category: Category, widens: bool) -> None:
-    pace = Throttle(workers=4)
-    pace.settle(failed(clip(1), category), sent=0.0, now=1.0)
-    assert (pace.wait(1.0, in_flight=1, in_player_call=0) == 0.0) is widens
+    throttle = Throttle(workers=4)
+    throttle.settle(failed(clip(1), category), sent=0.0, now=1.0)
+    assert (throttle.wait(1.0, in_flight=1, in_player_call=0) == 0.0) is widens
 
 
 def test_no_third_clip_goes_out_while_two_are_at_the_player_call() -> None:
-    pace = Throttle(workers=16)
+    throttle = Throttle(workers=16)
     for number in range(16):
-        pace.settle(done(clip(number)), sent=0.0, now=1.0)
-    assert pace.wait(2.0, in_flight=9, in_player_call=MAX_PLAYER_CALLS - 1) == 0.0
-    assert pace.wait(2.0, in_flight=9, in_player_call=MAX_PLAYER_CALLS) is None
+        throttle.settle(done(clip(number)), sent=0.0, now=1.0)
+    assert throttle.wait(2.0, in_flight=9, in_player_call=MAX_PLAYER_CALLS - 1) == 0.0
+    assert throttle.wait(2.0, in_flight=9, in_player_call=MAX_PLAYER_CALLS) is None
 
 
-def test_a_refusal_closes_the_door_then_one_clip_asks_and_its_answer_starts_slowly_again() -> None:
-    pace = Throttle(workers=8)
+def test_a_refusal_opens_the_breaker_then_one_clip_is_the_probe_and_its_answer_starts_slowly_again() -> None:
+    throttle = Throttle(workers=8)
     for number in range(8):
-        pace.settle(done(clip(number)), sent=0.0, now=1.0)
-    settled = pace.settle(refused(clip(9), reason="Try again later."), sent=2.0, now=3.0)
-    assert settled.again
+        throttle.settle(done(clip(number)), sent=0.0, now=1.0)
+    settled = throttle.settle(refused(clip(9), reason="Try again later."), sent=2.0, now=3.0)
+    assert settled.requeue
     assert settled.outcome.status == "postponed"
     assert settled.pause == Pause(Category.THROTTLED, "Try again later.", 15.0)
-    assert pace.wait(3.0, in_flight=4, in_player_call=0) == 15.0
-    assert pace.wait(17.5, in_flight=0, in_player_call=0) == 0.5
-    assert pace.wait(18.0, in_flight=4, in_player_call=0) == 0.0
-    pace.sent(18.0)
-    assert pace.wait(18.0, in_flight=5, in_player_call=1) is None
-    assert pace.wait(900.0, in_flight=1, in_player_call=0) is None
-    pace.answered(sent=18.0, now=19.0)
-    assert pace.wait(19.0, in_flight=1, in_player_call=0) == 0.0
-    assert pace.wait(19.0, in_flight=2, in_player_call=0) is None
+    assert throttle.wait(3.0, in_flight=4, in_player_call=0) == 15.0
+    assert throttle.wait(17.5, in_flight=0, in_player_call=0) == 0.5
+    assert throttle.wait(18.0, in_flight=4, in_player_call=0) == 0.0
+    throttle.sent(18.0)
+    assert throttle.wait(18.0, in_flight=5, in_player_call=1) is None
+    assert throttle.wait(900.0, in_flight=1, in_player_call=0) is None
+    throttle.answered(sent=18.0, now=19.0)
+    assert throttle.wait(19.0, in_flight=1, in_player_call=0) == 0.0
+    assert throttle.wait(19.0, in_flight=2, in_player_call=0) is None
 
 
 def test_answers_let_more_out_before_their_clips_are_fetched_and_count_once() -> None:
-    pace = Throttle(workers=4)
-    pace.answered(sent=0.0, now=0.2)
-    assert pace.wait(0.2, in_flight=1, in_player_call=0) == 0.0
-    pace.settle(done(clip(0)), sent=0.0, now=5.0, answered=True)
-    assert pace.wait(5.0, in_flight=2, in_player_call=0) is None
+    throttle = Throttle(workers=4)
+    throttle.answered(sent=0.0, now=0.2)
+    assert throttle.wait(0.2, in_flight=1, in_player_call=0) == 0.0
+    throttle.settle(done(clip(0)), sent=0.0, now=5.0, answered=True)
+    assert throttle.wait(5.0, in_flight=2, in_player_call=0) is None
 
 
-def test_where_the_media_are_refused_an_answer_to_the_player_call_does_not_open_the_door() -> None:
-    pace, now = Throttle(workers=4), 0.0
+def test_where_the_media_are_refused_an_answer_to_the_player_call_does_not_close_the_breaker() -> None:
+    throttle, now = Throttle(workers=4), 0.0
     lengths = []
     for number in range(3):
-        pace.sent(now)
-        pace.answered(sent=now, now=now + 1)
+        throttle.sent(now)
+        throttle.answered(sent=now, now=now + 1)
         if number:
-            assert pace.wait(now + 1, in_flight=1, in_player_call=0) is None
-        settled = pace.settle(refused(clip(number)), sent=now, now=now + 2, answered=True)
+            assert throttle.wait(now + 1, in_flight=1, in_player_call=0) is None
+        settled = throttle.settle(refused(clip(number)), sent=now, now=now + 2, answered=True)
         assert settled.pause
         lengths.append(settled.pause.seconds)
         now += 2 + lengths[-1]
     assert lengths == [15.0, 60.0, HOUR]
-    pace.sent(now)
-    pace.answered(sent=now, now=now + 1)
-    pace.settle(done(clip(9)), sent=now, now=now + 2, answered=True)
-    assert pace.wait(now + 2, in_flight=1, in_player_call=0) == 0.0
+    throttle.sent(now)
+    throttle.answered(sent=now, now=now + 1)
+    throttle.settle(done(clip(9)), sent=now, now=now + 2, answered=True)
+    assert throttle.wait(now + 2, in_flight=1, in_player_call=0) == 0.0
 
 
-def test_what_was_sent_before_the_door_closed_neither_lengthens_the_pause_nor_opens_the_door() -> None:
-    pace = Throttle(workers=8)
-    pace.settle(done(clip(0)), sent=0.0, now=1.0)
-    pace.settle(refused(clip(1)), sent=1.0, now=2.0)
-    late = pace.settle(refused(clip(2)), sent=1.5, now=5.0)
-    assert (late.again, late.pause) == (True, None)
-    pace.settle(done(clip(3)), sent=1.0, now=6.0)
-    pace.answered(sent=1.5, now=6.0)
-    assert pace.wait(6.0, in_flight=0, in_player_call=0) == 11.0
-    pace.sent(17.0)
-    pace.settle(done(clip(4)), sent=1.0, now=18.0)
-    assert pace.wait(18.0, in_flight=1, in_player_call=0) is None
+def test_what_was_sent_before_the_breaker_opened_neither_lengthens_the_pause_nor_closes_the_breaker() -> None:
+    throttle = Throttle(workers=8)
+    throttle.settle(done(clip(0)), sent=0.0, now=1.0)
+    throttle.settle(refused(clip(1)), sent=1.0, now=2.0)
+    late = throttle.settle(refused(clip(2)), sent=1.5, now=5.0)
+    assert (late.requeue, late.pause) == (True, None)
+    throttle.settle(done(clip(3)), sent=1.0, now=6.0)
+    throttle.answered(sent=1.5, now=6.0)
+    assert throttle.wait(6.0, in_flight=0, in_player_call=0) == 11.0
+    throttle.sent(17.0)
+    throttle.settle(done(clip(4)), sent=1.0, now=18.0)
+    assert throttle.wait(18.0, in_flight=1, in_player_call=0) is None
 
 
 def test_a_probe_that_ends_without_an_answer_is_followed_by_one_other() -> None:
-    pace = Throttle(workers=8)
-    pace.settle(refused(clip(1)), sent=0.0, now=1.0)
-    pace.sent(16.0)
-    pace.settle(failed(clip(2), Category.LOST_WORKER), sent=16.0, now=17.0)
-    assert pace.wait(17.0, in_flight=0, in_player_call=0) == 0.0
-    pace.sent(17.0)
-    assert pace.wait(17.0, in_flight=1, in_player_call=0) is None
+    throttle = Throttle(workers=8)
+    throttle.settle(refused(clip(1)), sent=0.0, now=1.0)
+    throttle.sent(16.0)
+    throttle.settle(failed(clip(2), Category.LOST_WORKER), sent=16.0, now=17.0)
+    assert throttle.wait(17.0, in_flight=0, in_player_call=0) == 0.0
+    throttle.sent(17.0)
+    assert throttle.wait(17.0, in_flight=1, in_player_call=0) is None
 
 
 @pytest.mark.parametrize(
@@ -265,10 +265,10 @@ def test_what_the_server_asks_for_is_the_least_pause_up_to_six_hours(asked: floa
 
 
 def test_a_long_retry_after_is_not_taken_for_the_length_of_later_bans() -> None:
-    pace = Throttle(4)
-    pace.settle(refused(clip(1), retry_after_s=6 * HOUR), sent=0.0, now=1.0)
-    pace.settle(done(clip(2)), sent=6 * HOUR + 1, now=6 * HOUR + 2)
-    run = simulate(pace, new_clips(), lambda wanted, now: refused(wanted), until=10 * HOUR)
+    throttle = Throttle(4)
+    throttle.settle(refused(clip(1), retry_after_s=6 * HOUR), sent=0.0, now=1.0)
+    throttle.settle(done(clip(2)), sent=6 * HOUR + 1, now=6 * HOUR + 2)
+    run = simulate(throttle, new_clips(), lambda wanted, now: refused(wanted), until=10 * HOUR)
     assert run.pause_lengths[:3] == [15, 60, HOUR]
 
 
@@ -280,7 +280,7 @@ def test_refused_for_too_long_ends_the_run_with_nothing_failed(category: Categor
     assert not run.outcomes
 
 
-def test_a_refusal_shows_that_the_line_is_up_so_two_blips_hours_apart_are_no_outage() -> None:
+def test_a_refusal_shows_that_the_network_works_so_two_blips_hours_apart_are_no_outage() -> None:
     def answer(wanted: Clip, now: float) -> Outcome:
         if now < 1 or 3 * HOUR < now < 4.5 * HOUR:
             return refused(wanted, Category.NETWORK)
@@ -304,13 +304,13 @@ def test_engines_that_understand_nothing_end_the_run_after_25_clips() -> None:
 
     run = simulate(Throttle(16), new_clips(), broken)
     assert run.gave_up == GaveUp(Category.ENGINE_ERROR, "No video formats found!")
-    assert len(run.sends) == ENGINE_ERRORS
+    assert len(run.sends) == ENGINE_ERROR_LIMIT
 
 
 @pytest.mark.parametrize("now_and_then", [done, lambda wanted: failed(wanted, Category.REMOVED)])
 def test_engine_errors_between_answers_do_not_end_the_run(now_and_then: Callable[[Clip], Outcome]) -> None:
     def mostly_broken(wanted: Clip, now: float) -> Outcome:
-        every = int(wanted.youtube_id) % ENGINE_ERRORS == 0
+        every = int(wanted.youtube_id) % ENGINE_ERROR_LIMIT == 0
         return now_and_then(wanted) if every else failed(wanted, Category.ENGINE_ERROR)
 
     run = simulate(Throttle(1), map(clip, range(200)), mostly_broken)
@@ -349,7 +349,7 @@ def test_while_everybody_is_refused_no_clip_fails_however_often_it_asks() -> Non
     run = simulate(
         Throttle(4), map(clip, range(3)), lambda wanted, now: done(wanted) if now > 10 * HOUR else refused(wanted)
     )
-    assert len(run.sends) > REFUSALS
+    assert len(run.sends) > ITEM_REFUSAL_LIMIT
     assert [outcome.status for _, outcome in run.outcomes] == ["done"] * 3
 
 
@@ -371,10 +371,10 @@ def test_refused_clips_leave_nothing_behind_once_they_are_settled() -> None:
     def answer(wanted: Clip, now: float) -> Outcome:
         return refused(wanted) if now % 97 < 30 or int(wanted.youtube_id) % 50 == 7 else done(wanted)
 
-    pace = Throttle(4)
-    run = simulate(pace, map(clip, range(500)), answer)
+    throttle = Throttle(4)
+    run = simulate(throttle, map(clip, range(500)), answer)
     assert {outcome.status for _, outcome in run.outcomes} == {"done", "failed"}
-    assert not pace._suspects
+    assert not throttle._refused_items
 
 
 # --- the rate ---
@@ -389,15 +389,15 @@ def test_per_hour_spaces_the_clips_evenly_and_the_first_goes_at_once() -> None:
 
 
 def test_per_hour_lets_no_burst_follow_a_lull() -> None:
-    pace = Throttle(4, per_hour=3600)
-    pace.sent(0.0)
-    pace.settle(done(clip(1)), sent=0.0, now=500.0)
-    assert pace.wait(500.0, in_flight=0, in_player_call=0) == 0.0
-    pace.sent(500.0)
-    assert pace.wait(500.0, in_flight=0, in_player_call=0) == 1.0
+    throttle = Throttle(4, per_hour=3600)
+    throttle.sent(0.0)
+    throttle.settle(done(clip(1)), sent=0.0, now=500.0)
+    assert throttle.wait(500.0, in_flight=0, in_player_call=0) == 0.0
+    throttle.sent(500.0)
+    assert throttle.wait(500.0, in_flight=0, in_player_call=0) == 1.0
 
 
-# --- a throttle: so many calls in a window, then a ban that further calls extend ---
+# --- a rate limit: a number of calls in a window, then a ban that further calls extend ---
 
 NATURAL = 16 / 4.25
 """Clips a second that 16 workers do when nobody stops them, a clip taking 0.25 + 4 s."""
@@ -405,7 +405,7 @@ Counting = Literal["sliding", "sliding, anew after a ban", "by the clock", "from
 
 
 @dataclass
-class FakeThrottle:
+class FakeLimit:
     """`calls` are answered within `window_s`; one more begins a ban of `ban_s` seconds since the last call in it."""
 
     calls: int
@@ -413,18 +413,18 @@ class FakeThrottle:
     ban_s: float
     counting: Counting = "sliding"
     banned_until: float = -1.0
-    met_closed: list[int] = field(default_factory=list)
-    """Calls that met the closed door, for each ban; not the one that closed it."""
+    calls_in_ban: list[int] = field(default_factory=list)
+    """Calls during each ban; not the one that began it."""
     counted: deque[float] = field(default_factory=deque)
 
     def __call__(self, wanted: Clip, now: float) -> Outcome:
         if now < self.banned_until:
-            self.met_closed[-1] += 1
+            self.calls_in_ban[-1] += 1
         elif self.lets_through(now):
             self.counted.append(now)
             return done(wanted)
         else:
-            self.met_closed.append(0)
+            self.calls_in_ban.append(0)
             if self.counting in ("sliding, anew after a ban", "from ban to ban"):
                 self.counted.clear()
         self.banned_until = now + self.ban_s
@@ -476,29 +476,29 @@ THROTTLES = [
 ]
 
 
-def named(throttle: object) -> str:
-    if not isinstance(throttle, FakeThrottle):
+def named(limit: object) -> str:
+    if not isinstance(limit, FakeLimit):
         return ""
-    return f"{throttle.calls} in {throttle.window_s:g} s, ban {throttle.ban_s:g} s, counted {throttle.counting}"
+    return f"{limit.calls} in {limit.window_s:g} s, ban {limit.ban_s:g} s, counted {limit.counting}"
 
 
-@pytest.mark.parametrize(("throttle", "seconds"), THROTTLES, ids=named)
-def test_most_of_what_a_throttle_allows_is_had_and_three_calls_at_most_meet_a_closed_door(
-    throttle: FakeThrottle, seconds: float
+@pytest.mark.parametrize(("limit", "seconds"), LIMITS, ids=named)
+def test_most_of_what_a_limit_allows_is_reached_and_at_most_three_calls_meet_a_ban(
+    limit: FakeLimit, seconds: float
 ) -> None:
-    throttle = replace(throttle, met_closed=[], counted=deque())
-    run = simulate(Throttle(16), new_clips(), throttle, until=seconds)
+    limit = replace(limit, calls_in_ban=[], counted=deque())
+    run = simulate(Throttle(16), new_clips(), limit, until=seconds)
     assert {outcome.status for _, outcome in run.outcomes} == {"done"}
-    assert len(run.outcomes) >= 0.9 * throttle.best * seconds
-    assert max(throttle.met_closed) <= 3
+    assert len(run.outcomes) >= 0.9 * limit.best * seconds
+    assert max(limit.calls_in_ban) <= 3
 
 
 def test_where_bans_last_for_longer_than_an_hour_few_calls_meet_them_too() -> None:
-    throttle = FakeThrottle(2000, DAY, 4 * HOUR)
-    run = simulate(Throttle(16), new_clips(), throttle, until=14 * DAY)
-    assert len(run.outcomes) >= 0.85 * throttle.best * 14 * DAY
-    assert max(throttle.met_closed) <= len(BAN_PAUSES_S)
-    assert sum(throttle.met_closed) <= 3 * len(throttle.met_closed)
+    limit = FakeLimit(2000, DAY, 4 * HOUR)
+    run = simulate(Throttle(16), new_clips(), limit, until=14 * DAY)
+    assert len(run.outcomes) >= 0.85 * limit.best * 14 * DAY
+    assert max(limit.calls_in_ban) <= len(BAN_PAUSES_S)
+    assert sum(limit.calls_in_ban) <= 3 * len(limit.calls_in_ban)
 
 
 @pytest.mark.parametrize(
@@ -517,38 +517,38 @@ def test_where_bans_last_for_longer_than_an_hour_few_calls_meet_them_too() -> No
     ],
     ids=named,
 )
-def test_the_pace_is_found_again_when_the_limit_changes(before: FakeThrottle, after: FakeThrottle) -> None:
+def test_a_limit_that_changes_is_found_again(before: FakeLimit, after: FakeLimit) -> None:
     change, end = 7 * DAY, 14 * DAY
-    throttle = replace(before, met_closed=[], counted=deque())
+    limit = replace(before, calls_in_ban=[], counted=deque())
 
     def answer(wanted: Clip, now: float) -> Outcome:
         if now >= change:
-            throttle.calls, throttle.window_s, throttle.ban_s = after.calls, after.window_s, after.ban_s
-            throttle.counting = after.counting
-        return throttle(wanted, now)
+            limit.calls, limit.window_s, limit.ban_s = after.calls, after.window_s, after.ban_s
+            limit.counting = after.counting
+        return limit(wanted, now)
 
     run = simulate(Throttle(16), new_clips(), answer, until=end)
     late = sum(at > end - 3 * DAY for at, _ in run.outcomes)
     assert late >= 0.9 * after.best * 3 * DAY
-    assert max(throttle.met_closed) <= 3
+    assert max(limit.calls_in_ban) <= 3
 
 
 def test_it_is_all_the_same_what_the_clock_shows_at_the_start() -> None:
     sends = []
     for start in (0.0, 2.0**20):
-        run = simulate(Throttle(16), new_clips(), FakeThrottle(300, HOUR, HOUR), start=start, until=start + DAY)
+        run = simulate(Throttle(16), new_clips(), FakeLimit(300, HOUR, HOUR), start=start, until=start + DAY)
         sends.append([at - start for at, _ in run.sends])
     assert sends[0] == pytest.approx(sends[1], abs=0.01)
 
 
 def test_it_is_told_when_clips_are_spread_and_that_they_are_not_where_it_is_in_vain() -> None:
-    over_time = simulate(Throttle(16), new_clips(), FakeThrottle(300, HOUR, HOUR), until=DAY)
-    (at, spread), *rest = over_time.spreads
+    over_time = simulate(Throttle(16), new_clips(), FakeLimit(300, HOUR, HOUR), until=DAY)
+    (at, spread), *rest = over_time.spacings
     assert not rest
     assert spread.seconds >= 12.0
     assert [later for later, _ in over_time.sends if at < later < at + 0.9 * spread.seconds] == []
-    in_number = simulate(Throttle(16), new_clips(), FakeThrottle(300, 0.0, HOUR, "from ban to ban"), until=12 * HOUR)
-    assert [spread.seconds > 0 for _, spread in in_number.spreads] == [True, False]
+    in_number = simulate(Throttle(16), new_clips(), FakeLimit(300, 0.0, HOUR, "from ban to ban"), until=12 * HOUR)
+    assert [spread.seconds > 0 for _, spread in in_number.spacings] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -561,14 +561,14 @@ def test_what_does_not_come_again_and_again_spreads_nothing(unlucky: Callable[[C
     run = simulate(Throttle(16), map(clip, range(4000)), answer)
     assert len(run.outcomes) == 4000
     assert run.pauses
-    assert not run.spreads
+    assert not run.spacings
 
 
 def test_a_run_that_starts_during_a_ban_asks_with_one_clip_at_a_time() -> None:
-    throttle = FakeThrottle(300, HOUR, 100.0, banned_until=50.0, met_closed=[0])
-    run = simulate(Throttle(16), map(clip, range(100)), throttle)
+    limit = FakeLimit(300, HOUR, 100.0, banned_until=50.0, calls_in_ban=[0])
+    run = simulate(Throttle(16), map(clip, range(100)), limit)
     assert len(run.outcomes) == 100
-    assert throttle.met_closed == [len(run.pauses)]
+    assert limit.calls_in_ban == [len(run.pauses)]
 
 
 def test_a_clip_whose_player_call_is_answered_but_not_yet_fetched_holds_up_nobody() -> None:
@@ -620,7 +620,7 @@ def test_whatever_youtube_answers_the_rules_hold_and_the_run_ends(
         work_s=lambda: next(seconds),
     )
     assert run.most_out <= workers
-    assert run.most_asking <= MAX_PLAYER_CALLS
+    assert run.most_in_player_call <= MAX_PLAYER_CALLS
     assert run.gave_up or len(run.outcomes) == len({outcome.clip for _, outcome in run.outcomes}) == 40
     without_answer = [b - a for a, b in itertools.pairwise(sorted([*not_refused_at, run.now]))]
     assert max(without_answer) < 31 * HOUR, "it gives up after the first pause that ends a day after the first refusal"
@@ -644,28 +644,28 @@ def test_whatever_youtube_answers_one_clip_alone_goes_out_after_a_pause_until_on
     seconds = itertools.cycle(times)
 
     class Watched(Throttle):
-        door = "open"
+        breaker = "closed"
 
         def sent(self, now: float) -> None:
-            assert self.door != "probed", "a second clip went out before the probe came back"
-            if self.door == "closed":
-                self.door, self.probed_at = "probed", now
+            assert self.breaker != "half-open", "a second clip went out before the probe came back"
+            if self.breaker == "open":
+                self.breaker, self.probed_at = "half-open", now
             super().sent(now)
 
         def answered(self, *, sent: float, now: float) -> SpacingChanged | None:
-            if self.door == "probed" and sent >= self.probed_at:
-                self.door = "open"
+            if self.breaker == "half-open" and sent >= self.probed_at:
+                self.breaker = "closed"
             return super().answered(sent=sent, now=now)
 
         def settle(
             self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
         ) -> Decision:
             settled = super().settle(outcome, sent=sent, now=now, answered=answered, last=last)
-            if self.door == "probed" and sent >= self.probed_at:
+            if self.breaker == "half-open" and sent >= self.probed_at:
                 answered = outcome.status == "done" or (outcome.category is not None and outcome.category.gone)
-                self.door = "open" if answered else "closed"
+                self.breaker = "closed" if answered else "open"
             if settled.pause:
-                self.door = "closed"
+                self.breaker = "open"
             return settled
 
     run = simulate(
@@ -679,10 +679,10 @@ def test_whatever_youtube_answers_one_clip_alone_goes_out_after_a_pause_until_on
 
 
 @pytest.mark.parametrize(("category", "again"), [(Category.THROTTLED, False), (Category.NETWORK, True)])
-def test_the_last_clip_is_not_waited_for_all_day_but_a_line_is(category: Category, again: bool) -> None:
-    pace, now = Throttle(4), 0.0
+def test_the_last_clip_is_not_waited_for_all_day_but_the_network_is(category: Category, again: bool) -> None:
+    throttle, now = Throttle(4), 0.0
     for _ in range(3):
-        settled = pace.settle(refused(clip(1), category), sent=now, now=now + 1, last=True)
+        settled = throttle.settle(refused(clip(1), category), sent=now, now=now + 1, last=True)
         now += 1 + (settled.pause.seconds if settled.pause else 0.0)
-    assert settled.again is again
+    assert settled.requeue is again
     assert settled.outcome.status == ("postponed" if again else "failed")
