@@ -237,8 +237,8 @@ def _index(settings: Settings, scratch: Path) -> Table:
     names = [clip_name(f"{number:011}", number % 300, number % 300 + 10) for number in range(INDEXED)]
     began = time.monotonic()
     for number, url in enumerate(urls):
-        hold_subsets = frozenset(names[number * share : (number + 1) * share])
-        index.update(url, ArchiveListing(1 << 30, '"etag"', hold_subsets, complete=True))
+        held = frozenset(names[number * share : (number + 1) * share])
+        index.update(url, ArchiveListing(1 << 30, '"etag"', held, complete=True))
     written_s = time.monotonic() - began
     took = []
     for _ in range(settings.rounds_or(3)):

@@ -188,10 +188,8 @@ def _stripped(table: pd.DataFrame) -> pd.DataFrame:
 
 def _categories(column: pd.Series[str]) -> pd.Series[str]:
     codes, texts = pd.factorize(column)
-    merge_tables, stripped = pd.factorize(np.array([text.strip() for text in texts], dtype=object))
-    return pd.Series(
-        pd.Categorical.from_codes(merge_tables[codes], pd.Index(stripped, dtype=object)), index=column.index
-    )
+    merged, stripped = pd.factorize(np.array([text.strip() for text in texts], dtype=object))
+    return pd.Series(pd.Categorical.from_codes(merged[codes], pd.Index(stripped, dtype=object)), index=column.index)
 
 
 def _without_blanks(table: pd.DataFrame) -> pd.DataFrame:

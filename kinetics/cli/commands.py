@@ -26,7 +26,7 @@ from kinetics.planning.plan import on_disk
 from kinetics.records import Category, Clip, Outcome, Subset
 from kinetics.report.collect import collect
 from kinetics.report.text import report_lines
-from kinetics.scheduling.worker import TravellingJob
+from kinetics.scheduling.worker import PortableJob
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.locks import hold_subsets, lock
 from kinetics.storage.table_sync import readable_tables
@@ -178,7 +178,7 @@ COMMANDS: Mapping[Command, Callable[[Options, Context], int]] = {
 def _converted(
     options: Options,
     context: Context,
-    job: TravellingJob,
+    job: PortableJob,
     *,
     target: Layout,
     suffix: str,

@@ -22,7 +22,7 @@ from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.pool import run
 from kinetics.scheduling.throttle import Throttle, Unthrottled
-from kinetics.scheduling.worker import TravellingJob
+from kinetics.scheduling.worker import PortableJob
 from kinetics.storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Context:
         return list(SPLIT_OF) if self.options.subset == "all" else [self.options.subset]
 
     @property
-    def local_folder(self) -> Path:
+    def own_folder(self) -> Path:
         """A folder that belongs to this run alone."""
         return self.layout.partial(SPLIT_OF[self.subsets[0]])
 
@@ -113,7 +113,7 @@ class Context:
 
     def run(
         self,
-        job: TravellingJob,
+        job: PortableJob,
         clips: Iterable[Clip],
         throttle: Callable[[int], Throttle | Unthrottled],
         *,
@@ -126,7 +126,7 @@ class Context:
         """
         options = self.options
         if not options.scheduler:
-            return run(job, clips, workers=workers, timeout_s=timeout_s, pace=throttle(workers))
+            return run(job, clips, workers=workers, timeout_s=timeout_s, throttle=throttle(workers))
         try:
             from kinetics.scheduling import dask_client  # noqa: PLC0415 - an extra package
         except ModuleNotFoundError as error:
@@ -138,14 +138,14 @@ class Context:
             clips,
             scheduler=options.scheduler,
             layout=self.layout,
-            own=self.local_folder,
+            run_folder=self.own_folder,
             timeout_s=timeout_s,
-            pace=throttle,
-            most=options.workers,
+            new_throttle=throttle,
+            max_per_host=options.workers,
             one_address=options.proxy is not None,
         )
 
-    def run_on_files(self, job: TravellingJob, clips: Iterable[Clip]) -> Generator[Event, None, None]:
+    def run_on_files(self, job: PortableJob, clips: Iterable[Clip]) -> Generator[Event, None, None]:
         """Do a job to files on disk, for which no server is asked. Raises Fatal if the workers are lost for good."""
         workers, timeout_s = self.options.workers or os.cpu_count() or 1, self.options.timeout or CLIP_TIMEOUT_S
         with closing(self.run(job, clips, Unthrottled, workers=workers, timeout_s=timeout_s)) as events:

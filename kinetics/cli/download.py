@@ -107,7 +107,7 @@ def exit_code(plan: Plan, counts: Counter[Category | None], gave_up: GaveUp | No
 def source_runners(options: Options, context: Context, mirror: Mirror | None) -> Mapping[Source, SourceRunner]:
     """Return how each source is asked for clips. Archives are read by this machine, also where a cluster is used."""
     workers, timeout_s = context.workers, context.timeout_s
-    throttle = partial(Throttle, per_hour=options.rate, suspects=RefusedItems())
+    throttle = partial(Throttle, per_hour=options.rate, refused_items=RefusedItems())
     youtube_job, mirror_job = download_job(options, context), extract_job(options, context)
 
     def youtube(plan: Plan) -> Generator[Event, None, None]:
@@ -115,7 +115,7 @@ def source_runners(options: Options, context: Context, mirror: Mirror | None) ->
 
     if not mirror:
         return {"youtube": youtube}
-    read = partial(run, mirror_job, workers=workers, timeout_s=timeout_s, pace=Throttle(workers))
+    read = partial(run, mirror_job, workers=workers, timeout_s=timeout_s, throttle=Throttle(workers))
     return {"youtube": youtube, "mirror": partial(mirror.fetch, read, mirror_job.wanted)}
 
 

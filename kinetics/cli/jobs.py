@@ -45,14 +45,14 @@ def download_job(options: Options, context: Context) -> DownloadClip:
         options.max_height,
         cookies=options.cookies and options.cookies.absolute(),
         limit_rate=options.limit_rate,
-        shared=context.local_folder,
+        shared=context.own_folder,
         proxy=options.proxy,
     )
 
 
 def extract_job(options: Options, context: Context) -> ExtractArchive:
     """Return what workers do to take clips out of an archive of the mirror."""
-    own = context.local_folder
+    own = context.own_folder
     return ExtractArchive(context.layout, own / "wanted.sqlite", options.limit_rate, own, options.proxy)
 
 

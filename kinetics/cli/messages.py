@@ -67,7 +67,7 @@ def explanation(event: Pause | SpacingChanged) -> str:
     now = f"{datetime.now():%H:%M:%S}"
     items = "archive" if event.server == NAMES["mirror"] else "clip"
     if isinstance(event, SpacingChanged):
-        to = f" to {event.place}" if event.place else ""
+        to = f" to {event.host}" if event.host else ""
         if not event.seconds:
             return f"{now} spacing the {items}s out did not help: they go out{to} at full speed again"
         rate = f"{3600 / event.seconds:,.0f} {items}s an hour go out{to} now, slowly more"
@@ -76,7 +76,7 @@ def explanation(event: Pause | SpacingChanged) -> str:
     form = "%H:%M:%S" if until.date() == datetime.now().date() else "%d %b %H:%M:%S"
     reason = one_line(event.reason)
     why = reason if event.category is Category.NETWORK else f"{event.server} says: {reason}"
-    who = f"{event.place} is" if event.place else "all workers are"
+    who = f"{event.host} is" if event.host else "all workers are"
     return f"{now} {why} -- {who} paused until {until:{form}}; then one {items} is tried"
 
 

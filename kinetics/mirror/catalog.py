@@ -188,10 +188,10 @@ def archives_to_read(
     certain, possible = list[ArchiveRequest](), list[ArchiveRequest]()
     for url in urls:
         listing = find_listing(url) or ArchiveListing(0)
-        hold_subsets = left & (listing.names - listing.rejected)
-        if hold_subsets:
-            certain.append(ArchiveRequest(url, frozenset(hold_subsets), listing.complete, listing.rejected))
-            left -= hold_subsets
+        held = left & (listing.names - listing.rejected)
+        if held:
+            certain.append(ArchiveRequest(url, frozenset(held), listing.complete, listing.rejected))
+            left -= held
         elif not listing.complete and url not in irrelevant:
             possible.append(ArchiveRequest(url, rejected=listing.rejected))
     return [*certain, *(possible if left else ())]

@@ -56,7 +56,7 @@ class ExtractArchive:
         """The modules that every worker needs, so that they are imported once for all of them."""
         return (__name__, *self.layout.modules)
 
-    def open(self) -> Callable[[ArchiveRequest, Say], ArchiveResult]:
+    def open(self) -> Callable[[ArchiveRequest, Notify], ArchiveResult]:
         """Return the worker: a function of an archive to read, and of a callback that reports what happens."""
         limit_memory()
         use_proxy(self.proxy)
@@ -69,7 +69,7 @@ class _Extraction:
     """The extraction of clips from one archive."""
 
     def __init__(
-        self, layout: Layout, session: HttpSession, wanted: WantedClips, request: ArchiveRequest, report: Say
+        self, layout: Layout, session: HttpSession, wanted: WantedClips, request: ArchiveRequest, report: Notify
     ) -> None:
         self._layout = layout
         self._session = session

@@ -136,17 +136,17 @@ class RangeFile(Seekable):
 
     def _fetch(self, start: int, stop: int) -> bytes:
         """Return the bytes from `start` up to `stop` or the end of the file, at least one."""
-        hold_subsets = 0 if self._streaming else sum(len(data) for _, data in self._spans)
-        if hold_subsets + stop - start > KEPT_LIMIT:
+        held = 0 if self._streaming else sum(len(data) for _, data in self._spans)
+        if held + stop - start > KEPT_LIMIT:
             raise MayWorkLater(Category.MEDIA_ERROR, f"the section would need more than {KEPT_LIMIT >> 20} MiB")
         data = bytearray()
         tries = 0
         while True:
-            hold_subsets = len(data)
+            held = len(data)
             failure = self._continue(data, start, stop)
             if self._size is not None and start + len(data) >= min(stop, self._size):
                 return bytes(data)
-            tries = 1 if len(data) >= hold_subsets + MIN_PROGRESS_BYTES else tries + 1
+            tries = 1 if len(data) >= held + MIN_PROGRESS_BYTES else tries + 1
             if tries >= TRIES:
                 raise failure
             time.sleep(BACK_OFF_S * 2 ** (tries - 1))

@@ -61,8 +61,8 @@ def _offer(line: HttpSession, index: ArchiveIndex, missing: int, needs: Sequence
     """What these archives have for so many missing clips."""
     sizes = archive_sizes(line, index, [need.url for need in needs])
     unknown = sum(not need.names for need in needs)
-    hold_subsets = sum(len(need.names) for need in needs)
-    each = MIRROR_SHARE * (missing - hold_subsets) / unknown if unknown else 0.0
+    held = sum(len(need.names) for need in needs)
+    each = MIRROR_SHARE * (missing - held) / unknown if unknown else 0.0
     offered = ((size or 0, len(need.names) or each) for size, need in zip(sizes, needs, strict=True))
     return MirrorOffer(missing, tuple(offered), sizes.count(None))
 

@@ -36,7 +36,7 @@ from kinetics.scheduling.dask_worker import TOPIC, RunContext, with_host
 from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, WorkerMessage, dispatch
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.throttle import Throttle, Unthrottled
-from kinetics.scheduling.worker import TravellingJob
+from kinetics.scheduling.worker import PortableJob
 from kinetics.storage.atomic import write_text
 from kinetics.storage.layout import Layout
 
@@ -109,7 +109,7 @@ class _ProbeFile:
 
     def remove(self) -> None:
         if self.layout.store:
-            with suppress(Fatal):  # it may be that which has ended the run, and a probe does no harm
+            with suppress(Fatal):  # the store may be what ended the run, and a probe file does no harm
                 self.layout.store.remove(self.layout.object_name(self.path))
         else:
             self.path.unlink(missing_ok=True)
@@ -361,13 +361,12 @@ class _DaskPool:
         self._handshakes.pop(worker, None)
         if host is None:
             return
-        hold_subsets = [number for number, errand in host.errands.items() if errand.worker == worker]
-        if hold_subsets:
-            yield Notice(
-                f"the Dask worker {worker} is gone; {len(hold_subsets)} clips that it had in hand go out again"
-            )
-        for number in hold_subsets:
-            yield from self._lost(number)
+        lost = [number for number, clip in host.clips.items() if clip.worker == worker]
+        if lost:
+            clips = "1 clip goes" if len(lost) == 1 else f"{len(lost)} clips go"
+            yield Notice(f"the Dask worker {worker} is gone; its {clips} out again")
+        for number in lost:
+            yield from self._clip_lost(number)
 
     def _wait_for_workers(self, now: float) -> Iterator[WorkerMessage]:
         """Report that there is no worker, and give up after NO_WORKER_TIMEOUT_S."""

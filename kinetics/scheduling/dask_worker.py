@@ -27,7 +27,7 @@ from kinetics.errors import Fatal
 from kinetics.records import Clip, Outcome, PartialResult, Result
 from kinetics.scheduling.pool import ProcessPool
 from kinetics.scheduling.throttle import Unthrottled
-from kinetics.scheduling.worker import TravellingJob
+from kinetics.scheduling.worker import PortableJob
 from kinetics.storage.object_store import ObjectStore
 
 TOPIC = "kinetics"
@@ -77,7 +77,7 @@ def handshake(url: str, probe: str) -> Mapping[str, object]:
     """
     try:
         content = ObjectStore(url).read(probe) if url else Path(probe).read_bytes()
-        seen = "(there is nothing)" if content is None else content.decode()
+        seen = "(the file is missing)" if content is None else content.decode()
     except (OSError, ValueError, Fatal) as error:
         seen = f"({error})"
     return {"program": PROGRAM_DIGEST, "packages": packages(), "probe": seen}

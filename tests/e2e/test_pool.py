@@ -27,8 +27,8 @@ from kinetics.scheduling import pool
 from kinetics.scheduling.dispatch import TICK_S, Event
 from kinetics.scheduling.events import GaveUp, SpacingChanged
 from kinetics.scheduling.pool import run
-from kinetics.scheduling.throttle import ENGINE_ERRORS, MAX_PLAYER_CALLS, Decision, Throttle
-from kinetics.scheduling.worker import ORPHAN_S, Job, Say, Worker
+from kinetics.scheduling.throttle import ENGINE_ERROR_LIMIT, MAX_PLAYER_CALLS, Decision, Throttle
+from kinetics.scheduling.worker import ORPHAN_GRACE_S, Job, Notify, Worker
 from tests.support.commands import ROOT
 
 Report = Event
@@ -471,7 +471,7 @@ def test_a_part_that_is_done_gives_the_rest_of_an_item_all_the_time_again() -> N
     assert [type(event) for event in events] == [ArchiveProgress, Outcome] * 5 + [ArchiveResult], "in their order"
     (harvest,) = (event for event in events if isinstance(event, ArchiveResult))
     assert (harvest.request, harvest.status) == (need, "done")
-    assert float(harvest.reason) > ORPHAN_S, "its own alarm was set anew, too"
+    assert float(harvest.reason) > ORPHAN_GRACE_S, "its own alarm was set anew, too"
 
 
 def test_an_item_that_hangs_between_two_parts_costs_itself_one_try_and_not_what_it_brought() -> None:

@@ -58,15 +58,15 @@ def mixed(folder: Path, count: int = 44, seconds: int = 2, bad_share: float = 0.
     A quarter is gone from YouTube: of what the mirror has, and of each kind of what it has not.
     """
     rows = short_rows(count, seconds)
-    hold_subsets = rows[: -count // 11]
-    crates = crates_of(hold_subsets, parts, bad_share)
-    corrupt = [row for row in hold_subsets if row.youtube_id in crates[0].corrupt]
-    fine = next(row for row in hold_subsets if row.youtube_id not in crates[0].corrupt | crates[0].short)
+    held = rows[: -count // 11]
+    crates = crates_of(held, parts, bad_share)
+    corrupt = [row for row in held if row.youtube_id in crates[0].corrupt]
+    fine = next(row for row in held if row.youtube_id not in crates[0].corrupt | crates[0].short)
     sandbox = MirrorSandbox(folder, rows, crates=crates, replaced=[*corrupt[::3], fine])
     whole = sandbox.on_mirror
-    bad = [row for row in hold_subsets if row.youtube_id in crates[0].corrupt | crates[0].short and row not in whole]
-    behind_the_damage = [row for row in hold_subsets if row not in whole and row not in bad]
-    for kind in (sorted(whole), bad, behind_the_damage, rows[len(hold_subsets) :]):
+    bad = [row for row in held if row.youtube_id in crates[0].corrupt | crates[0].short and row not in whole]
+    behind_the_damage = [row for row in held if row not in whole and row not in bad]
+    for kind in (sorted(whole), bad, behind_the_damage, rows[len(held) :]):
         assert len(kind) > 1
         sandbox.gone(kind[::4])
     return sandbox
@@ -191,13 +191,11 @@ class TestBoth:
     ) -> None:
         sandbox = both.sandbox
         *intact, damaged = (crate.rows for crate in sandbox.crates)
-        hold_subsets = {row for rows in intact for row in rows}
+        held = {row for rows in intact for row in rows}
         for row in {*sandbox.rows} - sandbox.on_mirror:
             assert both.told[row] == [NO_MIRROR, DONE_BY_YOUTUBE if row in sandbox.on_youtube else GONE], row
             (reason,) = both.reasons(row, "mirror")
-            assert reason.startswith(
-                (REJECTED, ABSENT) if row in damaged else REJECTED if row in hold_subsets else ABSENT
-            ), row
+            assert reason.startswith((REJECTED, ABSENT) if row in damaged else REJECTED if row in held else ABSENT), row
 
     def test_what_neither_has_is_in_the_log_once_and_in_youtubes_words(self, both: Ended) -> None:
         missing = {*both.sandbox.rows} - both.sandbox.on_mirror - both.sandbox.on_youtube
@@ -289,16 +287,16 @@ class TestMirrorAlone:
         assert [line[:5] for line in again.log] == [line[:5] for line in alone.log]
 
     def test_clips_that_were_deleted_cost_the_archives_that_hold_them(self, alone: Ended) -> None:
-        sandbox, crates, hold_subsets = alone.sandbox, alone.sandbox.crates[:2], alone.sandbox.on_mirror
+        sandbox, crates, held = alone.sandbox, alone.sandbox.crates[:2], alone.sandbox.on_mirror
         for crate in crates:
-            for row in sorted(hold_subsets.intersection(crate.rows))[-2:]:
+            for row in sorted(held.intersection(crate.rows))[-2:]:
                 sandbox.path(row).unlink()
         again = sandbox.run(*COPY, "--source", "mirror")
         asked = {path_of(request) for request in readings(again.requests)}
         assert {Path(path).name for path in asked} == {crate.name for crate in crates}
         assert again.kinds() == {"mirror": 2}
         assert sent(again.requests) <= 1.05 * sum(len(crate.content) for crate in crates)
-        assert_there(sandbox, hold_subsets)
+        assert_there(sandbox, held)
 
 
 class TestFewClips:

@@ -266,14 +266,14 @@ def test_a_whole_video_takes_few_requests_and_little_memory(shape: Shape, tmp_pa
     inputs = inputs_of(LONG, shape, session, streaming=True)
     most, keep = 0, RangeFile._keep
 
-    def compare_orders(self: RangeFile, start: int, data: bytes) -> tuple[int, bytes]:
+    def weigh(self: RangeFile, start: int, data: bytes) -> tuple[int, bytes]:
         nonlocal most
         span = keep(self, start, data)
-        most = max(most, sum(len(hold_subsets) for _, hold_subsets in self._spans))
+        most = max(most, sum(len(held) for _, held in self._spans))
         return span
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RangeFile, "_keep", compare_orders)
+        patch.setattr(RangeFile, "_keep", weigh)
         copy_whole(inputs, tmp_path / "whole.mp4")
     assert session.requests <= 8
     assert session.bytes_received <= 1.1 * sum(item.file.size for item in inputs)

@@ -241,8 +241,8 @@ def test_a_shard_has_at_most_so_many_clips_and_bytes_and_at_least_one_clip(
 def test_the_shards_hold_every_clip_once_byte_by_byte_with_its_class(dataset: DatasetOnDisk) -> None:
     shards = write(dataset)
     assert [path.name for path in shards] == ["val-000000.tar", "val-000001.tar", "val-000002.tar"]
-    hold_subsets = [(path.name, key, parts) for path in shards for key, parts in samples(path)]
-    for clip, number, (_, key, parts) in zip(ODD, [1, 3, 2, 2, None], hold_subsets, strict=True):
+    held = [(path.name, key, parts) for path in shards for key, parts in samples(path)]
+    for clip, number, (_, key, parts) in zip(ODD, [1, 3, 2, 2, None], held, strict=True):
         assert key == dataset.layout.clip(clip).stem.replace(".", "_")
         assert parts.pop("mp4") == dataset.layout.clip(clip).read_bytes()
         assert parts.pop("cls", None) == (None if number is None else str(number).encode())

@@ -449,28 +449,28 @@ class FakeLimit:
 
 
 DAY = 24 * HOUR
-THROTTLES = [
-    (FakeThrottle(300, HOUR, 5.0), 3 * DAY),
-    (FakeThrottle(300, HOUR, HOUR), 7 * DAY),
-    (FakeThrottle(300, HOUR, HOUR, "by the clock"), 7 * DAY),
-    (FakeThrottle(300, HOUR, HOUR, "from ban to ban"), 7 * DAY),
-    (FakeThrottle(20, 10.0, 5.0), 2 * HOUR),
-    (FakeThrottle(20, 10.0, 5.0, "from ban to ban"), 2 * HOUR),
+LIMITS = [
+    (FakeLimit(300, HOUR, 5.0), 3 * DAY),
+    (FakeLimit(300, HOUR, HOUR), 7 * DAY),
+    (FakeLimit(300, HOUR, HOUR, "by the clock"), 7 * DAY),
+    (FakeLimit(300, HOUR, HOUR, "from ban to ban"), 7 * DAY),
+    (FakeLimit(20, 10.0, 5.0), 2 * HOUR),
+    (FakeLimit(20, 10.0, 5.0, "from ban to ban"), 2 * HOUR),
     *(
         pytest.param(throttle, seconds, marks=pytest.mark.soak)
         for throttle, seconds in [
-            (FakeThrottle(300, HOUR, 60.0), 7 * DAY),
-            (FakeThrottle(300, HOUR, 900.0), 7 * DAY),
-            (FakeThrottle(300, HOUR, HOUR, "sliding, anew after a ban"), 7 * DAY),
-            (FakeThrottle(300, HOUR, 600.0, "sliding, anew after a ban"), 7 * DAY),
-            (FakeThrottle(300, HOUR, 600.0, "by the clock"), 7 * DAY),
-            (FakeThrottle(300, 600.0, 1000.0), 7 * DAY),
-            (FakeThrottle(300, 600.0, HOUR), 21 * DAY),
-            (FakeThrottle(300, 600.0, HOUR, "sliding, anew after a ban"), 21 * DAY),
-            (FakeThrottle(60, 60.0, 60.0), 2 * DAY),
-            (FakeThrottle(60, 60.0, 300.0), 7 * DAY),
-            (FakeThrottle(1000, HOUR, HOUR, "from ban to ban"), 7 * DAY),
-            (FakeThrottle(20, 10.0, 30.0), 12 * HOUR),
+            (FakeLimit(300, HOUR, 60.0), 7 * DAY),
+            (FakeLimit(300, HOUR, 900.0), 7 * DAY),
+            (FakeLimit(300, HOUR, HOUR, "sliding, anew after a ban"), 7 * DAY),
+            (FakeLimit(300, HOUR, 600.0, "sliding, anew after a ban"), 7 * DAY),
+            (FakeLimit(300, HOUR, 600.0, "by the clock"), 7 * DAY),
+            (FakeLimit(300, 600.0, 1000.0), 7 * DAY),
+            (FakeLimit(300, 600.0, HOUR), 21 * DAY),
+            (FakeLimit(300, 600.0, HOUR, "sliding, anew after a ban"), 21 * DAY),
+            (FakeLimit(60, 60.0, 60.0), 2 * DAY),
+            (FakeLimit(60, 60.0, 300.0), 7 * DAY),
+            (FakeLimit(1000, HOUR, HOUR, "from ban to ban"), 7 * DAY),
+            (FakeLimit(20, 10.0, 30.0), 12 * HOUR),
         ]
     ),
 ]
@@ -504,14 +504,14 @@ def test_where_bans_last_for_longer_than_an_hour_few_calls_meet_them_too() -> No
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (FakeThrottle(300, HOUR, HOUR), FakeThrottle(100, HOUR, HOUR)),
+        (FakeLimit(300, HOUR, HOUR), FakeLimit(100, HOUR, HOUR)),
         *(
             pytest.param(*change, marks=pytest.mark.soak)
             for change in (
-                (FakeThrottle(300, HOUR, HOUR), FakeThrottle(900, HOUR, HOUR)),
-                (FakeThrottle(300, HOUR, HOUR), FakeThrottle(300, 0.0, 600.0, "from ban to ban")),
-                (FakeThrottle(300, 0.0, 600.0, "from ban to ban"), FakeThrottle(300, HOUR, HOUR)),
-                (FakeThrottle(300, 0.0, HOUR, "from ban to ban"), FakeThrottle(300, 0.0, 600.0, "from ban to ban")),
+                (FakeLimit(300, HOUR, HOUR), FakeLimit(900, HOUR, HOUR)),
+                (FakeLimit(300, HOUR, HOUR), FakeLimit(300, 0.0, 600.0, "from ban to ban")),
+                (FakeLimit(300, 0.0, 600.0, "from ban to ban"), FakeLimit(300, HOUR, HOUR)),
+                (FakeLimit(300, 0.0, HOUR, "from ban to ban"), FakeLimit(300, 0.0, 600.0, "from ban to ban")),
             )
         ),
     ],
