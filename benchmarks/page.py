@@ -1,4 +1,4 @@
-"""650,000 clips, most of them here, and as many attempts: how long the report takes, and how large its page is."""
+"""650,000 clips, most of them on disk, and as many attempts: how long the report takes, and how large its page is."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from tests.youtube.world import MediaFault, Row
 COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
 LABELS = ("tai chi", "massaging person's head", "javelin throw")
-UNFIT, ABSENT = "the mirror's clip is unfit: ", "the mirror has no whole copy of it"
+UNFIT, ABSENT = "the mirror's clip is unfit: ", "the mirror has no usable copy of it"
 Told = tuple[str, str, str]
 """What a row of the table says of an attempt: its status, its category and its source."""
 NO_MIRROR: Told = ("failed", "not_found", "mirror")
@@ -225,7 +225,7 @@ class TestBoth:
         neither = len(bench.rows) - len(bench.on_mirror | bench.on_youtube)
         assert f"source mirror: {count['mirror']} done" in said
         assert f"source youtube: {count['youtube']} done" in said
-        assert re.search(rf"{neither}  of these are gone from YouTube, and the mirror has no whole copy", said)
+        assert re.search(rf"{neither}  of these are gone from YouTube, and the mirror has no usable copy", said)
 
     def test_the_manifest_tells_where_each_came_from(self, both: Ended) -> None:
         assert both.bench.run("--manifest").code == 0
