@@ -1,4 +1,4 @@
-"""The benchmarks still run, on a rig that does what they need; what they measure is theirs to say."""
+"""The benchmarks still run, on a harness that does what they need; what they measure is theirs to say."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_each_benchmark_says_how_it_is_run(name: str) -> None:
 
 
 def test_benchmarks_that_are_named_print_their_tables_in_markdown() -> None:
-    printed = run("benchmarks", "line", "cost", "--clips", "2", "--rounds", "1", "--cuts", "keyframe")
+    printed = run("benchmarks", "network", "cost", "--clips", "2", "--rounds", "1", "--cuts", "keyframe")
     tables = re.findall(r"^### (.+)\n\n\|(.+)\|\n\| -[- |:]+\|\n((?:\|.+\|\n)+)", printed, re.MULTILINE)
     assert len(tables) == printed.count("### ") == 4
     for title, header, rows in tables:
