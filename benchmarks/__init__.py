@@ -1,5 +1,5 @@
-"""Side-by-side measurements that print tables: `python -m benchmarks` runs all, `python -m benchmarks.NAME` one.
+"""Benchmarks that print tables: `python -m benchmarks` runs all, `python -m benchmarks.NAME` one.
 
-Each module has a `measure(settings)` that yields tables. All of them meet the loopback YouTube of `tests/youtube`, in a
-process of its own, and nothing else.
+Each benchmark module has a function `measure(settings)` that yields tables. All of them use the loopback YouTube of
+`tests/youtube`, in a process of its own, and no other server.
 """

@@ -1,4 +1,4 @@
-"""Run all benchmarks, or those that are named."""
+"""Run all benchmarks, or those that the command line names."""
 
 from benchmarks.report import NAMES, main
 

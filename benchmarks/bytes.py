@@ -1,4 +1,4 @@
-"""Bytes and requests of a clip against what its section needs, at many phases of a 4-minute video's fragments."""
+"""Bytes and requests per clip, compared with the bytes its section needs, at many offsets within fragments."""
 
 from __future__ import annotations
 
@@ -8,56 +8,56 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import worlds
-from benchmarks.report import Settings, Table, main, say, verdict
-from benchmarks.rig import Run, download, youtube_apart
-from benchmarks.worlds import CLIP_S, needed
+from benchmarks import workload
+from benchmarks.harness import Run, download, youtube_process
+from benchmarks.report import Settings, Table, log, main, verdict
+from benchmarks.workload import CLIP_S, needed
 from tests.youtube.videos import Video
 from tests.youtube.world import Row, Scenario, Shape
 
 LENGTH_S = 240
-YOUTUBES = worlds.video(LENGTH_S, LENGTH_S)
-EITHER = Video(duration_s=LENGTH_S)
-"""Half of its fragments have a second keyframe."""
-WORLDS: dict[str, tuple[Video, Shape, float | None, int]] = {
-    "DASH": (YOUTUBES, "dash", 1.15, 5),
-    "DASH, more keyframes": (EITHER, "dash", None, 5),
-    "progressive": (YOUTUBES, "progressive", 1.3, 3),
+LIKE_YOUTUBE = workload.video(LENGTH_S, LENGTH_S)
+MORE_KEYFRAMES = Video(duration_s=LENGTH_S)
+"""A video in which half of the fragments have a second keyframe."""
+CASES: dict[str, tuple[Video, Shape, float | None, int]] = {
+    "DASH": (LIKE_YOUTUBE, "dash", 1.15, 5),
+    "DASH, more keyframes": (MORE_KEYFRAMES, "dash", None, 5),
+    "progressive": (LIKE_YOUTUBE, "progressive", 1.3, 3),
 }
-"""The video, its shape, and what was promised: bytes as a multiple of what is needed, and requests."""
+"""The video, its shape, and the most that is accepted: bytes as a multiple of the needed ones, and requests."""
 
 
 def measure(settings: Settings) -> Iterator[Table]:
-    """One table: a row for each cut in each world."""
+    """Yield one table, with a row for each cut in each case."""
     count = settings.clips_or(40, quick=12)
     rows = [Row("tai chi", f"phase-{n:05}", start, start + CLIP_S) for n, start in enumerate(_starts(count))]
     lines = []
-    with youtube_apart() as youtube, tempfile.TemporaryDirectory() as scratch:
-        for name, (video, shape, most_bytes, most_requests) in WORLDS.items():
+    with youtube_process() as youtube, tempfile.TemporaryDirectory() as scratch:
+        for name, (video, shape, max_ratio, max_requests) in CASES.items():
             scenarios = {row.youtube_id: Scenario(video, (shape,)) for row in rows}
             youtube.serve(scenarios, latency_s=0, connection_bit_s=None)
             for cut in settings.cuts:
-                say(f"{name}: {cut}")
+                log(f"{name}: {cut}")
                 ran = download(youtube, rows, scenarios, Path(scratch, f"{name} {cut}"), cut, "-w", "2")
-                lines.append([name, cut, *_figures(ran, video, cut, most_bytes, most_requests)])
+                lines.append([name, cut, *_figures(ran, video, cut, max_ratio, max_requests)])
     yield Table(
-        f"Bytes and requests of a clip: {count} sections of {CLIP_S} s at all phases of a {LENGTH_S} s video",
+        f"Bytes and requests per clip: {count} sections of {CLIP_S} s from all parts of a {LENGTH_S} s video",
         ["video", "cut", "needs MB", "fetched MB", "ratio", "worst", "wanted", "", "requests", "most", "wanted", ""],
         lines,
         [
             "A section needs its pictures from the keyframe at or before its start to its end, and its sound; a "
             "keyframe cut needs the sound from that keyframe on. "
-            "The player call is one of the requests; a worker's one call for a visitor's number is not counted.",
+            "The player call is one of the requests; a worker's single request for a visitor id is not counted.",
         ],
     )
 
 
 def _starts(count: int) -> list[int]:
-    """Whole seconds over the whole video, as annotations have them."""
+    """Return start times spread over the video, in whole seconds, as annotations have them."""
     return [number * (LENGTH_S - CLIP_S) // max(1, count - 1) for number in range(count)]
 
 
-def _figures(ran: Run, video: Video, cut: str, most_bytes: float | None, most_requests: int) -> list[str]:
+def _figures(ran: Run, video: Video, cut: str, max_ratio: float | None, max_requests: int) -> list[str]:
     sent, asked = Counter[str](), Counter[str]()
     for request in ran.requests:
         if request.kind in ("player", "media"):
@@ -72,11 +72,11 @@ def _figures(ran: Run, video: Video, cut: str, most_bytes: float | None, most_re
         f"{sent.total() / len(needs) / 1e6:.3f}",
         f"{ratio:.3f}",
         f"{max(sent[one] / needs[one] for one in needs):.3f}",
-        *(("", "") if most_bytes is None else (f"<= {most_bytes:g}", verdict(ratio <= most_bytes))),
+        *(("", "") if max_ratio is None else (f"<= {max_ratio:g}", verdict(ratio <= max_ratio))),
         f"{requests:.2f}",
         str(max(asked.values())),
-        f"<= {most_requests}",
-        verdict(requests <= most_requests),
+        f"<= {max_requests}",
+        verdict(requests <= max_requests),
     ]
 
 

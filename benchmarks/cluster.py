@@ -1,4 +1,4 @@
-"""Several hosts: how much two do more than one, what a throttled one costs, and what the parent bears."""
+"""Dask clusters: the speed of two hosts, of which one may be throttled, and the load of the parent."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report import Settings, Table, main, say, spread, verdict
-from benchmarks.rig import Run, YouTube, download, in_worker, memory_mb, youtube_apart
-from benchmarks.worlds import clips, video
+from benchmarks.harness import Run, YouTube, download, in_worker, memory_mb, youtube_process
+from benchmarks.report import Settings, Table, log, main, spread, verdict
+from benchmarks.workload import clips, video
 from kinetics.records import Clip, Outcome
 from kinetics.scheduling.dask_client import run
 from kinetics.scheduling.throttle import Unthrottled
@@ -23,31 +23,34 @@ from tests.support.sandbox import Nothing
 from tests.youtube.world import FakeThrottle, Row, Scenario
 
 TWO_HOSTS, ONE_THROTTLED, OUTCOMES_S, GROWTH_MB = 1.8, 0.9, 500.0, 30.0
+"""Accepted: speeds as multiples of one host's, outcomes a second of the parent's CPU, and its growth of memory."""
 LATENCY_S = 0.3
-"""So much that a host waits, and the processors of this machine do not limit two."""
+"""Before each reply: long enough that hosts mostly wait, so that this machine's processors do not limit two of them."""
 THREADS = 4
 NOTHING_THREADS = 8
-"""For items that need no work."""
+"""Threads of a Dask worker for items that need no work."""
 THROTTLED_AFTER = 10
+"""Player calls."""
 
 
 @dataclass(frozen=True)
 class Drained:
-    """What it took to do nothing to many items."""
+    """The cost of passing many items through the scheduler without working on them."""
 
     items_s: float
     cpu_s: float
-    """Of the parent, for each item."""
+    """Processor seconds of the parent per item."""
     before_mb: float
-    """The parent's memory after the first tenth."""
-    most_mb: float
+    """The parent's resident memory after the first tenth of the items."""
+    peak_mb: float
+    """The parent's peak memory."""
 
 
 def measure(settings: Settings) -> Iterator[Table]:
-    """A table of the hosts, and one of the parent."""
+    """Yield a table of the hosts, and one of the parent."""
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        free, refusing = (stack.enter_context(youtube_apart()) for _ in range(2))
+        free, refusing = (stack.enter_context(youtube_process()) for _ in range(2))
         yield _hosts(settings, free, refusing, scratch)
     yield _parent(settings)
 
@@ -57,7 +60,7 @@ def _hosts(settings: Settings, free: YouTube, refusing: YouTube, scratch: Path) 
     rates: dict[str, list[float]] = {"one host": [], "two hosts": [], "two hosts, one throttled": []}
     for number in range(settings.rounds_or(3)):
         for name, found in rates.items():
-            say(name)
+            log(name)
             free.serve(scenarios, latency_s=LATENCY_S, connection_bit_s=None)
             throttle = FakeThrottle(THROTTLED_AFTER, for_s=3600.0) if "throttled" in name else None
             refusing.serve(scenarios, latency_s=LATENCY_S, connection_bit_s=None, throttle=throttle)
@@ -75,7 +78,7 @@ def _hosts(settings: Settings, free: YouTube, refusing: YouTube, scratch: Path) 
         f"{len(rows)} clips on a Dask cluster, {THREADS} threads a host, {1000 * LATENCY_S:g} ms a request",
         ["", "clips/s", "of one host", "wanted", ""],
         lines,
-        [f"In the middle of the run. Throttled: refused for good after {THROTTLED_AFTER} player calls."],
+        [f"In the middle of the run. Throttled: always refused after {THROTTLED_AFTER} player calls."],
     )
 
 
@@ -95,9 +98,9 @@ def _parent(settings: Settings) -> Table:
     drained = []
     with tempfile.TemporaryDirectory() as scratch, cluster(Path(scratch), {}, {}, threads=NOTHING_THREADS) as dask:
         for _ in range(settings.rounds_or(1)):
-            say(f"{count:,} items through a cluster")
+            log(f"{count:,} items through a cluster")
             drained.append(in_worker(os.environ, drain, dask.address, count))
-    able, growths = [1 / one.cpu_s for one in drained], [one.most_mb - one.before_mb for one in drained]
+    able, growths = [1 / one.cpu_s for one in drained], [one.peak_mb - one.before_mb for one in drained]
     return Table(
         f"{count:,} items that need no work, on two Dask workers with {NOTHING_THREADS} threads each",
         ["", "measured", "wanted", "verdict"],
@@ -105,20 +108,20 @@ def _parent(settings: Settings) -> Table:
             ["items/s, all on this machine", spread((one.items_s for one in drained), 0), "", ""],
             ["parent's CPU, ms an item", spread(1000 * one.cpu_s for one in drained), "", ""],
             [
-                "so items/s for it",
+                "so items/s for it alone",
                 spread(able, 0),
                 f">= {OUTCOMES_S:g}",
                 verdict(statistics.median(able) >= OUTCOMES_S),
             ],
             ["parent's growth, MB", spread(growths, 1), f"<= {GROWTH_MB:g}", verdict(max(growths) <= GROWTH_MB)],
-            ["parent, MB", spread((one.most_mb for one in drained), 1), "", ""],
+            ["parent, MB", spread((one.peak_mb for one in drained), 1), "", ""],
         ],
-        ["The growth is from the first tenth of the items to the most there ever was."],
+        ["The growth is from the memory after the first tenth of the items to the peak."],
     )
 
 
 def drain(scheduler: str, count: int) -> Drained:
-    """Send so many items through the cluster, from this process."""
+    """Pass this many items through the cluster, from this process."""
     items = (Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "train") for number in range(count))
     began, cpu_s, sizes, done = time.monotonic(), time.process_time(), [0.0], 0
     with tempfile.TemporaryDirectory() as shared:

@@ -1,4 +1,4 @@
-"""Clips on disk: verified, and turned into frames beside the ffmpeg program doing the same."""
+"""Work on clips on disk: verification, and frames, compared with the ffmpeg program."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.report import Settings, Table, ffmpeg, main, say, spread, verdict
-from benchmarks.rig import download, run, youtube_apart
-from benchmarks.worlds import clips
+from benchmarks.harness import download, run, youtube_process
+from benchmarks.report import Settings, Table, ffmpeg, log, main, spread, verdict
+from benchmarks.workload import clips
 from tests.support.sandbox import Sandbox
 from tests.youtube.world import Row
 
-AT_ONCE = 2
+CONCURRENCY = 2
 QUICK_CLIPS_S, FRAMES_SHARE = 2000.0, 0.8
+"""Accepted: clips a second of a quick verification, and the speed as a share of ffmpeg's."""
 SHORT_SIDE, QUALITY, SCALE = 256, 90, 2
-"""ffmpeg calls that quality 2."""
-WAYS = {"all": "scale=-2:256", "5": "fps=5,scale=-2:256"}
-"""What --frames may be, and the same in ffmpeg's terms."""
+"""`SCALE` is ffmpeg's name for quality 90."""
+FILTERS = {"all": "scale=-2:256", "5": "fps=5,scale=-2:256"}
+"""Values of --frames, and the ffmpeg filters that do the same."""
 
 
 def measure(settings: Settings) -> Iterator[Table]:
-    """A table of the verification, and one of the frames."""
+    """Yield a table of the verification, and one of the frames."""
     rounds = settings.rounds_or(3)
-    with youtube_apart() as youtube, tempfile.TemporaryDirectory() as scratch:
+    with youtube_process() as youtube, tempfile.TemporaryDirectory() as scratch:
         rows, scenarios = clips(settings.clips_or(60, quick=12))
-        say(f"{len(rows)} clips to work on")
+        log(f"{len(rows)} clips to work on")
         youtube.serve(scenarios, latency_s=0, connection_bit_s=None)
         bench = download(youtube, rows, scenarios, Path(scratch, "few"), "smart").bench
         yield _verified(bench, 2_000 if settings.quick else 10_000, rounds, Path(scratch, "many"))
@@ -47,32 +48,32 @@ def _verified(few: Sandbox, count: int, rounds: int, folder: Path) -> Table:
     for bench, options, wanted in ((many, ["--verify", "--quick"], QUICK_CLIPS_S), (few, ["--verify"], 0.0)):
         rates = []
         for number in range(rounds):
-            say(f"{' '.join(options)}, round {number + 1}")
-            rates.append(len(bench.rows) / _ran(bench.command(*options, "-w", str(AT_ONCE))))
+            log(f"{' '.join(options)}, round {number + 1}")
+            rates.append(len(bench.rows) / _wall_s(bench.command(*options, "-w", str(CONCURRENCY))))
         holds = verdict(statistics.median(rates) >= wanted) if wanted else ""
         lines.append(
             [" ".join(options), f"{len(bench.rows):,}", spread(rates, 0), f">= {wanted:g}" if wanted else "", holds]
         )
     return Table(
-        f"Clips on disk, verified by {AT_ONCE} workers",
+        f"Verification of clips on disk by {CONCURRENCY} workers",
         ["", "clips", "clips/s", "wanted", ""],
         lines,
         [
-            "From the start of the program to its end. The many are links to the few, so that the disk plays no part: "
-            "what is measured is the work on a header."
+            "From the start of the program to its end. The many clips are links to the few, so that the "
+            "disk's speed does not matter and only the work on headers is measured."
         ],
     )
 
 
 def _frames(bench: Sandbox, rounds: int, scratch: Path) -> Table:
     lines = []
-    for fps, filters in WAYS.items():
+    for fps, filters in FILTERS.items():
         ours, theirs = list[float](), list[float]()
         for number in range(rounds):
-            say(f"--frames {fps}, round {number + 1}")
+            log(f"--frames {fps}, round {number + 1}")
             options = ["--frames", fps, "--short-side", str(SHORT_SIDE), "--quality", str(QUALITY)]
             frames = bench.folder / "Kinetics700_frames"
-            ours.append(len(bench.rows) / _ran(bench.command(*options, "-w", str(AT_ONCE))))
+            ours.append(len(bench.rows) / _wall_s(bench.command(*options, "-w", str(CONCURRENCY))))
             frames.rename(scratch / f"ours {fps} {number}")
             theirs.append(len(bench.rows) / _ffmpeg(bench.rows, bench, filters, scratch / f"theirs {fps} {number}"))
         made = [len([*(scratch / f"{who} {fps} 0").rglob("*.jpg")]) for who in ("ours", "theirs")]
@@ -81,32 +82,32 @@ def _frames(bench: Sandbox, rounds: int, scratch: Path) -> Table:
         counts = [f"{count / len(bench.rows):.1f}" for count in made]
         lines.append([fps, spread(ours), spread(theirs), *counts, spread(ratios), f">= {FRAMES_SHARE:g}", holds])
     return Table(
-        f"Frames of {len(bench.rows)} clips, the shorter side {SHORT_SIDE}, {AT_ONCE} at a time",
+        f"Frames of {len(bench.rows)} clips, the shorter side {SHORT_SIDE}, {CONCURRENCY} at a time",
         ["frames a second", "clips/s", "ffmpeg's", "frames", "ffmpeg's", "ratio", "wanted", ""],
         lines,
         ["Ours from the start of the program to its end; the ffmpeg program with one thread, once for every clip."],
     )
 
 
-def _ran(command: Sequence[str]) -> float:
+def _wall_s(command: Sequence[str]) -> float:
     used = run(command, os.environ)
     if used.code:
-        raise SystemExit(f"it ended with {used.code}:\n{used.output}")
+        raise SystemExit(f"the command ended with {used.code}:\n{used.output}")
     return used.wall_s
 
 
 def _ffmpeg(rows: Sequence[Row], bench: Sandbox, filters: str, folder: Path) -> float:
-    """Seconds in which the ffmpeg program does it."""
-    usual = [ffmpeg(), "-v", "error", "-threads", "1"]
+    """Return the seconds that the ffmpeg program takes for all rows."""
+    command = [ffmpeg(), "-v", "error", "-threads", "1"]
 
     def one(row: Row) -> None:
         into = folder / row.youtube_id
         into.mkdir(parents=True)
         more = ["-vf", filters, "-fps_mode", "passthrough", "-q:v", str(SCALE), "-threads", "1"]
-        subprocess.run([*usual, "-i", str(bench.path(row)), *more, str(into / "img_%05d.jpg")], check=True)
+        subprocess.run([*command, "-i", str(bench.path(row)), *more, str(into / "img_%05d.jpg")], check=True)
 
     began = time.monotonic()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
         list(pool.map(one, rows))
     return time.monotonic() - began
 

@@ -1,4 +1,4 @@
-"""What a clip costs a worker's processor beyond the engine's own work, and where the time of one clip goes."""
+"""Processor time per clip in a worker, beyond the engine's own, and the phases in which a clip's time is spent."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from itertools import chain
 from pathlib import Path
 from types import FrameType
 
-from benchmarks.report import Settings, Table, main, say, spread, verdict
-from benchmarks.rig import in_worker, quartiles, youtube_apart
-from benchmarks.worlds import clips
+from benchmarks.harness import in_worker, quartiles, youtube_process
+from benchmarks.report import Settings, Table, log, main, spread, verdict
+from benchmarks.workload import clips
 from kinetics.records import Clip
 from kinetics.storage.layout import Layout
 from kinetics.youtube.download_job import DownloadClip
@@ -27,50 +27,52 @@ from kinetics.youtube.engines import open_engines, resolve
 from tests.youtube.world import Row
 
 ENGINES = ("pytubefix", "yt-dlp")
-PROMISED_S = {"exact": 0.75, "keyframe": 0.04, "smart": 0.2}
+MAX_BEYOND_ENGINE_S = {"exact": 0.75, "keyframe": 0.04, "smart": 0.2}
+"""Accepted processor seconds per clip beyond the engine's."""
 WARM_UP = 8
-"""Clips before the first that counts: what is imported, connected and allocated only once."""
+"""Clips that are not counted, since imports, connections and allocations happen only once."""
 SAMPLE_S = 0.0005
-OWN = ("player call", "probe")
-"""Phases of which no part counts as another phase, but for connecting."""
+"""Seconds between two looks at the worker's stack; shorter ones slow it down."""
+OPAQUE = ("player call", "probe")
+"""Phases of which no part counts as another phase, except connecting."""
 PHASES = (
     (r"(connection|client)\.\w+\.(connect|_new_conn)$|\.do_handshake$|\.create_connection$", "connecting"),
-    (r"kinetics\.engines\.resolve$", "player call"),
-    (r"kinetics\.media\.probe$", "probe"),
-    (r"kinetics\.mp4\.", "header"),
-    (r"kinetics\.remote\.|threading\.", "section's bytes"),  # or waiting for the thread that fetches the sound's
+    (r"kinetics\.youtube\.engines\.resolve$", "player call"),
+    (r"kinetics\.media\.cut\.probe$", "probe"),
+    (r"kinetics\.media\.fragment_index\.", "header"),
+    (r"kinetics\.net\.|threading\.", "section's bytes"),  # or waiting for the thread that fetches the sound
     (r"\.decode\(", "decode"),
     (r"\.encode\(", "encode"),
     (r"\.mux\(|container\.close\(", "mux"),
-    (r"kinetics\.storage\.atomic\.atomic_write$", "fsync and move"),
-    (r"kinetics\.jobs\.", "the rest"),
+    (r"kinetics\.storage\.atomic\.", "fsync and move"),
+    (r"kinetics\.youtube\.download_job\.", "the rest"),
 )
-"""What belongs to a phase: functions, or lines where a function waits for C. What is called from there does too."""
+"""Patterns of a phase: functions, or source lines that wait for C code. Everything called from there belongs to it."""
 
 
 def measure(settings: Settings) -> Iterator[Table]:
-    """A table of processor time, and one of where the time goes."""
+    """Yield a table of processor time, and one of the phases."""
     count, rounds = settings.clips_or(70, quick=20), settings.rounds_or(3)
     rows, scenarios = clips(count + WARM_UP)
-    spent: dict[str, list[list[float]]] = {way: [] for way in ("", *settings.cuts)}
-    with youtube_apart() as youtube, tempfile.TemporaryDirectory() as scratch:
+    spent: dict[str, list[list[float]]] = {cut: [] for cut in ("", *settings.cuts)}
+    with youtube_process() as youtube, tempfile.TemporaryDirectory() as scratch:
         youtube.serve(scenarios, latency_s=0, connection_bit_s=None)
         for number in range(rounds):
             for cut, so_far in spent.items():
-                say(f"processor time, round {number + 1}: {cut or 'the engine alone'}")
+                log(f"processor time, round {number + 1}: {cut or 'the engine alone'}")
                 so_far.append(in_worker(youtube.env(), cpu_of_clips, rows, cut, Path(scratch, f"{number}{cut}")))
         yield _costs(spent, count)
         rows, scenarios = clips(settings.clips_or(24, quick=8))
         youtube.serve(scenarios)
         profiles = {}
         for cut in settings.cuts:
-            say(f"where the time goes: {cut}")
+            log(f"where the time goes: {cut}")
             profiles[cut] = in_worker(youtube.env(), phases_of_clips, rows, cut, Path(scratch, f"profile {cut}"))
         yield _profile(profiles)
 
 
 def cpu_of_clips(rows: Sequence[Row], cut: str, folder: Path) -> list[float]:
-    """Fetch clips one after another as a worker does (without a cut: only resolve them); each one's processor time."""
+    """Fetch clips as a worker does, or without a cut only resolve them; return the processor seconds of each."""
     work, spent = _fetcher(cut, folder) if cut else _resolver(), []
     for row in rows:
         began = time.process_time()
@@ -80,7 +82,7 @@ def cpu_of_clips(rows: Sequence[Row], cut: str, folder: Path) -> list[float]:
 
 
 def phases_of_clips(rows: Sequence[Row], cut: str, folder: Path) -> list[Counter[str]]:
-    """Fetch clips, and see into which phases the seconds of each one go."""
+    """Fetch clips; return the seconds of each by phase."""
     work, found = _fetcher(cut, folder), []
     for row in rows:
         with _phases() as spent:
@@ -95,7 +97,7 @@ def _resolver() -> Callable[[Row], object]:
 
 
 def _fetcher(cut: str, folder: Path) -> Callable[[Row], None]:
-    job = DownloadClip(Layout(folder, "700"), cut, ENGINES, 360)  # type: ignore[arg-type]  # as the command line has it
+    job = DownloadClip(Layout(folder, "700"), cut, ENGINES, 360)  # type: ignore[arg-type]  # as on the command line
     work = job.open()
 
     def fetch(row: Row) -> None:
@@ -108,7 +110,7 @@ def _fetcher(cut: str, folder: Path) -> Callable[[Row], None]:
 
 @contextmanager
 def _phases() -> Iterator[Counter[str]]:
-    """Count the seconds of this thread by phase. Looking on from another one slows it less than tracing its calls."""
+    """Count the seconds of this thread by phase. Sampling from another thread slows it less than tracing calls."""
     spent: Counter[str] = Counter()
     watched, done = threading.get_ident(), threading.Event()
 
@@ -132,14 +134,14 @@ def _phases() -> Iterator[Counter[str]]:
 
 
 def _phase(frame: FrameType | None) -> str:
-    """The phase of the innermost call that belongs to one."""
+    """Return the phase of the innermost call that belongs to one."""
     names = [linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0)] if frame else []
     while frame:
         names.append(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}")
         frame = frame.f_back
     phase = "the rest"
     for inner in filter(None, map(_phase_named, reversed(names))):
-        if (phase not in OWN or inner == "connecting") and (phase, inner) != ("header", "section's bytes"):
+        if (phase not in OPAQUE or inner == "connecting") and (phase, inner) != ("header", "section's bytes"):
             phase = inner
     return phase
 
@@ -156,15 +158,15 @@ def _costs(spent: dict[str, list[list[float]]], count: int) -> Table:
         if cut:
             medians = [statistics.median(ones) for ones in rounds]
             beyond = [mine - alone for mine, alone in zip(medians, engine, strict=True)]
-            wanted = PROMISED_S[cut]
+            wanted = MAX_BEYOND_ENGINE_S[cut]
             holds = verdict(statistics.median(beyond) <= wanted)
             each = quartiles([*chain(*rounds)], 3)
             lines.append([cut, spread(medians, 3), each, spread(beyond, 3), f"<= {wanted:g}", holds])
     return Table(
-        f"Processor seconds of a clip in its worker: {len(spent[''])} rounds of {count} clips, DASH and progressive",
+        f"Processor seconds per clip in a worker: {len(spent[''])} rounds of {count} clips, DASH and progressive",
         ["cut", "median of a round", "all clips, quartiles", "beyond the engine", "wanted", ""],
         lines,
-        ["User and system time of a worker's process, all of its threads, after a warm-up."],
+        ["User and system time of a worker process with all of its threads, after a warm-up."],
     )
 
 
@@ -187,11 +189,11 @@ def _profile(profiles: dict[str, list[Counter[str]]]) -> Table:
         for seconds in (statistics.mean(one.total() for one in clips[1:]), clips[0].total())
     ]
     return Table(
-        "Where the milliseconds of a clip go: one worker, 30 ms, 8 Mbit/s a connection",
+        "Milliseconds per clip by phase: one worker, 30 ms, 8 Mbit/s a connection",
         ["phase", *(f"{cut}{first}" for cut in profiles for first in ("", ", its first"))],
         [*lines, ["all", *totals]],
         [
-            "The mean of all clips but a worker's first, and that one: it imports the engine, and opens connections. "
+            "The mean of all clips except a worker's first, and the first, which imports the engine and connects. "
             "Waiting for the sound that is fetched beside the picture counts as the section's bytes."
         ],
     )

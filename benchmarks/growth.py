@@ -1,6 +1,6 @@
-"""How the figures grow: with the latency of the line, with the workers, and with the length of the video.
+"""How the cost of a clip grows with the network's latency, the number of workers, and the length of the video.
 
-The video of 3 hours is made once, and leaves 1.5 GB among the temporary files.
+The 3-hour video is made once, and leaves 1.5 GB of temporary files.
 """
 
 from __future__ import annotations
@@ -11,42 +11,43 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report import Settings, Table, main, say, verdict
-from benchmarks.rig import Run, YouTube, download, quartiles, youtube_apart
-from benchmarks.worlds import clips, video
+from benchmarks.harness import Run, YouTube, download, quartiles, youtube_process
+from benchmarks.report import Settings, Table, log, main, verdict
+from benchmarks.workload import clips, video
 from tests.youtube.world import Row, Scenario, Shape
 
 LATENCIES_MS = (0, 30, 100)
 CLIPS_FOR_WORKERS = {1: 12, 4: 40, 16: 96, 64: 256}
 LENGTHS_S = (30, 240, 3600, 3 * 3600)
 LONG_ONCE_S = 240
-"""Longer videos repeat one of that length."""
+"""Longer videos repeat one of this length, in seconds."""
 USUAL_S, LONGEST_S = 240, 3 * 3600
-MOST_FOR_LONGEST = 1.5
+MAX_LONGEST_RATIO = 1.5
+"""Accepted: the cost of a clip of the longest video, as a multiple of the usual one's."""
 HEADER = ["s a clip", "MB", "requests", "CPU s a clip", "server's"]
 NOTE = (
-    "S a clip from the attempts table, median and quartiles. MB of media; requests and CPU of the whole run, its start "
-    "included, over its clips."
+    "S a clip from the attempts table: median and quartiles. MB of media. Requests and CPU are those of the whole run, "
+    "with its start, divided by its clips."
 )
 RATE_NOTE = "Clips/s in the middle of the run, without its start and end. " + NOTE
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where runs are made."""
+    """The server and the folder of the runs."""
 
     youtube: YouTube
     scratch: Path
 
     def run(self, cut: str, rows: Sequence[Row], scenarios: Mapping[str, Scenario], workers: int) -> Run:
-        """Fetch all rows into a folder of its own."""
+        """Fetch all rows into a new folder."""
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         return download(self.youtube, rows, scenarios, folder, cut, "-w", str(workers), "--timeout", "900")
 
 
 def measure(settings: Settings) -> Iterator[Table]:
-    """Three tables, and what is asked of the longest video."""
-    with youtube_apart() as youtube, tempfile.TemporaryDirectory() as scratch:
+    """Yield tables of latencies, of workers and of lengths, and one of the longest video beside a usual one."""
+    with youtube_process() as youtube, tempfile.TemporaryDirectory() as scratch:
         bench = Bench(youtube, Path(scratch))
         yield _latencies(settings, bench)
         yield _workers(settings, bench)
@@ -59,7 +60,7 @@ def _latencies(settings: Settings, bench: Bench) -> Table:
     for latency_ms in LATENCIES_MS:
         bench.youtube.serve(scenarios, latency_s=latency_ms / 1000)
         for cut in settings.cuts:
-            say(f"latency {latency_ms} ms: {cut}")
+            log(f"latency {latency_ms} ms: {cut}")
             ran = bench.run(cut, rows, scenarios, 8)
             lines.append([f"{latency_ms} ms", cut, f"{ran.steady_clips_s:.2f}", *_figures(ran)])
     return Table(
@@ -76,7 +77,7 @@ def _workers(settings: Settings, bench: Bench) -> Table:
         rows, scenarios = clips(settings.clips_or(count, quick=count // 2))
         bench.youtube.serve(scenarios)
         for cut in settings.cuts:
-            say(f"{workers} workers: {cut}")
+            log(f"{workers} workers: {cut}")
             ran = bench.run(cut, rows, scenarios, workers)
             lines.append([str(workers), cut, f"{ran.steady_clips_s:.2f}", *_figures(ran)])
     return Table("Workers: 30 ms, 8 Mbit/s a connection", ["workers", "cut", "clips/s", *HEADER], lines, [RATE_NOTE])
@@ -92,7 +93,7 @@ def _lengths(settings: Settings, bench: Bench) -> Iterator[Table]:
             rows, scenarios = clips(count, [video(length_s, LONG_ONCE_S)], [shape])
             bench.youtube.serve(scenarios)
             for cut in settings.cuts:
-                say(f"{shape}, {length_s} s: {cut}")
+                log(f"{shape}, {length_s} s: {cut}")
                 ran = runs[shape, length_s, cut] = bench.run(cut, rows, scenarios, 4)
                 lines.append([f"{shape}, {_duration(length_s)}", cut, *_figures(ran)])
     yield Table(f"Length of the video: {count} clips, 4 workers", ["video", "cut", *HEADER], lines, [NOTE])
@@ -123,7 +124,7 @@ def _ratios(long: Run, usual: Run, *, promised: bool) -> list[str]:
         long.media_bytes / usual.media_bytes,
         len(long.requests) / len(usual.requests),
     ]
-    wanted = [f"<= {MOST_FOR_LONGEST}", verdict(max(ratios) <= MOST_FOR_LONGEST)] if promised else ["", ""]
+    wanted = [f"<= {MAX_LONGEST_RATIO}", verdict(max(ratios) <= MAX_LONGEST_RATIO)] if promised else ["", ""]
     return [*(f"{ratio:.2f}" for ratio in ratios), *wanted]
 
 

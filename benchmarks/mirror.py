@@ -1,4 +1,4 @@
-"""An archive of the mirror: its clips taken out, checked or skipped, beside the tar program doing it from a file."""
+"""Reading an archive of the mirror: clips extracted, checked or skipped, compared with the tar program on a file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ import av
 import numpy as np
 import urllib3
 
-from benchmarks.report import Settings, Table, main, say, spread, verdict
-from benchmarks.rig import YouTube, in_worker, run, youtube_apart
+from benchmarks.harness import YouTube, in_worker, run, youtube_process
+from benchmarks.report import Settings, Table, log, main, spread, verdict
 from kinetics.media import check
 from kinetics.mirror.catalog import ArchiveIndex, archives_to_read
 from kinetics.mirror.tar_stream import MIRROR, Archive
@@ -35,36 +35,38 @@ from tests.youtube.picture import draw
 
 CLIPS, QUICK_CLIPS = 300, 30
 SIZES_MB = (0.4, 1.0, 2.0)
-"""Of clips, which take turns."""
-AT_ONCE = (1, 2)
-"""Archives, each in a process of its own."""
+"""Sizes of the clips, in turn."""
+CONCURRENCY = (1, 2)
+"""Archives read at the same time, each in a process of its own."""
 BYTES_S, MEMORY_MB = 200e6, 100.0
+"""Accepted: bytes of archives a second, and the peak memory of a process."""
 INDEXED, ARCHIVED = 600_000, 1_500
-"""Clips and archives of a whole index."""
+"""Clips and archives of a complete index."""
 INDEX_S = 10.0
+"""Accepted: seconds to find the archives of missing clips."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What it took to go through an archive."""
+    """The time and memory that it took to read an archive."""
 
     wall_s: float
     cpu_s: float
     peak_mb: float = 0.0
-    """Where it is known."""
+    """0 if it is not known."""
 
 
 def measure(settings: Settings) -> Iterator[Table]:
-    """A table of checks, one of each kind of archive, and one of the index."""
+    """Yield a table of checks, one for each kind of archive, and one of the index."""
     count, rounds = settings.clips_or(CLIPS, QUICK_CLIPS), settings.rounds_or(3)
-    say(f"clips of {', '.join(f'{size:g}' for size in SIZES_MB)} MB")
+    log(f"clips of {', '.join(f'{size:g}' for size in SIZES_MB)} MB")
     clips = [_clip(size) for size in SIZES_MB]
-    with youtube_apart() as youtube, tempfile.TemporaryDirectory() as scratch:
+    with youtube_process() as youtube, tempfile.TemporaryDirectory() as scratch:
         yield _checks(clips, rounds, Path(scratch))
         youtube.serve({}, latency_s=0, connection_bit_s=None)
         for packed in (False, True):
             archive = Path(scratch, "part.tar.gz" if packed else "part.tar")
-            say(f"an archive of {count} clips, {'gzip -6' if packed else 'plain'}")
+            log(f"an archive of {count} clips, {'gzip -6' if packed else 'plain'}")
             _make(archive, clips, count, packed)
             yield _archive(youtube, archive, rounds, Path(scratch, "clips"))
             archive.unlink()
@@ -72,22 +74,22 @@ def measure(settings: Settings) -> Iterator[Table]:
 
 
 def _clip(size_mb: float) -> bytes:
-    """10 s as the mirror's have them: 340x256, encoded by x264 as it does where nobody tells it how, and AAC."""
+    """Return a clip of 10 s like those of the mirror: 340x256, encoded by x264 with its defaults, and AAC."""
     into, noise = io.BytesIO(), np.random.default_rng(7)
     with av.open(io.BytesIO(clip_of(10)), "r") as given, av.open(into, "w", format="mp4") as out:
         picture = out.add_stream("libx264", rate=30, options={"preset": "medium"})
         assert isinstance(picture, av.VideoStream)
         picture.width, picture.height, picture.pix_fmt = 340, 256, "yuv420p"
-        (heard,) = given.streams.audio
-        sound = out.add_stream_from_template(heard)
-        picture.codec_context.bit_rate = int(size_mb * 8e5) - (heard.codec_context.bit_rate or 128_000)
+        (sound_in,) = given.streams.audio
+        sound = out.add_stream_from_template(sound_in)
+        picture.codec_context.bit_rate = int(size_mb * 8e5) - (sound_in.codec_context.bit_rate or 128_000)
         for index in range(300):
             luma = draw(index, 340, 256) + noise.normal(0, 3, (256, 340))
             colours = np.full((128, 340), 128)
             whole = np.concatenate([luma, colours]).clip(0, 255).astype(np.uint8)
             out.mux(picture.encode(av.VideoFrame.from_ndarray(whole, format="yuv420p")))
         out.mux(picture.encode(None))
-        for packet in given.demux(heard):
+        for packet in given.demux(sound_in):
             if packet.dts is not None:
                 packet.stream = sound
                 out.mux(packet)
@@ -105,7 +107,7 @@ def _checks(clips: Sequence[bytes], rounds: int, folder: Path) -> Table:
             took.append((time.process_time() - before_s) * 1e3)
         megabytes = len(clip) / 1e6
         rows.append([f"{megabytes:.2f}", spread(took, 0), f"{statistics.median(took) / megabytes:.0f}"])
-    return Table("A clip decoded to check it", ["MB", "CPU ms", "CPU ms a MB"], rows)
+    return Table("Checking a clip by decoding it", ["MB", "CPU ms", "CPU ms a MB"], rows)
 
 
 def _make(archive: Path, clips: Sequence[bytes], count: int, packed: bool) -> None:
@@ -123,7 +125,7 @@ def _make(archive: Path, clips: Sequence[bytes], count: int, packed: bool) -> No
 
 def _archive(youtube: YouTube, archive: Path, rounds: int, folder: Path) -> Table:
     size, env = archive.stat().st_size, youtube.env()
-    url = youtube.shelve(f"/kinetics/400/train/{archive.name}", archive)
+    url = youtube.add_to_mirror(f"/kinetics/400/train/{archive.name}", archive)
     tar = "`tar x` from a file"
     ways: Mapping[str, Callable[[Path], Taken]] = {
         tar: lambda into: _tar(archive, into),
@@ -134,28 +136,28 @@ def _archive(youtube: YouTube, archive: Path, rounds: int, folder: Path) -> Tabl
         "ours, all clips, from the loopback": lambda into: in_worker(env, _ours, url, None, into),
         "ours, all skipped, from the loopback": lambda _: in_worker(env, _ours, url, None, None),
     }
-    taken: dict[tuple[str, int], list[Taken]] = {(way, count): [] for count in AT_ONCE for way in ways}
+    taken: dict[tuple[str, int], list[Taken]] = {(way, count): [] for count in CONCURRENCY for way in ways}
     for number in range(rounds):
         for (way, count), so_far in taken.items():
-            say(f"{way}, {count} at once, round {number + 1}")
-            so_far.append(_at_once(count, ways[way], folder))
+            log(f"{way}, {count} at once, round {number + 1}")
+            so_far.append(_in_parallel(count, ways[way], folder))
     rows = []
     for (way, count), of in taken.items():
         fastest = count * size / statistics.median(one.wall_s for one in taken[tar, count])
-        rows.append(_line(way, count, size, of, min(BYTES_S, fastest)))
+        rows.append(_row(way, count, size, of, min(BYTES_S, fastest)))
     return Table(
         f"{archive.name}: {size / 1e6:.0f} MB",
         ["way", "at once", "MB/s of archives", "CPU s a GB", "peak MB", "wanted", ""],
         rows,
         [
-            "Peak of a process, with all that it has imported. Wanted is 200 MB/s, or tar's speed where that is less, "
-            "of taking clips out; a check decodes every frame, which tar does not do."
+            "The peak of a process includes its imports. Wanted is 200 MB/s of extracting clips, or tar's speed if "
+            "that is less; a check decodes every frame, which tar does not do."
         ],
     )
 
 
-def _at_once(count: int, take: Callable[[Path], Taken], folder: Path) -> Taken:
-    """Go through as many archives at the same time; the time that the slowest one took."""
+def _in_parallel(count: int, take: Callable[[Path], Taken], folder: Path) -> Taken:
+    """Read an archive in each of `count` processes at the same time; the time is that of the slowest one."""
     folders = [folder / f"{number}" for number in range(count)]
     for into in folders:
         shutil.rmtree(into, ignore_errors=True)
@@ -165,7 +167,7 @@ def _at_once(count: int, take: Callable[[Path], Taken], folder: Path) -> Taken:
     return Taken(max(one.wall_s for one in taken), sum(one.cpu_s for one in taken), max(one.peak_mb for one in taken))
 
 
-def _line(way: str, count: int, size: int, taken: list[Taken], wanted: float) -> list[str]:
+def _row(way: str, count: int, size: int, taken: list[Taken], wanted: float) -> list[str]:
     rate = statistics.median(count * size / one.wall_s for one in taken)
     peak = max(one.peak_mb for one in taken)
     promised = way.startswith("ours") and "checked" not in way
@@ -189,8 +191,8 @@ def _ours(url: str, archive: Path | None, folder: Path | None, checked: bool = F
     session = _FromFile(archive) if archive else HttpSession(hosts=MIRROR)
 
     def take() -> None:
-        with Archive(session, url) as whole:
-            for member in whole.members():
+        with Archive(session, url) as reader:
+            for member in reader.members():
                 if folder:
                     path = folder / clip_name(*member.key)
                     member.copy_to(path)
@@ -219,7 +221,7 @@ def _timed(take: Callable[[], None]) -> Taken:
 
 
 class _FromFile(HttpSession):
-    """Answers with a file instead of the mirror."""
+    """Returns the contents of a file instead of the mirror's replies."""
 
     def __init__(self, archive: Path) -> None:
         super().__init__(hosts=MIRROR)
@@ -227,8 +229,8 @@ class _FromFile(HttpSession):
 
     def get(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         size = self._archive.stat().st_size
-        said = {"Content-Range": f"bytes 0-{size - 1}/{size}"}
-        return urllib3.HTTPResponse(open(self._archive, "rb"), said, 206, preload_content=False)
+        reply_headers = {"Content-Range": f"bytes 0-{size - 1}/{size}"}
+        return urllib3.HTTPResponse(open(self._archive, "rb"), reply_headers, 206, preload_content=False)
 
 
 def _index(settings: Settings, scratch: Path) -> Table:
@@ -237,8 +239,8 @@ def _index(settings: Settings, scratch: Path) -> Table:
     names = [clip_name(f"{number:011}", number % 300, number % 300 + 10) for number in range(INDEXED)]
     began = time.monotonic()
     for number, url in enumerate(urls):
-        held = frozenset(names[number * share : (number + 1) * share])
-        index.update(url, ArchiveListing(1 << 30, '"etag"', held, complete=True))
+        members = frozenset(names[number * share : (number + 1) * share])
+        index.update(url, ArchiveListing(1 << 30, '"etag"', members, complete=True))
     written_s = time.monotonic() - began
     took = []
     for _ in range(settings.rounds_or(3)):
@@ -249,7 +251,7 @@ def _index(settings: Settings, scratch: Path) -> Table:
     size = sum(path.stat().st_size for path in (scratch / "index").iterdir())
     return Table(
         f"The index of {INDEXED:,} clips in {ARCHIVED:,} archives",
-        ["MB", "written, s", "what is needed, s", "wanted", ""],
+        ["MB", "written, s", "find archives, s", "wanted", ""],
         [
             [
                 f"{size / 1e6:.1f}",
@@ -259,7 +261,7 @@ def _index(settings: Settings, scratch: Path) -> Table:
                 verdict(statistics.median(took) <= INDEX_S),
             ]
         ],
-        ["For 600 clips that are missing; each archive's part is read, and none of it kept."],
+        ["For 600 missing clips; each archive's part of the index is read, and nothing is cached."],
     )
 
 

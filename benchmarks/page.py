@@ -1,4 +1,4 @@
-"""650,000 clips, most of them here, and as many attempts: how long the report takes, and how large its page is."""
+"""The report on 650,000 clips, most of them on disk, and the same number of attempts: its time and its size."""
 
 from __future__ import annotations
 
@@ -13,48 +13,49 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.report import Settings, Table, main, say, spread, verdict
-from benchmarks.rig import in_worker
-from benchmarks.worlds import video
+from benchmarks.harness import in_worker
+from benchmarks.report import Settings, Table, log, main, spread, verdict
+from benchmarks.workload import video
 from kinetics.records import Category, Clip
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import STATS_FIELDS
 
 LABELS = 700
-EACH = 9
-"""One in so many clips is gone."""
+GONE_EVERY = 9
+"""Every ninth clip is gone."""
 SESSION, PAUSE_S, CLIP_S = 300, 3600, 4
-"""Clips until YouTube refuses; seconds until it answers again, and from one answer to the next."""
-SHOWABLE = 3 * LABELS
-"""So many clips play, those of which some are shown; of the others nothing but their names matters."""
+"""Clips between two refusals, seconds of the pause after a refusal, and seconds between two answers."""
+PLAYABLE = 3 * LABELS
+"""Clips that play, among which the page's samples are; the others are empty, as only their names matter."""
 BEGIN = datetime(2026, 1, 1).astimezone()
 WANTED_S, WANTED_MB = 15.0, 5.0
-PARTS = ("annotations", "numbers", "page and tables", "all of it")
+"""Accepted: seconds of the whole report, and size of the page."""
+PARTS = ("annotations", "numbers", "page and tables", "total")
 
 
 def measure(settings: Settings) -> Iterator[Table]:
-    """One table."""
+    """Yield one table."""
     count = settings.clips_or(650_000, quick=65_000)
     with tempfile.TemporaryDirectory() as scratch:
         layout, annotations = Layout(Path(scratch), "700"), Path(scratch, "rows.csv")
-        say(f"making {count:,} files and rows")
+        log(f"making {count:,} files and rows")
         _make(layout, annotations, [_clip(number) for number in range(count)])
         runs = []
         for number in range(settings.rounds_or(3)):
-            say(f"round {number + 1}")
+            log(f"round {number + 1}")
             runs.append(in_worker(os.environ, _report, layout, annotations))
     seconds = {part: [run[part] for run in runs] for part in PARTS}
     page_mb, peak_mb = (statistics.median(run[what] for run in runs) for what in ("page", "peak"))
     lines = [[part, f"{spread(seconds[part])} s", "", ""] for part in PARTS[:-1]]
-    holds = statistics.median(seconds["all of it"]) <= WANTED_S
-    lines.append(["all of it", f"{spread(seconds['all of it'])} s", f"<= {WANTED_S:g} s", verdict(holds)])
+    holds = statistics.median(seconds["total"]) <= WANTED_S
+    lines.append(["total", f"{spread(seconds['total'])} s", f"<= {WANTED_S:g} s", verdict(holds)])
     lines.append(["the page", f"{page_mb:.2f} MB", f"<= {WANTED_MB:g} MB", verdict(page_mb <= WANTED_MB)])
     lines.append(["memory", f"{peak_mb:.0f} MB", "", ""])
     yield Table(
-        f"The report on {count:,} clips of {LABELS} classes, and as many attempts",
+        f"The report on {count:,} clips of {LABELS} classes and the same number of attempts",
         ["", "measured", "wanted", ""],
         lines,
-        ["Each round in a new process, from an annotation file in CSV; memory is the most that it had resident."],
+        ["Each round in a new process, from an annotation file in CSV; memory is the peak that was resident."],
     )
 
 
@@ -68,7 +69,7 @@ def _make(layout: Layout, annotations: Path, clips: list[Clip]) -> None:
     with (
         open(annotations, "w", newline="") as wanted,
         open(layout.stats("train"), "w", newline="") as stats,
-        open(layout.errors_log("train"), "w") as log,
+        open(layout.errors_log("train"), "w") as errors_log,
     ):
         rows, attempts = csv.writer(wanted), csv.DictWriter(stats, STATS_FIELDS, restval="", lineterminator="\n")
         rows.writerow(("label", "youtube_id", "time_start", "time_end"))
@@ -81,24 +82,24 @@ def _make(layout: Layout, annotations: Path, clips: list[Clip]) -> None:
             known |= {"label": clip.label, "resolve_s": 0.2 + number % 7 / 10, "host": "here"}
             if not number % SESSION:
                 attempts.writerow(known | {"status": "postponed", "category": Category.THROTTLED})
-            elif number % EACH:
+            elif number % GONE_EVERY:
                 made = {"engine": "pytubefix", "itag": "134+140", "height": 360, "download_s": number % 31 / 10}
                 made |= {"cut_s": number % 5 / 10, "bytes_received": 10**6, "requests": 4, "clip_bytes": 9 * 10**5}
                 attempts.writerow(known | made | {"status": "done", "cut": "smart", "sound": 1})
-                if number < SHOWABLE:
+                if number < PLAYABLE:
                     os.link(video(60).progressive.path, layout.clip(clip))
                 else:
                     os.close(os.open(layout.clip(clip), os.O_CREAT))
             else:
                 why = {"category": Category.PRIVATE, "reason": f"This video is private since {number}"}
                 attempts.writerow(known | why | {"status": "failed"})
-                log.write("\t".join(map(str, (*segment.values(), *why.values(), known["time"]))) + "\n")
+                errors_log.write("\t".join(map(str, (*segment.values(), *why.values(), known["time"]))) + "\n")
 
 
 def _report(layout: Layout, annotations: Path) -> dict[str, float]:
-    """Seconds of each part, and megabytes."""
+    """Return the seconds of each part, and the megabytes of the page and of the peak memory."""
     marks = [time.monotonic()]
-    from kinetics.annotations.load import load  # noqa: PLC0415 - what is imported is part of what is measured
+    from kinetics.annotations.load import load  # noqa: PLC0415 - imports are part of what is measured
 
     frame = load("700", "train", annotations).frame
     marks.append(time.monotonic())

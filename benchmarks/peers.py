@@ -1,7 +1,7 @@
-"""The ways in which people download Kinetics today, and ours, over the same clips of the same loopback YouTube.
+"""The usual ways to download Kinetics and this program, with the same clips from the same loopback YouTube.
 
-Videos as long as YouTube's (median 4 min), 30 ms a request, 8 Mbit/s a connection, 8 clips at a time. The ways take
-turns, in several rounds.
+Videos as long as YouTube's (median 4 min), 30 ms a request, 8 Mbit/s a connection, 8 clips at a time. The ways
+alternate, in several rounds.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from pathlib import Path
 
 import av
 
-from benchmarks.report import Settings, Table, ffmpeg, main, say, spread, verdict
-from benchmarks.rig import Used, YouTube, download, run, youtube_apart
-from benchmarks.worlds import clips
+from benchmarks.harness import Usage, YouTube, download, run, youtube_process
+from benchmarks.report import Settings, Table, ffmpeg, log, main, spread, verdict
+from benchmarks.workload import clips
 from tests.youtube.picture import read_counter
 from tests.youtube.videos import Video
 from tests.youtube.world import Row, Scenario
 
-AT_A_TIME = 8
+CONCURRENCY = 8
 FORMAT = "b[height<=360][ext=mp4][vcodec^=avc1]/bv[height<=360][ext=mp4][vcodec^=avc1]+ba[ext=m4a]"
-"""The best mp4 of 360p, as Kinetics downloaders ask for it; other codecs have no files in the loopback YouTube."""
+"""The best mp4 up to 360p, as Kinetics downloaders select it; the loopback YouTube has no files of other codecs."""
 FRUGAL = "youtube:player_client=visionos;player_skip=webpage,js,configs,initial_data"
-"""One call to the player and no page: yt-dlp at its fastest."""
+"""One player call and no page, which is yt-dlp's fastest setting."""
 WHOLE, SECTIONS, FORCED = "a: whole file, ffmpeg", "b: sections", "c: sections, keyframes forced"
-PROMISES = (("exact", 10.0, WHOLE), ("exact", 3.0, FORCED), ("keyframe", 2.0, SECTIONS), ("smart", 1.5, SECTIONS))
+MIN_RATIOS = (("exact", 10.0, WHOLE), ("exact", 3.0, FORCED), ("keyframe", 2.0, SECTIONS), ("smart", 1.5, SECTIONS))
 
-SourceRunner = Callable[[YouTube, Sequence[Row], Mapping[str, Scenario], Path], "Round"]
+Runner = Callable[[YouTube, Sequence[Row], Mapping[str, Scenario], Path], "Round"]
 
 
 @dataclass(frozen=True)
 class Round:
-    """All clips, once, by one way."""
+    """The result of one way for all clips."""
 
     files: Mapping[Row, Path]
     wall_s: float
@@ -55,7 +55,7 @@ class Round:
 
 
 def yt_dlp(youtube_id: str, out: Path, *more: str) -> list[str]:
-    """yt-dlp as a program, with what the loopback YouTube asks of it."""
+    """Return a command of the yt-dlp program with the options that the loopback YouTube needs."""
     return [
         *(sys.executable, "-m", "yt_dlp", "--ignore-config", "--no-cache-dir", "--quiet", "--no-progress"),
         *("--compat-options", "no-certifi", "--extractor-args", FRUGAL, "--ffmpeg-location", ffmpeg()),
@@ -65,7 +65,7 @@ def yt_dlp(youtube_id: str, out: Path, *more: str) -> list[str]:
 
 
 def whole_file(row: Row, out: Path) -> list[list[str]]:
-    """The commands of the existing Kinetics downloaders."""
+    """Return the commands that the existing Kinetics downloaders run."""
     whole = out.with_suffix(".whole.mp4")
     section = ["-ss", str(row.time_start), "-t", str(row.time_end - row.time_start)]
     encode = ["-c:v", "libx264", "-c:a", "copy", "-threads", "1", "-loglevel", "error"]
@@ -73,7 +73,7 @@ def whole_file(row: Row, out: Path) -> list[list[str]]:
 
 
 def sections(row: Row, out: Path, more: Sequence[str] = ()) -> list[list[str]]:
-    """yt-dlp's own way of fetching a part: it lets ffmpeg read the address."""
+    """Return yt-dlp's command for a part of a video, which makes ffmpeg read from the media's address."""
     times = f"*{row.time_start}-{row.time_end}"
     return [yt_dlp(row.youtube_id, out, "--download-sections", times, *more)]
 
@@ -85,11 +85,11 @@ def by_commands(
     scenarios: Mapping[str, Scenario],
     folder: Path,
 ) -> Round:
-    """Give each clip its commands, one after another, and 8 clips at a time."""
+    """Run the commands of each clip one after another, for 8 clips at a time."""
     env, before, server_cpu_s = youtube.env(), len(youtube.requests()), youtube.cpu_s()
     files = {row: folder / f"{row.youtube_id}.mp4" for row in rows}
 
-    def one(row: Row) -> list[Used]:
+    def one(row: Row) -> list[Usage]:
         used = [run(command, env) for command in commands(row, files[row])]
         for each in used:
             if each.code:
@@ -97,7 +97,7 @@ def by_commands(
         return used
 
     began = time.monotonic()
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
         used = [each for several in pool.map(one, rows) for each in several]
     wall_s = time.monotonic() - began
     requests = youtube.requests(before)
@@ -107,15 +107,15 @@ def by_commands(
 
 
 def ours(cut: str, youtube: YouTube, rows: Sequence[Row], scenarios: Mapping[str, Scenario], folder: Path) -> Round:
-    """download.py, from its start to its end."""
-    ran = download(youtube, rows, scenarios, folder, cut, "-w", str(AT_A_TIME))
+    """Run download.py."""
+    ran = download(youtube, rows, scenarios, folder, cut, "-w", str(CONCURRENCY))
     files = {row: ran.bench.path(row) for row in rows}
     return Round(files, ran.used.wall_s, ran.used.cpu_s, len(ran.requests), ran.media_bytes, ran.server_cpu_s)
 
 
 def measure(settings: Settings) -> Iterator[Table]:
-    """A table of the ways, and one of what was promised."""
-    ways: dict[str, SourceRunner] = {
+    """Yield a table of the ways, and one of the ratios that are accepted."""
+    ways: dict[str, Runner] = {
         WHOLE: partial(by_commands, whole_file),
         SECTIONS: partial(by_commands, sections),
         FORCED: partial(by_commands, partial(sections, more=("--force-keyframes-at-cuts",))),
@@ -123,17 +123,17 @@ def measure(settings: Settings) -> Iterator[Table]:
     }
     rows, scenarios = clips(settings.clips_or(40, quick=16))
     rounds: dict[str, list[Round]] = {name: [] for name in ways}
-    with youtube_apart() as youtube, tempfile.TemporaryDirectory() as scratch:
+    with youtube_process() as youtube, tempfile.TemporaryDirectory() as scratch:
         youtube.serve(scenarios)
         for number in range(settings.rounds_or(3)):
             for name, way in ways.items():
                 folder = Path(scratch, f"{number} {name}")
                 folder.mkdir()
                 rounds[name].append(way(youtube, rows, scenarios, folder))
-                say(f"round {number + 1}: {name}: {rounds[name][-1].clips_s:.2f} clips/s")
+                log(f"round {number + 1}: {name}: {rounds[name][-1].clips_s:.2f} clips/s")
         seen = {name: [*_readings(ones[-1], scenarios)] for name, ones in rounds.items()}
     yield Table(
-        f"Peers: {len(rows)} clips, {AT_A_TIME} at a time, {settings.rounds_or(3)} rounds; the median, and least-most",
+        f"Peers: {len(rows)} clips, {CONCURRENCY} at a time, {settings.rounds_or(3)} rounds; median (minimum-maximum)",
         [
             "way",
             "clips/s",
@@ -141,7 +141,7 @@ def measure(settings: Settings) -> Iterator[Table]:
             "requests",
             "CPU s a clip",
             "server's",
-            *(f"{what} in {reader}" for reader in _readers() for what in ("first right", "all right", "frames")),
+            *(f"{figure} in {reader}" for reader in _readers() for figure in ("first right", "all right", "frames")),
         ],
         [[name, *_figures(ones, len(rows)), *seen[name]] for name, ones in rounds.items()],
         [
@@ -152,7 +152,7 @@ def measure(settings: Settings) -> Iterator[Table]:
     yield Table(
         "Peers: ratios of clips/s, round by round",
         ["ours", "against", "wanted", "measured", "verdict"],
-        [_promise(rounds, *promise) for promise in PROMISES if promise[0] in rounds],
+        [_ratio_row(rounds, *accepted) for accepted in MIN_RATIOS if accepted[0] in rounds],
     )
 
 
@@ -166,20 +166,20 @@ def _figures(ones: Sequence[Round], clips: int) -> list[str]:
     ]
 
 
-def _promise(rounds: Mapping[str, Sequence[Round]], cut: str, wanted: float, peer: str) -> list[str]:
+def _ratio_row(rounds: Mapping[str, Sequence[Round]], cut: str, wanted: float, peer: str) -> list[str]:
     ratios = [mine.clips_s / theirs.clips_s for mine, theirs in zip(rounds[cut], rounds[peer], strict=True)]
     return [cut, peer, f">= {wanted:g} x", spread(ratios), verdict(statistics.median(ratios) >= wanted)]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """How many frames a reader counts in a clip, and the numbers burnt into those that it was asked for."""
+    """The number of frames that a reader finds in a clip, and the numbers burnt into those that were read."""
 
     frames: int
     numbers: Mapping[int, int]
 
     def right(self, wanted: Sequence[int], *, only_first: bool = False) -> bool:
-        """Whether the frames are the annotated ones; what follows behind the section's end does not matter."""
+        """Return whether the frames are the annotated ones; frames after the section's end do not matter."""
         asked = {index: number for index, number in self.numbers.items() if index < (1 if only_first else len(wanted))}
         return all(wanted[index] == number for index, number in asked.items())
 
@@ -191,7 +191,7 @@ def _see_with_pyav(path: Path) -> Seen:
 
 
 def _see_with_decord(path: Path) -> Seen:
-    """Some frames, the last one first: as samplers of training clips do, and unlike a player, it has to seek."""
+    """Read some frames, the last one first, so that the reader has to seek as a sampler of training clips does."""
     reader = importlib.import_module("decord").VideoReader(str(path), num_threads=1)
     return Seen(len(reader), {index: read_counter(reader[index].asnumpy()) for index in (200, 100, 0)})
 
@@ -200,7 +200,7 @@ READERS = {"av": _see_with_pyav, "decord": _see_with_decord}
 
 
 def _readings(made: Round, scenarios: Mapping[str, Scenario]) -> Iterator[str]:
-    """For each reader: of how many clips the first frame is right, and all frames are; and how many it counts."""
+    """Yield for each reader the clips whose first frame is right, those with all frames right, and the frame counts."""
     wanted = [_wanted(row, scenarios[row.youtube_id].video) for row in made.files]
     for look in _readers().values():
         seen = [look(path) for path in made.files.values()]
@@ -211,7 +211,7 @@ def _readings(made: Round, scenarios: Mapping[str, Scenario]) -> Iterator[str]:
 
 
 def _readers() -> Mapping[str, Callable[[Path], Seen]]:
-    """Those that are installed."""
+    """Return the readers that are installed."""
     return {name: look for name, look in READERS.items() if find_spec(name)}
 
 

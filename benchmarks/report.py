@@ -1,4 +1,4 @@
-"""What the benchmarks have in common for the person who reads them: options, the machine, tables."""
+"""The command line of the benchmarks, and the tables that they print."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-NAMES = ("peers", "bytes", "cost", "growth", "line", "start", "dispatch", "cluster", "convert", "page", "mirror")
+NAMES = ("peers", "bytes", "cost", "growth", "network", "start", "dispatch", "cluster", "convert", "page", "mirror")
 CUTS = ("exact", "keyframe", "smart")
 PACKAGES = ("av", "pytubefix", "yt-dlp", "urllib3", "pandas", "decord", "distributed")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the person asked for; None leaves a number to the benchmark."""
+    """The options of a benchmark; None leaves a number to the benchmark."""
 
     cuts: tuple[str, ...] = CUTS
     quick: bool = False
@@ -31,17 +31,17 @@ class Settings:
     clips: int | None = None
 
     def rounds_or(self, usual: int) -> int:
-        """How often each thing is measured."""
+        """Return how many times each case is measured."""
         return self.rounds or (1 if self.quick else usual)
 
     def clips_or(self, usual: int, quick: int) -> int:
-        """How many clips, or other items, each measurement takes."""
+        """Return the number of clips, or other items, of each measurement."""
         return self.clips or (quick if self.quick else usual)
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table, in Markdown; a column of numbers is set to the right."""
+    """A table in Markdown; all columns but the first are aligned to the right."""
 
     title: str
     header: Sequence[str]
@@ -60,29 +60,29 @@ class Table:
 
 
 def spread(values: Iterable[float], digits: int = 2) -> str:
-    """The median, and the least and the most where there is more than one value."""
+    """Return the median, with minimum and maximum if there is more than one value."""
     values = sorted(values)
     middle = f"{statistics.median(values):.{digits}f}"
     return middle if len(values) == 1 else f"{middle} ({values[0]:.{digits}f}-{values[-1]:.{digits}f})"
 
 
 def verdict(holds: bool) -> str:
-    """Said of a promise."""
+    """Return the word for whether an accepted limit holds."""
     return "holds" if holds else "MISSES"
 
 
-def say(text: str) -> None:
-    """Tell the person at the terminal what is under way, beside the tables."""
+def log(text: str) -> None:
+    """Print to standard error what is being measured; the tables go to standard output."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def ffmpeg() -> str:
-    """The installed ffmpeg, or the one of imageio-ffmpeg."""
+    """Return the path of the installed ffmpeg, or of the one in imageio-ffmpeg."""
     return shutil.which("ffmpeg") or str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
 
 
 def machine() -> str:
-    """Where this was measured, in a line."""
+    """Return the machine and the versions of the packages, in one line."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
@@ -97,23 +97,23 @@ def _versions() -> Iterator[str]:
         except PackageNotFoundError:
             yield f"no {package}"
     try:
-        said = subprocess.run([ffmpeg(), "-version"], capture_output=True, text=True, check=True).stdout
-        yield " ".join(said.split()[:3:2])
+        output = subprocess.run([ffmpeg(), "-version"], capture_output=True, text=True, check=True).stdout
+        yield " ".join(output.split()[:3:2])
     except ModuleNotFoundError:
         yield "no ffmpeg"
 
 
 def main(names: Sequence[str]) -> None:
-    """Run one benchmark, or where there is a choice those that the command line names."""
+    """Run the only benchmark of `names`, or those of them that the command line names."""
     options = _parser(names).parse_args()
     settings = Settings(options.cuts, options.quick, options.rounds, options.clips)
     print(machine(), flush=True)
     for name in getattr(options, "names", None) or names:
         began = time.monotonic()
-        say(f"{name} ...")
+        log(f"{name} ...")
         for table in importlib.import_module(f"benchmarks.{name}").measure(settings):
             print(f"\n{table}", flush=True)
-        say(f"{name} took {time.monotonic() - began:.0f} s")
+        log(f"{name} took {time.monotonic() - began:.0f} s")
 
 
 def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
@@ -127,14 +127,14 @@ def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
         )
     parser.add_argument("--quick", action="store_true", help="measure less, and only once")
     parser.add_argument("--cuts", type=_cuts, default=CUTS, metavar="LIST", help=f"(default: {','.join(CUTS)})")
-    parser.add_argument("--rounds", type=int, metavar="N", help="how often each thing is measured")
-    parser.add_argument("--clips", type=int, metavar="N", help="how many clips each measurement takes")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how many times each case is measured")
+    parser.add_argument("--clips", type=int, metavar="N", help="clips of each measurement")
     return parser
 
 
 def _name(text: str) -> str:
     if text not in NAMES:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(NAMES)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(NAMES)}")
     return text
 
 

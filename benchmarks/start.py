@@ -1,4 +1,4 @@
-"""650,000 clips: how long a run takes to find that nothing is left to do, and an empty folder to its first clip."""
+"""Start-up with 650,000 clips: the time to find that nothing is left to do, and the time to the first clip."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.report import Settings, Table, main, say, spread, verdict
-from benchmarks.rig import Used, YouTube, run, youtube_apart
-from benchmarks.worlds import CLIP_S, video
+from benchmarks.harness import Usage, YouTube, run, youtube_process
+from benchmarks.report import Settings, Table, log, main, spread, verdict
+from benchmarks.workload import CLIP_S, video
 from kinetics.records import Clip
 from kinetics.storage.layout import Layout
 from tests.support.commands import ROOT
@@ -21,42 +21,43 @@ from tests.youtube.world import Row, Scenario
 
 LABELS = 700
 NOTHING_S, NOTHING_MB, FIRST_S = 4.0, 500.0, 2.5
+"""Accepted: time and memory of a run with nothing to do, and time to the first clip."""
 COMMAND = [sys.executable, str(ROOT / "download.py"), "-v", "700", "-s", "train", "-w", "8"]
 
 
 def measure(settings: Settings) -> Iterator[Table]:
-    """One table: the re-run, and the first clip of each kind."""
+    """Yield one table: the run with nothing to do, and the first clip with each cut."""
     count, rounds = settings.clips_or(650_000, quick=100_000), settings.rounds_or(3)
     rows = [Row(f"label number {n % LABELS}", f"-_{n:09}", n % 50, n % 50 + CLIP_S) for n in range(count)]
-    with youtube_apart() as youtube, tempfile.TemporaryDirectory() as scratch:
+    with youtube_process() as youtube, tempfile.TemporaryDirectory() as scratch:
         scenario = Scenario(video(60))
         youtube.serve({row.youtube_id: scenario for row in rows}, connection_bit_s=None)
         youtube.annotate("train", rows)
-        say("the archive")
-        run([*COMMAND, "-o", scratch, "--dry-run"], youtube.env())  # which keeps it
+        log("the annotation archive")
+        run([*COMMAND, "-o", scratch, "--dry-run"], youtube.env())  # which stores it
         lines = []
         for cut in settings.cuts:
-            say(f"the first clip: {cut}")
+            log(f"the first clip: {cut}")
             seconds = [_first_clip_s(youtube, Path(scratch, f"{cut} {number}"), cut) for number in range(rounds)]
             holds = verdict(statistics.median(seconds) <= FIRST_S)
             lines.append([f"first clip, {cut}", spread(seconds), f"<= {FIRST_S:g}", holds, "", "", ""])
-        say(f"making {count:,} files")
+        log(f"making {count:,} files")
         _complete(Path(scratch, "complete"), rows)
-        say("a re-run with nothing to do")
-        lines.insert(0, _again([_nothing_to_do(youtube, Path(scratch, "complete")) for _ in range(rounds)]))
+        log("a re-run with nothing to do")
+        lines.insert(0, _nothing_row([_nothing_to_do(youtube, Path(scratch, "complete")) for _ in range(rounds)]))
     yield Table(
         f"From the start of the program, with {count:,} annotated clips",
         ["until", "seconds", "wanted", "", "MB", "wanted", ""],
         lines,
         [
-            "From the official archive, which an earlier run has fetched. MB: the most that the program had resident. "
-            "The first clip comes over a line of 30 ms; on a slow one its bytes' time comes on top, 0.5 s at 8 Mbit/s."
+            "From the official archive, which an earlier run has fetched. MB: the peak that was resident. The first "
+            "clip comes with a latency of 30 ms; on a slow network the time for its bytes is added, 0.5 s at 8 Mbit/s."
         ],
     )
 
 
 def _complete(folder: Path, rows: list[Row]) -> None:
-    """A data set that has every clip; that they are empty does not matter to who only looks for their names."""
+    """Make a data set with a file for each clip; the files are empty, as only their names are read."""
     layout = Layout(folder, "700")
     for place in {layout.clip(_clip(row)).parent for row in rows[:LABELS]}:
         place.mkdir(parents=True)
@@ -68,14 +69,14 @@ def _clip(row: Row) -> Clip:
     return Clip(row.youtube_id, row.time_start, row.time_end, row.label, "train")
 
 
-def _nothing_to_do(youtube: YouTube, folder: Path) -> Used:
+def _nothing_to_do(youtube: YouTube, folder: Path) -> Usage:
     used = run([*COMMAND, "-o", str(folder)], youtube.env())
     assert used.code == 0, used.output
     assert "nothing to do" in used.output, used.output
     return used
 
 
-def _again(runs: list[Used]) -> list[str]:
+def _nothing_row(runs: list[Usage]) -> list[str]:
     seconds, sizes = [used.wall_s for used in runs], [used.peak_mb for used in runs]
     return [
         *("nothing to do", spread(seconds), f"<= {NOTHING_S:g}", verdict(statistics.median(seconds) <= NOTHING_S)),
@@ -84,15 +85,15 @@ def _again(runs: list[Used]) -> list[str]:
 
 
 def _first_clip_s(youtube: YouTube, folder: Path, cut: str) -> float:
-    """Seconds until the first clip is there; the run is interrupted then."""
+    """Return the seconds until the first clip is on disk; then the run is interrupted."""
     began, found = time.monotonic(), list[float]()
 
-    def look(pid: int) -> None:
+    def observe(pid: int) -> None:
         if not found and any((folder / "Kinetics700" / "train").rglob("*.mp4")):
             found.append(time.monotonic() - began)
             os.kill(pid, signal.SIGINT)
 
-    used = run([*COMMAND, "-o", str(folder), "--cut", cut], youtube.env(), look)
+    used = run([*COMMAND, "-o", str(folder), "--cut", cut], youtube.env(), observe)
     assert found, used.output
     return found[0]
 

@@ -1,4 +1,4 @@
-"""The numbers of the report as tables for other programs."""
+"""The figures of a report as CSV tables for other programs."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from datetime import datetime
 from kinetics.humanize import safe_cell, seconds_text
 from kinetics.report.model import Report
 
-NAMES = ("classes", "reasons", "durations", "hours", "sessions")
+TABLE_NAMES = ("classes", "reasons", "durations", "hours", "sessions")
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
-"""Stays as it is, since tables are joined by it: no formula that does anything is of such characters."""
+"""A video id. It is written unchanged, since tables are joined by it, and no formula of these characters does harm."""
 
 
 def tables(report: Report) -> dict[str, str]:
-    """Each as the text of a CSV file."""
+    """Return the text of each CSV file, by the names of `TABLE_NAMES`."""
     contents: dict[str, tuple[Sequence[str], Iterable[Sequence[object]]]] = {
         "classes": (
             ("label", "wanted", "here", "share", "gone", "may_work_later", "not_tried"),
             (
-                (one.name, one.wanted, one.here, one.share, one.gone, one.may_work, one.untried)
+                (one.name, one.wanted, one.on_disk, one.share, one.gone, one.may_work, one.never_tried)
                 for one in report.classes
             ),
         ),
         "reasons": (
             ("category", "gone", "reason", "clips", "example"),
-            ((one.category, one.category.gone, one.words, one.clips, one.example) for one in report.reasons),
+            ((one.category, one.category.gone, one.text, one.clips, one.example) for one in report.reasons),
         ),
         "durations": (
             (
@@ -37,8 +37,8 @@ def tables(report: Report) -> dict[str, str]:
             ),
             (
                 (
-                    *(one.step, one.clips, one.mean_s, one.median_s, one.max_s, one.fence_s, one.within),
-                    *(one.mean_within_s, one.max_within_s, one.total_s, one.longest),
+                    *(one.step, one.clips, one.mean_s, one.median_s, one.max_s, one.fence_s, one.clips_within),
+                    *(one.mean_within_s, one.max_within_s, one.total_s, one.clips_longest),
                 )
                 for one in report.durations
             ),
@@ -52,7 +52,7 @@ def tables(report: Report) -> dict[str, str]:
             ((one.begin, one.end, one.done, one.failed, one.throttled) for one in report.timeline.sessions),
         ),
     }
-    return {name: _csv(*contents[name]) for name in NAMES}
+    return {name: _csv(*contents[name]) for name in TABLE_NAMES}
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -62,7 +62,7 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> object:
-    """As the other tables have it."""
+    """Return a value in the form that the attempts table uses."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The figures of a report, as plain records."""
+"""The figures of a report, as plain records: first the report itself, then its parts."""
 
 from __future__ import annotations
 
@@ -12,49 +12,115 @@ from kinetics.records import Category, Clip, Subset
 from kinetics.report.timeline import Timeline
 
 NO_LABEL = "(no label)"
-SAMPLES = 24
-"""Clips that are shown."""
+"""The name of the class that stands for all clips without a label."""
+
 OriginKind = Literal["source", "engine", "format (itag)", "machine"]
+"""What attempts are counted by; also the word that the reader sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The figures of one subset, or of one shard of it."""
+
+    version: str
+    subset: Subset
+    shard: str
+    """Empty for a report on the whole subset."""
+    folder: str
+    """The data set's folder, or its URL."""
+    created_at: datetime
+    total: Completeness
+    splits: tuple[Completeness, ...]
+    """One for each split of the annotations, also for those of other subsets."""
+    classes: tuple[Completeness, ...]
+    """The least complete class first."""
+    reasons: tuple[Reason, ...]
+    """The most frequent reason first."""
+    gone_everywhere: int
+    """Clips that are gone from YouTube and were not found at the mirror either."""
+    attempts: int
+    """Rows of the attempts tables that could be read."""
+    durations: tuple[Duration, ...]
+    """One for each step, then one for all steps together; empty if no clip was made."""
+    timeline: Timeline
+    space: Space
+    estimate: Estimate
+    """For the `clips_to_fetch`."""
+    origins: tuple[OriginCounts, ...]
+    samples: tuple[Sample, ...]
+
+    @property
+    def title(self) -> str:
+        return f"Kinetics{self.version} {self.subset}" + (f", shard {self.shard}" if self.shard else "")
+
+    @property
+    def missing_by_category(self) -> dict[Category, int]:
+        """Missing clips by the category of their failure, the most frequent first."""
+        counts = dict[Category, int]()
+        for reason in self.reasons:
+            counts[reason.category] = counts.get(reason.category, 0) + reason.clips
+        return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+    @property
+    def clips_to_fetch(self) -> int:
+        """Missing clips that another run may get."""
+        return self.total.may_work + self.total.never_tried
+
+    @property
+    def refusals(self) -> str:
+        """How often YouTube refused, and after how many clips, in words; empty if it never did."""
+        clips = [session.clips for session in self.timeline.sessions if session.throttled]
+        if not clips:
+            return ""
+        often = "once" if len(clips) == 1 else f"{len(clips):,} times"
+        least, most = f"{min(clips):,}", f"{max(clips):,}"
+        return f"YouTube refused {often}, after {least if least == most else f'{least} to {most}'} clips"
 
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """How many clips of a class, a split or all are here, and what is known of the others."""
+    """How many clips of a class, of a split or of a subset are on disk, and what is known of the others."""
 
     name: str
-    here: int
+    """Of the class, split or subset."""
+    on_disk: int
     gone: int
+    """Missing clips whose last failure is final (`Category.gone`)."""
     may_work: int
-    untried: int
+    """Missing clips whose last failure may pass, so that another attempt may get them."""
+    never_tried: int
 
     @property
     def wanted(self) -> int:
-        return self.here + self.missing
+        """All clips of the annotations, on disk or missing."""
+        return self.on_disk + self.missing
 
     @property
     def missing(self) -> int:
-        return self.gone + self.may_work + self.untried
+        return self.gone + self.may_work + self.never_tried
 
     @property
     def share(self) -> float:
-        """Of what is wanted; nothing is complete."""
-        return self.here / self.wanted if self.wanted else 1.0
+        """The share of the wanted clips that is on disk; 1 if none is wanted."""
+        return self.on_disk / self.wanted if self.wanted else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why clips are missing, in YouTube's own words where there are any, numbers left out."""
+    """Why clips are missing: one row for each kind of failure."""
 
     category: Category
-    words: str
+    text: str
+    """In YouTube's own words where there are any, with ".." for numbers and ids."""
     clips: int
+    """Clips that are missing for this reason."""
     example: str
-    """One of the ids."""
+    """The id of one of their videos."""
 
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """How long a step took for the clips that were made; `fence_s` is Q3 + 1.5 IQR, Tukey's upper fence."""
+    """How long a step took, over the clips that were made, with and without the outliers."""
 
     step: str
     clips: int
@@ -62,39 +128,46 @@ class Duration:
     median_s: float
     max_s: float
     fence_s: float
-    within: int
-    """How many clips were no slower than the fence; what follows is of these."""
+    """Tukey's upper fence, Q3 + 1.5 IQR; slower clips are outliers."""
+    clips_within: int
+    """Clips that are no outliers."""
     mean_within_s: float
+    """Without the outliers."""
     max_within_s: float
+    """Without the outliers."""
     total_s: float
-    longest: int
-    """For how many clips this step took the longest of the three."""
+    """The sum over all clips."""
+    clips_longest: int
+    """Clips for which this step took the longest of the three."""
     edges_s: tuple[float, ...]
+    """The edges of the histogram's bins, one more than there are bins."""
     counts: tuple[int, ...]
-    """A histogram: one edge more than counts."""
+    """Clips in each bin of the histogram, without the outliers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Bytes: what came over the line, what is on the disk."""
+    """Bytes received from the network, and bytes on disk."""
 
-    received: int
+    bytes_received: int
     requests: int
-    here: int
-    measured: int
-    """Of so many clips the size is known, the others are taken to be alike."""
+    bytes_on_disk: int
+    """Of all clips on disk; extrapolated if the size of some is not known."""
     clips: int
-    free: int | None
-    """On this machine, if they are here."""
+    """Clips on disk."""
+    clips_measured: int
+    """Clips on disk whose size is known."""
+    bytes_free: int | None
+    """On the disk that holds the clips; None for an object store."""
 
     @property
-    def per_clip(self) -> float:
-        return self.here / self.clips if self.clips else 0.0
+    def bytes_per_clip(self) -> float:
+        return self.bytes_on_disk / self.clips if self.clips else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class OriginCounts:
-    """How many clips came by an engine, in a format, or by a machine."""
+    """How many attempts with one source, engine, format or machine succeeded, and how many failed."""
 
     kind: OriginKind
     name: str
@@ -104,64 +177,7 @@ class OriginCounts:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A clip to look at."""
+    """A clip whose first frame the page shows."""
 
     clip: Clip
     path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Everything that is told about a subset."""
-
-    version: str
-    subset: Subset
-    shard: str
-    """Empty where it is about all of the subset."""
-    folder: str
-    """Or URL."""
-    made: datetime
-    total: Completeness
-    splits: tuple[Completeness, ...]
-    classes: tuple[Completeness, ...]
-    """The least complete first."""
-    reasons: tuple[Reason, ...]
-    """The most frequent first."""
-    neither: int
-    """Clips that are gone from YouTube, and that the mirror does not have either."""
-    attempts: int
-    durations: tuple[Duration, ...]
-    """Of each step, and of all together; empty where no clip was made."""
-    timeline: Timeline
-    space: Space
-    to_go: Estimate
-    """For the clips that a run may still get."""
-    sources: tuple[OriginCounts, ...]
-    samples: tuple[Sample, ...]
-
-    @property
-    def title(self) -> str:
-        return f"Kinetics{self.version} {self.subset}" + (f", shard {self.shard}" if self.shard else "")
-
-    @property
-    def categories(self) -> dict[Category, int]:
-        """How many clips are missing by each, the most frequent first."""
-        counts = dict[Category, int]()
-        for reason in self.reasons:
-            counts[reason.category] = counts.get(reason.category, 0) + reason.clips
-        return dict(sorted(counts.items(), key=lambda item: -item[1]))
-
-    @property
-    def to_try(self) -> int:
-        """Clips that a run may still get."""
-        return self.total.may_work + self.total.untried
-
-    @property
-    def refusals(self) -> str:
-        """How often YouTube refused, and after how many clips; empty if it did not."""
-        runs = [session.clips for session in self.timeline.sessions if session.throttled]
-        if not runs:
-            return ""
-        often = "once" if len(runs) == 1 else f"{len(runs):,} times"
-        least, most = f"{min(runs):,}", f"{max(runs):,}"
-        return f"YouTube refused {often}, after {least if least == most else f'{least} to {most}'} clips"

@@ -6,83 +6,84 @@ from collections.abc import Iterator, Sequence
 
 from kinetics.humanize import duration_text, one_line, percent, size
 from kinetics.report.model import Completeness, Duration, Reason, Report, Space
-from kinetics.report.timeline import CAUSES
+from kinetics.report.timeline import PAUSE_CAUSES
 
-WORST = 10
-"""Classes and reasons that the terminal shows."""
+MAX_LISTED = 10
+"""Classes, and reasons, that the terminal lists; the CSV files have all of them."""
 
 
 def report_lines(report: Report) -> Iterator[str]:
     """Yield a report as lines of text."""
     total = report.total
-    yield f"{report.title}: {total.here:,} of {total.wanted:,} clips are here ({percent(total.share)})"
-    yield f"  {total.gone:,} gone, {total.may_work:,} may work later, {total.untried:,} not tried yet"
+    yield f"{report.title}: {total.on_disk:,} of {total.wanted:,} clips on disk ({percent(total.share)})"
+    yield f"  {total.gone:,} gone, {total.may_work:,} may work later, {total.never_tried:,} not tried yet"
     if len(report.splits) > 1:
-        yield from (f"  {split.name}: {split.here:,} of {split.wanted:,}" for split in report.splits)
-    yield from _lines_on_reasons(report.reasons)
-    if report.neither:
-        yield f"  {report.neither:8,}  of these are gone from YouTube, and the mirror has no whole copy either"
-    yield from _lines_on_durations(report.durations)
-    yield from _lines_on_time(report)
-    yield from _lines_on_space(report.space)
-    if report.to_try:
-        much, long = size(report.to_go.size), duration_text(report.to_go.seconds)
-        yield f"to go: {report.to_try:,} clips, about {much} and {long}, by {report.to_go.basis}"
-    for source in report.sources:
-        yield f"{source.kind} {one_line(source.name)}: {source.done:,} done, {source.failed:,} failed"
-    yield from _lines_on_classes([one for one in report.classes if one.missing])
+        yield from (f"  {split.name}: {split.on_disk:,} of {split.wanted:,}" for split in report.splits)
+    yield from _reason_lines(report.reasons)
+    if report.gone_everywhere:
+        yield f"  {report.gone_everywhere:8,}  of these are gone from YouTube, and the mirror has no usable copy"
+    yield from _duration_lines(report.durations)
+    yield from _time_lines(report)
+    yield from _space_lines(report.space)
+    if report.clips_to_fetch:
+        estimate = f"about {size(report.estimate.size)} and {duration_text(report.estimate.seconds)}"
+        yield f"still to fetch: {report.clips_to_fetch:,} clips, {estimate}, from {report.estimate.basis}"
+    for origin in report.origins:
+        yield f"{origin.kind} {one_line(origin.name)}: {origin.done:,} done, {origin.failed:,} failed"
+    yield from _class_lines([one for one in report.classes if one.missing])
 
 
-def _lines_on_reasons(reasons: Sequence[Reason]) -> Iterator[str]:
+def _reason_lines(reasons: Sequence[Reason]) -> Iterator[str]:
     if reasons:
         yield "why clips are missing:"
-    for one in reasons[:WORST]:
-        yield f"  {one.clips:8,}  {one.category:14}  {one_line(one.words)}"
-    yield from _more(len(reasons), "reasons")
+    for one in reasons[:MAX_LISTED]:
+        yield f"  {one.clips:8,}  {one.category:14}  {one_line(one.text)}"
+    yield from _rest(len(reasons), "reasons")
 
 
-def _lines_on_durations(durations: Sequence[Duration]) -> Iterator[str]:
+def _duration_lines(durations: Sequence[Duration]) -> Iterator[str]:
     if not durations:
         return
-    yield "seconds a clip:     mean   median       max   mean and max within the fence (Q3 + 1.5 IQR)"
+    yield "seconds per clip:   mean   median       max   mean and max without outliers (above Q3 + 1.5 IQR)"
     for one in durations:
         figures = f"{one.mean_s:10.2f} {one.median_s:8.2f} {one.max_s:9.2f}"
         yield f"  {one.step:10} {figures} {one.mean_within_s:8.2f} {one.max_within_s:9.2f}"
-    shares = (f"{one.step} for {percent(one.longest / one.clips)}" for one in durations[:-1])
+    shares = (f"{one.step} for {percent(one.clips_longest / one.clips)}" for one in durations[:-1])
     yield f"  the longest step: {', '.join(shares)} of the clips"
 
 
-def _lines_on_time(report: Report) -> Iterator[str]:
-    when = report.timeline
-    if not when.begin:
+def _time_lines(report: Report) -> Iterator[str]:
+    timeline = report.timeline
+    if not timeline.begin:
         return
-    yield f"time: {duration_text(when.span_s)} in all, {duration_text(when.working_s)} of it at work"
-    for cause, words in CAUSES.items():
-        if paused_s := when.paused_s(cause):
+    yield f"time: {duration_text(timeline.span_s)} in total, {duration_text(timeline.active_s)} active"
+    for cause, words in PAUSE_CAUSES.items():
+        if paused_s := timeline.paused_s(cause):
             yield f"  {duration_text(paused_s)} paused: {words}"
-    yield f"  {when.per_hour:,.0f} clips an hour at work, {when.per_hour_overall:,.0f} with YouTube's pauses"
+    active, overall = f"{timeline.per_hour:,.0f}", f"{timeline.per_hour_overall:,.0f}"
+    yield f"  {active} clips an hour while active, {overall} with the pauses of runs"
     if report.durations:
-        yield f"  one after the other, the clips would have taken {duration_text(report.durations[-1].total_s)}"
+        yield f"  one worker alone would have taken {duration_text(report.durations[-1].total_s)}"
     if report.refusals:
         yield f"  {report.refusals}"
 
 
-def _lines_on_space(space: Space) -> Iterator[str]:
-    about = "" if space.measured == space.clips else "about "
-    free = "" if space.free is None else f", {size(space.free)} free"
-    yield f"space: {about}{size(space.here)} in clips, {size(space.received)} received{free}"
+def _space_lines(space: Space) -> Iterator[str]:
+    about = "" if space.clips_measured == space.clips else "about "
+    free = "" if space.bytes_free is None else f", {size(space.bytes_free)} free"
+    yield f"space: {about}{size(space.bytes_on_disk)} of clips on disk, {size(space.bytes_received)} received{free}"
     if space.clips:
-        yield f"  {size(space.per_clip)} a clip"
+        yield f"  {size(space.bytes_per_clip)} per clip"
 
 
-def _lines_on_classes(worst: Sequence[Completeness]) -> Iterator[str]:
-    if worst:
+def _class_lines(incomplete: Sequence[Completeness]) -> Iterator[str]:
+    if incomplete:
         yield "least complete classes:"
-    for one in worst[:WORST]:
+    for one in incomplete[:MAX_LISTED]:
         yield f"  {percent(one.share):>8} of {one.wanted:6,}  {one_line(one.name)}"
-    yield from _more(len(worst), "classes")
+    yield from _rest(len(incomplete), "classes")
 
 
-def _more(count: int, what: str) -> Iterator[str]:
-    if count > WORST:
-        yield f"  and {count - WORST:,} more {what}"
+def _rest(count: int, what: str) -> Iterator[str]:
+    if count > MAX_LISTED:
+        yield f"  and {count - MAX_LISTED:,} more {what}"

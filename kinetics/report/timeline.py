@@ -1,4 +1,4 @@
-"""What a run did when: clips an hour, the pauses, and the sessions between YouTube's refusals."""
+"""The course of a download: clips an hour, the pauses, and the sessions between YouTube's refusals."""
 
 from __future__ import annotations
 
@@ -14,26 +14,31 @@ from numpy.typing import NDArray
 from kinetics.records import Category
 
 HOUR_S = 3600.0
-PAUSE_S, PAUSE_GAPS = 30.0, 10.0
-"""A pause lasts at least so long, and so many times the usual time from one answer to the next."""
 DAY_S = 24 * HOUR_S
-WIDTHS_S = (10.0, 60.0, 300.0, 900.0, HOUR_S, 3 * HOUR_S, 6 * HOUR_S, DAY_S)
-POINTS = 240
-"""A curve has about as many steps at most, also where a clock was wrong by decades."""
+MIN_PAUSE_S = 30.0
+"""Seconds: a shorter gap between two answers is not a pause."""
+MIN_PAUSE_GAPS = 10.0
+"""Multiple of the median gap: a gap shorter than this is not a pause, so that slow runs do not consist of pauses."""
+STEP_WIDTHS_S = (10.0, 60.0, 300.0, 900.0, HOUR_S, 3 * HOUR_S, 6 * HOUR_S, DAY_S)
+"""Widths of a curve's steps, in seconds; longer steps are multiples of a day."""
+MAX_STEPS = 240
+"""Approximate limit of a curve's steps. It bounds the size of the page, even if a clock was wrong by decades."""
 
-Cause = Literal["throttled", "network", "stopped"]
-CAUSES: dict[Cause, str] = {
+PauseCause = Literal["throttled", "network", "stopped"]
+PAUSE_CAUSES: dict[PauseCause, str] = {
     "throttled": "YouTube refused",
-    "network": "no line to YouTube",
-    "stopped": "nothing ran",
+    "network": "no connection to YouTube",
+    "stopped": "not running",
 }
+"""Each cause in the words that the reader sees."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """What came of the attempts that ended in one hour."""
+    """The results of the attempts that ended in one hour."""
 
     begin: datetime
+    """A full hour of UTC, in local time."""
     done: int
     failed: int
     postponed: int
@@ -42,11 +47,11 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class PausePeriod:
-    """A time without an answer about any clip."""
+    """A period without an answer about any clip."""
 
     begin: datetime
     end: datetime
-    cause: Cause
+    cause: PauseCause
 
     @property
     def seconds(self) -> float:
@@ -55,14 +60,14 @@ class PausePeriod:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The clips about which YouTube gave an answer between two of its refusals."""
+    """The clips that YouTube answered between two of its refusals of one machine."""
 
     begin: datetime
     end: datetime
     done: int
     failed: int
     throttled: bool
-    """It ended with a refusal; the last one may not have."""
+    """Whether it ended with a refusal; the last session may not have."""
 
     @property
     def clips(self) -> int:
@@ -71,17 +76,20 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Clips an hour, in steps of the same width."""
+    """Clips an hour over time, in steps of the same width."""
 
     width_s: float
+    """Of a step, in seconds."""
     begins: tuple[datetime, ...]
     done: tuple[float, ...]
+    """Clips an hour in each step."""
     failed: tuple[float, ...]
+    """Clips an hour in each step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All of it, in the order of time; empty where nothing was tried."""
+    """The course of a download, each part in order of time; empty if nothing was tried."""
 
     hours: tuple[Hour, ...]
     pauses: tuple[PausePeriod, ...]
@@ -90,35 +98,39 @@ class Timeline:
     begin: datetime | None = None
     end: datetime | None = None
     answered: int = 0
+    """Attempts that ended with a clip or a failure, not those that were postponed."""
 
     @property
     def span_s(self) -> float:
-        """From the first attempt to the end of the last."""
+        """Seconds from the start of the first attempt to the end of the last."""
         return (self.end - self.begin).total_seconds() if self.begin and self.end else 0.0
 
-    def paused_s(self, *causes: Cause) -> float:
-        """How long it was paused, for these causes."""
+    def paused_s(self, *causes: PauseCause) -> float:
+        """Seconds of the pauses that have one of these causes."""
         return sum(pause.seconds for pause in self.pauses if pause.cause in causes)
 
     @property
-    def working_s(self) -> float:
-        """Without any pause."""
-        return self.span_s - self.paused_s(*CAUSES)
+    def active_s(self) -> float:
+        """Seconds of the span without any pause."""
+        return self.span_s - self.paused_s(*PAUSE_CAUSES)
 
     @property
     def per_hour(self) -> float:
-        """Answered clips in an hour of work, pauses left out."""
-        return self.answered / self.working_s * HOUR_S if self.working_s > 0 else 0.0
+        """Answered clips in an hour of active time."""
+        return self.answered / self.active_s * HOUR_S if self.active_s > 0 else 0.0
 
     @property
     def per_hour_overall(self) -> float:
-        """The same with YouTube's and the line's pauses, but without the time in which nothing ran."""
+        """Answered clips an hour, with the pauses for YouTube and the network, but without the time between runs."""
         ran_s = self.span_s - self.paused_s("stopped")
         return self.answered / ran_s * HOUR_S if ran_s > 0 else 0.0
 
 
-def timeline(attempts: pd.DataFrame) -> Timeline:
-    """Of attempts: ended (seconds since 1970), spent_s, status, category, host, bytes_received and source."""
+def build_timeline(attempts: pd.DataFrame) -> Timeline:
+    """Return the timeline of a table of attempts.
+
+    Its columns: ended (seconds since 1970), spent_s, status, category, host, bytes_received and source.
+    """
     attempts = attempts.sort_values("ended", kind="stable")
     answers = attempts[attempts["status"] != "postponed"]
     begin_s, end_s = (attempts["ended"] - attempts["spent_s"]).min(), attempts["ended"].max()
@@ -149,13 +161,13 @@ def _hours(attempts: pd.DataFrame) -> tuple[Hour, ...]:
 
 
 def _pauses(ended: NDArray[np.float64], refused: pd.DataFrame) -> tuple[PausePeriod, ...]:
-    """The gaps between answers that are too long to be usual, with their causes: the refusals that fall into them."""
+    """Return the unusually long gaps between answers; the cause of each is the kind of refusal that falls into it."""
     gaps = np.diff(ended)
     if not len(gaps):
         return ()
-    places = np.flatnonzero(gaps >= max(PAUSE_S, PAUSE_GAPS * float(np.median(gaps))))
-    begins, ends = ended[places], ended[places + 1]
-    causes = np.full(len(places), "stopped", object)
+    pauses = np.flatnonzero(gaps >= max(MIN_PAUSE_S, MIN_PAUSE_GAPS * float(np.median(gaps))))
+    begins, ends = ended[pauses], ended[pauses + 1]
+    causes = np.full(len(pauses), "stopped", object)
     for category in (Category.NETWORK, Category.THROTTLED):
         times = refused["ended"][refused["category"] == category].to_numpy()
         causes[np.searchsorted(times, begins) < np.searchsorted(times, ends, "right")] = category.value
@@ -163,42 +175,46 @@ def _pauses(ended: NDArray[np.float64], refused: pd.DataFrame) -> tuple[PausePer
 
 
 def _sessions(answers: pd.DataFrame, refused: pd.DataFrame) -> tuple[Session, ...]:
-    """Those of each host, since each is refused for itself."""
-    found = [_sessions_of(its, refused[refused["host"] == host]) for host, its in answers.groupby("host")]
-    return tuple(sorted(itertools.chain.from_iterable(found), key=lambda session: session.begin))
+    """Return the sessions of all hosts: YouTube refuses each host separately."""
+    by_host = [_sessions_of_host(own, refused[refused["host"] == host]) for host, own in answers.groupby("host")]
+    return tuple(sorted(itertools.chain.from_iterable(by_host), key=lambda session: session.begin))
 
 
-def _sessions_of(answers: pd.DataFrame, refused: pd.DataFrame) -> tuple[Session, ...]:
-    """An answer belongs to the session in which its attempt began: several are under way when the door closes."""
+def _sessions_of_host(answers: pd.DataFrame, refused: pd.DataFrame) -> tuple[Session, ...]:
+    """Return the sessions of one host.
+
+    An answer belongs to the session in which its attempt began, as several attempts are in progress at a refusal.
+    """
     throttles = refused["ended"][refused["category"] == Category.THROTTLED].to_numpy()
     began = answers["ended"] - answers["spent_s"]
-    before = np.searchsorted(throttles, began)
-    found = (
-        pd.DataFrame({"before": before, "began": began, "ended": answers["ended"], "done": answers["status"] == "done"})
-        .groupby("before")
+    number = np.searchsorted(throttles, began)  # of refusals before it
+    sessions = (
+        pd.DataFrame({"number": number, "began": began, "ended": answers["ended"], "done": answers["status"] == "done"})
+        .groupby("number")
         .agg(begin=("began", "min"), end=("ended", "max"), done=("done", "sum"), clips=("done", "size"))
     )
     return tuple(
         Session(_local(begin), _local(end), done, clips - done, throttled)
         for begin, end, done, clips, throttled in zip(
-            *(found[column].tolist() for column in found), (found.index < len(throttles)).tolist(), strict=True
+            *(sessions[column].tolist() for column in sessions), (sessions.index < len(throttles)).tolist(), strict=True
         )
     )
 
 
 def _curve(answers: pd.DataFrame) -> Curve:
-    """In the narrowest steps of which `POINTS` are enough, from the widths that a person would choose, or days."""
+    """Return the clips an hour in the narrowest steps of `STEP_WIDTHS_S`, or days, of which `MAX_STEPS` are enough."""
     if answers.empty:
         return Curve(HOUR_S, (), (), ())
     ended = answers["ended"].to_numpy()
     span_s = ended[-1] - ended[0]
     width_s = next(
-        (width_s for width_s in WIDTHS_S if span_s / width_s <= POINTS), span_s // POINTS // DAY_S * DAY_S + DAY_S
+        (width_s for width_s in STEP_WIDTHS_S if span_s / width_s <= MAX_STEPS),
+        span_s // MAX_STEPS // DAY_S * DAY_S + DAY_S,
     )
     steps = (ended // width_s).astype(int)
     first, count = steps[0], steps[-1] - steps[0] + 1
     done = (answers["status"] == "done").to_numpy()
-    rates = (np.bincount(steps[which] - first, minlength=count) * HOUR_S / width_s for which in (done, ~done))
+    rates = (np.bincount(steps[chosen] - first, minlength=count) * HOUR_S / width_s for chosen in (done, ~done))
     begins = tuple(_local((first + step) * width_s) for step in range(count))
     return Curve(width_s, begins, *map(tuple, (rate.tolist() for rate in rates)))
 

@@ -1,4 +1,4 @@
-"""The benchmarks still run, on a rig that does what they need; what they measure is theirs to say."""
+"""The benchmarks still run, on a harness that does what they need; what they measure is theirs to say."""
 
 from __future__ import annotations
 

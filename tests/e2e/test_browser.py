@@ -189,7 +189,7 @@ def test_numbers_are_sorted_as_numbers(browser: Browser, address: str) -> None:
                 row.cells[0].textContent = [9, 1000, 80][place];
             })"""
         )
-        seen.tab.get_by_role("button", name="here").click()
+        seen.tab.get_by_role("button", name="on disk").click()
         assert seen.classes() == ["9", "80", "1000"]
 
 

@@ -127,7 +127,7 @@ class TestReport:
         before = {path: path.read_bytes() for path in (sandbox.errors_log, sandbox.stats)}
         run = sandbox.run("--report", "--cut", "keyframe")
         assert (run.code, run.err, run.requests) == (0, "", [])
-        assert "7 of 8 clips are here (87.5%)" in run.out
+        assert "7 of 8 clips are on disk (87.5%)" in run.out
         assert sandbox.errors()[ROWS[0].youtube_id][1] in run.out
         assert before == {path: path.read_bytes() for path in before}
         page = (sandbox.folder / "Kinetics700_validate_report.html").read_text()
@@ -142,7 +142,7 @@ class TestReport:
             ran = subprocess.run(sandbox.command("--report"), capture_output=True, text=True, check=False, timeout=120)
             assert process.poll() is None, "the report came while the run was at work"
             assert (ran.returncode, ran.stderr) == (0, "")
-            found = re.search(r"(\d+) of 60 clips are here", ran.stdout)
+            found = re.search(r"(\d+) of 60 clips on disk", ran.stdout)
             assert found
             assert 1 <= int(found[1]) < 60
             out, _ = process.communicate(timeout=120)
@@ -159,7 +159,7 @@ class TestReport:
     def test_before_anything_was_fetched_it_says_so(self, sandbox: Sandbox) -> None:
         ran = sandbox.run("--report")
         assert ran.code == 0
-        assert "0 of 8 clips are here" in ran.out
+        assert "0 of 8 clips on disk" in ran.out
 
 
 class TestForetold:

@@ -226,7 +226,7 @@ class TestBoth:
         neither = len(sandbox.rows) - len(sandbox.on_mirror | sandbox.on_youtube)
         assert f"source mirror: {count['mirror']} done" in said
         assert f"source youtube: {count['youtube']} done" in said
-        assert re.search(rf"{neither}  of these are gone from YouTube, and the mirror has no whole copy", said)
+        assert re.search(rf"{neither}  of these are gone from YouTube, and the mirror has no usable copy", said)
 
     def test_the_manifest_tells_where_each_came_from(self, both: Ended) -> None:
         assert both.sandbox.run("--manifest").code == 0

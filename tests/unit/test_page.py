@@ -180,9 +180,9 @@ def test_what_comes_from_outside_is_shown_and_is_no_markup(html: str) -> None:
 
 def test_markup_in_an_id_or_a_path_is_no_markup_either(layout: Layout, report: Report) -> None:
     hostile = '"><script>alert(1)</script>'
-    sources = tuple(replace(source, name=hostile) for source in report.sources)
+    sources = tuple(replace(source, name=hostile) for source in report.origins)
     reasons = tuple(replace(reason, example=hostile) for reason in report.reasons)
-    changed = replace(report, folder=hostile, sources=sources, reasons=reasons)
+    changed = replace(report, folder=hostile, origins=sources, reasons=reasons)
     seen = Seen(page.render(changed, layout))
     assert len(seen.all("script")) == 1
     assert seen.text.count(hostile) == 1 + len(sources) + len(reasons)
@@ -195,10 +195,8 @@ def test_every_plot_has_words_for_those_who_do_not_see_it(html: str) -> None:
     titles = re.findall(r"<svg.*?<title id=\"[^\"]+\">(.+?)</title><desc id=\"[^\"]+\">(.+?)</desc>", html, re.DOTALL)
     assert len(titles) == 9
     said = dict(titles)
-    assert said["Here and missing"] == (
-        "here: 5; gone, by YouTube's word: 2; failed, may work later: 1; not tried yet: 2"
-    )
-    assert said["Clips in each session, in the order of time"] == "2 sessions of 3 to 4 clips."
+    assert said["On disk and missing"] == ("on disk: 5; gone from YouTube: 2; may work later: 1; not tried yet: 2")
+    assert said["Clips in each session, in order of time"] == "2 sessions of 3 to 4 clips."
 
 
 def test_plots_take_their_colours_and_letters_from_the_page(html: str) -> None:
@@ -238,8 +236,8 @@ def test_clips_that_cannot_be_decoded_are_left_out_and_counted(tmp_path: Path, d
 def test_with_nothing_tried_and_nothing_here_the_page_says_so(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "700")
     seen = Seen(page.render(collect(layout, "train", small_run.frame()), layout))
-    assert "0 of 10 clips are here" in seen.text
-    assert "nothing was tried yet" in seen.text
+    assert "0 of 10 clips are on disk" in seen.text
+    assert "nothing tried yet" in seen.text
     assert not seen.open
     assert len(seen.all("svg")) == 1
 
@@ -248,7 +246,7 @@ def test_clips_of_which_no_attempt_is_known_are_reported_too(tmp_path: Path) -> 
     layout = Layout(tmp_path, "700")
     small_run.put(layout, video=SHORT)
     seen = Seen(page.render(collect(layout, "train", small_run.frame()), layout))
-    assert "5 of 10 clips are here" in seen.text
+    assert "5 of 10 clips are on disk" in seen.text
     assert len(seen.all("img")) == 5
 
 

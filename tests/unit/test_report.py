@@ -15,8 +15,8 @@ import pytest
 from kinetics.planning.estimate import estimate
 from kinetics.records import Category, Clip, Outcome
 from kinetics.report import collect as report
-from kinetics.report.collect import collect
-from kinetics.report.model import NO_LABEL, SAMPLES, Completeness, Report
+from kinetics.report.collect import SAMPLE_CLIPS, collect
+from kinetics.report.model import NO_LABEL, Completeness, Report
 from kinetics.report.text import report_lines
 from kinetics.report.timeline import Hour, PausePeriod, Session
 from kinetics.storage.layout import Layout
@@ -70,24 +70,24 @@ def after(seconds: float) -> object:
 
 def test_each_clip_is_here_or_gone_or_may_work_or_was_never_tried(layout: Layout) -> None:
     total = collected(layout).total
-    assert total == Completeness("train", here=5, gone=2, may_work=1, untried=2)
+    assert total == Completeness("train", on_disk=5, gone=2, may_work=1, never_tried=2)
     assert (total.wanted, total.missing, total.share) == (10, 5, 0.5)
-    assert collected(layout).to_try == 3
+    assert collected(layout).clips_to_fetch == 3
 
 
 def test_the_disk_decides_whatever_the_log_says(layout: Layout) -> None:
     with open(layout.errors_log("train"), "a") as log:
         log.write(f"{A1.youtube_id}\t0\t10\tprivate\tThis video is private\t2026-03-01T10:00:00+00:00\n")
-    assert collected(layout).total.here == 5
+    assert collected(layout).total.on_disk == 5
     layout.clip(A1).unlink()
-    assert collected(layout).total == Completeness("train", here=4, gone=3, may_work=1, untried=2)
+    assert collected(layout).total == Completeness("train", on_disk=4, gone=3, may_work=1, never_tried=2)
 
 
 def test_classes_come_with_the_least_complete_first(layout: Layout) -> None:
     assert collected(layout).classes == (
-        Completeness(JUGGLING, here=0, gone=1, may_work=0, untried=1),
-        Completeness(YOGA, here=2, gone=0, may_work=1, untried=1),
-        Completeness("tai chi", here=3, gone=1, may_work=0, untried=0),
+        Completeness(JUGGLING, on_disk=0, gone=1, may_work=0, never_tried=1),
+        Completeness(YOGA, on_disk=2, gone=0, may_work=1, never_tried=1),
+        Completeness("tai chi", on_disk=3, gone=1, may_work=0, never_tried=0),
     )
 
 
@@ -102,7 +102,7 @@ def test_clips_without_a_label_are_a_class_with_a_name(layout: Layout) -> None:
 
 def test_splits_are_counted_and_the_rest_is_of_this_one_alone(layout: Layout) -> None:
     found = collected(layout, *CLIPS, replace(A1, split="val"), replace(A2, split="val"))
-    assert [(one.name, one.here, one.wanted) for one in found.splits] == [("train", 5, 10), ("val", 0, 2)]
+    assert [(one.name, one.on_disk, one.wanted) for one in found.splits] == [("train", 5, 10), ("val", 0, 2)]
     assert found.total.wanted == 10
     assert sum(one.wanted for one in found.classes) == 10
 
@@ -119,15 +119,15 @@ def test_reasons_are_grouped_by_their_words_and_numbers_and_ids_are_left_out(lay
     ]
     layout.errors_log("train").write_text("".join(rows))
     found = collected(layout)
-    assert [(one.category, one.words, one.clips, one.example) for one in found.reasons] == [
+    assert [(one.category, one.text, one.clips, one.example) for one in found.reasons] == [
         (Category.PRIVATE, "..: private since ..-..-.., .. views", 2, J1.youtube_id),
         (Category.NOT_FOUND, "HTTP Error 404: Not Found (try ..)", 1, Y4.youtube_id),
     ]
-    assert found.categories == {Category.PRIVATE: 2, Category.NOT_FOUND: 1}
+    assert found.missing_by_category == {Category.PRIVATE: 2, Category.NOT_FOUND: 1}
 
 
 def test_a_reason_is_told_in_its_own_words(layout: Layout) -> None:
-    words = {one.category: one.words for one in collected(layout).reasons}
+    words = {one.category: one.text for one in collected(layout).reasons}
     assert words == {
         Category.PRIVATE: "This video is private",
         Category.SERVER_ERROR: "HTTP Error 503 after .. s",
@@ -138,7 +138,7 @@ def test_a_reason_is_told_in_its_own_words(layout: Layout) -> None:
 def test_a_clip_counts_once_by_its_last_reason(layout: Layout) -> None:
     with open(layout.errors_log("train"), "a") as log:
         log.write(f"{J2.youtube_id}\t0.000\t10.0\tcopyright\tblocked by SME\t2026-03-02T10:00:00+00:00\n")
-    assert [one.words for one in collected(layout).reasons if one.example == J2.youtube_id] == ["blocked by SME"]
+    assert [one.text for one in collected(layout).reasons if one.example == J2.youtube_id] == ["blocked by SME"]
     assert collected(layout).total.gone == 2
 
 
@@ -148,25 +148,25 @@ def test_durations_are_those_worked_out_by_hand(layout: Layout) -> None:
     # download: 2 3 4 24, so Q1 = 2.75, Q3 = 9, the fence 9 + 1.5 * 6.25
     download = found["download"]
     assert (download.clips, download.mean_s, download.median_s, download.max_s) == (4, 8.25, 3.5, 24)
-    assert (download.fence_s, download.within) == (18.375, 3)
+    assert (download.fence_s, download.clips_within) == (18.375, 3)
     assert (download.mean_within_s, download.max_within_s, download.total_s) == (3, 4, 33)
     # all: 5 6 6 27
     whole = found["all"]
-    assert (whole.mean_s, whole.fence_s, whole.within, whole.max_within_s) == (11, 19.5, 3, 6)
+    assert (whole.mean_s, whole.fence_s, whole.clips_within, whole.max_within_s) == (11, 19.5, 3, 6)
     assert whole.mean_within_s == pytest.approx(17 / 3)
     # resolve: 1 1 1 2; cut: 1 1 1 3
     assert [(found[step].mean_s, found[step].mean_within_s) for step in ("resolve", "cut")] == [(1.25, 1), (1.5, 1)]
 
 
 def test_the_longest_step_is_counted_for_each_clip(layout: Layout) -> None:
-    assert [(one.step, one.longest) for one in collected(layout).durations] == [
+    assert [(one.step, one.clips_longest) for one in collected(layout).durations] == [
         *(("resolve", 0), ("download", 3), ("cut", 1), ("all", 0))
     ]
 
 
 def test_a_histogram_holds_every_clip_within_the_fence(layout: Layout) -> None:
     for one in collected(layout).durations:
-        assert sum(one.counts) == one.within
+        assert sum(one.counts) == one.clips_within
         assert len(one.edges_s) == len(one.counts) + 1
         assert (one.edges_s[0], one.edges_s[-1]) == (0, one.max_within_s)
         assert one.counts[-1], "the slowest one within is at the end"
@@ -179,7 +179,7 @@ def test_a_pause_is_a_gap_that_is_not_usual_with_its_cause(layout: Layout) -> No
         PausePeriod(after(143), after(300), "network"),  # type: ignore[arg-type]
     )
     assert (found.begin, found.end, found.span_s) == (after(3), after(300), 297)
-    assert found.working_s == 30
+    assert found.active_s == 30
     assert found.per_hour == 7 / 30 * 3600
     assert found.per_hour_overall == pytest.approx(7 / 297 * 3600)
 
@@ -197,11 +197,11 @@ def test_gaps_as_long_as_usual_are_no_pauses(layout: Layout) -> None:
 
 def test_what_is_to_go_is_estimated_as_before_a_run(layout: Layout) -> None:
     found = collected(layout)
-    assert found.to_go == estimate(3, [layout.stats("train")])
-    assert found.to_go.basis == "published figures"
+    assert found.estimate == estimate(3, [layout.stats("train")])
+    assert found.estimate.basis == "published figures"
     more = of_attempts(layout, [*small_run.ATTEMPTS, *(done(400 + turn) for turn in range(20))])
-    assert more.to_go == estimate(3, [layout.stats("train")])
-    assert more.to_go.basis == "the last 27 attempts here"
+    assert more.estimate == estimate(3, [layout.stats("train")])
+    assert more.estimate.basis == "the last 27 attempts here"
 
 
 def test_a_session_ends_with_a_refusal_and_has_what_was_under_way_by_then(layout: Layout) -> None:
@@ -237,29 +237,29 @@ def test_the_curve_has_all_clips_however_long_the_run(layout: Layout) -> None:
 def test_space_is_what_the_table_and_the_disk_say(layout: Layout) -> None:
     space = collected(layout).space
     # 600 + 800 + 1000 + 600 by the table, and 500 for the file of the linked clip
-    assert (space.here, space.clips, space.measured, space.per_clip) == (3500, 5, 5, 700)
-    assert (space.received, space.requests) == (7550, 20)
-    assert space.free == pytest.approx(shutil.disk_usage(layout.root).free, rel=0.5)
+    assert (space.bytes_on_disk, space.clips, space.clips_measured, space.bytes_per_clip) == (3500, 5, 5, 700)
+    assert (space.bytes_received, space.requests) == (7550, 20)
+    assert space.bytes_free == pytest.approx(shutil.disk_usage(layout.root).free, rel=0.5)
 
 
 def test_clips_whose_size_no_row_tells_are_taken_to_be_like_those_looked_at(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "MEASURED", 2)
+    monkeypatch.setattr(report, "MAX_SIZES_READ", 2)
     layout.stats("train").unlink()
     small_run.put(layout, dict.fromkeys(HERE, 700))
     space = collected(layout).space
-    assert (space.measured, space.clips, space.here) == (2, 5, 3500)
+    assert (space.clips_measured, space.clips, space.bytes_on_disk) == (2, 5, 3500)
 
 
 def test_the_last_try_of_a_clip_tells_its_size(layout: Layout) -> None:
     again = (400, A1, "done", None, "", (1, 1, 1), 100, 700)
     small_run.write_tables(layout, [*small_run.ATTEMPTS, again])  # type: ignore[list-item]
-    assert collected(layout).space.here == 3600
+    assert collected(layout).space.bytes_on_disk == 3600
 
 
 def test_engines_formats_and_machines_are_counted(layout: Layout) -> None:
-    assert [(one.kind, one.name, one.done, one.failed) for one in collected(layout).sources] == [
+    assert [(one.kind, one.name, one.done, one.failed) for one in collected(layout).origins] == [
         ("source", "youtube", 4, 3),
         ("engine", "pytubefix", 4, 0),
         ("format (itag)", "18", 4, 0),
@@ -279,9 +279,9 @@ def test_what_neither_source_has_is_counted(layout: Layout) -> None:
     assert len(lacking) == 2
     layout.stats("train").write_text("\n".join([*lines, *lacking, lacking[0], ""]))
     found = collected(layout)
-    assert found.neither == 1, "the other one may still work at YouTube"
-    assert any("the mirror has no whole copy either" in line for line in report_lines(found))
-    assert ("source", "mirror", 0, 3) in [(one.kind, one.name, one.done, one.failed) for one in found.sources]
+    assert found.gone_everywhere == 1, "the other one may still work at YouTube"
+    assert any("the mirror has no usable copy" in line for line in report_lines(found))
+    assert ("source", "mirror", 0, 3) in [(one.kind, one.name, one.done, one.failed) for one in found.origins]
     assert found.timeline == before.timeline, "that took no time"
 
 
@@ -299,7 +299,7 @@ def test_samples_are_spread_over_the_classes_if_there_are_more_than_samples(layo
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     labels = Counter(sample.clip.label for sample in collected(layout, *clips).samples)
-    assert len(labels) == SAMPLES
+    assert len(labels) == SAMPLE_CLIPS
     assert {int(label[-2:]) // 10 for label in labels} == set(range(10)), "not all from one end of the alphabet"
 
 
@@ -315,10 +315,10 @@ def by_parts(layout: Layout, attempts: Sequence[Attempt] = small_run.ATTEMPTS) -
 def test_tables_of_parts_tell_together_what_one_table_tells(layout: Layout) -> None:
     attempts = [*small_run.ATTEMPTS, *(done(400 + turn, (A1, J2, Y1)[turn % 3]) for turn in range(30))]
     whole = of_attempts(layout, attempts)
-    assert whole.to_go.attempts
+    assert whole.estimate.attempts
     by_parts(layout, attempts)
     again = collected(layout)
-    changes = {"made": whole.made, "space": replace(whole.space, free=again.space.free)}
+    changes = {"created_at": whole.created_at, "space": replace(whole.space, bytes_free=again.space.bytes_free)}
     assert replace(again, **changes) == replace(whole, space=changes["space"])  # type: ignore[arg-type]
 
 
@@ -327,7 +327,9 @@ def test_a_shards_report_is_of_its_own_attempts_and_knows_what_others_found_miss
     found = {one.shard: collect(one, "train", small_run.frame()) for one in (first, second)}
     assert 0 < found["1of2"].attempts < len(small_run.ATTEMPTS)
     assert sum(one.attempts for one in found.values()) < len(small_run.ATTEMPTS), "the third run was on all clips"
-    assert {one.total for one in found.values()} == {Completeness("train", here=5, gone=2, may_work=1, untried=2)}
+    assert {one.total for one in found.values()} == {
+        Completeness("train", on_disk=5, gone=2, may_work=1, never_tried=2)
+    }
     assert found["2of2"].title == "Kinetics700 train, shard 2of2"
 
 
@@ -353,15 +355,15 @@ def test_whole_videos_count_once(layout: Layout) -> None:
         layout.whole(clip.youtube_id).parent.mkdir(exist_ok=True)
         layout.whole(clip.youtube_id).touch()
     found = collect(layout, "train", small_run.frame(), cut="none")
-    assert (found.total.wanted, found.total.here) == (9, 2), "one video has two segments"
+    assert (found.total.wanted, found.total.on_disk) == (9, 2), "one video has two segments"
     assert [sample.path for sample in found.samples] == [layout.whole(A1.youtube_id), layout.whole(Y1.youtube_id)]
 
 
 def test_with_no_tables_and_nothing_on_disk_all_is_untried(tmp_path: Path) -> None:
     found = collected(Layout(tmp_path / "nowhere", "700"))
-    assert found.total == Completeness("train", 0, 0, 0, untried=10)
-    assert not any((found.reasons, found.durations, found.sources, found.samples, found.timeline.hours))
-    assert found.space.free
+    assert found.total == Completeness("train", 0, 0, 0, never_tried=10)
+    assert not any((found.reasons, found.durations, found.origins, found.samples, found.timeline.hours))
+    assert found.space.bytes_free
     assert not (tmp_path / "nowhere").exists()
     assert "0 of 10" in "\n".join(report_lines(found))
 
@@ -399,7 +401,7 @@ def test_a_row_that_is_just_being_written_does_not_count(layout: Layout, half: s
     with open(layout.errors_log("train"), "a") as log:
         log.write("yoga_000004\t0\t10\tpriv")
     again = collected(layout)
-    changes = {"made": whole.made, "space": whole.space}
+    changes = {"created_at": whole.created_at, "space": whole.space}
     assert replace(again, **changes) == whole  # type: ignore[arg-type]
 
 
@@ -411,25 +413,25 @@ def test_rows_that_make_no_sense_are_passed_over(layout: Layout) -> None:
     layout.errors_log("train").write_bytes(b"\xff\xfe\t\t\n" + layout.errors_log("train").read_bytes() + b"a\tb\n")
     found = collected(layout)
     assert found.attempts == 8
-    assert found.total == Completeness("train", here=5, gone=2, may_work=1, untried=2)
+    assert found.total == Completeness("train", on_disk=5, gone=2, may_work=1, never_tried=2)
     assert [one.clips for one in found.durations] == [2, 2, 2, 2], "those whose times are times"
 
 
 def test_the_terminal_is_told_the_same_numbers(layout: Layout) -> None:
     text = "\n".join(report_lines(collected(layout)))
     for words in (
-        "Kinetics700 train: 5 of 10 clips are here (50.0%)",
+        "Kinetics700 train: 5 of 10 clips on disk (50.0%)",
         "2 gone, 1 may work later, 2 not tried yet",
         "This video is private",
         "download         8.25     3.50     24.00     3.00      4.00",
         "download for 75.0%, cut for 25.0% of the clips",
-        "5.0 minutes in all, 30 seconds of it at work",
+        "5.0 minutes in total, 30 seconds active",
         "110 seconds paused: YouTube refused",
-        "2.6 minutes paused: no line to YouTube",
-        "840 clips an hour at work, 85 with YouTube's pauses",
+        "2.6 minutes paused: no connection to YouTube",
+        "840 clips an hour while active, 85 with the pauses of runs",
         "YouTube refused once, after 4 clips",
-        "to go: 3 clips, about 3.00 MB and 36 seconds, by published figures",
-        "3.50 kB in clips, 7.55 kB received",
+        "still to fetch: 3 clips, about 3.00 MB and 36 seconds, from published figures",
+        "3.50 kB of clips on disk, 7.55 kB received",
         "engine pytubefix: 4 done, 0 failed",
         "0% of      2  juggling",
     ):

@@ -1,5 +1,5 @@
 "use strict";
-// A click, or Enter on it, sorts a table by that column; another one turns the order round.
+// A click on a column heading, or Enter, sorts the table by that column; the next one reverses the order.
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const headers = [...table.tHead.rows[0].cells];

@@ -1,4 +1,4 @@
-"""The videos and the clips that are measured, always the same ones, and what a clip's section consists of."""
+"""The videos and clips of the benchmarks, always the same, and the bytes that a clip's section needs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tests.youtube.world import Row, Scenario, Shape
 CLIP_S = 10
 SHAPES: tuple[Shape, ...] = ("dash", "progressive")
 LENGTHS_S = {60: 5, 120: 9, 240: 13, 480: 9, 960: 4}
-"""How many of 40 videos are that long: median 4 min, mean 5 min 16 s."""
+"""Of 40 videos, the number with each length in seconds: median 4 min, mean 5 min 16 s."""
 ONCE_S = 60
-"""Longer videos repeat one of this length, so that one encode serves all."""
-FAR_S = 60.0
-"""No two keyframes are nearer than that within a fragment: so each holds one, as YouTube's own do."""
+"""Longer videos repeat one of this length, in seconds, so that only one is encoded."""
+KEYFRAME_GAP_S = 60.0
+"""Shortest distance of keyframes within a fragment: longer than a fragment, so that each has one, as on YouTube."""
 
 
 def video(length_s: int, once_s: int = ONCE_S) -> Video:
-    """A video of that length, much like any other."""
-    return Video(duration_s=length_s, shortest_gop_s=FAR_S, repeats=max(1, length_s // once_s))
+    """Return a typical video of this length."""
+    return Video(duration_s=length_s, shortest_gop_s=KEYFRAME_GAP_S, repeats=max(1, length_s // once_s))
 
 
 def clips(
@@ -36,7 +36,10 @@ def clips(
     *,
     clip_s: int = CLIP_S,
 ) -> tuple[list[Row], dict[str, Scenario]]:
-    """One clip of each of so many videos, somewhere in it; without `videos` their lengths are as on YouTube."""
+    """Return `count` clips, each from a random position of its own video.
+
+    The videos alternate; without `videos` their lengths are distributed as on YouTube.
+    """
     chance = random.Random(7)
     if videos is None:
         lengths = [length_s for length_s, share in LENGTHS_S.items() for _ in range(share)]
@@ -51,9 +54,9 @@ def clips(
 
 
 def needed(video: Video, row: Row, cut: str = "exact") -> int:
-    """The bytes of a section's samples: its pictures, from the keyframe at or before its start, and its sound.
+    """Return the bytes of a section's samples: pictures from the keyframe at or before its start, and sound.
 
-    A keyframe cut begins at that keyframe, and so does its sound.
+    With a keyframe cut the sound begins at that keyframe, too.
     """
     picture, sound = _samples(video.progressive.path)
     keyframe = max(time for time, _, is_keyframe in picture if is_keyframe and time <= row.time_start)
@@ -64,7 +67,7 @@ def needed(video: Video, row: Row, cut: str = "exact") -> int:
 
 @cache
 def _samples(path: Path) -> tuple[list[tuple[Fraction, int, bool]], ...]:
-    """Time, size and whether it is a keyframe, of every sample of the picture and of the sound."""
+    """Return time, size, and whether it is a keyframe, for every sample of the picture and of the sound."""
     with av.open(str(path)) as container:
         found: dict[int, list[tuple[Fraction, int, bool]]] = {stream.index: [] for stream in container.streams}
         for packet in container.demux():
