@@ -34,7 +34,7 @@ from tests.youtube.world import MediaFault, Row
 COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
 LABELS = ("tai chi", "massaging person's head", "javelin throw")
-UNFIT, ABSENT = "the mirror's clip is unfit: ", "the mirror has no whole copy of it"
+UNFIT, ABSENT = "the mirror's clip is unfit: ", "the mirror has no complete copy of it"
 Told = tuple[str, str, str]
 """What a row of the table says of an attempt: its status, its category and its source."""
 NO_MIRROR: Told = ("failed", "not_found", "mirror")
