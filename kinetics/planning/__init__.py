@@ -1,1 +1,1 @@
-"""What a run will do, in which order, from which source, and about how long that takes."""
+"""Decides what a run will do, in which order and from which source, and estimates how long it takes."""

@@ -1,4 +1,4 @@
-"""How much there is to come, and for how long: from this machine's own attempts, or from published figures."""
+"""Estimates the size and duration of a download, from recent attempts in the tables or from published figures."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from kinetics.errors import Fatal
 from kinetics.records import MAY_WORK_LATER
 
 PUBLISHED_VIDEOS_PER_HOUR = 300.0
-"""So many videos a guest is said to get from YouTube in an hour."""
+"""Videos an hour that YouTube is said to allow a guest."""
 PUBLISHED_CLIP_BYTES, PUBLISHED_VIDEO_BYTES = 1.0e6, 24e6
-"""Bytes: 631,604 clips of Kinetics-700 took 628 GB (2019); a whole video lasts 4 minutes."""
+"""Bytes of a clip and of a whole video: 631,604 clips of Kinetics-700 took 628 GB (2019); a video lasts 4 minutes."""
 ASSUMED_GONE_SHARE = 0.25
-"""Of the clips; 2.4 % were gone in 2019, and many more have gone since, but nobody has counted them all."""
+"""Share of the clips that are gone: 2.4 % in 2019, and many more since, but nobody has counted them all."""
 RECENT_BYTES = 1 << 20
-"""So many bytes at the end of a table, some 7,000 attempts, say how it goes."""
+"""Bytes read at the end of each table, some 7,000 attempts; with more, an estimate follows a change later."""
 MIN_SAMPLES = 20
-"""Fewer attempts say nothing."""
+"""Attempts needed for an estimate from them; with fewer, the published figures are used."""
 MAX_GAP_S = 600.0
-"""A longer gap between two attempts is no part of a run, unless YouTube asked for it."""
+"""Seconds; a longer gap between two attempts counts as time between two runs, unless YouTube asked for a pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Of a number of clips: bytes on disk, and seconds; and on what that rests."""
+    """The bytes on disk and the seconds that a number of clips will take, and what the estimate is based on."""
 
     size: float
     seconds: float
     attempts: int
-    """0 where it rests on published figures."""
+    """Attempts that it is based on; 0 if it is based on published figures."""
     gone_share: float
-    """Of the clips, so many are gone."""
+    """Share of the clips that are gone."""
 
     @property
     def basis(self) -> str:
@@ -44,9 +44,9 @@ class Estimate:
 
 
 def estimate(clips: int, tables: Iterable[Path], *, whole: bool = False, per_hour: float | None = None) -> Estimate:
-    """Of that many clips, or whole videos, by the last attempts at such in the tables, as far as these can be read.
+    """Estimate a number of clips, or of whole videos, from the last attempts at such in the tables that can be read.
 
-    Some will fail, as many as did there. `per_hour`: no more are to go out.
+    The same share is assumed to fail as before. `per_hour` is the user's limit of attempts an hour.
     """
     rows = sorted((row for table in tables for row in _recent(table) if row.whole == whole), key=lambda row: row.time)
     tried = [row for row in rows if row.status != "postponed"]
@@ -55,7 +55,7 @@ def estimate(clips: int, tables: Iterable[Path], *, whole: bool = False, per_hou
         each = PUBLISHED_VIDEO_BYTES if whole else PUBLISHED_CLIP_BYTES
         return Estimate(clips * each, clips * max(3600.0 / PUBLISHED_VIDEOS_PER_HOUR, slowest_s), 0, ASSUMED_GONE_SHARE)
     size = sum(row.size for row in tried)
-    busy_s = max(1.0, sum(_busy_s(rows)))  # the table tells whole seconds
+    busy_s = max(1.0, sum(_busy_s(rows)))  # the table's times are whole seconds
     gone = sum(row.gone for row in tried) / len(tried)
     return Estimate(clips * size / len(tried), clips * max(busy_s / len(tried), slowest_s), len(tried), gone)
 
@@ -67,11 +67,11 @@ class _Attempt:
     gone: bool
     whole: bool
     size: float
-    """In bytes, of what was made."""
+    """Bytes of the clip or video; 0 if it failed."""
 
 
 def _busy_s(rows: Sequence[_Attempt]) -> Iterator[float]:
-    """The seconds between attempts in which a run was under way: the pauses belong to it."""
+    """Yield the seconds between attempts during which a run was at work, its pauses included."""
     for before, after in pairwise(rows):
         gap_s = (after.time - before.time).total_seconds()
         if gap_s <= MAX_GAP_S or before.status == "postponed":
@@ -80,7 +80,7 @@ def _busy_s(rows: Sequence[_Attempt]) -> Iterator[float]:
 
 def _recent(table: Path) -> Iterator[_Attempt]:
     """Yield the last attempts at YouTube in a table; none if it cannot be read. It may be written to meanwhile."""
-    from kinetics.storage import attempts  # noqa: PLC0415 - pandas comes with it, and who imports this may not need it
+    from kinetics.storage import attempts  # noqa: PLC0415 - imports pandas, which is slow
 
     columns = ("time", "status", "category", "cut", "clip_bytes", "source")
     try:

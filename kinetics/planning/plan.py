@@ -1,4 +1,4 @@
-"""Which clips a run will try, and in which order: the disk says what is done, the error logs what was tried."""
+"""The plan of a run: which clips it tries, in which order, by what is on disk and in the error logs."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger
 
 Retry = Literal["all", "transient", "none"]
-
-
+"""Which clips that failed before are tried again: all, those that may work now, or none."""
 STATES_TO_TRY: Mapping[Retry, tuple[ClipState, ...]] = {
     "all": (ClipState.NEVER_TRIED, ClipState.MAY_WORK, ClipState.WAS_GONE),
     "transient": (ClipState.NEVER_TRIED, ClipState.MAY_WORK),
     "none": (ClipState.NEVER_TRIED,),
 }
+"""The clips that are tried with each `--retry`, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The clips of a run by what is known of them."""
+    """The clips of a run with the state of each."""
 
     frame: pd.DataFrame
     states: np.ndarray[tuple[int], np.dtype[np.uint8]]
-    """A Tier for each row of the frame."""
+    """The ClipState of each row of the frame."""
     cut: Cut
     retry: Retry
 
     def count(self, state: ClipState) -> int:
-        """How many clips are in a state."""
+        """Return how many clips are in a state."""
         return int((self.states == state).sum())
 
     @property
     def wanted(self) -> int:
+        """How many clips the user wants."""
         return len(self.frame)
 
     @property
@@ -55,39 +56,39 @@ class Plan:
         return rows
 
     def for_split(self, split: Split) -> Plan:
-        """The plan for one split alone."""
-        ours = (self.frame["split"] == split).to_numpy()
-        return replace(self, frame=self.frame[ours], states=self.states[ours])
+        """Return the plan for one split alone."""
+        in_split = (self.frame["split"] == split).to_numpy()
+        return replace(self, frame=self.frame[in_split], states=self.states[in_split])
 
     @property
     def may_work_left_out(self) -> int:
-        """How many clips may work now, but are not tried since the user said so."""
+        """How many clips may work now, but are left out by `--retry`."""
         return 0 if ClipState.MAY_WORK in STATES_TO_TRY[self.retry] else self.count(ClipState.MAY_WORK)
 
     def clips(self) -> Iterator[Clip]:
-        """The clips to try, in order, made as they are asked for."""
+        """Yield the clips to try, in order; each is built only when it is needed."""
         for state in STATES_TO_TRY[self.retry]:
             yield from Annotations(self.frame[self.states == state], ()).clips()
 
     @property
     def missing(self) -> list[int]:
-        """The rows of all clips that are not on disk, whether they will be tried or not."""
+        """The rows of all clips that are not on disk, to be tried or not."""
         rows: list[int] = np.flatnonzero(self.states < ClipState.ON_DISK).tolist()
         return rows
 
     def file_names(self, rows: list[int]) -> list[str]:
-        """What the files of some rows' clips are called."""
+        """Return the names of the files of some rows' clips."""
         part = self.frame.iloc[rows]
         if self.cut == "none":
             return [f"{youtube_id}.mp4" for youtube_id in part["youtube_id"].tolist()]
         return [*map(clip_name, *(part[column].tolist() for column in ("youtube_id", "time_start", "time_end")))]
 
     def clips_in(self, rows: list[int]) -> Iterator[Clip]:
-        """The clips of some rows."""
+        """Yield the clips of some rows."""
         return Annotations(self.frame.iloc[rows], ()).clips()
 
     def with_on_disk(self, names: Container[str]) -> Plan:
-        """The plan once the clips whose files have these names are on disk."""
+        """Return the plan with the clips whose files have these names as on disk."""
         missing = self.missing
         there = [row for row, name in zip(missing, self.file_names(missing), strict=True) if name in names]
         states = self.states.copy()
@@ -95,7 +96,7 @@ class Plan:
         return replace(self, states=states)
 
     def with_linked(self, rows: list[int]) -> Plan:
-        """The plan once the clips of these rows are on disk."""
+        """Return the plan with the clips of these rows as linked from another version."""
         states = self.states.copy()
         states[rows] = ClipState.LINKED
         return replace(self, states=states)
@@ -110,11 +111,11 @@ def make_plan(
     *,
     mirror_alone: bool = False,
 ) -> Plan:
-    """Sort the annotated clips by what is on disk and what the ledgers know.
+    """Return the plan for the annotated clips, by what is on disk and what the ledgers know.
 
-    The ledgers forget what is on disk, and take over what other runs found missing of these clips. With cut
-    `none` a video counts once, however many of its segments are annotated. What YouTube said of a clip tells nothing of
-    the mirror, nor the other way round.
+    Clips on disk are removed from the ledgers' missing ones; missing clips that other runs recorded are added. With cut
+    `none` a video counts once, however many of its segments are annotated. A verdict of YouTube says nothing about the
+    mirror, nor the other way round.
     """
     frame = annotations.frame
     if cut == "none":
@@ -137,9 +138,9 @@ def make_plan(
 
 
 def on_disk(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Whether the clip of each row, or what is made from it, is there.
+    """Return whether the clip of each row, or the file made from it, is on disk.
 
-    Folders are listed, since 650,000 look-ups would take minutes.
+    Folders are listed, since looking for 650,000 files one by one would take minutes.
     """
     found = np.zeros(len(frame), bool)
     fields = [frame[column].to_numpy(object) for column in ("youtube_id", "time_start", "time_end")]
@@ -152,5 +153,5 @@ def on_disk(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> np.nda
 
 
 def _by_folder(frame: pd.DataFrame) -> dict[tuple[Split, str], np.ndarray[tuple[int], np.dtype[np.intp]]]:
-    """The places of the rows of each split and label."""
+    """Return the positions of the rows of each split and label."""
     return frame.groupby(["split", "label"], observed=True).indices  # type: ignore[return-value]

@@ -1,7 +1,7 @@
-"""Clips that another version's folder beside this one already has: linked from there, not fetched again.
+"""Reuses clips that the folder of another version beside this one already has: links them instead of downloading.
 
-A file is found by its name, which says the id and the times, and taken if its header shows that it is whole and cut as
-it is wanted here. What cannot be read, or is anything else, is left alone: then the clip is fetched.
+A file is found by its name, which contains the id and the times, and is used if its header shows that it is complete
+and cut as the user wants it now. Otherwise, or if it cannot be read, the clip is downloaded.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from kinetics.storage.atomic import atomic_write
 from kinetics.storage.layout import Layout, names_in
 
 DURATION_TOLERANCE_S = 0.03
-"""How far an exactly cut clip may be from its section's length: its last piece of sound lasts 0.024 s. A clip that
-begins one frame early, at a keyframe, is 1/30 s longer or more."""
+"""Seconds by which an exactly cut clip may differ from its section's length: its last audio frame lasts 0.024 s. A clip
+that begins one frame early, at a keyframe, is longer by 1/30 s or more, and must not pass."""
 
 ReuseCandidates = Sequence[tuple[Path, Set[str]]]
 """Folders of other versions, and the names in each that clips missing here would have."""
 
 
 def find_candidates(plan: Plan, layout: Layout) -> ReuseCandidates:
-    """Look through the folders of the other versions for what is missing here."""
+    """Return the folders of the other versions, each with the names of missing clips that it has."""
     rows = plan.missing
     folders = list(_folders_beside(layout, plan.cut)) if rows else []
     wanted, found = set(plan.file_names(rows)) if folders else set(), []
@@ -41,27 +41,27 @@ def find_candidates(plan: Plan, layout: Layout) -> ReuseCandidates:
 
 
 def count_candidates(found: ReuseCandidates) -> int:
-    """How many clips there may be."""
+    """Return how many missing clips have a candidate."""
     return len(set[str]().union(*(names for _, names in found)))
 
 
 def candidates_by_clip(plan: Plan, found: ReuseCandidates) -> Iterator[tuple[int, Clip, Sequence[Path]]]:
-    """Each missing clip that there may be: its row in the plan, and the folders that have its name."""
+    """Yield each missing clip that has candidates: its row in the plan, the clip, and the folders with its name."""
     folders_of = defaultdict[str, list[Path]](list)
     for folder, names in found:
         for name in names:
             folders_of[name].append(folder)
     missing = plan.missing
-    at = {row: name for row, name in zip(missing, plan.file_names(missing), strict=True) if name in folders_of}
-    for (row, name), clip in zip(at.items(), plan.clips_in([*at]), strict=True):
+    name_of = {row: name for row, name in zip(missing, plan.file_names(missing), strict=True) if name in folders_of}
+    for (row, name), clip in zip(name_of.items(), plan.clips_in([*name_of]), strict=True):
         yield row, clip, folders_of[name]
 
 
 def link_clip(clip: Clip, folders: Sequence[Path], layout: Layout, cut: Cut, max_height: int) -> bool:
-    """Give a clip its place here if one of these folders of other versions has it; returns whether one has.
+    """Link a clip from one of these folders of other versions; return whether one of them has it as wanted.
 
-    Not if it was found unfit here, since it may have been by a link to their file. Raises OSError where nothing can be
-    written.
+    A clip that was found unfit here is not linked, since the unfit file may have been a link to theirs. Raises OSError
+    if nothing can be written.
     """
     if layout.rejected(clip).exists():
         return False
@@ -80,7 +80,7 @@ def _folders_beside(layout: Layout, cut: Cut) -> Iterator[Path]:
 
 
 def _link_or_copy(source: Path, target: Path, partial: Path) -> bool:
-    """Link a file to its place, or copy it where no link can be; False if it has just gone."""
+    """Link a file, or copy it if it cannot be linked; return False if it was removed meanwhile."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source.resolve() if source.is_symlink() else source, target)
@@ -93,10 +93,10 @@ def _link_or_copy(source: Path, target: Path, partial: Path) -> bool:
 
 
 def _is_wanted(source: Path, clip: Clip, cut: Cut, max_height: int) -> bool:
-    """Whether a file is what would be made here.
+    """Return whether a file is what a download would make.
 
-    An exact clip is as long as its section, one that was cut at a keyframe longer. Where the video ends within the
-    section one cannot tell, and does not take it.
+    An exactly cut clip is as long as its section, and one cut at a keyframe is longer. A shorter one is not used: it
+    cannot be told whether the video ends within the section.
     """
     try:
         header = read_header(source)

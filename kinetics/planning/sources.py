@@ -1,4 +1,4 @@
-"""YouTube and the mirror: what each would cost for the missing clips, and one after the other asked for them."""
+"""The sources, YouTube and the mirror: estimates what each costs for the missing clips, and runs them in order."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.storage.layout import clip_name
 
 MIRROR_SHARE = 240_258 / 246_534
-"""Of the clips, so many are at the mirror: so it is for Kinetics-400's training set, by its own count."""
-NOT_AT_MIRROR = "the mirror has no whole copy of it"
+"""Share of the clips that the mirror has: its own count for Kinetics-400's training set."""
+NOT_AT_MIRROR = "the mirror has no complete copy of it"
 MIRROR_BYTES_S = 25e6
-"""What comes from the mirror in a second, over a line of 200 Mbit/s."""
+"""Bytes a second from the mirror, at 200 Mbit/s; the estimated times and the order of the sources depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class MirrorOffer:
-    """What the mirror has for the clips that are missing, as far as that is known before its archives are read."""
+    """What the mirror has of the missing clips, as far as that is known before its archives are read."""
 
     missing: int
     archives: tuple[tuple[int, float], ...]
-    """Of each one that is needed, the bytes, if the mirror says so, and how many of the clips are expected in it."""
+    """Of each archive that is needed: its bytes (0 if unknown), and the number of missing clips expected in it."""
     unknown_sizes: int
-    """Archives of which it does not say how many bytes they have."""
+    """Archives whose size the mirror does not state."""
 
     @property
     def size(self) -> int:
-        """Of all these archives, in bytes, as far as that is known."""
+        """Bytes of all these archives whose size is known."""
         return sum(size for size, _ in self.archives)
 
     @property
     def share(self) -> float:
-        """Of the missing clips, those that are expected."""
+        """The share of the missing clips that is expected in these archives."""
         return min(1.0, sum(clips for _, clips in self.archives) / self.missing) if self.missing else 0.0
 
     def size_for(self, share: float) -> float:
-        """Bytes of the archives that are needed once only this share of the clips is missing, whichever they are."""
+        """Return the expected bytes of the archives needed if only this share of the clips, at random, is missing."""
         return sum(size * (1.0 - math.pow(1.0 - share, clips)) for size, clips in self.archives)
 
     def __add__(self, other: MirrorOffer) -> MirrorOffer:
@@ -61,32 +61,32 @@ def _offer(line: HttpSession, index: ArchiveIndex, missing: int, needs: Sequence
     """What these archives have for so many missing clips."""
     sizes = archive_sizes(line, index, [need.url for need in needs])
     unknown = sum(not need.names for need in needs)
-    held = sum(len(need.names) for need in needs)
-    each = MIRROR_SHARE * (missing - held) / unknown if unknown else 0.0
-    offered = ((size or 0, len(need.names) or each) for size, need in zip(sizes, needs, strict=True))
+    certain = sum(len(need.names) for need in needs)
+    per_archive = MIRROR_SHARE * (missing - certain) / unknown if unknown else 0.0
+    offered = ((size or 0, len(need.names) or per_archive) for size, need in zip(sizes, needs, strict=True))
     return MirrorOffer(missing, tuple(offered), sizes.count(None))
 
 
 @dataclass(frozen=True, slots=True)
 class SourceTimes:
-    """How long the mirror takes alone, in seconds, and both of them, depending on which one is asked first."""
+    """The estimated seconds with the mirror alone, and with both sources, for either order."""
 
     mirror_s: float
     mirror_first_s: float
     youtube_first_s: float
 
     def seconds(self, first: Source) -> float:
-        """With this one first."""
+        """Return the seconds with this source first."""
         return self.mirror_first_s if first == "mirror" else self.youtube_first_s
 
     @property
     def order(self) -> tuple[Source, Source]:
-        """The one first that makes it quicker."""
+        """The quicker order of the two sources."""
         return ("youtube", "mirror") if self.youtube_first_s < self.mirror_first_s else ("mirror", "youtube")
 
 
 def compare_orders(offered: MirrorOffer, youtube: Estimate, gone: int) -> SourceTimes:
-    """Weigh both ways. `youtube` is the estimate for all the missing clips, of which so many are known to be gone."""
+    """Estimate both orders. `youtube` is for all the missing clips, of which `gone` are known to be gone."""
     gone_share = (gone + youtube.gone_share * (offered.missing - gone)) / max(1, offered.missing)
     mirror_s = offered.size / MIRROR_BYTES_S
     return SourceTimes(
@@ -97,19 +97,19 @@ def compare_orders(offered: MirrorOffer, youtube: Estimate, gone: int) -> Source
 
 
 class Mirror:
-    """The mirror, for some subsets. Raises Fatal where it cannot be asked."""
+    """The mirror as a source for some subsets. Raises Fatal if it cannot be reached."""
 
     def __init__(self, version: str, subsets: Sequence[Subset]) -> None:
         self.unread: dict[str, str] = {}
-        """The archives that could not be read to their ends, and why."""
+        """The URLs of the archives that could not be read completely, with the reasons."""
         self.size = 0
-        """Of the archives that it last offered, in bytes."""
+        """Bytes of the archives in the last offer."""
         self._index = ArchiveIndex()
         self._line = HttpSession(hosts=MIRROR)
         self._urls = {subset: archive_urls(self._line, version, subset) for subset in subsets}
 
     def offer(self, plan: Plan) -> MirrorOffer:
-        """What it has for the clips of a plan."""
+        """Return what the mirror has for a plan."""
         offers = []
         for _, gathering in self._gatherings(plan):
             offers.append(_offer(self._line, self._index, len(gathering.missing), gathering.requests()))
@@ -118,9 +118,9 @@ class Mirror:
         return offered
 
     def fetch(self, run: ReadArchives, wanted: Path, plan: Plan) -> Generator[Event, None, None]:
-        """Get the clips of a plan from it; of those that it lacks, say so. `run` finds them in the file `wanted`.
+        """Extract the clips of a plan from the archives; `run` finds the list of them in the file `wanted`.
 
-        Such a clip has failed, but only where all archives that may hold it were read.
+        A clip fails with NOT_FOUND only if all archives that may contain it were read completely.
         """
         for part, gathering in self._gatherings(plan):
             if gathering.requests():
@@ -131,11 +131,11 @@ class Mirror:
                 continue
             lacking = gathering.missing - gathering.rejected
             for clip in part.clips():
-                if clip_name(*clip.key) in lacking:
+                if clip_name(*clip.key) in absent:
                     yield Outcome(clip, "failed", Category.NOT_FOUND, NOT_AT_MIRROR, source="mirror")
 
-    def _gatherings(self, plan: Plan) -> Iterator[tuple[Plan, MirrorSearch]]:
-        """Of each subset of which clips are missing."""
+    def _searches(self, plan: Plan) -> Iterator[tuple[Plan, MirrorSearch]]:
+        """Yield the part of the plan and the search of each subset that has clips to try."""
         for subset, urls in self._urls.items():
             part = plan.for_split(SPLIT_OF[subset])
             rows = part.to_try
@@ -146,28 +146,28 @@ class Mirror:
 
 
 SourceRunner = Callable[[Plan], Generator[Event, None, None]]
-"""Asks one source for the clips of a plan."""
+"""Gets the clips of a plan from one source."""
 
 
-def run_sources(plan: Plan, ways: Sequence[SourceRunner]) -> Generator[Event, None, None]:
-    """Ask each source for what the ones before it did not give.
+def run_sources(plan: Plan, runners: Sequence[SourceRunner]) -> Generator[Event, None, None]:
+    """Run each source on the clips that the ones before it did not provide.
 
-    One that gives up, or has no more, leaves the rest to the next. The GaveUp comes last, if anything is missing then.
+    If a source gives up, the next one gets the rest. The first GaveUp is passed on last, if clips are still missing.
     """
     gave_up: GaveUp | None = None
-    for number, way in enumerate(ways, 1):
-        had = set[str]()
-        with closing(way(plan)) as events:
+    for number, runner in enumerate(runners, 1):
+        done = set[str]()
+        with closing(runner(plan)) as events:
             for event in events:
                 if isinstance(event, Outcome) and event.status == "done":
-                    had.add(clip_name(*event.clip.key))
+                    done.add(clip_name(*event.clip.key))
                 if not isinstance(event, GaveUp):
                     yield event
                     continue
                 gave_up = gave_up or event
-                if number < len(ways):
-                    yield Notice(f"{event.server} gives no more ({event.reason}): the rest is looked for elsewhere")
-        plan = plan.with_on_disk(had) if had else plan
+                if number < len(runners):
+                    yield Notice(f"{event.server} gave up ({event.reason}): trying the other source for the rest")
+        plan = plan.with_on_disk(done) if done else plan
         if not plan.todo:
             return
     if gave_up:

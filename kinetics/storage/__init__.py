@@ -1,1 +1,1 @@
-"""Where everything lives on disk or at a URL, and the only ways in which it is written and read."""
+"""The paths of a data set, on disk or at a URL, and everything that writes and reads its files and tables."""

@@ -1,4 +1,4 @@
-"""The attempts tables, read: what was made of each clip, and how. Runs on parts of a subset have one each."""
+"""Reads the attempts tables: one row for each attempt at a clip. Each shard of a subset has a table of its own."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from kinetics.storage.ledger import LINE_LIMIT, STATS_DEFAULTS
 
 
 def read(paths: Iterable[Path], columns: Sequence[str], *, last_bytes: int | None = None) -> pd.DataFrame:
-    """Return some columns of some tables, as text; without rows if there is none. They may be written to meanwhile.
+    """Return some columns of some tables, as text; without rows if there is no table.
 
-    A column that a table lacks has its default in every row, which is empty but for `source`. `last_bytes`: only the
-    rows that begin in the last so many bytes of each table. Raises Fatal where one cannot be read.
+    A column missing from a table reads as its default, which is empty except for `source`. With `last_bytes`, only the
+    rows that begin that close to the end of a table are read. A run may be writing to the tables at the same time.
+    Raises Fatal if one cannot be read.
     """
     needed = [*dict.fromkeys([*columns, "time"])]
     return sort_by_time([_read(path, needed, last_bytes) for path in paths])[[*columns]]
 
 
 def sort_by_time(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """What several runs wrote, in the order of their column `time`.
+    """Return the rows of several runs' tables in the order of the column `time`.
 
-    What one run alone wrote stays as it stands, whatever its clock did meanwhile.
+    A single table keeps its order, even if the clock of its run was changed.
     """
     if len(tables) == 1:
         return tables[0]
@@ -41,20 +42,20 @@ def _read(path: Path, columns: Sequence[str], last_bytes: int | None) -> pd.Data
     try:
         content = path.read_bytes() if last_bytes is None else _header_and_end(path, last_bytes)
         table = pd.read_csv(
-            io.BytesIO(content[: content.rfind(b"\n") + 1]),  # what follows is a row that is just being written
+            io.BytesIO(content[: content.rfind(b"\n") + 1]),  # the rest is a row that is being written
             usecols=lambda name: name in columns,
-            index_col=False,  # else a first row of too many cells would move all others aside
+            index_col=False,  # else too many cells in the first row shift all the others
             dtype=str,
             keep_default_na=False,
             on_bad_lines="skip",
             encoding_errors="replace",
         )
-        lacking = {column: STATS_DEFAULTS.get(column, "") for column in columns if column not in table}
-        return table.assign(**lacking)[[*columns]]
+        defaults = {column: STATS_DEFAULTS.get(column, "") for column in columns if column not in table}
+        return table.assign(**defaults)[[*columns]]
     except (FileNotFoundError, pd.errors.EmptyDataError):
         return pd.DataFrame(columns=[*columns], dtype=str)
     except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise Fatal(f"Cannot read {path}: {error}. Mend it, or move it away.") from error
+        raise Fatal(f"Cannot read {path}: {error}. Fix it, or move it away.") from error
 
 
 def _header_and_end(path: Path, size: int) -> bytes:
@@ -69,10 +70,10 @@ def _header_and_end(path: Path, size: int) -> bytes:
 
 
 def last_successes(layout: Layout, subset: Subset) -> pd.DataFrame:
-    """How each clip was made that was, the last time.
+    """Return the last successful attempt at each clip.
 
-    By youtube_id, time_start and time_end: duration_s and sound (NaN if unknown), itag, cut, offset_s and source. Times
-    are in seconds.
+    The columns are youtube_id, time_start, time_end, duration_s and sound (NaN if unknown), itag, cut, offset_s and
+    source. Times are in seconds.
     """
     columns = [*KEY, "status", "duration_s", "sound", "itag", "cut", "offset_s", "source"]
     table = read((part.stats(subset) for part in layout.without_shard.shard_layouts(subset)), columns)

@@ -1,7 +1,7 @@
-"""What a long task has found out about clips on disk, so that it goes on where it was stopped.
+"""The journal of a long task over the clips on disk (--verify, --manifest), from which an interrupted task resumes.
 
-One line a clip, written as soon as it is known. A line counts as long as its file is the one that it was about. The
-file's name comes last, so that half a line names none.
+It has one line for each clip, written as soon as the clip was examined. A line counts as long as the size and time of
+the clip's file have not changed. The file's name comes last, so that half a line names no file.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from kinetics.storage.atomic import cannot_write, write_text
 
 
 class Journal:
-    """The facts by the name of a clip's file. Open it with `with`, and alone; Fatal is raised where it cannot be.
+    """The facts known of clips, by the names of their files. Use it with `with`; only one process may.
 
-    What others have found out, in journals of their own, is known as well.
+    `others` are journals that are read as well, but not written. Raises Fatal if a journal cannot be read or written.
     """
 
     def __init__(self, path: Path, *others: Path) -> None:
@@ -33,7 +33,7 @@ class Journal:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file: TextIO = open(self._path, "a", encoding="utf-8", newline="")
-            self._file.write("\n")  # behind half a line that a crash left
+            self._file.write("\n")  # ends half a line that a crash left
         except OSError as error:
             raise cannot_write(error, self._path) from error
         return self
@@ -41,11 +41,11 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # what could not be written is found out anew
+        with suppress(OSError):  # clips whose lines are lost are examined again
             self._file.close()
 
     def find(self, path: Path) -> Facts | None:
-        """What is known of a file; None if it has changed since then."""
+        """Return what is known of a file; None if nothing is, or if the file has changed since."""
         facts = self.facts.get(path.name)
         if facts is None:
             return None
@@ -56,6 +56,7 @@ class Journal:
         return facts if (facts.size, facts.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
 
     def add(self, path: Path, facts: Facts) -> None:
+        """Write down the facts of a file."""
         try:
             self._file.write(_line(path.name, facts))
             self._file.flush()
@@ -63,10 +64,10 @@ class Journal:
             raise cannot_write(error, self._path) from error
 
     def remove(self, names: Container[str]) -> None:
-        """The task is done with these files, and is to look at them afresh the next time."""
+        """Close the journal and drop the lines of these files, so that the next task examines them again."""
         self._file.close()
-        others = {name: facts for name, facts in self.facts.items() if name not in names}
-        write_text(self._path, (_line(name, facts) for name, facts in others.items()))
+        kept = {name: facts for name, facts in self.facts.items() if name not in names}
+        write_text(self._path, (_line(name, facts) for name, facts in kept.items()))
 
 
 def _line(name: str, facts: Facts) -> str:

@@ -1,4 +1,4 @@
-"""Where everything lives, and what is on disk."""
+"""The paths of a data set, and which clips are on disk."""
 
 from __future__ import annotations
 
@@ -33,107 +33,110 @@ class Layout:
     The split folders hold clips and nothing else, because torchvision, MMAction2, PyTorchVideo, SlowFast and Hugging
     Face's videofolder take every folder below a split for a class and every file in it for a clip.
 
-    With a URL the finished clips and the tables are there, under the same names. What can only be on this machine stays
-    below `root`, a folder of its own: locks, unfinished files, and the tables while a run writes them.
+    With a URL, the finished clips and the tables are there under the same names. Locks, unfinished files, and the
+    tables while a run writes them stay on this machine, below `root`.
     """
 
     root: Path
     version: str
     derived: str = ""
-    """What is made from the clips, such as `frames`: it has a folder of the same form, beside theirs."""
+    """The kind of files made from the clips, such as `frames`; they have a folder of the same structure beside it."""
     shard: str = ""
-    """The part of the clips that a run is about, such as `03of16`: it has tables, locks and unfinished files of its
-    own, since runs on other parts are at work in the same folder meanwhile."""
+    """The shard of the clips that a run works on, such as `03of16`, with its own tables, locks and unfinished files;
+    runs on other shards may use the same folder at the same time."""
     url: str = ""
-    """Where clips go, instead of `root`."""
+    """Where the clips are, instead of below `root`."""
 
     @property
     def folder(self) -> Path:
+        """The folder of the clips, or of the files made from them."""
         return self.root / f"Kinetics{self.version}{self.derived and '_'}{self.derived}"
 
     @property
     def store(self) -> ObjectStore | None:
-        """What is at the URL, if there is one."""
+        """The object store at the URL, if there is one."""
         return ObjectStore(self.url) if self.url else None
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """What a process needs that puts clips there."""
+        """The modules that a process must import to store clips."""
         return (*self.store.modules,) if self.store else ()
 
     def object_name(self, path: Path) -> str:
-        """What the file that has this path is called at a URL."""
+        """Return the name at the URL of the file with this path."""
         return path.relative_to(self.root).as_posix()
 
     def display_path(self, path: Path) -> str:
-        """Where a person finds the file, or folder, that has this path."""
+        """Return where a person finds the file or folder with this path: at the URL, if there is one."""
         return f"{self.store}/{self.object_name(path)}" if self.store else str(path)
 
     def derived_layout(self, derived: str) -> Layout:
-        """The layout of what is made from the clips."""
+        """Return the layout of files made from the clips."""
         return replace(self, derived=derived)
 
     @property
     def without_shard(self) -> Layout:
-        """The layout of a run on all parts."""
+        """The layout of a run on the whole subset."""
         return replace(self, shard="")
 
     def shard_layouts(self, subset: Subset) -> list[Layout]:
-        """The layouts of the runs whose tables tell of these clips: of one part its own, of all those of every part."""
+        """Return the layouts of the runs whose tables cover our clips: our own, and of a whole subset every shard's."""
         pattern = re.compile(rf"Kinetics{self.version}_{subset}_shard(\d+of\d+)_")
         found = () if self.shard else filter(None, map(pattern.match, names_in(self.root)))
         return [self, *(replace(self, shard=shard) for shard in sorted({match[1] for match in found}))]
 
     def clip(self, clip: Clip, suffix: str = ".mp4") -> Path:
-        """The final path of a clip, or of what is made from it."""
+        """Return the final path of a clip, or of the file made from it."""
         return self.folder / clip.split / label_folder(clip.label) / clip_name(*clip.key, suffix=suffix)
 
     @property
     def rejected_folder(self) -> Path:
-        """Where clips go that were found unfit."""
+        """The folder of the clips that `--verify` found unfit."""
         return self.folder / ".partial" / "rejected"
 
     def rejected(self, clip: Clip) -> Path:
-        """Where this one goes."""
+        """Return the path of a clip that was found unfit."""
         return self.rejected_folder / self.clip(clip).relative_to(self.folder)
 
     def whole(self, youtube_id: str) -> Path:
-        """The final path of a whole video (`--cut none`)."""
+        """Return the final path of a whole video (`--cut none`)."""
         return self.folder / "whole" / f"{youtube_id}.mp4"
 
     def target(self, clip: Clip, cut: Cut) -> Path:
-        """Where the result for a clip goes."""
+        """Return the final path of what is downloaded for a clip: the clip, or the whole video."""
         return self.whole(clip.youtube_id) if cut == "none" else self.clip(clip)
 
     def partial(self, split: Split) -> Path:
-        """Unfinished files of one split; one run at a time owns it."""
-        return self._own / split
+        """Return the folder for unfinished files of one split; one run at a time owns it."""
+        return self._state_folder / split
 
     def state_file(self, subset: Subset, name: str) -> Path:
-        """A file of the program's own: a lock, or how far a task over the clips of a subset has come."""
-        return self._own / f"{subset}.{name}"
+        """Return the path of a lock or a journal for a subset."""
+        return self._state_folder / f"{subset}.{name}"
 
     @property
-    def _own(self) -> Path:
+    def _state_folder(self) -> Path:
         return self.folder / ".partial" / (f"shard{self.shard}" if self.shard else "")
 
     def errors_log(self, subset: Subset) -> Path:
+        """Return the path of the error log."""
         return self.table(subset, "errors.log")
 
     def stats(self, subset: Subset) -> Path:
+        """Return the path of the attempts table."""
         return self.table(subset, "stats.csv")
 
     def table(self, subset: Subset, name: str) -> Path:
-        """A file about a subset."""
+        """Return the path of a file about a subset, beside the folder of the clips."""
         shard = f"shard{self.shard}_" if self.shard else ""
         return self.root / f"Kinetics{self.version}_{subset}_{shard}{name}"
 
     def clips_on_disk(self, folders: Iterable[tuple[Split, str]]) -> Iterator[set[str]]:
-        """The names of what is in the folder of each split and label."""
+        """Yield the names of the files in the folder of each split and label."""
         return map(set, self._names_in_all([self.folder / split / label_folder(label) for split, label in folders]))
 
     def wholes_on_disk(self) -> set[str]:
-        """The ids whose whole video is there."""
+        """Return the ids of the whole videos on disk."""
         (names,) = self._names_in_all([self.folder / "whole"])
         return {name[:-4] for name in names if name.endswith(".mp4")}
 
@@ -141,21 +144,21 @@ class Layout:
         return self.store.names_in_all(map(self.object_name, folders)) if self.store else map(names_in, folders)
 
     def folders(self, cut: Cut) -> list[Path]:
-        """All folders of this machine in which results lie, whatever their labels."""
+        """Return all folders on this machine that contain results, whatever their labels."""
         if cut == "none":
             return [self.folder / "whole"] if (self.folder / "whole").is_dir() else []
         splits = [self.folder / split for split in SPLIT_OF.values()]
         return [folder / label for folder in splits for label in names_in(folder)]
 
     def discard_partial(self, subset: Subset) -> None:
-        """Remove what an earlier run left unfinished. Only for the holder of the subset's lock."""
+        """Remove the unfinished files of an earlier run. The caller must hold the subset's lock."""
         shutil.rmtree(self.partial(SPLIT_OF[subset]), ignore_errors=True)
 
     @contextmanager
     def atomic_clip(self, clip: Clip, cut: Cut) -> Iterator[Path]:
-        """Yield a temporary path; when the block ends well, what was written there becomes the result for a clip.
+        """Yield a temporary path; when the block ends without an error, the file there becomes the result for a clip.
 
-        It is whole or absent, at the URL as well. Raises Fatal where that cannot take it.
+        It appears complete or not at all, at the URL as well. Raises Fatal if it cannot be uploaded.
         """
         target, partial = self.target(clip, cut), self.partial(clip.split)
         if not self.store:
@@ -168,21 +171,21 @@ class Layout:
 
 
 def local_folder(url: str) -> Path:
-    """The folder on this machine for what belongs to a data set at a URL but cannot be there."""
+    """Return the folder on this machine for the locks and unfinished files of a data set at a URL."""
     shown = without_password(url)
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", shown)[:60].strip("-.")
-    unmistakable = hashlib.sha256(shown.encode()).hexdigest()[:10]
-    return platformdirs.user_state_path("kinetics-downloader") / f"{readable}-{unmistakable}"
+    digest = hashlib.sha256(shown.encode()).hexdigest()[:10]
+    return platformdirs.user_state_path("kinetics-downloader") / f"{readable}-{digest}"
 
 
 def clip_name(youtube_id: str, time_start: float, time_end: float, suffix: str = ".mp4") -> str:
-    """`<id>_<start>_<end>.mp4`, as MMAction2 names clips."""
+    """Return `<id>_<start>_<end>.mp4`, as MMAction2 names clips."""
     return f"{youtube_id}_{_stamp(time_start)}_{_stamp(time_end)}{suffix}"
 
 
-@lru_cache(maxsize=1024)  # there are some hundred labels, and a path is made for each of 650,000 clips
+@lru_cache(maxsize=1024)  # some hundred labels, but a path is built for each of 650,000 clips
 def label_folder(label: str) -> str:
-    """The folder of a label: spaces become underscores, since list files are split at spaces."""
+    """Return the folder name of a label: spaces become underscores, since list files are split at spaces."""
     folder = label.replace(" ", "_") if label else UNLABELED
     try:
         os.fsencode(folder)
@@ -196,7 +199,7 @@ def label_folder(label: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _stamp(seconds: float) -> str:
-    """Six digits; a fractional time keeps its milliseconds, so that no two clips share a name."""
+    """Return a time as six digits; a fractional time keeps its milliseconds, so that no two clips share a name."""
     return f"{int(seconds):06d}" if float(seconds).is_integer() else f"{seconds:010.3f}"
 
 
@@ -206,7 +209,7 @@ def free_space(folder: Path) -> int:
 
 
 def names_in(folder: Path) -> list[str]:
-    """The names of what lies in a folder; none if there is no such folder."""
+    """Return the names in a folder; none if there is no such folder."""
     try:
         return os.listdir(folder)
     except OSError as error:

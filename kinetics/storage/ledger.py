@@ -1,4 +1,4 @@
-"""The attempts table and the error log of one subset. The parent process alone writes them; the disk decides."""
+"""The attempts table and the error log of one subset, which only the parent process writes."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ STATS_FIELDS = (
     *("height", "resolve_s", "download_s", "cut_s", "bytes_received", "requests", "clip_bytes", "offset_s"),
     *("duration_s", "host", "cut", "sound", "source"),
 )
-"""The columns of the attempts table. Tables of earlier versions have fewer."""
+"""The columns of the attempts table. Tables of earlier versions have fewer of them."""
 STATS_DEFAULTS: Mapping[str, str] = {"source": "youtube"}
-"""What the rows of a table without one of the columns have there; in every other column they have nothing."""
+"""The value of a column that a table does not have; of a column not named here it is empty."""
 _HEADER = ",".join(STATS_FIELDS).encode()
 _CELL = rb'(?:"(?:[^"\0\r\n]++|"")*+"|[^",\0\r\n]*+)'
 _ROWS = re.compile(
     rb"(?:%b,[A-Za-z0-9_-]{11}(?:,[0-9.]++){2},%b,(?:done|failed|postponed)%b\r?\n)*"
-    % (_CELL, _CELL, (b"," + _CELL) * (len(STATS_FIELDS) - 6))  # written out, which is faster than a counted group
+    % (_CELL, _CELL, (b"," + _CELL) * (len(STATS_FIELDS) - 6))  # repeated in the text, since a counted group is slower
 )
 _CATEGORIES: Container[str] = {category.value for category in Category}
 LINE_LIMIT = 1 << 16
-"""No row of ours is longer, in bytes."""
+"""Bytes; a longer line is no row of ours. Files are examined in blocks of this size."""
 
 
 class Ledger:
-    """What is known of a subset's clips that are missing, and a row for every attempt.
+    """The missing clips of a subset with the reasons, and the record of every attempt.
 
-    Open it with `with`, holding the subset's lock. Every row is flushed as it is written, so a crash costs at most one
-    line. What stands in these files and is none of ours is set aside, never mixed with ours nor lost. The logs of the
-    other runs on the subset, on parts of it or on all, are read, and never written to.
+    Use it with `with`, and hold the subset's lock. Every row is flushed when it is written, so a crash costs at most
+    one line. Lines in these files that are not ours are kept in a file set aside (`<name>.old`). The error logs of
+    other runs on the subset, with other shards or with all of it, are read but never written.
 
-    Raises Fatal where a file cannot be read or written.
+    Raises Fatal if a file cannot be read or written.
     """
 
     def __init__(self, layout: Layout, subset: Subset) -> None:
@@ -68,7 +68,7 @@ class Ledger:
         with _fatal(self.errors_log):
             self._errors = self._files.enter_context(open(self.errors_log, "a", encoding="utf-8", newline=""))
         with _fatal(self.stats):
-            self._mend_table()
+            self._repair_table()
             self._attempts = self._files.enter_context(open(self.stats, "a", encoding="utf-8", newline=""))
         return self
 
@@ -83,28 +83,28 @@ class Ledger:
 
     @property
     def missing(self) -> Set[ClipKey]:
-        """The clips that were missing when they were last tried, by whichever run."""
+        """The clips that were missing after their last attempt, whichever run made it."""
         return self._missing.keys() | self._newer_elsewhere.keys()
 
     def category(self, key: ClipKey) -> Category | None:
-        """Why the clip was missing when it was last tried, by whichever run; None if it never was."""
+        """Return why a clip was missing after its last attempt, whichever run made it; None if it was not missing."""
         line = self._newer_elsewhere.get(key) or self._missing.get(key)
         return Category(line.split("\t")[3]) if line else None
 
     def take_over(self, key: ClipKey) -> None:
-        """The clip is one of this run's and still missing, so that its line belongs here, whichever run wrote it."""
+        """Copy a clip's line from another run's log into ours: it is one of our clips and still missing."""
         if line := self._newer_elsewhere.pop(key, None):
             self._missing[key] = line
 
     def mark_present(self, key: ClipKey) -> None:
-        """The clip is there after all."""
+        """Remove a clip from the missing ones, since it is on disk."""
         self._missing.pop(key, None)
         self._newer_elsewhere.pop(key, None)
 
     def compact(self) -> None:
-        """Write the log anew, unless it already has one line for each clip that is still missing, and nothing else.
+        """Rewrite the error log with one line for each clip that is still missing, unless it already is like that.
 
-        What stood in it and is none of ours is set aside.
+        If it has lines that are not ours, the old file is set aside.
         """
         content = "".join(line + "\n" for line in self._missing.values())
         with _fatal(self.errors_log):
@@ -116,10 +116,10 @@ class Ledger:
                         self._unrecognised_rows = False
 
     def record(self, outcome: Outcome) -> None:
-        """Write the row of an attempt; a failure also goes to the error log.
+        """Write the row of an attempt, and a failure's line in the error log.
 
-        There, why YouTube did not give a clip is worth more than that the mirror has none, and stays. That is not
-        written down twice either.
+        In the log, YouTube's reason stays when the mirror lacks the clip as well, since it says more. That the mirror
+        lacks a clip is recorded once only.
         """
         assert self._attempts and self._errors
         if outcome.category is Category.NOT_FOUND and self.category(outcome.clip.key) is Category.NOT_FOUND:
@@ -127,7 +127,7 @@ class Ledger:
         if moved := self._moved():
             raise Fatal(
                 f"{moved} was moved, removed or replaced while the run was writing to it. "
-                "Put its folder back if you want to go on there, and run the command again."
+                "Put its folder back to go on there, and run the command again."
             )
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         clip, category, reason = outcome.clip, outcome.category or "", safe_cell(outcome.reason)
@@ -154,7 +154,7 @@ class Ledger:
                 self._errors.flush()
 
     def _moved(self) -> str:
-        """The file of ours that is no longer where it was: it would swallow rows without a word."""
+        """Return which of our open files was moved or removed; rows written to it would be lost unnoticed."""
         for file in filter(None, (self._attempts, self._errors)):
             try:
                 if not os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
@@ -163,8 +163,8 @@ class Ledger:
                 return file.name
         return ""
 
-    def _mend_table(self) -> None:
-        """Leave the attempts table with its header and whole rows only; a half one is what a crash cost."""
+    def _repair_table(self) -> None:
+        """Bring the attempts table into order: our header, and complete rows only; half a row at the end is cut off."""
         sound, foreign = _examined(self.stats)
         if foreign:
             with atomic_write(self.stats, self._partial) as temporary:
@@ -179,12 +179,13 @@ class Ledger:
 
 
 def _round(seconds: float | None) -> float | None:
+    """Return seconds to the millisecond."""
     return None if seconds is None else round(seconds, 3)
 
 
 @contextmanager
 def _fatal(path: Path) -> Iterator[None]:
-    """A table that cannot be written ends the run: without it, nobody would know what was tried."""
+    """Turn an OSError into Fatal: a run must not go on without its tables, or nobody knows what was tried."""
     try:
         yield
     except OSError as error:
@@ -192,7 +193,7 @@ def _fatal(path: Path) -> Iterator[None]:
 
 
 def _examined(table: Path) -> tuple[int, bool]:
-    """How many bytes there are before a half line at the end, and whether anything else is none of ours."""
+    """Return how many bytes precede half a row at the end, and whether there is anything that is not ours."""
     try:
         with open(table, "rb") as file:
             header = file.readline(LINE_LIMIT)
@@ -205,7 +206,7 @@ def _examined(table: Path) -> tuple[int, bool]:
                 rest += block
                 sound = _sound(rest)
                 size, rest = size + sound, rest[sound:]
-                half = rest.rstrip(b"\0")  # zeros at the end are blocks that a power cut left unwritten
+                half = rest.rstrip(b"\0")  # zeros at the end: blocks not written before a power cut
                 if b"\n" in half or len(half) > LINE_LIMIT:
                     return size, True
                 rest = rest[: len(half) + 1]
@@ -215,7 +216,7 @@ def _examined(table: Path) -> tuple[int, bool]:
 
 
 def _sound(lines: bytes) -> int:
-    """How many bytes of rows of the attempts table stand at the beginning, each whole and with all of its cells."""
+    """Return the length in bytes of the complete rows at the beginning, each with all of its cells."""
     match = _ROWS.match(lines)
     rows = match[0] if match else b""
     try:
@@ -226,9 +227,9 @@ def _sound(lines: bytes) -> int:
 
 
 def _rows(table: Path) -> Iterator[bytes]:
-    """Yield the rows of a table in our columns, by the names in its header; without a header, our own names count."""
+    """Yield the rows of a table in our columns, by the names in its header, or by position if it has no header."""
     names: tuple[str, ...] = STATS_FIELDS
-    for number, line in enumerate(_pieces(table)):
+    for number, line in enumerate(_lines_in_pieces(table)):
         if number == 0 and (in_header := _column_names(line)):
             names = in_header
         elif line.endswith(b"\n"):
@@ -238,7 +239,7 @@ def _rows(table: Path) -> Iterator[bytes]:
 
 
 def _column_names(line: bytes) -> tuple[str, ...]:
-    """Return the names in the header of an attempts table; none if the line is no such header."""
+    """Return the column names in a line; none if it is not the header of an attempts table."""
     try:
         (names,) = csv.reader([line.decode("utf-8-sig").rstrip("\r\n")])
     except (csv.Error, ValueError):
@@ -247,7 +248,7 @@ def _column_names(line: bytes) -> tuple[str, ...]:
 
 
 def _by_name(line: bytes, names: Sequence[str]) -> bytes:
-    """Return a row in our columns from a line that has these; empty if it has more or fewer cells than that."""
+    """Return a row in our columns from a line with the given ones; empty if the number of cells differs."""
     try:
         (cells,) = csv.DictReader([line.decode().rstrip("\r\n")], names)
     except (csv.Error, ValueError):
@@ -260,8 +261,8 @@ def _by_name(line: bytes, names: Sequence[str]) -> bytes:
     return row.getvalue().encode()
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    """The lines of a file, such as are too long to be ours in pieces; none if there is no file."""
+def _lines_in_pieces(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, lines longer than LINE_LIMIT in pieces; none if there is no file."""
     try:
         with open(path, "rb") as file:
             yield from iter(lambda: file.readline(LINE_LIMIT), b"")
@@ -270,17 +271,17 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 
 def _set_aside(path: Path) -> None:
-    """Rename to `<name>.old`, or `.old-2` and so on."""
+    """Rename a file to `<name>.old`, or `.old-2` and so on if that exists."""
     old = path.with_name(f"{path.name}.old")
-    seconds_text = 1
+    number = 1
     while old.exists():
-        seconds_text += 1
-        old = path.with_name(f"{path.name}.old-{seconds_text}")
+        number += 1
+        old = path.with_name(f"{path.name}.old-{number}")
     path.rename(old)
 
 
 def _lines(path: Path) -> list[str]:
-    """The whole lines of a file: what follows the last line end was cut by a crash."""
+    """Return the complete lines of a file, without half a line that a crash left at the end."""
     return _text(path).split("\n")[:-1]
 
 
@@ -292,7 +293,7 @@ def _text(path: Path) -> str:
 
 
 def _newer(known: Mapping[ClipKey, str], logs: Iterable[Path]) -> dict[ClipKey, str]:
-    """The last line of each clip in several logs, where it is later than what is known."""
+    """Return the last line of each clip in several logs, if it is later than the line already known."""
     found = dict[ClipKey, str]()
     for log in logs:
         with _fatal(log):
@@ -305,7 +306,7 @@ def _newer(known: Mapping[ClipKey, str], logs: Iterable[Path]) -> dict[ClipKey, 
 
 
 def _time(line: str) -> float:
-    """When a line of the error log was written, in seconds since 1970; 0 where it does not say."""
+    """Return when a line of the error log was written, in seconds since 1970; 0 if it does not say."""
     try:
         return datetime.fromisoformat(line.rpartition("\t")[2]).timestamp()
     except (ValueError, OverflowError):
@@ -313,7 +314,7 @@ def _time(line: str) -> float:
 
 
 def _key(line: str) -> ClipKey | None:
-    """The clip that a line of the error log is about; None for a line that was edited into nonsense."""
+    """Return the clip of a line of the error log; None if it is not a line of ours."""
     cells = line.split("\t")
     if len(cells) != len(ERROR_FIELDS) or cells[3] not in _CATEGORIES:
         return None

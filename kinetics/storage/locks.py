@@ -1,4 +1,4 @@
-"""Keeps two runs off the same clips: one run at a time has a subset, or several, each on a part of it."""
+"""Locks against two runs on the same clips: a subset belongs to one run at a time, or to several with a shard each."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from kinetics.storage.layout import Layout
 
 @contextmanager
 def hold_subsets(layout: Layout, subsets: Sequence[Subset]) -> Iterator[None]:
-    """Have these subsets to ourselves. What a killed run left unfinished is cleared away, and our own in the end.
+    """Hold the locks of these subsets, or of our shard of them. Unfinished files are removed before and after.
 
-    Raises Fatal where another run has one, or none can be had.
+    Raises Fatal if another run holds one of them, or if a lock file cannot be written.
     """
     with ExitStack() as stack:
         for subset in subsets:
@@ -34,7 +34,7 @@ def hold_subsets(layout: Layout, subsets: Sequence[Subset]) -> Iterator[None]:
 
 @contextmanager
 def lock(layout: Layout, subset: Subset, name: str) -> Iterator[None]:
-    """Have a lock of a subset's alone. Raises Fatal where another run has it."""
+    """Hold one lock of a subset exclusively. Raises Fatal if another run holds it."""
     path = layout.state_file(subset, name)
     with ExitStack() as stack:
         try:
@@ -49,9 +49,9 @@ def lock(layout: Layout, subset: Subset, name: str) -> Iterator[None]:
 
 @contextmanager
 def share_subset(layout: Layout, subset: Subset) -> Iterator[None]:
-    """Let runs on parts of a subset share its lock, and keep them apart from one on all of it, which has it alone.
+    """Share the lock of a subset with the runs on its other shards; a run on the whole subset holds it exclusively.
 
-    Not where the file system knows no such locks: there both could fetch the same clips, and no worse.
+    On a file system without such locks (ENOSYS) nothing is held: at worst, both runs fetch the same clips.
     """
     with ExitStack() as stack:
         try:

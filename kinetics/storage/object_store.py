@@ -1,9 +1,9 @@
-"""Finished clips at a URL, by fsspec: listed, and put whole. Whatever its some thirty backends raise ends here.
+"""Files at a URL, through fsspec: lists, uploads, reads and removes them, and turns any backend's errors into Fatal.
 
-What the object stores below are given is there once all of it is, as their clients' sources show: s3fs, gcsfs and adlfs
-send a small file in one request that says its length, and a large one in parts which a last request makes a file.
-Nothing like that is promised of the others, so there a file is written in `.partial/` and moved; what a failure leaves
-in there, nobody needs.
+An upload to the object stores below appears only when it is complete, as the sources of their clients show: s3fs, gcsfs
+and adlfs send a small file in one request that states its length, and a large one in parts which a last request joins.
+Other backends promise nothing like that, so there a file is written to `.partial/` and then moved; what a failure
+leaves in `.partial/` may be deleted.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ ATOMIC_UPLOADS = {
     **dict.fromkeys(("gs", "gcs"), "gcsfs"),
     **dict.fromkeys(("az", "abfs", "abfss"), "adlfs"),
 }
-"""Protocols of such object stores, and the package that speaks each."""
+"""The protocols of stores whose uploads are atomic, with the package for each."""
 PARALLEL_LISTINGS = 8
-"""Folders that are listed at a time; botocore keeps ten connections."""
+"""Folders listed at the same time; botocore keeps ten connections."""
 UPLOAD_TIMEOUT_S = 100.0
+"""Seconds allowed for an upload, plus its size over MIN_UPLOAD_BYTES_S; beyond that it is given up."""
 MIN_UPLOAD_BYTES_S = 50e3
-"""In bytes a second."""
+"""Bytes a second of the slowest connection whose uploads are not given up."""
 _NO_FOLDER = (FileNotFoundError, NotADirectoryError)
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectStore:
-    """A place for files by a URL. Credentials and the like come from where the backend looks for them.
+    """The files below a URL. The backend finds credentials and settings where it usually looks for them.
 
-    Every method raises Fatal where it cannot do its work, after the backend's own retries.
+    Every method raises Fatal if it fails, after the backend's own retries.
     """
 
     url: str = field(repr=False)
@@ -48,48 +49,48 @@ class ObjectStore:
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """What a process imports to reach it, as far as fsspec tells before it does so."""
-        from fsspec.registry import known_implementations  # noqa: PLC0415 - only who has a URL needs to have it
+        """The modules that a process imports to reach the store, as far as fsspec knows them in advance."""
+        from fsspec.registry import known_implementations  # noqa: PLC0415 - only needed with a URL
 
         known = known_implementations.get(self._protocol)
         return ("fsspec", known["class"].rpartition(".")[0]) if known else ("fsspec",)
 
     def names_in(self, folder: str) -> list[str]:
-        """The names of what lies in a folder; none if there is no such folder."""
+        """Return the names in a folder; none if there is no such folder."""
         return self.names_in_all([folder])[0]
 
     def names_in_all(self, folders: Iterable[str]) -> list[list[str]]:
-        """The same for each of some folders, several at a time where that is possible.
+        """Return the names in each of several folders, listed in parallel if the backend can do that.
 
-        They are listed afresh: another machine may have put something there.
+        No cached listing is used, since another machine may have added files.
         """
-        with self._reached("list") as (backend, root):
+        with self._connected("list") as (backend, root):
             backend.invalidate_cache()
-            places = [f"{root}/{folder}".rstrip("/") for folder in folders]
+            paths = [f"{root}/{folder}".rstrip("/") for folder in folders]
             if backend.async_impl:
-                return _listed_together(backend, places)
-            return [_listed(backend, place) for place in places]
+                return _listed_together(backend, paths)
+            return [_listed(backend, path) for path in paths]
 
     def put(self, local: Path, name: str, timeout_s: float | None = None) -> None:
-        """Put a file of this machine there, whole or not at all.
+        """Upload a file of this machine, atomically.
 
-        What takes longer than even a slow line explains is given up, where fsspec has a means for it. A worker that
-        waited on would cost its clip a try.
+        An upload that takes longer than a slow connection explains is given up, if the backend has a timeout: a worker
+        that waits longer costs its clip an attempt.
         """
         limit_s = timeout_s or UPLOAD_TIMEOUT_S + local.stat().st_size / MIN_UPLOAD_BYTES_S
 
-        def write(backend: Any, place: str) -> None:
-            backend.put_file(str(local), place, **({"timeout": limit_s} if backend.async_impl else {}))
+        def write(backend: Any, path: str) -> None:
+            backend.put_file(str(local), path, **({"timeout": limit_s} if backend.async_impl else {}))
 
-        self._bring(name, write)
+        self._write_atomically(name, write)
 
     def write(self, name: str, content: bytes) -> None:
-        """Make a small file there, whole or not at all."""
-        self._bring(name, lambda backend, place: backend.pipe_file(place, content))
+        """Write a small file, atomically."""
+        self._write_atomically(name, lambda backend, path: backend.pipe_file(path, content))
 
     def read(self, name: str) -> bytes | None:
-        """All of a file; None if there is none."""
-        with self._reached(f"read {name} in") as (backend, root):
+        """Return the content of a file; None if there is no such file."""
+        with self._connected(f"read {name} in") as (backend, root):
             try:
                 content: bytes = backend.cat_file(f"{root}/{name}")
             except FileNotFoundError:
@@ -97,36 +98,36 @@ class ObjectStore:
             return content
 
     def remove(self, name: str) -> None:
-        """Take a file away."""
-        with self._reached(f"remove {name} from") as (backend, root):
+        """Delete a file."""
+        with self._connected(f"remove {name} from") as (backend, root):
             backend.rm_file(f"{root}/{name}")
 
-    def _bring(self, name: str, write: Callable[[Any, str], object]) -> None:
-        with self._reached(f"write {name} in") as (backend, root):
+    def _write_atomically(self, name: str, write: Callable[[Any, str], object]) -> None:
+        with self._connected(f"write {name} in") as (backend, root):
             final = f"{root}/{name}"
             if self._protocol in ATOMIC_UPLOADS:
                 write(backend, final)
                 return
             temporary = f"{root}/.partial/{uuid.uuid4().hex}.part"
-            for place in (temporary, final):
-                backend.makedirs(place.rpartition("/")[0], exist_ok=True)
+            for path in (temporary, final):
+                backend.makedirs(path.rpartition("/")[0], exist_ok=True)
             write(backend, temporary)
             backend.mv(temporary, final)
 
     @contextmanager
-    def _reached(self, purpose: str) -> Iterator[tuple[Any, str]]:
-        """The backend, and where in it the URL leads."""
+    def _connected(self, purpose: str) -> Iterator[tuple[Any, str]]:
+        """Yield the backend and the path of the URL in it; turn whatever it raises into Fatal."""
         try:
             yield _backend(self.url)
         except ImportError as error:
             missing = getattr(error.__cause__ or error, "name", None) or self._protocol
             packages = dict.fromkeys(("fsspec", ATOMIC_UPLOADS.get(self._protocol, missing)))
-            raise Fatal(f"{self} needs packages that are not here: pip install {' '.join(packages)}") from error
+            raise Fatal(f"{self} needs packages that are not installed: pip install {' '.join(packages)}") from error
         except Exception as error:  # each of the backends has errors of its own, of any kind
             what = without_password(str(error)) or type(error).__name__
             raise Fatal(
-                f"Cannot {purpose} {self}: {what.rstrip('.')}. Mend that, and run the command again. "
-                "What is there already is whole."
+                f"Cannot {purpose} {self}: {what.rstrip('.')}. Fix that and run the command again. "
+                "The files written so far are complete."
             ) from error
 
     @property
@@ -135,14 +136,14 @@ class ObjectStore:
 
 
 def open_store(url: str) -> ObjectStore:
-    """The store at a URL, once it has shown that it can be read."""
+    """Return the store at a URL. Raises Fatal if it cannot be read."""
     store = ObjectStore(url)
     store.names_in("")
     return store
 
 
 def _backend(url: str) -> tuple[Any, str]:
-    from fsspec.core import url_to_fs  # noqa: PLC0415 - only who has a URL needs to have it
+    from fsspec.core import url_to_fs  # noqa: PLC0415 - only needed with a URL
 
     backend, root = url_to_fs(url)
     for logger in ("asyncio", type(backend).__module__.partition(".")[0]):
@@ -152,43 +153,43 @@ def _backend(url: str) -> tuple[Any, str]:
 
 @cache
 def _silence(logger: str) -> None:
-    """Keep tracebacks off the terminal: what goes wrong is said by an error, and by that alone."""
+    """Keep the tracebacks of a logger off the terminal; a Fatal says what went wrong."""
     logging.getLogger(logger).addHandler(logging.NullHandler())
 
 
-def _listed(backend: Any, place: str) -> list[str]:
+def _listed(backend: Any, path: str) -> list[str]:
     try:
-        return _names(backend.ls(place, detail=False), place)
+        return _names(backend.ls(path, detail=False), path)
     except _NO_FOLDER:
         return []
     finally:
-        backend.invalidate_cache(place)
+        backend.invalidate_cache(path)
 
 
-def _listed_together(backend: Any, places: Sequence[str]) -> list[list[str]]:
-    """On fsspec's own thread, not on some of ours, for whose ends an interrupted program would wait."""
-    import asyncio  # noqa: PLC0415 - nor has anything else a use for this
+def _listed_together(backend: Any, paths: Sequence[str]) -> list[list[str]]:
+    """List folders in parallel, on fsspec's own thread: an interrupted program would wait for threads of ours."""
+    import asyncio  # noqa: PLC0415 - nothing else needs it
 
-    from fsspec.asyn import sync  # noqa: PLC0415 - only who has a URL needs to have it
+    from fsspec.asyn import sync  # noqa: PLC0415 - only needed with a URL
 
-    async def listed(place: str, turn: asyncio.Semaphore) -> list[str]:
-        async with turn:
+    async def listed(path: str, slots: asyncio.Semaphore) -> list[str]:
+        async with slots:
             try:
-                return _names(await backend._ls(place, detail=False), place)
+                return _names(await backend._ls(path, detail=False), path)
             except _NO_FOLDER:
                 return []
             finally:
-                backend.invalidate_cache(place)  # which would hold a gigabyte of what nobody asked for
+                backend.invalidate_cache(path)  # which would grow to a gigabyte
 
     async def all_listed() -> list[list[str]]:
-        turn = asyncio.Semaphore(PARALLEL_LISTINGS)
-        return await asyncio.gather(*(listed(place, turn) for place in places))
+        slots = asyncio.Semaphore(PARALLEL_LISTINGS)
+        return await asyncio.gather(*(listed(path, slots) for path in paths))
 
     found: list[list[str]] = sync(backend.loop, all_listed)
     return found
 
 
-def _names(paths: Iterable[str], place: str) -> list[str]:
-    """The last parts of paths, without an object that stands for the folder itself."""
+def _names(paths: Iterable[str], folder: str) -> list[str]:
+    """Return the last parts of paths, without the object that stands for the folder itself."""
     bare = (path.rstrip("/") for path in paths)
-    return [path.rpartition("/")[2] for path in bare if path != place]
+    return [path.rpartition("/")[2] for path in bare if path != folder]

@@ -1,7 +1,7 @@
-"""The tables of a data set at a URL, where nothing can be appended: written on this machine, put there now and then.
+"""The tables of a data set at a URL, where nothing can be appended: written on this machine and uploaded at intervals.
 
-The working copies are there for as long as a run is. What a killed one, or one that could not reach the URL, left of
-them is taken up by the next; so deleting a table at the URL makes the program forget it, as in a folder.
+The copies on this machine are removed at the end of a run. Those that a killed run left, or one that could not reach
+the URL, are merged by the next run. So a table deleted at the URL is forgotten, as in a folder.
 """
 
 from __future__ import annotations
@@ -22,41 +22,42 @@ from kinetics.storage.layout import Layout, names_in
 from kinetics.storage.object_store import ObjectStore
 
 SYNC_INTERVAL_S = 600.0
-"""So often are they put; a run that is killed for good takes no more than that with it."""
+"""Seconds between two uploads; a machine that is lost takes at most the rows of that time with it."""
 SYNC_PAUSE_FACTOR = 20
-"""Nor do they take more than a part in so many of the run's time, long as they may become."""
+"""The pause after an upload, in multiples of its duration, so that long tables take at most 5 % of a run."""
 FINAL_SYNC_TIMEOUT_S = 10.0
-"""For each table of a run that is ending for another reason, of which nobody should wait long for word."""
+"""Timeout in seconds for each table when a run ends with an error, so that its message does not wait long."""
 EventT = TypeVar("EventT")
 
 
 @contextmanager
 def readable_tables(layout: Layout, subsets: Sequence[Subset]) -> Iterator[Layout]:
-    """Yield the layout with tables that can be read: where they are at a URL, with copies of them as they are now."""
+    """Yield a layout whose tables can be read: if they are at a URL, with temporary copies of them."""
     if not layout.store:
         yield layout
         return
     with TemporaryDirectory() as folder:
-        about = tuple(layout.without_shard.table(subset, "").name for subset in subsets)
+        prefixes = tuple(layout.without_shard.table(subset, "").name for subset in subsets)
         for name in {*layout.store.names_in(""), *names_in(layout.root)}:
-            if name.startswith(about) and name.endswith(("errors.log", "stats.csv")):  # of every shard
+            if name.startswith(prefixes) and name.endswith(("errors.log", "stats.csv")):  # of every shard
                 content = merge_tables(layout.store.read(name) or b"", _content(layout.root / name))
                 _write(Path(folder, name), content, Path(folder))
         yield replace(layout, root=Path(folder))
 
 
 class TableSync:
-    """The tables of a run. Open it with `with`, holding the subsets' locks, around whatever writes them.
+    """Fetches a run's tables from the URL, and uploads them during the run and at its end; does nothing in a folder.
 
-    Does nothing where they are in a folder. Raises Fatal where they cannot be had, or cannot be put.
+    Use it with `with` around whatever writes the tables, and hold the subsets' locks. Raises Fatal if the tables cannot
+    be downloaded or uploaded.
     """
 
     def __init__(self, layout: Layout, subsets: Sequence[Subset]) -> None:
         self._store = layout.store
         self._names = {path: layout.object_name(path) for path in _tables(layout, subsets)}
         self._partial = layout.partial(SPLIT_OF[subsets[0]])
-        self._put = dict[Path, tuple[int, int]]()
-        """What each looked like when it was the same there."""
+        self._uploaded = dict[Path, tuple[int, int]]()
+        """Size and time of each table when it was last the same at the URL."""
 
     def __enter__(self) -> Self:
         if not self._store:
@@ -66,7 +67,7 @@ class TableSync:
             if content := merge_tables(theirs, _content(path)):
                 _write(path, content, self._partial)
             if content and content == theirs:
-                self._put[path] = _state(path)
+                self._uploaded[path] = _state(path)
         return self
 
     def __exit__(
@@ -75,41 +76,41 @@ class TableSync:
         if not self._store:
             return
         try:
-            self._put_all(self._store, FINAL_SYNC_TIMEOUT_S if error else None)
+            self._upload(self._store, FINAL_SYNC_TIMEOUT_S if error else None)
         except Fatal:
             if not error:
                 raise
-            return  # there is a better reason to end, and the next run takes the copies up
+            return  # the first error matters more, and the next run merges the copies
         for path in self._names:
             path.unlink(missing_ok=True)
 
     def syncing(self, events: Iterable[EventT]) -> Iterator[EventT]:
-        """The events of a run, between which the tables are put.
+        """Pass on the events of a run, and upload the tables between them.
 
-        The first time is before all of them: a run that could not keep what it gets is not to ask for anything.
+        They are uploaded before the first event, too: a run that cannot store its tables should not start.
         """
         if not self._store:
             yield from events
             return
-        due = self._put_all(self._store)
+        due = self._upload(self._store)
         for event in events:
             yield event
             if time.monotonic() >= due:
-                due = self._put_all(self._store)
+                due = self._upload(self._store)
 
-    def _put_all(self, store: ObjectStore, timeout_s: float | None = None) -> float:
-        """Put what has changed, and return when to do so again."""
-        began = time.monotonic()
+    def _upload(self, store: ObjectStore, timeout_s: float | None = None) -> float:
+        """Upload the tables that have changed; return when to do so again (monotonic seconds)."""
+        begin = time.monotonic()
         for path, name in self._names.items():
-            if path.exists() and (state := _state(path)) != self._put.get(path):
+            if path.exists() and (state := _state(path)) != self._uploaded.get(path):
                 store.put(path, name, timeout_s)
-                self._put[path] = state
-        ended = time.monotonic()
-        return ended + max(SYNC_INTERVAL_S, SYNC_PAUSE_FACTOR * (ended - began))
+                self._uploaded[path] = state
+        end = time.monotonic()
+        return end + max(SYNC_INTERVAL_S, SYNC_PAUSE_FACTOR * (end - begin))
 
 
 def merge_tables(theirs: bytes, ours: bytes) -> bytes:
-    """The whole lines of both tables; mostly one is what the other was some time ago."""
+    """Return the complete lines of both tables, each once; usually one is an earlier state of the other."""
     theirs, ours = (table[: table.rfind(b"\n") + 1] for table in (theirs, ours))
     if ours.startswith(theirs):
         return ours

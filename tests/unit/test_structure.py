@@ -36,7 +36,7 @@ MODULES = {
 }
 BROAD = {
     "youtube.engine_errors.translated_errors": "foreign clients raise anything, and none of it may get past the seam",
-    "storage.object_store.ObjectStore._reached": "each of fsspec's backends has errors of its own, of any kind",
+    "storage.object_store.ObjectStore._connected": "each of fsspec's backends has errors of its own, of any kind",
     "scheduling.worker.record_failure": "one clip's surprise must not cost the others",
     "media.container.muxer": "a container must be closed whatever happens; it raises again",
     "scheduling.worker.serve": "the reason why a worker does not start is worth more at the parent than a traceback",
