@@ -42,9 +42,7 @@ BROAD = {
     "scheduling.worker._attempt": "a mistake in a job must not cost more than a crash would",
 }
 """Where everything is caught, and why: a new place needs a reason as good."""
-LEAVES = {
-    "scheduling.worker._attempt.notify": "the parent is gone, and no foreign `except Exception` may keep the worker alive"
-}
+LEAVES = {"scheduling.worker._attempt.notify": "the parent is gone; no foreign `except Exception` may keep this going"}
 HEAVY = {"pandas", "numpy", "matplotlib", "pytubefix", "yt_dlp", "pytube"}
 PRINTS = {"print", "input", "exit", "quit", "breakpoint"}
 PRINTING_METHODS = {("sys", "exit"), ("os", "_exit"), ("os", "abort"), ("sys", "stdout"), ("sys", "stderr")}
