@@ -57,13 +57,13 @@ class MirrorOffer:
         )
 
 
-def _offer(line: HttpSession, index: ArchiveIndex, missing: int, needs: Sequence[ArchiveRequest]) -> MirrorOffer:
+def _offer(session: HttpSession, index: ArchiveIndex, missing: int, requests: Sequence[ArchiveRequest]) -> MirrorOffer:
     """What these archives have for so many missing clips."""
-    sizes = archive_sizes(line, index, [need.url for need in needs])
-    unknown = sum(not need.names for need in needs)
-    certain = sum(len(need.names) for need in needs)
+    sizes = archive_sizes(session, index, [request.url for request in requests])
+    unknown = sum(not request.names for request in requests)
+    certain = sum(len(request.names) for request in requests)
     per_archive = MIRROR_SHARE * (missing - certain) / unknown if unknown else 0.0
-    offered = ((size or 0, len(need.names) or per_archive) for size, need in zip(sizes, needs, strict=True))
+    offered = ((size or 0, len(request.names) or per_archive) for size, request in zip(sizes, requests, strict=True))
     return MirrorOffer(missing, tuple(offered), sizes.count(None))
 
 
@@ -105,14 +105,14 @@ class Mirror:
         self.size = 0
         """Bytes of the archives in the last offer."""
         self._index = ArchiveIndex()
-        self._line = HttpSession(hosts=MIRROR)
-        self._urls = {subset: archive_urls(self._line, version, subset) for subset in subsets}
+        self._session = HttpSession(hosts=MIRROR)
+        self._urls = {subset: archive_urls(self._session, version, subset) for subset in subsets}
 
     def offer(self, plan: Plan) -> MirrorOffer:
         """Return what the mirror has for a plan."""
         offers = []
-        for _, gathering in self._gatherings(plan):
-            offers.append(_offer(self._line, self._index, len(gathering.missing), gathering.requests()))
+        for _, search in self._searches(plan):
+            offers.append(_offer(self._session, self._index, len(search.missing), search.requests()))
         offered = sum(offers, MirrorOffer(0, (), 0))
         self.size = offered.size
         return offered
@@ -122,14 +122,14 @@ class Mirror:
 
         A clip fails with NOT_FOUND only if all archives that may contain it were read completely.
         """
-        for part, gathering in self._gatherings(plan):
-            if gathering.requests():
+        for part, search in self._searches(plan):
+            if search.requests():
                 write_wanted_clips(wanted, part.clips())
-                yield from gathering.run(run)
-            self.unread |= gathering.unread
-            if not gathering.complete:
+                yield from search.run(run)
+            self.unread |= search.unread
+            if not search.complete:
                 continue
-            lacking = gathering.missing - gathering.rejected
+            absent = search.missing - search.rejected
             for clip in part.clips():
                 if clip_name(*clip.key) in absent:
                     yield Outcome(clip, "failed", Category.NOT_FOUND, NOT_AT_MIRROR, source="mirror")

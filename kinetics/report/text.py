@@ -21,7 +21,7 @@ def report_lines(report: Report) -> Iterator[str]:
         yield from (f"  {split.name}: {split.on_disk:,} of {split.wanted:,}" for split in report.splits)
     yield from _reason_lines(report.reasons)
     if report.gone_everywhere:
-        yield f"  {report.gone_everywhere:8,}  of these are gone from YouTube, and the mirror has no usable copy"
+        yield f"  {report.gone_everywhere:8,}  of these are gone from YouTube, and the mirror has no complete copy"
     yield from _duration_lines(report.durations)
     yield from _time_lines(report)
     yield from _space_lines(report.space)

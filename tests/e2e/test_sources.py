@@ -35,7 +35,7 @@ from tests.youtube.world import MediaFault, Row
 COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
 LABELS = ("tai chi", "massaging person's head", "javelin throw")
-REJECTED, ABSENT = "the mirror's clip was rejected: ", "the mirror has no whole copy of it"
+REJECTED, ABSENT = "the mirror's clip was rejected: ", "the mirror has no complete copy of it"
 Told = tuple[str, str, str]
 """What a row of the table says of an attempt: its status, its category and its source."""
 NO_MIRROR: Told = ("failed", "not_found", "mirror")
@@ -226,7 +226,7 @@ class TestBoth:
         neither = len(sandbox.rows) - len(sandbox.on_mirror | sandbox.on_youtube)
         assert f"source mirror: {count['mirror']} done" in said
         assert f"source youtube: {count['youtube']} done" in said
-        assert re.search(rf"{neither}  of these are gone from YouTube, and the mirror has no usable copy", said)
+        assert re.search(rf"{neither}  of these are gone from YouTube, and the mirror has no complete copy", said)
 
     def test_the_manifest_tells_where_each_came_from(self, both: Ended) -> None:
         assert both.sandbox.run("--manifest").code == 0

@@ -280,7 +280,7 @@ def test_what_neither_source_has_is_counted(layout: Layout) -> None:
     layout.stats("train").write_text("\n".join([*lines, *lacking, lacking[0], ""]))
     found = collected(layout)
     assert found.gone_everywhere == 1, "the other one may still work at YouTube"
-    assert any("the mirror has no usable copy" in line for line in report_lines(found))
+    assert any("the mirror has no complete copy" in line for line in report_lines(found))
     assert ("source", "mirror", 0, 3) in [(one.kind, one.name, one.done, one.failed) for one in found.origins]
     assert found.timeline == before.timeline, "that took no time"
 
