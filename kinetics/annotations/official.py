@@ -1,4 +1,4 @@
-"""The official archive of each version: fetched once, kept in the user's cache folder."""
+"""Fetches the official archive of a version, completely or not at all."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util import parse_url
 
-from kinetics.annotations.files import BROKEN_ARCHIVE, MAX_FILE, decompressed, regular_members
+from kinetics.annotations.files import ARCHIVE_ERRORS, MAX_FILE, decompress, regular_members
 from kinetics.errors import Fatal
 from kinetics.storage.atomic import whole_or_absent
 
 ProgressCallback = Callable[[int, int | None], None]
+"""Called with the bytes received in this attempt, and with the size if the server announced it."""
 VERSIONS = {
     version: f"https://storage.googleapis.com/deepmind-media/Datasets/kinetics{version.replace('-', '_')}.tar.gz"
     for version in ("400", "600", "700", "700-2020")
 }
-"""The official archive of each version: a folder with {train,validate,test}.{csv,json}, about 25 MB."""
+"""The URL of each version's official archive: a folder with {train,validate,test}.{csv,json}, about 25 MB."""
 CONNECT_S, READ_S, FETCH_S = 10, 30, 3600
+"""Timeouts in seconds: to connect, between two reads, and for a whole attempt."""
 PAUSES_S = (1, 4, 10)
-"""The waits between the tries to fetch an archive."""
-TRY_AGAIN = {408, 429, 500, 502, 503, 504}
+"""Seconds to wait before each further attempt; there is one attempt more than waits."""
+RETRY_STATUSES = {408, 429, 500, 502, 503, 504}
+"""HTTP statuses after which another attempt may succeed."""
 
 
 def fetch(url: str, into: Path, progress: ProgressCallback | None = None) -> None:
-    """Fetch a tar archive, whole or not at all; `progress(bytes_done, bytes_total or None)` starts anew with each try.
+    """Fetch a tar archive into a file, completely or not at all; each attempt reports its `progress` from 0 again.
 
-    Raises Fatal if it cannot be had whole within a few tries.
+    Raises Fatal if no attempt brings the complete archive, or the file cannot be written.
     """
     reason = ""
     for pause in (0, *PAUSES_S):
@@ -43,38 +46,38 @@ def fetch(url: str, into: Path, progress: ProgressCallback | None = None) -> Non
         try:
             with whole_or_absent(into) as temporary:
                 _transfer(url, temporary, progress)
-                if not _is_whole(temporary):
-                    raise ProtocolError("what came is no whole tar archive")
+                if not _is_complete(temporary):
+                    raise ProtocolError("the reply is not a complete tar archive")
             return
         except HTTPError as error:
             reason = str(error)
         except OSError as error:
-            what = f"Cannot write {into}: {error.strerror or error}. Mend that"
+            what = f"Cannot write {into}: {error.strerror or error}. Fix that"
             raise Fatal(f"{what}, choose another cache folder (XDG_CACHE_HOME), or use --annotations PATH.") from error
     raise _unreachable(url, reason)
 
 
 def _transfer(url: str, into: Path, progress: ProgressCallback | None) -> None:
-    """One try. Raises urllib3's HTTPError where another may help."""
+    """Make one attempt. Raises urllib3's HTTPError if another may succeed, else Fatal."""
     deadline = time.monotonic() + FETCH_S
     with (
         _client(url) as client,
         client.request("GET", url, preload_content=False, retries=False, redirect=False) as reply,
         open(into, "wb") as file,
     ):
-        if reply.status in TRY_AGAIN:
+        if reply.status in RETRY_STATUSES:
             raise ProtocolError(f"HTTP {reply.status} {reply.reason}")
         if reply.status != 200:
             raise _unreachable(url, f"HTTP {reply.status} {reply.reason}")
         length = reply.headers.get("Content-Length", "")
         total, done = int(length) if re.fullmatch(r"\d{1,15}", length, re.ASCII) else None, 0
-        # Not stream(), which waits for whole blocks: with a slow drip the deadline would never be looked at.
+        # Not stream(), which waits for full blocks: with bytes that trickle in, it would not check the deadline.
         while block := reply.read1(1 << 16, decode_content=False):
             done += file.write(block)
             if progress:
                 progress(done, total)
             if done > MAX_FILE or time.monotonic() > deadline:
-                raise _unreachable(url, f"no end after {done:,} bytes")
+                raise _unreachable(url, f"the reply did not end after {done:,} bytes")
 
 
 def _unreachable(url: str, reason: str) -> Fatal:
@@ -85,7 +88,7 @@ def _unreachable(url: str, reason: str) -> Fatal:
 
 
 def _client(url: str) -> urllib3.PoolManager:
-    """An HTTP client that heeds the proxy and certificate variables of the environment, and always checks TLS."""
+    """Return an HTTP client that uses the environment's proxy and certificate variables and always verifies TLS."""
     settings: dict[str, Any] = {
         "timeout": urllib3.Timeout(connect=CONNECT_S, read=READ_S),
         "ssl_context": ssl.create_default_context(),
@@ -98,14 +101,15 @@ def _client(url: str) -> urllib3.PoolManager:
         address = parse_url(proxy if "://" in proxy else f"http://{proxy}")
         login = urllib3.make_headers(proxy_basic_auth=unquote(address.auth)) if address.auth else None
         return urllib3.ProxyManager(address._replace(auth=None).url, proxy_headers=login, **settings)
-    except ValueError:  # not chained, and the address not shown: a password may stand in it
-        raise Fatal(f"The environment's {target.scheme}_proxy is no http:// address. Mend it or unset it.") from None
+    except ValueError:  # not chained, and the address not shown, because it may contain a password
+        what = f"The environment's {target.scheme}_proxy is not an http:// address"
+        raise Fatal(f"{what}. Correct it or unset it.") from None
 
 
-def _is_whole(archive: Path) -> bool:
+def _is_complete(archive: Path) -> bool:
     try:
-        with tarfile.open(fileobj=decompressed(archive, archive.read_bytes()), mode="r:") as tar:
+        with tarfile.open(fileobj=decompress(archive, archive.read_bytes()), mode="r:") as tar:
             regular_members(tar)
-    except (*BROKEN_ARCHIVE, Fatal):
+    except (*ARCHIVE_ERRORS, Fatal):
         return False
     return True
