@@ -197,13 +197,13 @@ def list_classes(args: argparse.Namespace) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     """Look whether the clips that are here are as they should be; move away those that are not."""
-    from kinetics.dataset.inventory import verified
+    from kinetics.dataset.inventory import verify_clips
 
     layout, here, moved, kept = _layout(args), _clips_here(args), 0, 0
     with ExitStack() as stack:
         stack.enter_context(held(layout, _subsets(args)))
         for subset, frame in here.items():
-            checks = verified(_local_run(args), layout, subset, frame, quick=args.quick, cut=args.cut)
+            checks = verify_clips(_local_run(args), layout, subset, frame, quick=args.quick, cut=args.cut)
             unfit = [one for one in _shown(args, subset, len(frame), checks) if one.status == "failed"]
             fit = len(frame) - len(unfit)
             print(f"{_name(args, subset)}: {fit:,} of {len(frame):,} clips are as they should be")
@@ -220,14 +220,14 @@ def verify(args: argparse.Namespace) -> int:
 
 def manifest(args: argparse.Namespace) -> int:
     """Write down what the clips that are here are like."""
-    from kinetics.dataset.inventory import measured
+    from kinetics.dataset.inventory import measure_clips
     from kinetics.dataset.manifest import write_manifest
 
     layout, here, unfit = _layout(args), _clips_here(args), 0
     with ExitStack() as stack:
         for subset, frame in here.items():
             stack.enter_context(lock(layout, subset, "manifest.lock"))
-            outcomes = _shown(args, subset, len(frame), measured(_local_run(args), layout, subset, frame))
+            outcomes = _shown(args, subset, len(frame), measure_clips(_local_run(args), layout, subset, frame))
             facts = {one.clip.key: one.facts for one in outcomes if one.facts}
             print(f"{write_manifest(layout, subset, frame, facts)}: {len(facts):,} clips")
             unfit += len(frame) - len(facts)
@@ -236,28 +236,28 @@ def manifest(args: argparse.Namespace) -> int:
 
 def frames(args: argparse.Namespace) -> int:
     """Write frames of the clips that are here."""
-    from kinetics.dataset.clip_jobs import Frames
+    from kinetics.dataset.clip_jobs import ExtractFrames
 
     target, quality = _layout(args).derived_layout("frames"), args.quality or QUALITY
-    job = Frames(_layout(args), target, args.frames, args.short_side, quality)
-    terms = {"frames": args.frames, "short_side": args.short_side, "quality": quality}
-    converted = _converted(args, job, target, "", terms)
+    job = ExtractFrames(_layout(args), target, args.frames, args.short_side, quality)
+    settings = {"frames": args.frames, "short_side": args.short_side, "quality": quality}
+    converted = _converted(args, job, target, "", settings)
     return _left_over(sum(one.status == "failed" for _, outcomes in converted for one in outcomes))
 
 
 def sound(args: argparse.Namespace) -> int:
     """Write the sound of the clips that are here, and which have none."""
-    from kinetics.dataset.clip_jobs import Sound
-    from kinetics.dataset.lists import write_silent
+    from kinetics.dataset.clip_jobs import ExtractSound
+    from kinetics.dataset.lists import write_silent_list
 
     layout, unfit, suffix = _layout(args), 0, f".{args.sound}"
     target = layout.derived_layout("sound")
-    for subset, outcomes in _converted(args, Sound(layout, target, args.sound), target, suffix):
+    for subset, outcomes in _converted(args, ExtractSound(layout, target, args.sound), target, suffix):
         silent = list[Clip]()
         for one in outcomes:
             unfit += one.status == "failed"
             silent += [one.clip] if one.sound is False else []
-        print(f"{len(silent):,} without sound, listed in {write_silent(layout, subset, silent, suffix)}")
+        print(f"{len(silent):,} without sound, listed in {write_silent_list(layout, subset, silent, suffix)}")
     return _left_over(unfit)
 
 
@@ -325,18 +325,22 @@ INSTEAD: Mapping[str, Callable[[argparse.Namespace], int]] = {
 
 
 def _converted(
-    args: argparse.Namespace, job: TravellingJob, target: Layout, suffix: str, terms: Mapping[str, object] | None = None
+    args: argparse.Namespace,
+    job: TravellingJob,
+    target: Layout,
+    suffix: str,
+    settings: Mapping[str, object] | None = None,
 ) -> Iterator[tuple[Subset, Iterator[Outcome]]]:
-    """Convert what is not converted yet, all on the same terms: each subset's outcomes, as they are asked for."""
+    """Convert what is not converted yet, all with the same settings: each subset's outcomes, as they are asked for."""
     from kinetics.annotations.table import Annotations
-    from kinetics.dataset.settings import keep_terms
+    from kinetics.dataset.settings import keep_settings
     from kinetics.planning.plan import on_disk
 
     here = _clips_here(args)
     with ExitStack() as stack:
         stack.enter_context(held(target, _subsets(args)))
-        if terms:
-            keep_terms(target.folder, terms)
+        if settings:
+            keep_settings(target.folder, settings)
         for subset, frame in here.items():
             left = frame[~on_disk(frame, target, suffix)]
             print(f"{target.folder}: {len(frame) - len(left):,} of them are there, {len(left):,} to do", flush=True)
