@@ -1,1 +1,1 @@
-"""A version and a subset become the table of clips that a run is about."""
+"""Loads the clips of a version and subset from annotation files, and selects those of a run."""

@@ -1,4 +1,4 @@
-"""A version and a subset become the table of their clips."""
+"""Loads the clips of a version and subset, from the user's files or from the official archive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import platformdirs
 
 from kinetics.annotations.files import MAX_FILE, AnnotationFile, DamagedArchiveError, find_files, read_limited
 from kinetics.annotations.official import VERSIONS, ProgressCallback, fetch
-from kinetics.annotations.table import Annotations, constant_column, good_rows, read_cells, usable_rows
+from kinetics.annotations.table import Annotations, constant_column, read_cells, usable_rows, valid_rows
 from kinetics.errors import Fatal
 from kinetics.records import SPLIT_OF, Subset
 
@@ -22,11 +22,11 @@ def load(
 ) -> Annotations:
     """Load the clips of a subset from `path`: a CSV, a JSON, a folder of them, or a tar archive.
 
-    Without a path, the official archive of the version is taken from the user's cache folder, and fetched into it the
-    first time; meanwhile `progress(bytes_done, bytes_total or None)` is called. A single file that the user names is
-    taken whole as the subset, whatever its split column says; with `all`, that column decides.
+    Without a path, the version's official archive is read from the user's cache folder. If it is missing or damaged
+    there, it is fetched first, and `progress` is called. All rows of a single file that the user names belong to the
+    subset, whatever its split column says; with `all`, that column decides.
 
-    Raises Fatal if there is nothing usable.
+    Raises Fatal if no row is usable.
     """
     if path is not None:
         return _load(path, subset)
@@ -38,10 +38,28 @@ def load(
     return _load(archive, subset)
 
 
-def classes_of(version: str, path: Path | None = None) -> list[str]:
-    """The labels of a whole version, all its subsets together, sorted: a class is its place in this list.
+def _load(path: Path, subset: Subset | Literal["all"]) -> Annotations:
+    wanted: Sequence[Subset] = list(SPLIT_OF) if subset == "all" else [subset]
+    try:
+        files = find_files(path, wanted)
+    except OSError as error:
+        raise Fatal(f"Cannot read the annotations in {path}: {error.strerror or error}. Check the path.") from error
+    warnings = [f"{path}: there is no file for {one} in it." for one in wanted if not {one, None} & files.keys()]
+    frames = []
+    for file_subset, file in files.items():
+        frame, file_warnings = usable_rows(file, file_subset)
+        frames += [] if frame.empty else [frame]
+        warnings += [f"{file.name}: {warning}" for warning in file_warnings]
+    if not frames:
+        raise Fatal(" ".join([f"{path} holds no usable row: download it again, or name another file.", *warnings]))
+    table = pd.concat(frames, ignore_index=True).astype({"label": "category", "split": "category"})
+    return Annotations(table, tuple(warnings))
 
-    Of the file, if `path` is a single one. Raises Fatal if there is nothing usable.
+
+def classes_of(version: str, path: Path | None = None) -> list[str]:
+    """Return the sorted labels of all subsets of a version; a class number is an index into this list.
+
+    If `path` is a single CSV or JSON file, these are the labels in it. Raises Fatal if no row is usable.
     """
     single = path is not None and path.is_file() and path.suffix.lower() in (".csv", ".json", ".txt")
     labels = (load_list(path) if path and single else load(version, "all", path)).frame["label"]
@@ -49,35 +67,17 @@ def classes_of(version: str, path: Path | None = None) -> list[str]:
 
 
 def load_list(path: Path) -> Annotations:
-    """The clips in one CSV or JSON file that chooses among others: what it says of their splits does not matter.
+    """Return the clips in a CSV or JSON file that selects among others; its split column is ignored.
 
-    Raises Fatal if there is nothing usable.
+    Raises Fatal if no row is usable.
     """
     try:
         file = AnnotationFile(str(path), path, read_limited(path, MAX_FILE))
     except OSError as error:
         raise Fatal(f"Cannot read the list of clips in {path}: {error.strerror or error}. Check the path.") from error
-    cells, remarks = read_cells(file)
-    rows, left_out = good_rows(cells, constant_column(cells, "train"), file.name)
-    warnings = tuple(f"{path}: {remark}" for remark in (*remarks, *left_out))
+    cells, format_warnings = read_cells(file)
+    rows, left_out = valid_rows(cells, constant_column(cells, "train"), file.name)
+    warnings = tuple(f"{path}: {warning}" for warning in (*format_warnings, *left_out))
     if rows.empty:
         raise Fatal(" ".join([f"{path} holds no usable row: name another file.", *warnings]))
     return Annotations(rows, warnings)
-
-
-def _load(path: Path, subset: Subset | Literal["all"]) -> Annotations:
-    wanted: Sequence[Subset] = list(SPLIT_OF) if subset == "all" else [subset]
-    try:
-        files = find_files(path, wanted)
-    except OSError as error:
-        raise Fatal(f"Cannot read the annotations in {path}: {error.strerror or error}. Check the path.") from error
-    warnings = [f"{path}: there is no file for {part} in it." for part in wanted if not {part, None} & files.keys()]
-    frames = []
-    for part, file in files.items():
-        frame, remarks = usable_rows(file, part)
-        frames += [] if frame.empty else [frame]
-        warnings += [f"{file.name}: {remark}" for remark in remarks]
-    if not frames:
-        raise Fatal(" ".join([f"{path} holds no usable row: get it again, or name another file.", *warnings]))
-    table = pd.concat(frames, ignore_index=True).astype({"label": "category", "split": "category"})
-    return Annotations(table, tuple(warnings))

@@ -1,4 +1,4 @@
-"""The official archive of each version: fetched once, kept in the user's cache folder."""
+"""Fetches the official archive of a version, completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from urllib3.exceptions import HTTPError, ProtocolError
 
-from kinetics.annotations.files import BROKEN_ARCHIVE, MAX_FILE, decompressed, regular_members
+from kinetics.annotations.files import ARCHIVE_ERRORS, MAX_FILE, decompress, regular_members
 from kinetics.errors import ClipError, Fatal
 from kinetics.net.http import AllowedHosts, HttpSession
 from kinetics.net.proxy import refused_login
@@ -18,23 +18,25 @@ from kinetics.net.responses import root_cause
 from kinetics.storage.atomic import atomic_write
 
 ProgressCallback = Callable[[int, int | None], None]
+"""Called with the bytes received in this attempt, and with the size if the server announced it."""
 VERSIONS = {
     version: f"https://storage.googleapis.com/deepmind-media/Datasets/kinetics{version.replace('-', '_')}.tar.gz"
     for version in ("400", "600", "700", "700-2020")
 }
-"""The official archive of each version: a folder with {train,validate,test}.{csv,json}, about 25 MB."""
+"""The URL of each version's official archive: a folder with {train,validate,test}.{csv,json}, about 25 MB."""
 ARCHIVE_HOST = AllowedHosts("the host of the official archives", re.compile(r"storage\.googleapis\.com"))
 FETCH_S = 3600
-"""Seconds after which a try to fetch an archive is given up, however slowly it still arrives."""
+"""Seconds for one attempt, after which it is given up although data still arrive."""
 PAUSES_S = (1, 4, 10)
-"""The waits between the tries to fetch an archive."""
-TRY_AGAIN = {408, 429, 500, 502, 503, 504}
+"""Seconds to wait before each further attempt; there is one attempt more than waits."""
+RETRY_STATUSES = {408, 429, 500, 502, 503, 504}
+"""HTTP statuses after which another attempt may succeed."""
 
 
 def fetch(url: str, into: Path, progress: ProgressCallback | None = None) -> None:
-    """Fetch a tar archive, whole or not at all; `progress(bytes_done, bytes_total or None)` starts anew with each try.
+    """Fetch a tar archive into a file, completely or not at all; each attempt reports its `progress` from 0 again.
 
-    Raises Fatal if it cannot be had whole within a few tries.
+    Raises Fatal if no attempt brings the complete archive, or the file cannot be written.
     """
     session, reason = HttpSession(hosts=ARCHIVE_HOST), ""
     for pause in (0, *PAUSES_S):
@@ -42,8 +44,8 @@ def fetch(url: str, into: Path, progress: ProgressCallback | None = None) -> Non
         try:
             with atomic_write(into) as temporary:
                 _transfer(session, url, temporary, progress)
-                if not _is_whole(temporary):
-                    raise ProtocolError("what came is no whole tar archive")
+                if not _is_complete(temporary):
+                    raise ProtocolError("the reply is not a complete tar archive")
             return
         except HTTPError as error:
             reason = root_cause(error)
@@ -52,16 +54,16 @@ def fetch(url: str, into: Path, progress: ProgressCallback | None = None) -> Non
         except ClipError as error:
             raise _unreachable(url, error.reason) from error
         except OSError as error:
-            what = f"Cannot write {into}: {error.strerror or error}. Mend that"
+            what = f"Cannot write {into}: {error.strerror or error}. Fix that"
             raise Fatal(f"{what}, choose another cache folder (XDG_CACHE_HOME), or use --annotations PATH.") from error
     raise _unreachable(url, reason)
 
 
 def _transfer(session: HttpSession, url: str, into: Path, progress: ProgressCallback | None) -> None:
-    """Try once. Raises urllib3's HTTPError if another try may help."""
+    """Make one attempt. Raises urllib3's HTTPError if another may succeed, else Fatal."""
     deadline = time.monotonic() + FETCH_S
     with session.get(url, {}) as reply, open(into, "wb") as file:
-        if reply.status in TRY_AGAIN:
+        if reply.status in RETRY_STATUSES:
             raise ProtocolError(f"HTTP {reply.status} {reply.reason}")
         if reply.status != 200:
             raise _unreachable(url, f"HTTP {reply.status} {reply.reason}")
@@ -72,7 +74,7 @@ def _transfer(session: HttpSession, url: str, into: Path, progress: ProgressCall
             if progress:
                 progress(done, total)
             if done > MAX_FILE or time.monotonic() > deadline:
-                raise _unreachable(url, f"no end after {done:,} bytes")
+                raise _unreachable(url, f"the reply did not end after {done:,} bytes")
 
 
 def _unreachable(url: str, reason: str) -> Fatal:
@@ -82,10 +84,10 @@ def _unreachable(url: str, reason: str) -> Fatal:
     )
 
 
-def _is_whole(archive: Path) -> bool:
+def _is_complete(archive: Path) -> bool:
     try:
-        with tarfile.open(fileobj=decompressed(archive, archive.read_bytes()), mode="r:") as tar:
+        with tarfile.open(fileobj=decompress(archive, archive.read_bytes()), mode="r:") as tar:
             regular_members(tar)
-    except (*BROKEN_ARCHIVE, Fatal):
+    except (*ARCHIVE_ERRORS, Fatal):
         return False
     return True

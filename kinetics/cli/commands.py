@@ -12,13 +12,13 @@ from kinetics.annotations.table import Annotations
 from kinetics.cli.context import Context
 from kinetics.cli.options import Command, Options
 from kinetics.cli.terminal import make_bar, shown
-from kinetics.dataset.clip_jobs import Frames, Sound
+from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound
 from kinetics.dataset.compare import VERDICTS
 from kinetics.dataset.compare import compare as compare_manifests
-from kinetics.dataset.inventory import measured, verified
-from kinetics.dataset.lists import write_lists, write_silent
+from kinetics.dataset.inventory import measure_clips, verify_clips
+from kinetics.dataset.lists import write_lists, write_silent_list
 from kinetics.dataset.manifest import write_manifest
-from kinetics.dataset.settings import keep_terms
+from kinetics.dataset.settings import keep_settings
 from kinetics.dataset.shards import WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
 from kinetics.humanize import without_numbers
@@ -65,7 +65,9 @@ def verify(options: Options, context: Context) -> int:
     with ExitStack() as stack:
         stack.enter_context(hold_subsets(context.layout, context.subsets))
         for subset, frame in clips.items():
-            checks = verified(context.run_on_files, context.layout, subset, frame, quick=options.quick, cut=options.cut)
+            checks = verify_clips(
+                context.run_on_files, context.layout, subset, frame, quick=options.quick, cut=options.cut
+            )
             unfit = [one for one in shown(_what(options, subset), len(frame), checks) if one.status == "failed"]
             fit = len(frame) - len(unfit)
             print(f"{_name(options, subset)}: {fit:,} of {len(frame):,} clips are as they should be")
@@ -86,7 +88,7 @@ def manifest(options: Options, context: Context) -> int:
     with ExitStack() as stack:
         for subset, frame in clips.items():
             stack.enter_context(lock(layout, subset, "manifest.lock"))
-            outcomes = measured(context.run_on_files, layout, subset, frame)
+            outcomes = measure_clips(context.run_on_files, layout, subset, frame)
             facts = {
                 one.clip.key: one.facts for one in shown(_what(options, subset), len(frame), outcomes) if one.facts
             }
@@ -99,7 +101,7 @@ def frames(options: Options, context: Context) -> int:
     """Write frames of the clips on disk."""
     assert options.frames
     target, quality = context.layout.derived_layout("frames"), options.quality or JPEG_QUALITY
-    job = Frames(context.layout, target, options.frames, options.short_side, quality)
+    job = ExtractFrames(context.layout, target, options.frames, options.short_side, quality)
     settings = {"frames": options.frames, "short_side": options.short_side, "quality": quality}
     converted = _converted(options, context, job, target=target, suffix="", settings=settings)
     return _exit_code(sum(one.status == "failed" for _, outcomes in converted for one in outcomes))
@@ -110,13 +112,13 @@ def sound(options: Options, context: Context) -> int:
     assert options.sound
     layout, unfit, suffix = context.layout, 0, f".{options.sound}"
     target = layout.derived_layout("sound")
-    job = Sound(layout, target, options.sound)
+    job = ExtractSound(layout, target, options.sound)
     for subset, outcomes in _converted(options, context, job, target=target, suffix=suffix):
         silent = list[Clip]()
         for one in outcomes:
             unfit += one.status == "failed"
             silent += [one.clip] if one.sound is False else []
-        print(f"{len(silent):,} without sound, listed in {write_silent(layout, subset, silent, suffix)}")
+        print(f"{len(silent):,} without sound, listed in {write_silent_list(layout, subset, silent, suffix)}")
     return _exit_code(unfit)
 
 
@@ -189,7 +191,7 @@ def _converted(
     with ExitStack() as stack:
         stack.enter_context(hold_subsets(target, context.subsets))
         if settings:
-            keep_terms(target.folder, settings)
+            keep_settings(target.folder, settings)
         for subset, frame in clips.items():
             left = frame[~on_disk(frame, target, suffix)]
             print(f"{target.folder}: {len(frame) - len(left):,} of them are there, {len(left):,} to do", flush=True)

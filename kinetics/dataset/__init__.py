@@ -1,1 +1,1 @@
-"""What is done with the clips on disk: verified, converted, listed, packed, described, compared."""
+"""Works on the clips on disk: verifies, converts, lists, packs, describes and compares them."""

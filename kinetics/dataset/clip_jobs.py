@@ -1,4 +1,4 @@
-"""What is done to a clip that is on disk, in a worker: Clip -> Outcome, as for a download."""
+"""Jobs that a worker does on a clip on disk: verify it, measure it, extract its frames or its sound."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from kinetics.storage.atomic import atomic_folder, atomic_write, cannot_write
 from kinetics.storage.layout import Layout
 
 ClipWorker = Callable[[Clip, Callable[[], None]], Outcome]
-_NOT_THE_FILES = {
+"""Does the job on one clip, like every worker; nothing here needs to call the second argument."""
+_MACHINE_ERRNOS = {
     *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOTCONN, errno.ESTALE),
     *(errno.ETIMEDOUT, errno.EHOSTDOWN),
 }
-"""What keeps us from reading a file and says nothing about it: the next one would be as unreadable."""
+"""Read errors that are the machine's fault, not the file's: the next file would fail in the same way."""
 
 
-class _Task:
-    """Does something to the file of a clip; what is wrong with the file is the clip's failure."""
+class _ClipJob:
+    """Works on the file of a clip; an error of the file becomes the clip's failure."""
 
     modules = (__name__,)
     layout: Layout
 
     def at(self, scratch: Path) -> Self:
-        """It needs nothing but the folder that all share."""
+        """Return this job: it needs no folder of its own."""
         return self
 
     def open(self) -> ClipWorker:
         return self.attempt
 
     def attempt(self, clip: Clip, answered: Callable[[], None]) -> Outcome:
-        """Raises Fatal where nothing can be read or written."""
+        """Return the outcome of one clip. Raises Fatal if the machine can no longer read or write files."""
         outcome = Outcome(clip, "failed")
         path = self.layout.clip(clip)
         try:
@@ -44,20 +45,20 @@ class _Task:
         except ClipError as error:
             return replace(outcome, category=error.category, reason=error.reason)
         except OSError as error:
-            if error.errno in _NOT_THE_FILES:
-                raise Fatal(f"Cannot read {path}: {error.strerror}. Mend that, and run the command again.") from error
+            if error.errno in _MACHINE_ERRNOS:
+                raise Fatal(f"Cannot read {path}: {error.strerror}. Fix that and run the command again.") from error
             return replace(
-                outcome, category=Category.MEDIA_ERROR, reason=f"it cannot be read: {error.strerror or error}"
+                outcome, category=Category.MEDIA_ERROR, reason=f"the file cannot be read: {error.strerror or error}"
             )
 
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
-        """Raises ClipError where the file is not as it should be."""
+        """Return `done` with what was found out. Raises ClipError if the file is not as it should be."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Verify(_Task):
-    """Look whether a clip plays to its end, or only at its header."""
+class Verify(_ClipJob):
+    """Decode a clip to its end, or, if `quick`, read only its header."""
 
     layout: Layout
     quick: bool
@@ -67,8 +68,8 @@ class Verify(_Task):
 
 
 @dataclass(frozen=True)
-class Measure(_Task):
-    """Find out all that a manifest says of a clip's file."""
+class Measure(_ClipJob):
+    """Find out what a manifest says about a clip's file."""
 
     layout: Layout
 
@@ -77,7 +78,7 @@ class Measure(_Task):
 
 
 @dataclass(frozen=True)
-class Frames(_Task):
+class ExtractFrames(_ClipJob):
     """Write the frames of a clip into a folder of its own."""
 
     layout: Layout
@@ -87,7 +88,7 @@ class Frames(_Task):
     quality: int
 
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
-        check.read_facts(path)  # to a decoder a clip that is cut off is a short one
+        check.read_facts(path)  # the decoder would take a truncated clip for a short one
         final, partial = self.target.clip(clip, ""), self.target.partial(clip.split)
         try:
             with atomic_folder(final, partial) as folder:
@@ -98,8 +99,8 @@ class Frames(_Task):
 
 
 @dataclass(frozen=True)
-class Sound(_Task):
-    """Write the sound of a clip; one without any is done, too."""
+class ExtractSound(_ClipJob):
+    """Write the sound of a clip; a clip without sound counts as done."""
 
     layout: Layout
     target: Layout

@@ -1,4 +1,4 @@
-"""How two people's data sets differ, by their manifests: what only one has, and what both have but not alike."""
+"""Compares two data sets by their manifests: which clips only one has, and which differ in content."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ VERDICTS = (ONLY_A, ONLY_B, SAME, OTHER)
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Every clip of either manifest: youtube_id, time_start, time_end, label, split, sha256_a, sha256_b and verdict."""
+    """The clips of two manifests, A and B, with a verdict about each."""
 
     table: pd.DataFrame
+    """Columns youtube_id, time_start, time_end, label, split, sha256_a, sha256_b ('' if missing) and verdict."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many clips there are of each verdict."""
+        """The number of clips with each verdict."""
         found = self.table["verdict"].value_counts()
         return {verdict: int(found.get(verdict, 0)) for verdict in VERDICTS}
 
     def classes(self) -> Iterator[tuple[str, dict[str, int]]]:
-        """The same for each class in which the two differ, where they differ most first."""
+        """Yield each class in which the two differ and its counts, the class with the most differences first."""
         counts = pd.crosstab(self.table["label"], self.table["verdict"]).reindex(columns=[*VERDICTS], fill_value=0)
         differing = counts.drop(columns=SAME).sum(axis=1)
         for label in differing[differing > 0].sort_values(ascending=False, kind="stable").index:
             yield str(label), dict(zip(VERDICTS, counts.loc[label].tolist(), strict=True))
 
     def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write all clips with their verdicts, and those that both have; returns the two CSV files.
+        """Write two CSV files and return their paths: all clips with their verdicts, and the clips that both have.
 
         The second can be given to --only.
         """
@@ -49,11 +50,11 @@ class Comparison:
 
 
 def compare(a: Path, b: Path) -> Comparison:
-    """Compare two manifests. Raises Fatal where one cannot be read, or is none."""
+    """Compare two manifests. Raises Fatal if one cannot be read or is not a manifest."""
     both = _read(a).merge(_read(b), "outer", on=KEY, suffixes=("_a", "_b"), indicator=True)
-    alike = both["sha256_a"] == both["sha256_b"]
+    equal = both["sha256_a"] == both["sha256_b"]
     verdict = both["_merge"].map({"left_only": ONLY_A, "right_only": ONLY_B, "both": OTHER}).astype(object)
-    verdict[alike] = SAME
+    verdict[equal] = SAME
     table = both[KEY].assign(
         label=both["label_a"].fillna(both["label_b"]),
         split=both["split_a"].fillna(both["split_b"]),
@@ -75,6 +76,8 @@ def _read(path: Path) -> pd.DataFrame:
     for column in KEY[1:]:
         times = pd.to_numeric(table[column], errors="coerce")
         if times.isna().any():
-            raise Fatal(f"{path} has {column} that is no number of seconds: {table[column][times.isna()].iloc[0]!r}.")
+            raise Fatal(
+                f"{path} has a {column} that is not a number of seconds: {table[column][times.isna()].iloc[0]!r}."
+            )
         table[column] = times.map(seconds_text)
     return table[columns].drop_duplicates(KEY)

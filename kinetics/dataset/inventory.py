@@ -1,6 +1,6 @@
-"""The clips of a subset that are on disk, gone through one by one: verified, or measured for a manifest.
+"""Verifies the clips of a subset that are on disk, or measures them for a manifest.
 
-What was found out is written down as it comes, so that both go on where they were stopped.
+Every result is written to a journal at once, so that an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 
 RunJob = Callable[[PortableJob, Iterable[Clip]], Generator[Event, None, None]]
-"""The pool, or a cluster, with as many workers as there are to be."""
+"""Runs a job on clips with the workers of this machine or of a cluster, and yields the events."""
 
 
-def verified(
+def verify_clips(
     run: RunJob, layout: Layout, subset: Subset, frame: pd.DataFrame, *, quick: bool, cut: Cut
 ) -> Iterator[Outcome | None]:
-    """Look whether these clips are as they should be; yields the outcome of each, and None while there is none.
+    """Check that these clips are as they should be; yields the outcome of each, and None for every other event.
 
-    A clip that is not is moved to `.partial/rejected` and recorded as missing, so that the next run fetches it. Only
-    for the holder of the subset's lock. Raises Fatal where something cannot be moved or written.
+    A bad clip is moved to `.partial/rejected` and recorded as missing, so that the next run fetches it. The caller must
+    hold the subset's lock. Raises Fatal if something cannot be moved or written.
     """
     task = "verify-quick" if quick else "verify"
     expected = dict[ClipKey, Expected]()
     with Ledger(layout, subset) as ledger, Journal(layout.state_file(subset, task)) as journal:
-        left = yield from _known(journal, layout, frame)
+        left = yield from _from_journal(journal, layout, frame)
         left = left.merge(attempts.last_successes(layout, subset), "left", on=KEY)
-        with closing(run(Verify(layout, quick), _handed_out(left, expected))) as events:
+        with closing(run(Verify(layout, quick), _with_expectations(left, expected))) as events:
             for found in _outcomes(events):
-                outcome = found and _judged(found, expected.pop(found.clip.key), cut)
+                outcome = found and _compared(found, expected.pop(found.clip.key), cut)
                 if outcome and outcome.facts:
                     journal.add(layout.clip(outcome.clip), outcome.facts)
                 elif outcome and outcome.category is Category.MEDIA_ERROR:
@@ -53,13 +53,14 @@ def verified(
         journal.remove({layout.clip(clip).name for clip in Annotations(frame, ()).clips()})
 
 
-def measured(run: RunJob, layout: Layout, subset: Subset, frame: pd.DataFrame) -> Iterator[Outcome | None]:
-    """Find out what a manifest says of these clips. What is known of a file is kept until the file changes.
+def measure_clips(run: RunJob, layout: Layout, subset: Subset, frame: pd.DataFrame) -> Iterator[Outcome | None]:
+    """Find out what a manifest says about these clips; yields the outcome of each, and None for every other event.
 
-    Without a shard, what the shards' runs found out is known as well.
+    The journal's facts about a file are used until the file changes. A run without a shard also uses the facts that the
+    shards' runs have found.
     """
-    with Journal(*(part.state_file(subset, "manifest") for part in layout.shard_layouts(subset))) as journal:
-        left = yield from _known(journal, layout, frame)
+    with Journal(*(one.state_file(subset, "manifest") for one in layout.shard_layouts(subset))) as journal:
+        left = yield from _from_journal(journal, layout, frame)
         with closing(run(Measure(layout), Annotations(left, ()).clips())) as events:
             for outcome in _outcomes(events):
                 if outcome and outcome.facts:
@@ -67,8 +68,8 @@ def measured(run: RunJob, layout: Layout, subset: Subset, frame: pd.DataFrame) -
                 yield outcome
 
 
-def _known(journal: Journal, layout: Layout, frame: pd.DataFrame) -> Generator[Outcome, None, pd.DataFrame]:
-    """Yield what the journal knows, and return the rows of which it knows nothing."""
+def _from_journal(journal: Journal, layout: Layout, frame: pd.DataFrame) -> Generator[Outcome, None, pd.DataFrame]:
+    """Yield the outcomes of the clips that the journal knows, and return the rows of all others."""
     if not journal.facts:
         return frame
     left = list[int]()
@@ -80,8 +81,8 @@ def _known(journal: Journal, layout: Layout, frame: pd.DataFrame) -> Generator[O
     return frame.iloc[left]
 
 
-def _handed_out(frame: pd.DataFrame, expected: dict[ClipKey, Expected]) -> Iterator[Clip]:
-    """The clips; of each one that is out, what it should be like is in `expected`."""
+def _with_expectations(frame: pd.DataFrame, expected: dict[ClipKey, Expected]) -> Iterator[Clip]:
+    """Yield the clips; before each one, put what it should be like into `expected`."""
     for clip, duration_s, sound in zip(
         Annotations(frame, ()).clips(), frame["duration_s"].tolist(), frame["sound"].tolist(), strict=True
     ):
@@ -95,9 +96,9 @@ def _outcomes(events: Iterable[Event]) -> Iterator[Outcome | None]:
     return (event if isinstance(event, Outcome) else None for event in events)
 
 
-def _judged(outcome: Outcome, made: Expected, cut: Cut) -> Outcome:
-    """The outcome, once what the file is like was held against what it should be like."""
-    reason = mismatch(outcome.facts, outcome.clip, made, cut) if outcome.facts else outcome.reason
+def _compared(outcome: Outcome, expected: Expected, cut: Cut) -> Outcome:
+    """Return the outcome, failed if the file is not what is expected."""
+    reason = mismatch(outcome.facts, outcome.clip, expected, cut) if outcome.facts else outcome.reason
     if not reason:
         return outcome
     category = outcome.category or Category.MEDIA_ERROR
@@ -110,6 +111,6 @@ def _reject(clip: Clip, layout: Layout) -> None:
         rejected.parent.mkdir(parents=True, exist_ok=True)
         layout.clip(clip).replace(rejected)
     except FileNotFoundError:
-        return  # somebody was quicker
+        return  # another process has moved or removed it
     except OSError as error:
         raise cannot_write(error, rejected) from error

@@ -1,4 +1,7 @@
-"""List files of the clips on disk for MMAction2, PyTorchVideo, SlowFast and Hugging Face, and those without sound."""
+"""Writes list files of the clips on disk for MMAction2, PyTorchVideo, SlowFast and Hugging Face.
+
+A further list names the clips without sound.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,21 @@ from kinetics.storage.atomic import write_text
 from kinetics.storage.layout import Layout
 
 NO_CLASS = -1
-HUGGING_FACE: Mapping[Split, str] = {"train": "train", "val": "validation", "test": "test"}
-"""What its `datasets` calls the splits."""
+"""The class number of a clip without a label."""
+HUGGING_FACE_SPLITS: Mapping[Split, str] = {"train": "train", "val": "validation", "test": "test"}
+"""The names of the splits in Hugging Face's `datasets`."""
 
 
 def write_lists(layout: Layout, subset: Subset, frame: pd.DataFrame, classes: Sequence[str]) -> list[Path]:
-    """Write list files of these clips, and the classes; returns the files.
+    """Write the list files of these clips and the files of the classes; returns their paths.
 
-    Each line of a list is `<path> <class>`, the path from the data set's folder on, where every reader has a prefix
-    for it. A class is its place in `classes`; -1 stands for a clip without a label.
+    Each line of a list is `<path> <class>`. The path is relative to the data set's folder, because every reader has an
+    option for a prefix. The class is an index into `classes`, or NO_CLASS.
     """
     folder, split = layout.derived_layout("lists").folder, SPLIT_OF[subset]
-    classes_of = {label: number for number, label in enumerate(classes)}
+    class_numbers = {label: number for number, label in enumerate(classes)}
     lines = [
-        f"{layout.clip(clip).relative_to(layout.folder)} {classes_of.get(clip.label, NO_CLASS)}\n"
+        f"{layout.clip(clip).relative_to(layout.folder)} {class_numbers.get(clip.label, NO_CLASS)}\n"
         for clip in Annotations(frame, ()).clips()
     ]
     texts = {
@@ -35,30 +39,30 @@ def write_lists(layout: Layout, subset: Subset, frame: pd.DataFrame, classes: Se
         folder / "pytorchvideo" / f"{split}.txt": lines,
         folder / "slowfast" / f"{split}.csv": lines,
         folder / "classes.txt": [f"{label}\n" for label in classes],
-        folder / "labels.json": [json.dumps(classes_of, indent=1, ensure_ascii=False), "\n"],
-        layout.folder / ".huggingface.yaml": [*_splits_for_hugging_face(layout)],
+        folder / "labels.json": [json.dumps(class_numbers, indent=1, ensure_ascii=False), "\n"],
+        layout.folder / ".huggingface.yaml": [*_hugging_face_config(layout)],
     }
     for path, text in texts.items():
         write_text(path, text)
     return [*texts]
 
 
-def _splits_for_hugging_face(layout: Layout) -> Iterator[str]:
-    """Say which folder is which split: left to guess, it takes `val/training_dog` for a part of `train`."""
+def _hugging_face_config(layout: Layout) -> Iterator[str]:
+    """Yield the folder of each split: by itself Hugging Face would take `val/training_dog` for a part of `train`."""
     yield "configs:\n- config_name: default\n  data_files:\n"
-    for split, name in HUGGING_FACE.items():
+    for split, name in HUGGING_FACE_SPLITS.items():
         if (layout.folder / split).is_dir():
             yield f'  - {{split: {name}, path: "{split}/**"}}\n'
 
 
-def write_silent(layout: Layout, subset: Subset, silent: Iterable[Clip], suffix: str) -> Path:
-    """Add clips to the list of those without sound; returns it. Its lines are paths in the data set's folder.
+def write_silent_list(layout: Layout, subset: Subset, silent: Iterable[Clip], suffix: str) -> Path:
+    """Add clips to the list of those without sound; returns its path. Each line is a path in the data set's folder.
 
-    A clip that has come to have sound since, in a file of that suffix, is listed no longer.
+    A clip that now has a sound file of that suffix is removed from the list.
     """
     path, sounds = layout.table(subset, "silent.txt"), layout.derived_layout("sound").folder
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    before = [line for line in lines if not (sounds / line).with_suffix(suffix).exists()]
+    still_silent = [line for line in lines if not (sounds / line).with_suffix(suffix).exists()]
     found = {str(layout.clip(clip).relative_to(layout.folder)) for clip in silent}
-    write_text(path, [f"{line}\n" for line in sorted(found.union(before))])
+    write_text(path, [f"{line}\n" for line in sorted(found.union(still_silent))])
     return path

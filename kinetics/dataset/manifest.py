@@ -1,4 +1,4 @@
-"""The manifest: one row for each clip on disk, with its size, SHA-256 and how it was made."""
+"""Writes the manifest: one row for each clip on disk, with its size, its SHA-256 and how it was made."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ MANIFEST_FIELDS = (
     *("youtube_id", "time_start", "time_end", "label", "split", "bytes", "sha256", "frames", "duration", "width"),
     *("height", "itag", "cut", "offset", "source"),
 )
+"""The columns: times, durations and offsets are in seconds, sizes in bytes, width and height in pixels."""
 
 
 def write_manifest(layout: Layout, subset: Subset, frame: pd.DataFrame, facts: Mapping[ClipKey, Facts]) -> Path:
-    """Write the manifest of those of these clips of which the facts are known, in the order of the annotations."""
+    """Write the manifest of the clips in `frame` that have facts, in the order of `frame`; returns its path."""
     path = layout.table(subset, "manifest.csv")
-    how = ("itag", "cut", "offset_s", "source")
-    frame = frame.merge(attempts.last_successes(layout, subset), "left", on=KEY).fillna(dict.fromkeys(how, ""))
+    made_columns = ("itag", "cut", "offset_s", "source")
+    frame = frame.merge(attempts.last_successes(layout, subset), "left", on=KEY).fillna(dict.fromkeys(made_columns, ""))
     rows = (
         _manifest_row(clip, facts[clip.key], made)
-        for clip, *made in zip(Annotations(frame, ()).clips(), *(frame[column].tolist() for column in how), strict=True)
+        for clip, *made in zip(
+            Annotations(frame, ()).clips(), *(frame[column].tolist() for column in made_columns), strict=True
+        )
         if clip.key in facts
     )
     write_csv(path, MANIFEST_FIELDS, rows)

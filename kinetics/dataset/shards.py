@@ -1,4 +1,4 @@
-"""WebDataset shards of the clips on disk."""
+"""Packs the clips on disk into WebDataset shards: tar archives in which each sample is a clip and its metadata."""
 
 from __future__ import annotations
 
@@ -22,30 +22,32 @@ from kinetics.storage.atomic import atomic_write, cannot_write, write_csv
 from kinetics.storage.layout import Layout
 
 SHARD_LIMIT = 10**9
-"""Of a shard, in bytes."""
-MEMBERS_OVERHEAD = 1 << 13
-"""No more is stored beside a clip: the headers and padding of its three members, its class, and what is said of it."""
+"""Maximum size of a shard, in bytes; only a single clip that is larger exceeds it."""
+SAMPLE_OVERHEAD = 1 << 13
+"""Upper bound, in bytes, for what a sample takes besides the clip: metadata, and the headers of three members."""
 INDEX_FIELDS = ("shard", "key", "youtube_id", "time_start", "time_end", "label", "class", "bytes")
 
 
 @dataclass(frozen=True, slots=True)
 class ShardSample:
-    """A clip on its way into a shard."""
+    """A clip that goes into a shard."""
 
     clip: Clip
     path: Path
     size: int
+    """The size of its file, in bytes."""
     mtime_ns: int
-    number: int
-    """Of its class; NO_CLASS where it has no label."""
+    """The modification time of its file; a shard that is older is written again."""
+    class_number: int
+    """The index of its label among the classes, or NO_CLASS."""
 
     @property
     def key(self) -> str:
-        """Of the sample: a dot would end it."""
+        """The sample's name, without dots, because WebDataset ends it at the first one."""
         return self.path.stem.replace(".", "_")
 
-    def said(self) -> dict[str, bytes]:
-        """What stands beside the clip, by the ending of its name."""
+    def metadata(self) -> dict[str, bytes]:
+        """Return the sample's members besides the clip, by their extension."""
         clip = self.clip
         about = {
             "youtube_id": clip.youtube_id,
@@ -54,21 +56,21 @@ class ShardSample:
             "label": clip.label,
             "split": clip.split,
         }
-        known = {} if self.number == NO_CLASS else {"cls": str(self.number).encode()}
+        known = {} if self.class_number == NO_CLASS else {"cls": str(self.class_number).encode()}
         return {"json": json.dumps(about).encode(), **known}
 
-    def sample(self) -> dict[str, object]:
-        """As WebDataset's writer takes it."""
-        return {"__key__": self.key, "mp4": self.path.read_bytes(), **self.said()}
+    def as_webdataset(self) -> dict[str, object]:
+        """Return the sample in the form that WebDataset's writer takes."""
+        return {"__key__": self.key, "mp4": self.path.read_bytes(), **self.metadata()}
 
 
 class WebDatasetShards:
-    """The shards of a subset's clips, in the order given: as many clips in each as fit."""
+    """The shards of a subset, its samples in the order given, with at most `clips` clips and SHARD_LIMIT bytes each."""
 
-    def __init__(self, layout: Layout, subset: Subset, members: Iterable[ShardSample], clips: int) -> None:
+    def __init__(self, layout: Layout, subset: Subset, samples: Iterable[ShardSample], clips: int) -> None:
         self._folder, self._subset = layout.derived_layout("shards").folder, subset
         self._partial = layout.derived_layout("shards").partial(SPLIT_OF[subset])
-        self._shards = [*_packed(members, clips)]
+        self._shards = [*_pack(samples, clips)]
 
     @property
     def count(self) -> int:
@@ -80,25 +82,26 @@ class WebDatasetShards:
 
     @property
     def bytes_to_write(self) -> int:
-        """At most."""
+        """An upper bound for what `write` adds to the disk."""
         return sum(_size(shard) for path, shard in self._planned() if not _is_written(path, shard))
 
     def write(self) -> Iterator[int]:
-        """Write what is not there yet; yields how many clips are in each shard, once it is there.
+        """Write the shards that are missing or outdated; yields the number of clips of each shard once it is complete.
 
-        Each shard is whole or absent. At last the index is written, and shards of an earlier plan are removed.
+        Each shard is written atomically. At the end the index is written, and shards that are no longer planned are
+        removed. Raises Fatal if webdataset is missing or a shard cannot be written.
         """
-        writer_of = _tar_writer()
+        tar_writer = _tar_writer()
         for path, shard in self._planned():
             if not _is_written(path, shard):
                 try:
                     with (
                         atomic_write(path, self._partial) as temporary,
                         open(temporary, "wb") as file,
-                        writer_of(file, encoder=False, mtime=0, user="", group="") as writer,
+                        tar_writer(file, encoder=False, mtime=0, user="", group="") as writer,
                     ):
-                        for member in shard:
-                            writer.write(member.sample())
+                        for sample in shard:
+                            writer.write(sample.as_webdataset())
                 except OSError as error:
                     raise cannot_write(error, path) from error
             yield len(shard)
@@ -109,23 +112,34 @@ class WebDatasetShards:
                 path.unlink()
 
     def _planned(self) -> Iterator[tuple[Path, Sequence[ShardSample]]]:
-        for place, shard in enumerate(self._shards):
-            yield self._folder / f"{SPLIT_OF[self._subset]}-{place:06d}.tar", shard
+        for number, shard in enumerate(self._shards):
+            yield self._folder / f"{SPLIT_OF[self._subset]}-{number:06d}.tar", shard
 
     def _index(self) -> Iterator[list[object]]:
         for path, shard in self._planned():
-            for member in shard:
-                clip = member.clip
+            for sample in shard:
+                clip = sample.clip
                 times = seconds_text(clip.time_start), seconds_text(clip.time_end)
                 yield [
                     path.name,
-                    member.key,
+                    sample.key,
                     clip.youtube_id,
                     *times,
                     safe_cell(clip.label),
-                    member.number,
-                    member.size,
+                    sample.class_number,
+                    sample.size,
                 ]
+
+
+def shard_samples(layout: Layout, frame: pd.DataFrame, classes: Sequence[str]) -> Iterator[ShardSample]:
+    """Yield the clips of a table, in its order, as samples; clips whose files have just disappeared are left out."""
+    class_numbers = {label: number for number, label in enumerate(classes)}
+    for clip in Annotations(frame, ()).clips():
+        path = layout.clip(clip)
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            number = class_numbers.get(clip.label, NO_CLASS)
+            yield ShardSample(clip, path, status.st_size, status.st_mtime_ns, number)
 
 
 def _tar_writer() -> Any:
@@ -135,49 +149,39 @@ def _tar_writer() -> Any:
         raise Fatal(f"--shards needs webdataset ({error}): pip install webdataset") from error
 
 
-def _packed(members: Iterable[ShardSample], clips: int) -> Iterator[list[ShardSample]]:
+def _pack(samples: Iterable[ShardSample], clips: int) -> Iterator[list[ShardSample]]:
     shard, size = list[ShardSample](), tarfile.RECORDSIZE
-    for member in members:
-        if shard and (len(shard) == clips or size + member.size + MEMBERS_OVERHEAD > SHARD_LIMIT):
+    for sample in samples:
+        if shard and (len(shard) == clips or size + sample.size + SAMPLE_OVERHEAD > SHARD_LIMIT):
             yield shard
             shard, size = [], tarfile.RECORDSIZE
-        shard.append(member)
-        size += member.size + MEMBERS_OVERHEAD
+        shard.append(sample)
+        size += sample.size + SAMPLE_OVERHEAD
     if shard:
         yield shard
 
 
 def _size(shard: Iterable[ShardSample]) -> int:
-    return tarfile.RECORDSIZE + sum(member.size + MEMBERS_OVERHEAD for member in shard)
+    return tarfile.RECORDSIZE + sum(sample.size + SAMPLE_OVERHEAD for sample in shard)
 
 
 def _is_written(path: Path, shard: Sequence[ShardSample]) -> bool:
-    """Whether a shard is there, with these clips in this order, and what is to be said of them; none is newer."""
+    """Return whether a shard exists with these samples in this order, and none of the clips is newer."""
     try:
         with tarfile.open(path, "r:") as tar:
-            there = [*_members(tar)]
-        made_ns = path.stat().st_mtime_ns
+            present = [*_members(tar)]
+        written_ns = path.stat().st_mtime_ns
     except (OSError, tarfile.TarError):
         return False
-    return max(member.mtime_ns for member in shard) <= made_ns and there == [
-        (f"{member.key}.{ending}", content)
-        for member in shard
-        for ending, content in sorted({"mp4": member.size, **member.said()}.items())
+    return max(sample.mtime_ns for sample in shard) <= written_ns and present == [
+        (f"{sample.key}.{extension}", content)
+        for sample in shard
+        for extension, content in sorted({"mp4": sample.size, **sample.metadata()}.items())
     ]
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, int | bytes]]:
-    """The names in a shard, each with what it holds; of a clip, its size."""
+    """Yield the name of each member of a shard, with its content, or with its size if it is a clip."""
     for member in tar:
         file = None if member.name.endswith(".mp4") else tar.extractfile(member)
         yield member.name, file.read() if file else member.size
-
-
-def shard_samples(layout: Layout, frame: pd.DataFrame, classes: Sequence[str]) -> Iterator[ShardSample]:
-    """The clips of a table, in its order, on their way into shards; those that have just gone are left out."""
-    numbers = {label: number for number, label in enumerate(classes)}
-    for clip in Annotations(frame, ()).clips():
-        path = layout.clip(clip)
-        with suppress(FileNotFoundError):
-            status = path.stat()
-            yield ShardSample(clip, path, status.st_size, status.st_mtime_ns, numbers.get(clip.label, NO_CLASS))

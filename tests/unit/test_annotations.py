@@ -417,7 +417,7 @@ def test_a_line_that_an_open_quote_swallowed_is_told_of(given_file: GivenFile) -
     loaded = load("400", "validate", given_file(table))
     assert [clip.label for clip in loaded.clips()] == ["a", "d"]
     assert len(loaded.warnings) == 1
-    assert "2 line ends stand inside quoted cells. Is a quote left open?" in loaded.warnings[0]
+    assert "2 line breaks are inside quoted cells. Is a quote left open?" in loaded.warnings[0]
 
 
 def test_exact_repeats_are_left_out_and_counted(given_file: GivenFile) -> None:
@@ -672,18 +672,18 @@ FATALS = {
     "an open quote": ("validate.csv", rows_of(f'"a,{ONE},0,10,val'), "EOF inside string.*quote left open"),
     "a huge cell": ("validate.csv", rows_of(f"{'x' * 200_000},{ONE},0,10,val"), "cell of more than 131,072 characters"),
     "a huge header": ("validate.csv", "x" * 200_000, "field larger than field limit"),
-    "cut JSON": ("validate.json", json.dumps(KEYED)[:-10], "is no annotation JSON"),
-    "empty JSON file": ("validate.json", "", "is no annotation JSON"),
+    "cut JSON": ("validate.json", json.dumps(KEYED)[:-10], "is not an annotation JSON file"),
+    "empty JSON file": ("validate.json", "", "is not an annotation JSON file"),
     "empty JSON": ("validate.json", "{}", "lacks the columns"),
     "JSON of another kind": ("classes.json", '["abseiling", "air drumming"]', "lacks the columns"),
     "class groups": ("categories.json", '{"arts and crafts": ["arranging flowers"]}', "no usable row.*'arts"),
     "a number": ("validate.json", "1", "neither a list nor an object"),
     "a database of nothing": ("validate.json", '{"database": 1}', "neither a list nor an object"),
-    "deep JSON": ("validate.json", "[" * 200_000, "is no annotation JSON"),
-    "a huge number": ("validate.json", f'{{"{ONE}": {"9" * 5000}}}', "is no annotation JSON"),
+    "deep JSON": ("validate.json", "[" * 200_000, "is not an annotation JSON file"),
+    "a huge number": ("validate.json", f'{{"{ONE}": {"9" * 5000}}}', "is not an annotation JSON file"),
     "UTF-16": ("validate.csv", OFFICIAL.encode("utf-16"), "no usable row"),
     "a video": ("validate.mp4", b"\0\0\0\x20ftypisom" + bytes(range(256)) * 10, "lacks the columns"),
-    "no archive": ("kinetics400.tar.gz", "<html>Not found</html>", "damaged, cut short, or no tar archive"),
+    "no archive": ("kinetics400.tar.gz", "<html>Not found</html>", "damaged, cut short, or not a tar archive"),
     "a cut archive": ("kinetics400.tar.gz", packed({"validate.csv": OFFICIAL * 50})[:-20], "damaged, cut short"),
     "a cut tar": ("kinetics400.tar", packed({"validate.csv": OFFICIAL * 50}, "w")[:1500], "damaged, cut short"),
     "an empty archive": ("kinetics400.tar.gz", packed({}), "no CSV or JSON for validate"),
@@ -1136,7 +1136,7 @@ def test_a_transfer_without_end_is_given_up(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     monkeypatch.setattr(official, bound, 0)
-    with pytest.raises(Fatal, match="no end after"):
+    with pytest.raises(Fatal, match="did not end after"):
         fetch(script(Reply(GOOD)).url, tmp_path / "k.tar.gz")
     assert list(tmp_path.iterdir()) == []
 

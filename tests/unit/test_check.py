@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.dataset.inventory import measured, verified
+from kinetics.dataset.inventory import measure_clips, verify_clips
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media import check
 from kinetics.media.check import ANNOTATED_LEEWAY_S, LEEWAY_S, Expected, decode_fully, mismatch, read_facts
@@ -46,12 +46,12 @@ def verify(
     dataset: DatasetOnDisk, *, quick: bool = False, cut: Cut = "smart", seen: list[Clip] | None = None
 ) -> list[Outcome]:
     run = run_here if seen is None else watched(seen)
-    checks = verified(run, dataset.layout, "validate", dataset.frame, quick=quick, cut=cut)
+    checks = verify_clips(run, dataset.layout, "validate", dataset.frame, quick=quick, cut=cut)
     return [outcome for outcome in checks if outcome]
 
 
 def measure(dataset: DatasetOnDisk, seen: list[Clip] | None = None) -> dict[str, Facts]:
-    outcomes = measured(run_here if seen is None else watched(seen), dataset.layout, "validate", dataset.frame)
+    outcomes = measure_clips(run_here if seen is None else watched(seen), dataset.layout, "validate", dataset.frame)
     return {one.clip.youtube_id: one.facts for one in outcomes if one and one.facts}
 
 
@@ -292,9 +292,9 @@ def stopped(dataset: DatasetOnDisk, after: int, *, manifest: bool = False) -> No
     """A run that ends after some clips."""
     layout, frame = dataset.layout, dataset.frame
     if manifest:
-        outcomes = measured(run_here, layout, "validate", frame)
+        outcomes = measure_clips(run_here, layout, "validate", frame)
     else:
-        outcomes = verified(run_here, layout, "validate", frame, quick=False, cut="smart")
+        outcomes = verify_clips(run_here, layout, "validate", frame, quick=False, cut="smart")
     for _ in range(after):
         next(outcomes)
     del outcomes
@@ -321,7 +321,7 @@ def test_a_verify_of_some_clips_forgets_nothing_of_one_that_was_stopped_over_all
         dataset.put(clip)
     stopped(dataset, after=5)
     some = dataset.frame.iloc[:2]
-    assert len([*filter(None, verified(run_here, dataset.layout, "validate", some, quick=False, cut="smart"))]) == 2
+    assert len([*filter(None, verify_clips(run_here, dataset.layout, "validate", some, quick=False, cut="smart"))]) == 2
     seen = list[Clip]()
     verify(dataset, seen=seen)
     assert seen == [*clips[:2], clips[5]]
@@ -330,7 +330,7 @@ def test_a_verify_of_some_clips_forgets_nothing_of_one_that_was_stopped_over_all
 def test_quick_and_full_do_not_take_each_others_word(dataset: DatasetOnDisk) -> None:
     scratched(dataset.put(CLIP), "video", 30)
     assert [one.status for one in verify(dataset, quick=True)] == ["done"]
-    next(verified(run_here, dataset.layout, "validate", dataset.frame, quick=True, cut="smart"))
+    next(verify_clips(run_here, dataset.layout, "validate", dataset.frame, quick=True, cut="smart"))
     assert [one.status for one in verify(dataset)] == ["failed"]
 
 

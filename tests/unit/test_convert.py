@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinetics.dataset.clip_jobs import Frames, Sound
+from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media.convert import SOUND_CODECS, SoundFormat, write_frames, write_sound
 from kinetics.records import Category
@@ -115,7 +115,7 @@ def test_a_better_quality_takes_more_room_and_is_closer_to_the_clip(tmp_path: Pa
 def attempted(dataset: DatasetOnDisk, fps: float | Literal["all"] = 5) -> tuple[str, str, Path]:
     """What became of the frames of the one clip on the dataset."""
     target = dataset.layout.derived_layout("frames")
-    outcome = Frames(dataset.layout, target, fps, None, 90).open()(CLIP, lambda: None)
+    outcome = ExtractFrames(dataset.layout, target, fps, None, 90).open()(CLIP, lambda: None)
     return outcome.status, outcome.reason, target.clip(CLIP, "")
 
 
@@ -146,7 +146,7 @@ def test_a_damaged_clip_makes_no_frames_and_no_sound(dataset: DatasetOnDisk, dam
         path.unlink()
     status, reason, folder = attempted(dataset)
     assert (status, bool(reason)) == ("failed", True)
-    sound = Sound(dataset.layout, dataset.layout.derived_layout("sound"), "wav").open()(CLIP, lambda: None)
+    sound = ExtractSound(dataset.layout, dataset.layout.derived_layout("sound"), "wav").open()(CLIP, lambda: None)
     assert (sound.status, sound.category) == ("failed", Category.MEDIA_ERROR)
     assert not folder.exists()
     assert not [path for path in dataset.folder.rglob("*") if path.suffix in (".wav", ".jpg", ".part")]
@@ -310,7 +310,7 @@ def test_sound_lies_beside_the_clips_and_one_without_any_makes_no_file(
     mute = replace(CLIP, time_end=9.0)
     dataset.put(CLIP)
     dataset.put(mute, SILENT)
-    work = Sound(dataset.layout, dataset.layout.derived_layout("sound"), form).open()
+    work = ExtractSound(dataset.layout, dataset.layout.derived_layout("sound"), form).open()
     assert [work(clip, lambda: None).sound for clip in (CLIP, mute)] == [True, False]
     files = [path for path in dataset.layout.derived_layout("sound").folder.rglob("*") if path.is_file()]
     assert files == [dataset.folder / f"Kinetics700_sound/val/playing_harmonica/-_abcDEF012_000007_000011.{form}"]

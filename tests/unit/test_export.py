@@ -14,10 +14,10 @@ import pytest
 
 from kinetics.dataset import manifest
 from kinetics.dataset import shards as export
-from kinetics.dataset.inventory import measured
-from kinetics.dataset.lists import write_lists, write_silent
+from kinetics.dataset.inventory import measure_clips
+from kinetics.dataset.lists import write_lists, write_silent_list
 from kinetics.dataset.manifest import MANIFEST_FIELDS, write_manifest
-from kinetics.dataset.settings import keep_terms
+from kinetics.dataset.settings import keep_settings
 from kinetics.dataset.shards import INDEX_FIELDS, SHARD_LIMIT, ShardSample, WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
 from kinetics.records import Clip, Facts, Outcome
@@ -174,10 +174,10 @@ def test_a_manifest_of_all_clips_measures_none_again_that_a_shards_run_has_measu
         dataset.put(clip)
     for shard, part in (("1of2", dataset.frame[:2]), ("2of2", dataset.frame[2:4])):
         layout = replace(dataset.layout, shard=shard)
-        outcomes = [*measured(watched(seen), layout, "validate", part)]
+        outcomes = [*measure_clips(watched(seen), layout, "validate", part)]
         write_manifest(layout, "validate", part, {one.clip.key: one.facts for one in outcomes if one and one.facts})
     assert seen == dataset.clips[:4], "each measures its own"
-    found = [*measured(watched(seen), dataset.layout, "validate", dataset.frame)]
+    found = [*measure_clips(watched(seen), dataset.layout, "validate", dataset.frame)]
     assert seen == dataset.clips, "the last one is new"
     assert all(one and one.facts and one.facts.sha256 for one in found)
     assert len(found) == 5
@@ -232,7 +232,7 @@ def test_a_shard_has_at_most_so_many_clips_and_bytes_and_at_least_one_clip(
     sizes: list[int], clips: int, expected: list[int]
 ) -> None:
     members = sized(*sizes)
-    shards = list(export._packed(members, clips))
+    shards = list(export._pack(members, clips))
     assert [len(shard) for shard in shards] == expected
     assert [member for shard in shards for member in shard] == members
     assert all(len(shard) == 1 or sum(member.size for member in shard) < SHARD_LIMIT for shard in shards)
@@ -338,14 +338,14 @@ def test_other_classes_or_labels_are_written_anew(dataset: DatasetOnDisk) -> Non
 def test_a_shard_that_cannot_be_written_is_named_and_leaves_whole_ones(
     dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sample = ShardSample.sample
+    as_webdataset = ShardSample.as_webdataset
 
     def full(member: ShardSample) -> dict[str, object]:
         if member.clip == ODD[3]:
             raise OSError(28, "No space left on device")
-        return sample(member)
+        return as_webdataset(member)
 
-    monkeypatch.setattr(ShardSample, "sample", full)
+    monkeypatch.setattr(ShardSample, "as_webdataset", full)
     with pytest.raises(Fatal, match="the disk is full") as caught:
         write(dataset)
     assert "val-000001.tar" in str(caught.value)
@@ -369,27 +369,27 @@ def test_without_webdataset_one_line_says_what_to_do(dataset: DatasetOnDisk, mon
 # -- what is said of a folder -----------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_made_on_the_same_terms_or_refused_with_those_it_has(tmp_path: Path) -> None:
-    keep_terms(tmp_path, {"frames": 1.0, "short_side": 128})
-    keep_terms(tmp_path, {"frames": 5.0, "short_side": None})  # nothing was made on the others
+def test_a_folder_is_made_with_the_same_settings_or_refused_with_those_it_has(tmp_path: Path) -> None:
+    keep_settings(tmp_path, {"frames": 1.0, "short_side": 128})
+    keep_settings(tmp_path, {"frames": 5.0, "short_side": None})  # nothing was made on the others
     (tmp_path / "val").mkdir()
-    keep_terms(tmp_path, {"frames": 5.0, "short_side": None})
+    keep_settings(tmp_path, {"frames": 5.0, "short_side": None})
     with pytest.raises(Fatal, match=r"made with frames 5\.0, short_side None"):
-        keep_terms(tmp_path, {"frames": "all", "short_side": None})
+        keep_settings(tmp_path, {"frames": "all", "short_side": None})
     (tmp_path / "terms.json").write_text("{")
     with pytest.raises(Fatal, match=r"Cannot read .*terms\.json"):
-        keep_terms(tmp_path, {"frames": 5.0, "short_side": None})
+        keep_settings(tmp_path, {"frames": 5.0, "short_side": None})
 
 
 def test_silent_clips_are_listed_until_they_have_sound(dataset: DatasetOnDisk) -> None:
-    path = write_silent(dataset.layout, "validate", ODD[:2], ".wav")
+    path = write_silent_list(dataset.layout, "validate", ODD[:2], ".wav")
     assert path == dataset.folder / "Kinetics700_validate_silent.txt"
     names = sorted(str(dataset.layout.clip(clip).relative_to(dataset.layout.folder)) for clip in ODD[:2])
     assert path.read_text().splitlines() == names
     sound = dataset.layout.derived_layout("sound").clip(ODD[1], ".wav")
     sound.parent.mkdir(parents=True)
     sound.touch()
-    write_silent(dataset.layout, "validate", [ODD[2], ODD[0]], ".wav")
+    write_silent_list(dataset.layout, "validate", [ODD[2], ODD[0]], ".wav")
     assert len(path.read_text().splitlines()) == 2
     assert ODD[1].youtube_id not in path.read_text()
     assert replace(ODD[2]).youtube_id in path.read_text()
