@@ -2,8 +2,8 @@
 
     KineticsError
     ├── Fatal            the run cannot go on: bad annotations, disk full, cannot write, already running (exit 2)
-    └── ClipError        one clip could not be had; carries a Category and a reason
-        ├── Gone         YouTube's own word about this video
+    └── ClipError        one clip failed; carries a Category and a reason
+        ├── Gone         YouTube said that this video is gone
         ├── MayWorkLater a fault of this attempt
         └── StopEveryone a refusal or outage that concerns every clip: slow down, then ask with one
 
@@ -18,17 +18,17 @@ from email.utils import parsedate_to_datetime
 from kinetics.records import Category
 
 REASON_LIMIT = 2000
-"""A reason is somebody else's text: no more characters of it are kept than a person would read."""
+"""Characters that are kept of a reason: it is somebody else's text, and longer than this nobody reads it."""
 
 
 class KineticsError(Exception):
-    """Everything this program raises on purpose."""
+    """The base of everything that this program raises on purpose."""
 
 
 class Fatal(KineticsError):
     """The run cannot go on. The message says what happened, to which file, and what to do.
 
-    It may quote a server or a file name, so nothing in it steers a terminal.
+    It may quote a server or a file name, so characters that steer a terminal are escaped.
     """
 
     def __init__(self, message: str) -> None:
@@ -36,7 +36,7 @@ class Fatal(KineticsError):
 
 
 class ClipError(KineticsError):
-    """One clip could not be had."""
+    """One clip failed."""
 
     def __init__(self, category: Category, reason: str) -> None:
         reason = reason[:REASON_LIMIT]
@@ -46,7 +46,7 @@ class ClipError(KineticsError):
 
 
 class Gone(ClipError):
-    """YouTube said that this video, or this part of it, is not to be had."""
+    """YouTube said that this video, or this part of it, does not exist or is not shown."""
 
 
 class MayWorkLater(ClipError):
@@ -54,7 +54,7 @@ class MayWorkLater(ClipError):
 
 
 class StopEveryone(ClipError):
-    """YouTube or the line refuses everybody. `retry_after_s` is what the server asked for, if it did."""
+    """Every request is refused, or there is no connection; `retry_after_s` is what the server asked for, if it did."""
 
     def __init__(self, category: Category, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(category, reason)
@@ -62,7 +62,7 @@ class StopEveryone(ClipError):
 
 
 def retry_after(value: str | None) -> float | None:
-    """The seconds that a Retry-After header asks for, in either of its forms (RFC 9110, section 10.2.3)."""
+    """Return the seconds that a Retry-After header asks for, in either of its forms (RFC 9110, section 10.2.3)."""
     if not value:
         return None
     if value.strip().isdecimal():

@@ -1,4 +1,4 @@
-"""Plain frozen data that crosses processes: what is wanted, and what came of it."""
+"""Plain frozen records that cross processes: clips and archives, and what became of them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Source = Literal["youtube", "mirror"]
 ClipKey = tuple[str, float, float]
 
 KEY = ["youtube_id", "time_start", "time_end"]
-"""The columns that tell two clips apart in every table."""
+"""The columns that identify a clip in every table."""
 SPLIT_OF: dict[Subset, Split] = {"train": "train", "validate": "val", "test": "test"}
 
 
 class Category(StrEnum):
-    """Why a clip is missing. The first group is YouTube's word that it is gone; the second may work later."""
+    """Why a clip is missing. The first group: YouTube said that it is gone. The second: it may work later."""
 
     UNAVAILABLE = "unavailable"
     PRIVATE = "private"
@@ -62,19 +62,19 @@ MAY_WORK_LATER = frozenset(
 
 
 class ClipState(IntEnum):
-    """What is known of a clip before a run, in the order in which they are tried."""
+    """What is known of a clip before a run; clips are tried in the order of the first three."""
 
     NEVER_TRIED = 0
     MAY_WORK = 1
     WAS_GONE = 2
     ON_DISK = 3
     LINKED = 4
-    """It was not, but now is, as another version's folder had it."""
+    """It is on disk now, linked from another version's folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One row of the annotations: a segment of a YouTube video, in seconds from its beginning."""
+    """One row of the annotations: a segment of a YouTube video, its times in seconds from the video's beginning."""
 
     youtube_id: str
     time_start: float
@@ -86,27 +86,27 @@ class Clip:
 
     @property
     def key(self) -> ClipKey:
-        """What tells two clips apart: one video may have several segments, with different labels."""
+        """What identifies a clip: one video may have several segments, with different labels."""
         return (self.youtube_id, self.time_start, self.time_end)
 
     def __str__(self) -> str:
         return f"{self.youtube_id} {self.time_start:g}-{self.time_end:g} s"
 
     def failed(self, category: Category, reason: str) -> Outcome:
-        """What to say of it where no worker lived to say anything."""
+        """Return the outcome of a clip whose worker did not live to report one."""
         return Outcome(self, "failed", category, reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One part of the clips, which has a run of its own: the first is 1 of so many."""
+    """One part of the clips, with a run of its own; `number` counts from 1 to `of`."""
 
     number: int
     of: int
 
     @property
     def name(self) -> str:
-        """`03of16`, as long for each of them, so that their files are listed in order."""
+        """`03of16`: padded, so that the files of all parts are listed in order."""
         return f"{self.number:0{len(str(self.of))}}of{self.of}"
 
     def __str__(self) -> str:
@@ -115,27 +115,27 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the file of a clip is like; the size and the time of its last change tell whether it still is that file."""
+    """The measured facts about a clip's file; size and modification time tell whether it is still the same file."""
 
     size: int
     """In bytes."""
     mtime_ns: int
     frames: int
     duration_s: float
-    """Of the picture."""
+    """Of the picture track."""
     width: int
     height: int
     sound: bool
     sha256: str = ""
-    """Where it was asked for."""
+    """Empty unless it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one attempt at one clip.
+    """The outcome of one attempt at one clip.
 
-    `postponed` means that YouTube or the line refused everybody: the clip goes back to the queue and has not failed.
-    Times are in seconds, sizes in bytes.
+    `postponed` means that every request is refused, or there is no connection: the clip goes back to the queue and has
+    not failed. Times are in seconds, sizes in bytes.
     """
 
     clip: Clip
@@ -159,10 +159,10 @@ class Outcome:
     host: str = ""
     cut: Cut | None = None
     sound: bool | None = None
-    """Whether the clip has any."""
+    """Whether the clip has a sound track; None if unknown."""
     retry_after_s: float | None = None
     facts: Facts | None = None
-    """Of a clip that was on disk, where they were looked for."""
+    """The facts about a clip that was on disk, if the job measures them."""
     source: Source = "youtube"
 
     @property
@@ -172,7 +172,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveListing:
-    """What is known of an archive in one state, which the server calls `etag`; clips go by the names of their files."""
+    """What is known of an archive's content, as long as its entity tag is `etag`; clips are named by their files."""
 
     size: int
     """In bytes."""
@@ -186,24 +186,24 @@ class ArchiveListing:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveRequest:
-    """An archive of the mirror to be read, and the missing clips that are known to be in it."""
+    """An archive of the mirror to read, and the missing clips that are known to be in it."""
 
     url: str
     names: frozenset[str] = frozenset()
     all_known: bool = False
-    """It holds no other one; else any of them may be in it."""
+    """Whether it holds no other missing clip; else any of them may be in it."""
     rejected: frozenset[str] = frozenset()
     """Its clips that are not to be checked again."""
     kind: ClassVar = "archive"
 
     def failed(self, category: Category, reason: str) -> ArchiveResult:
-        """What to say of it where no worker lived to say anything."""
+        """Return the result of an archive whose worker did not live to report one."""
         return ArchiveResult(self, "failed", category, reason)
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveProgress:
-    """How far an archive has been read, in bytes, and the clip whose turn it is, if it is one that is wanted."""
+    """How far an archive has been read, in bytes, and the wanted clip that is being extracted, if any."""
 
     url: str
     position: int
@@ -213,7 +213,7 @@ class ArchiveProgress:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveResult:
-    """What came of reading an archive, besides its clips. `postponed` is as of a clip."""
+    """The result of reading an archive, besides its clips. `postponed` means the same as for a clip."""
 
     request: ArchiveRequest
     status: Status
@@ -221,7 +221,7 @@ class ArchiveResult:
     reason: str = ""
     retry_after_s: float | None = None
     listing: ArchiveListing | None = None
-    """As far as it was read; None where nothing came."""
+    """The content as far as it was read; None if nothing arrived."""
 
     @property
     def item(self) -> ArchiveRequest:
@@ -229,8 +229,8 @@ class ArchiveResult:
 
 
 Item = Clip | ArchiveRequest
-"""What a worker has in hand."""
+"""A unit of work."""
 Result = Outcome | ArchiveResult
-"""What came of it in the end."""
+"""Its final result."""
 PartialResult = Outcome | ArchiveProgress
-"""What there is to say of an archive meanwhile."""
+"""What a worker reports while it reads an archive."""

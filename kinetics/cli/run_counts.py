@@ -1,4 +1,4 @@
-"""What became of the clips of a run, where one may be tried by several ways."""
+"""The counts of a run, in which a clip may be tried with several sources."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from kinetics.records import Category, Clip, Outcome
 
 
 class RunCounts:
-    """The last word on each clip. That the mirror lacks it is the weakest."""
+    """Counts the latest result of each clip; NOT_FOUND at the mirror never replaces another one."""
 
     def __init__(self) -> None:
         self.counts: Counter[Category | None] = Counter()
-        """How many clips are missing by each category; None: done."""
+        """The number of clips by category; None counts those that are done."""
         self._failed: dict[Clip, Category] = {}
 
     def take(self, outcome: Outcome) -> None:

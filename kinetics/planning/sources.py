@@ -58,7 +58,7 @@ class MirrorOffer:
 
 
 def _offer(session: HttpSession, index: ArchiveIndex, missing: int, requests: Sequence[ArchiveRequest]) -> MirrorOffer:
-    """What these archives have for so many missing clips."""
+    """Return what these archives offer for that many missing clips."""
     sizes = archive_sizes(session, index, [request.url for request in requests])
     unknown = sum(not request.names for request in requests)
     certain = sum(len(request.names) for request in requests)
