@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from kinetics.cli.options import INSTALLED_COMMAND, program_name
 from kinetics.humanize import duration_text, one_line, percent, size, without_password
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.net.http import YOUTUBE
@@ -99,8 +100,14 @@ def summary(
     if failures:
         lines += [f"reasons: {layout.display_path(ledger.errors_log)}" for ledger in ledgers]
     if untried or plan.may_work_left_out or any(not category.gone for category in failures):
-        lines.append(f"to go on: {without_password(shlex.join(['python', *sys.argv]))}")
+        lines.append(f"to go on: {this_command()}")
     return "\n".join(lines)
+
+
+def this_command() -> str:
+    """Return the command that was given, without passwords, to be run again."""
+    command = [INSTALLED_COMMAND, *sys.argv[1:]] if program_name() == INSTALLED_COMMAND else ["python", *sys.argv]
+    return without_password(shlex.join(command))
 
 
 def why_stopped(gave_up: GaveUp) -> str:

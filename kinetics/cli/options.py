@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +25,9 @@ examples:
   python download.py -v 400 -s validate --dry-run  what would be done, without doing it
   python download.py --annotations few_shot.csv -s test -o data --cut keyframe
 """
+
+INSTALLED_COMMAND = "kinetics-download"
+"""The command that `pip install .` gives (pyproject.toml)."""
 
 
 class Command(StrEnum):
@@ -125,10 +129,15 @@ def parse(argv: Sequence[str] | None) -> Options:
     return Options(**given, output=local_folder(url) if url else output, url=url)
 
 
+def program_name() -> str:
+    """Return what a person types to run the program: the installed command, or the file in the project's folder."""
+    return INSTALLED_COMMAND if Path(sys.argv[0]).name == INSTALLED_COMMAND else "download.py"
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command's options."""
     parser = _Parser(
-        prog="download.py",
+        prog=program_name(),
         description="Download the clips of a Kinetics data set from YouTube, trimmed to their annotated sections.\n"
         "Run it again to go on where it stopped, and to retry what failed.",
         epilog=EXAMPLES,
