@@ -22,8 +22,8 @@ def prepare(options: Options, context: Context) -> None:
     """Check the proxy, and let the workers' modules be imported while this process loads the annotations."""
     if options.dry_run:
         return
-    if trouble := check_proxy(PROXY_CHECK_HOST):
-        print(f"warning: {trouble}. The run waits for it as for any lost connection", file=sys.stderr, flush=True)
+    if problem := check_proxy(PROXY_CHECK_HOST):
+        print(f"warning: {problem}. The run waits for it as for any lost connection", file=sys.stderr, flush=True)
     if not options.scheduler:
         warm_up(modules(options, context))
 

@@ -144,7 +144,9 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=Command.DOWNLOAD)
-    _add_what(parser.add_argument_group("What to fetch"))
+    what = parser.add_argument_group("What to fetch")
+    _add_clips(what)
+    _add_form(what)
     _add_where(parser.add_argument_group("Where"))
     _add_how(parser.add_argument_group("How"))
     _add_instead(parser.add_argument_group("Instead of downloading"))
@@ -174,7 +176,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} ({self.prog} --help lists the options)\n")
 
 
-def _add_what(group: argparse._ArgumentGroup) -> None:
+def _add_clips(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-v", "--version", choices=("400", "600", "700", "700-2020"), default="700", help="(default: 700)"
     )
@@ -215,6 +217,9 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
         metavar="N/OF",
         help="only the Nth of OF parts of all these clips, with tables of its own, for job arrays",
     )
+
+
+def _add_form(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--cut",
         choices=("smart", "exact", "keyframe", "none"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import multiprocessing
 import os
+import re
 import subprocess
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from graphlib import TopologicalSorter
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +47,8 @@ BROAD = {
 }
 """Where everything is caught, and why: a new place needs a reason as good."""
 LEAVES = {"scheduling.worker._attempt.notify": "the parent is gone; no foreign `except Exception` may keep this going"}
+MAX_FUNCTION_LINES = 60
+NOBODY_SAYS = (r"\bmend\b", "no line to", r"\bso many\b", "by YouTube's word", r"\bha[sd] in hand\b", r"\btrouble\b")
 PRINTS = {"print", "input", "exit", "quit", "breakpoint"}
 PRINTING_METHODS = {("sys", "exit"), ("os", "_exit"), ("os", "abort"), ("sys", "stdout"), ("sys", "stderr")}
 
@@ -142,3 +147,54 @@ STARTS: dict[str, Callable[[], object]] = {
 def test_no_test_in_this_folder_starts_another_process(start: Callable[[], object]) -> None:
     with pytest.raises(pytest.fail.Exception, match="move it to tests/e2e"):
         start()
+
+
+def test_the_entry_is_thin_and_can_be_read_by_the_pythons_that_it_turns_away() -> None:
+    text = (ROOT / "download.py").read_text("utf-8")
+    assert len(text.splitlines()) <= 60
+    ast.parse(text, feature_version=(3, 8))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_function_fits_on_a_screen(module: str) -> None:
+    for where, node in named(tree(module)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
+            assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, f"{module}.{where}.{node.name}"
+
+
+def test_no_public_type_has_the_name_of_another() -> None:
+    """Classes, type aliases and type variables; the same word for two things makes a reader look twice."""
+    places = defaultdict[str, list[str]](list)
+    for module in MODULES:
+        for node in tree(module).body:
+            names = [node.name] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.Assign) and _is_type(node.value):
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            for name in names:
+                if not name.startswith("_"):
+                    places[name].append(module)
+    assert "Clip" in places
+    assert "PauseCause" in places
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def _is_type(value: ast.expr) -> bool:
+    """Whether what is assigned at the top of a module is a type: `Literal[...]`, `A | B`, `Callable[...]`."""
+    if isinstance(value, ast.Subscript):
+        return (isinstance(value.value, ast.Name) and value.value.id[0].isupper()) or ast.unparse(value).startswith(
+            "tuple["
+        )
+    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.BitOr):
+        return all(isinstance(side, ast.Name) and side.id[0].isupper() for side in (value.left, value.right))
+    return isinstance(value, ast.Call) and ast.unparse(value.func) == "TypeVar"
+
+
+@pytest.mark.parametrize("path", [*MODULES.values(), ROOT / "download.py"], ids=[*MODULES, "download"])
+def test_the_program_speaks_plain_english(path: Path) -> None:
+    """Its messages, docstrings and comments. What is here was in them once, and sounds like nobody's speech."""
+    text = path.read_text("utf-8")
+    assert [words for words in NOBODY_SAYS if re.search(words, text, re.IGNORECASE)] == []
+
+
+def test_a_word_that_nobody_says_would_be_found() -> None:
+    assert re.search("|".join(NOBODY_SAYS), "there is No line to YouTube", re.IGNORECASE)
