@@ -308,7 +308,11 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         "--cookies", type=Path, metavar="FILE", help="cookies.txt of your own login; only yt-dlp can send it"
     )
     group.add_argument(
-        "--proxy", type=_proxy, metavar="URL", help="HTTP proxy (default: the environment's HTTPS_PROXY, if set)"
+        "--proxy",
+        type=_proxy,
+        metavar="URL",
+        help="HTTP proxy, with its login if it asks for one: http://user:password@host:3128 (default: the environment's "
+        "HTTPS_PROXY, if set)",
     )
 
 
