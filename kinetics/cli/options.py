@@ -311,7 +311,7 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         "--proxy",
         type=_proxy,
         metavar="URL",
-        help="HTTP proxy, with its login if it asks for one: http://user:password@host:3128 (default: the environment's "
+        help="HTTP proxy, with a login if it asks for one: http://user:password@host:3128 (default: the environment's "
         "HTTPS_PROXY, if set)",
     )
 
