@@ -108,7 +108,7 @@ class Context:
 
         frame = self.annotations.frame
         found = frame[on_disk(frame, self.layout)]
-        print(f"{self.options.name}: {len(found):,} of {len(frame):,} clips are on disk", flush=True)
+        print(f"{self.options.name}: {len(found):,} of {len(frame):,} clips on disk", flush=True)
         return {subset: found[found["split"] == SPLIT_OF[subset]] for subset in self.subsets}
 
     def run(

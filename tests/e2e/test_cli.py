@@ -127,7 +127,7 @@ class TestReport:
         before = {path: path.read_bytes() for path in (sandbox.errors_log, sandbox.stats)}
         run = sandbox.run("--report", "--cut", "keyframe")
         assert (run.code, run.err, run.requests) == (0, "", [])
-        assert "7 of 8 clips are on disk (87.5%)" in run.out
+        assert "7 of 8 clips on disk (87.5%)" in run.out
         assert sandbox.errors()[ROWS[0].youtube_id][1] in run.out
         assert before == {path: path.read_bytes() for path in before}
         page = (sandbox.folder / "Kinetics700_validate_report.html").read_text()

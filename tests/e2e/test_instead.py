@@ -346,7 +346,7 @@ class TestSound:
         sandbox = Sandbox(disk.folder, many.rows)
         options = {"--sound": ("--sound", "wav"), "--frames": ("--frames", "5", "--short-side", "300")}[option]
         disk.fill(leave=300)
-        assert_stopped(sandbox.run(*options), "the disk is full", "Make room", str(disk.folder))
+        assert_stopped(sandbox.run(*options), "the disk is full", "Free some space", str(disk.folder))
         if option == "--sound":
             there = made(sandbox, "sound", ".wav")
             for path in there:

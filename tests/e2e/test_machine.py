@@ -66,7 +66,7 @@ class TestFullDisk:
     def test_clips_that_find_no_room_stop_the_run_and_none_is_called_failed(self, disk: Disk) -> None:
         sandbox = Sandbox(disk.folder, many_rows(16))
         disk.fill(leave=200)
-        assert_stopped(sandbox.run(*COPY), "the disk is full", "Make room", str(sandbox.folder))
+        assert_stopped(sandbox.run(*COPY), "the disk is full", "Free some space", str(sandbox.folder))
         assert failed(sandbox) == set()
         assert 0 < len(sandbox.files()) < 16
         disk.ballast.unlink()

@@ -78,7 +78,7 @@ def test_shards_at_the_same_time_give_what_one_run_gives_and_each_clip_is_tried_
     assert failures == [GONE.youtube_id]
 
     report = sandbox.run("--report", "--cut", "keyframe")
-    assert f"{len(got)} of {len(rows)} clips are on disk" in report.out
+    assert f"{len(got)} of {len(rows)} clips on disk" in report.out
     assert "1 gone, 0 may work later, 0 not tried yet" in report.out
     assert f"engine pytubefix: {len(got)} done" in report.out
     manifest = sandbox.run("--manifest")

@@ -99,7 +99,7 @@ class TestRun:
         assert "7 on disk, 1 gone before; 1 to do" in elsewhere("--dry-run").out
         assert "8        7  in 5 classes" in elsewhere("--list-classes").out
         report = elsewhere("--report").out
-        assert "7 of 8 clips are on disk" in report
+        assert "7 of 8 clips on disk" in report
         assert "1 gone, 0 may work later, 0 not tried yet" in report
         assert "free" not in report
         (page,) = (sandbox.folder / "other").rglob("*.html")

@@ -131,7 +131,7 @@ class TestOutages:
             process.wait(PATIENCE_S)
         assert (process.returncode, sandbox.errors()) == (0, {}), text
         assert len(sandbox.files()) == 24
-        assert all("no line to YouTube" in said for said, _ in pauses(text))
+        assert all("cannot reach YouTube" in said for said, _ in pauses(text))
         lengths = [length for _, length in pauses(text)]
         assert len(lengths) >= 2
         assert all(later >= earlier for earlier, later in pairwise(lengths))
