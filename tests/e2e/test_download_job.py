@@ -67,7 +67,8 @@ def test_a_worker_does_its_clips_without_a_word(youtube: LoopbackYouTube, job: D
     )
     script = (
         "import sys, pathlib; from kinetics.youtube.download_job import *; from kinetics.records import Clip\n"
-        "job = DownloadClip(Layout(pathlib.Path(sys.argv[1]), '700'), 'exact', ('pytubefix', 'yt-dlp'), 360, None, 1e9)\n"
+        "layout = Layout(pathlib.Path(sys.argv[1]), '700')\n"
+        "job = DownloadClip(layout, 'exact', ('pytubefix', 'yt-dlp'), 360, None, 1e9)\n"
         "(job.layout.folder / '.partial').mkdir(parents=True)\n"
         "work = job.open()\n"
         "for name in sys.argv[2:]: work(Clip(name, 4.0, 7.0, 'label', 'train'), lambda: None)\n"
