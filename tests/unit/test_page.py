@@ -236,7 +236,7 @@ def test_clips_that_cannot_be_decoded_are_left_out_and_counted(tmp_path: Path, d
 def test_with_nothing_tried_and_nothing_here_the_page_says_so(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "700")
     seen = Seen(page.render(collect(layout, "train", small_run.frame()), layout))
-    assert "0 of 10 clips on disk" in seen.text
+    assert "0 of 10 clips are on disk" in seen.text
     assert "nothing tried yet" in seen.text
     assert not seen.open
     assert len(seen.all("svg")) == 1
@@ -246,7 +246,7 @@ def test_clips_of_which_no_attempt_is_known_are_reported_too(tmp_path: Path) -> 
     layout = Layout(tmp_path, "700")
     small_run.put(layout, video=SHORT)
     seen = Seen(page.render(collect(layout, "train", small_run.frame()), layout))
-    assert "5 of 10 clips on disk" in seen.text
+    assert "5 of 10 clips are on disk" in seen.text
     assert len(seen.all("img")) == 5
 
 
