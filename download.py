@@ -10,7 +10,9 @@ if sys.version_info < (3, 11):
     )
     sys.exit(2)
 if sys.platform == "win32":
-    sys.stderr.write("error: Windows has not what this program needs: run it in WSL, the Windows Subsystem for Linux\n")
+    sys.stderr.write(
+        "error: this program does not run on Windows itself: run it in WSL, the Windows Subsystem for Linux\n"
+    )
     sys.exit(2)
 
 if __name__ == "__main__":

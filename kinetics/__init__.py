@@ -1,1 +1,1 @@
-"""The parts of the Kinetics downloader; `download.py` is the way in."""
+"""The parts of the Kinetics downloader; `kinetics.cli.main` is the entry."""

@@ -206,7 +206,7 @@ def _exit_code(unfit: int) -> int:
 
 
 def _what(options: Options, subset: Subset) -> str:
-    """What a bar is about."""
+    """Return the text in front of a progress bar."""
     return f"{options.version} {subset}"
 
 

@@ -76,7 +76,7 @@ class Context:
 
     @cached_property
     def annotations(self) -> Annotations:
-        """The chosen clips. What was left out of their file is told on the way."""
+        """The chosen clips. Prints a warning for each kind of row that was left out."""
         from kinetics.annotations.load import load  # noqa: PLC0415 - pandas takes a while
         from kinetics.annotations.select import select  # noqa: PLC0415
 
@@ -103,7 +103,7 @@ class Context:
 
     @cached_property
     def clips_on_disk(self) -> dict[Subset, pd.DataFrame]:
-        """The chosen clips that are on disk, by subset. Their number is told."""
+        """The chosen clips that are on disk, by subset. Prints their number."""
         from kinetics.planning.plan import on_disk  # noqa: PLC0415
 
         frame = self.annotations.frame
@@ -146,7 +146,7 @@ class Context:
         )
 
     def run_on_files(self, job: PortableJob, clips: Iterable[Clip]) -> Generator[Event, None, None]:
-        """Do a job to files on disk, for which no server is asked. Raises Fatal if the workers are lost for good."""
+        """Do a job to files on disk, for which no server is asked. Raises Fatal if the run gives up."""
         workers, timeout_s = self.options.workers or os.cpu_count() or 1, self.options.timeout or CLIP_TIMEOUT_S
         with closing(self.run(job, clips, Unthrottled, workers=workers, timeout_s=timeout_s)) as events:
             for event in events:

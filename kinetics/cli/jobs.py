@@ -23,7 +23,7 @@ def prepare(options: Options, context: Context) -> None:
     if options.dry_run:
         return
     if problem := check_proxy(PROXY_CHECK_HOST):
-        print(f"warning: {problem}. The run waits for it as for any lost connection", file=sys.stderr, flush=True)
+        print(f"warning: {problem}. The run waits until it does", file=sys.stderr, flush=True)
     if not options.scheduler:
         warm_up(modules(options, context))
 
@@ -61,7 +61,7 @@ def engines_with_cookies(engines: tuple[str, ...], cookies: Path | None) -> tupl
     if cookies is None:
         return engines
     if not cookies.is_file() or not os.access(cookies, os.R_OK):
-        raise Fatal(f"cannot read the cookies: {cookies}")
+        raise Fatal(f"Cannot read the cookies in {cookies}: check the path and its permissions.")
     if "yt-dlp" not in engines:
-        raise Fatal("only yt-dlp can send cookies: leave out --cookies, or say --engine yt-dlp")
+        raise Fatal("Only yt-dlp can send cookies: leave out --cookies, or add --engine yt-dlp.")
     return ("yt-dlp",)

@@ -1,4 +1,4 @@
-"""The way in: options are parsed, the command runs, and what went wrong is told in one line with an exit code."""
+"""The entry: parses the options, runs the command, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return FATAL
     except OSError as error:
-        place, what = error.filename or options.output, error.strerror or error
-        print(f"error: {place}: {what}. Fix that, and run the command again", file=sys.stderr)
+        path, what = error.filename or options.output, error.strerror or error
+        print(f"error: {path}: {what}. Fix that and run the command again.", file=sys.stderr)
         return FATAL
     except (KeyboardInterrupt, ImportError) as error:
         if isinstance(error, ImportError) and not stop.received:

@@ -274,7 +274,7 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         type=_scheduler,
         metavar="ADDRESS",
         help="let the workers of a Dask scheduler do it, such as tcp://host:8786, a clip for each of their threads "
-        "(-w: the most at a time on each host), each host at its own pace: docs/cluster.md",
+        "(-w: the most at a time on each host), each host with its own throttle: docs/cluster.md",
     )
     group.add_argument(
         "--engine",

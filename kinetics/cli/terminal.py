@@ -1,4 +1,4 @@
-"""What the terminal does to a run and the run to the terminal: signals, output streams, the progress bar."""
+"""The terminal: signals that stop a run, output streams that outlive their reader, the progress bar."""
 
 from __future__ import annotations
 

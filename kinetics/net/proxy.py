@@ -39,7 +39,7 @@ class Proxy:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a request to the proxy carries besides."""
+        """The headers of a request to the proxy: its login, if there is one."""
         return dict(make_headers(proxy_basic_auth=self.login)) if self.login else {}
 
 

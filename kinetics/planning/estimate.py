@@ -39,7 +39,7 @@ class Estimate:
 
     @property
     def basis(self) -> str:
-        """What the figures rest on, for a person."""
+        """What the estimate was computed from, for a person."""
         return f"the last {self.attempts:,} attempts here" if self.attempts else "published figures"
 
 

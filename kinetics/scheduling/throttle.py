@@ -67,13 +67,13 @@ class Unthrottled:
         return 0.0 if in_flight < self.workers else None
 
     def sent(self, now: float) -> None:
-        """Ignore it."""
+        """Do nothing: no server is asked."""
 
     def answered(self, *, sent: float, now: float) -> None:
-        """Ignore it."""
+        """Do nothing: no server is asked."""
 
     def returned(self, *, sent: float) -> None:
-        """Ignore it."""
+        """Do nothing: no server is asked."""
 
     def settle(
         self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
