@@ -14,7 +14,7 @@ from tests.support.sandbox import Sandbox
 if TYPE_CHECKING:
     from tests.support.s3 import S3
 
-settings.register_profile("ordinary", max_examples=50, deadline=None)
+settings.register_profile("ordinary", max_examples=25, deadline=None)
 settings.register_profile("soak", max_examples=1000, deadline=None)
 settings.load_profile("ordinary")  # `--hypothesis-profile soak` tries more; tests/soak/test_properties.py does so
 

@@ -141,7 +141,7 @@ def _read_cookies(path: Path) -> str:
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise Fatal(f"cannot read the cookies in {path}: {error}") from error
+        raise Fatal(f"Cannot read the cookies in {path}: {error}") from error
     cookies = [line for line in lines if _COOKIE_LINE.fullmatch(line)]
     if not cookies:
         raise Fatal(f"{path} has no cookies in Netscape's format: export them again, as cookies.txt")

@@ -432,8 +432,8 @@ class TestFace:
             (["--rate", "often"], "above zero"),
             (["--limit-rate", "fast"], "500K"),
             (["--proxy", "socks5://here"], "HTTP proxy"),
-            (["--cookies", "nowhere.txt"], "cannot read the cookies"),
-            (["--cookies", "rows.csv", "--engine", "pytubefix"], "only yt-dlp can send cookies"),
+            (["--cookies", "nowhere.txt"], "Cannot read the cookies"),
+            (["--cookies", "rows.csv", "--engine", "pytubefix"], "Only yt-dlp can send cookies"),
         ],
     )
     def test_bad_usage_is_one_clear_message_and_exit_code_2(

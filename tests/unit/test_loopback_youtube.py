@@ -72,7 +72,10 @@ def call_player(http: urllib3.ProxyManager, video_id: str = ID, client: str = "V
 # -- the files --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in ("usual", "rotated", "vp9") else pytest.mark.soak) for name in VARIANTS],
+)
 def test_every_frame_says_its_own_number_and_is_shown_when_the_recipe_says(name: str) -> None:
     video = VARIANTS[name]
     for file in (file for file in video.files.values() if file.has_picture):

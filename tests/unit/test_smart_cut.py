@@ -128,8 +128,19 @@ def test_a_number_that_the_source_has_is_not_taken(params: str, tmp_path: Path) 
 PROFILES = {"baseline": "baseline", "main": "main", "high": "high"}
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-@pytest.mark.parametrize("more", ["", "bframes=8:b-pyramid=normal:ref=4", "weightp=2:trellis=2:bframes=3:b-adapt=2"])
+MORE = ("", "bframes=8:b-pyramid=normal:ref=4", "weightp=2:trellis=2:bframes=3:b-adapt=2")
+TOGETHER = {("baseline", MORE[0]), ("main", MORE[1]), ("high", MORE[2])}
+"""Each profile and each order of pictures once; the other pairs are for `-m soak`."""
+
+
+@pytest.mark.parametrize(
+    ("profile", "more"),
+    [
+        pytest.param(profile, more, marks=() if (profile, more) in TOGETHER else pytest.mark.soak)
+        for profile in PROFILES.values()
+        for more in MORE
+    ],
+)
 def test_any_profile_and_order_of_pictures_is_joined_right(profile: str, more: str, tmp_path: Path) -> None:
     content = encoded(
         tmp_path / "source.mp4", {"profile": profile, "x264-params": "" if profile == "baseline" else more}
