@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kinetics.cli.context import Context
@@ -15,14 +15,15 @@ from kinetics.net.proxy import check_proxy
 from kinetics.scheduling.pool import warm_up
 from kinetics.youtube.download_job import DownloadClip
 
-PROXY_CHECK_HOST = "www.youtube.com"
+FIRST_HOST: Mapping[str, str] = {"youtube": "www.youtube.com", "mirror": "s3.amazonaws.com", "both": "www.youtube.com"}
+"""The host that the proxy is asked for at the start, by source."""
 
 
 def prepare(options: Options, context: Context) -> None:
     """Check the proxy, and let the workers' modules be imported while this process loads the annotations."""
     if options.dry_run:
         return
-    if problem := check_proxy(PROXY_CHECK_HOST):
+    if problem := check_proxy(FIRST_HOST[options.source]):
         print(f"warning: {problem}. The run waits until it does", file=sys.stderr, flush=True)
     if not options.scheduler:
         warm_up(modules(options, context))

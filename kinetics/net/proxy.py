@@ -21,7 +21,8 @@ from kinetics.errors import Fatal
 CHECK_TIMEOUT_S = 8.0
 """Seconds that the check at the start waits for the proxy's connection, and again for its answer."""
 VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
-_LOGIN_REFUSED = re.compile(r"Tunnel connection failed: 407\b")
+_TUNNEL_REFUSED = "Tunnel connection failed"
+_LOGIN_REFUSED = re.compile(rf"{_TUNNEL_REFUSED}: 407\b")
 """What http.client, which every client here builds on, raises for a CONNECT that the proxy answers with 407."""
 
 
@@ -111,7 +112,8 @@ def check_proxy(host: str) -> str:
     except OSError as error:
         if refusal := refused_login(str(error)):
             raise refusal from error
-        return f"The proxy {proxy} does not answer: {error.strerror or error}"
+        failure = f"does not connect to {host}" if _TUNNEL_REFUSED in str(error) else "does not answer"
+        return f"The proxy {proxy} {failure}: {error.strerror or error}"
     finally:
         connection.close()
     return ""

@@ -26,6 +26,8 @@ class ForwardProxy(ThreadingTCPServer):
     def __init__(self, upstream: str, *, login: bool = True, port: int = 0) -> None:
         self.upstream = urlsplit(upstream)
         self.login = login
+        self.refusal = "407 Proxy Authentication Required"
+        """The status that a request without the right login is answered with."""
         self.passed = list[str]()
         """The hosts of the requests that were passed on."""
         super().__init__(("127.0.0.1", port), _Connect)
@@ -63,7 +65,8 @@ class _Connect(StreamRequestHandler):
         expected = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         given = [line.split()[-1].decode() for line in head if line.lower().startswith(b"proxy-authorization:")]
         if self.server.login and given != [expected]:
-            self.wfile.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=x\r\n\r\n")
+            status = self.server.refusal.encode()
+            self.wfile.write(b"HTTP/1.1 " + status + b"\r\nProxy-Authenticate: Basic realm=x\r\n\r\n")
             return
         self.server.passed.append(host.partition(":")[0])
         upstream = (self.server.upstream.hostname or "", self.server.upstream.port or 0)

@@ -87,6 +87,8 @@ def test_the_check_says_nothing_of_a_proxy_that_works_or_is_not_there(monkeypatc
             monkeypatch.setenv("https_proxy", f"http://me:secret@{proxy.address}")
             with pytest.raises(Fatal, match="refuses the login") as error:
                 check_proxy("www.youtube.com")
+            proxy.refusal = "403 Forbidden"
+            assert "does not connect to www.youtube.com: Tunnel" in check_proxy("www.youtube.com")
     assert "secret" not in str(error.value)
 
 
