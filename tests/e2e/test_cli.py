@@ -25,6 +25,7 @@ from kinetics.cli.terminal import make_bar
 from kinetics.records import Category
 from tests.support.commands import ROOT
 from tests.support.sandbox import ROWS, Sandbox, frames, many_rows, session, wait_until, workers
+from tests.support.sweeps import first_of
 from tests.youtube.samples import scenarios_of, template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, MediaFault, PlayerFault, Row, Scenario, World
@@ -113,7 +114,7 @@ class TestMainJob:
         assert patience("--cut", "none") == 3600
         assert patience("-w", "64", "--limit-rate", "100K") >= 64 * 1.5e6 / 100e3, "64 clips share the line"
 
-    @pytest.mark.parametrize("engine", ["yt-dlp", "pytube"])
+    @pytest.mark.parametrize("engine", first_of(["yt-dlp", "pytube"]))
     def test_every_engine_gets_the_clips_and_the_table_names_it(self, sandbox: Sandbox, engine: str) -> None:
         assert sandbox.run("--engine", engine).code == 0
         sandbox.assert_complete()
@@ -134,6 +135,7 @@ class TestReport:
         assert "87.5%" in page
         assert len([*sandbox.folder.glob("Kinetics700_validate_report_*.csv")]) == 5
 
+    @pytest.mark.soak
     def test_it_can_be_asked_for_while_a_run_is_at_work_which_goes_on(
         self, make_sandbox: Callable[..., Sandbox]
     ) -> None:
@@ -295,6 +297,7 @@ class TestReuse:
             assert path.samefile(str(path).replace("Kinetics700", "Kinetics600"))
         assert "linked from" not in sandbox.run().out
 
+    @pytest.mark.soak
     def test_another_label_or_split_is_the_same_clip_and_what_was_gone_here_is_no_longer_missing(
         self, make_sandbox: Callable[..., Sandbox]
     ) -> None:
@@ -311,6 +314,7 @@ class TestReuse:
         assert (run.code, run.requests, sandbox.errors()) == (0, [], {})
         sandbox.assert_complete()
 
+    @pytest.mark.soak
     def test_what_begins_early_or_is_too_tall_is_fetched_again(self, make_sandbox: Callable[..., Sandbox]) -> None:
         sandbox = make_sandbox([ROWS[0], ROWS[4]])
         assert sandbox.run("-v", "600", "--cut", "keyframe").code == 0

@@ -125,6 +125,7 @@ def test_workers_that_die_and_workers_that_come_later_lose_nothing(make_sandbox:
     assert re.search(r"the Dask worker tcp://127\.0\.0\.5:\d+ is left out: it cannot run this program", output)
 
 
+@pytest.mark.soak
 def test_what_is_done_with_clips_that_are_here_is_done_there_too(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
     sandbox = make_sandbox(many_rows(6))
     assert sandbox.run(*COPY).code == 0
@@ -143,6 +144,7 @@ def test_what_is_done_with_clips_that_are_here_is_done_there_too(make_sandbox: M
     ).exists()
 
 
+@pytest.mark.soak
 def test_a_scheduler_that_is_restarted_costs_nothing(make_sandbox: MakeSandbox) -> None:
     sandbox = make_sandbox(many_rows(24))
     with on_cluster(sandbox) as (dask, process):
@@ -245,6 +247,7 @@ def without_the_program(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
+@pytest.mark.soak
 def test_a_worker_on_which_the_program_does_not_run_is_refused(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
     sandbox = make_sandbox(many_rows(2))
     with LoopbackYouTube(sandbox.world) as youtube, cluster(tmp_path / "dask") as dask:
@@ -256,6 +259,7 @@ def test_a_worker_on_which_the_program_does_not_run_is_refused(make_sandbox: Mak
     )
 
 
+@pytest.mark.soak
 def test_a_worker_that_lacks_a_package_is_refused(
     dask: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -401,6 +405,7 @@ def test_no_worker_is_waited_for_but_not_for_ever(tmp_path: Path, monkeypatch: p
     assert end.category is Category.LOST_WORKER
 
 
+@pytest.mark.soak
 def test_workers_that_others_keep_busy_are_waited_for_but_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

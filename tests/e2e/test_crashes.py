@@ -28,6 +28,7 @@ from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
 from tests.support.commands import ROOT
 from tests.support.sandbox import Sandbox, children, frames, kill, many_rows, session, wait_until, workers
+from tests.support.sweeps import first_of
 from tests.youtube.samples import template
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, FakeThrottle, PlayerFault, Row, Scenario
@@ -133,6 +134,7 @@ class TestKills:
                 assert_sound_after_a_kill(sandbox, seen)
         finish(sandbox)
 
+    @pytest.mark.soak
     def test_a_worker_killed_while_it_starts_costs_nothing(self, make_sandbox: MakeSandbox) -> None:
         sandbox = slow_sandbox(make_sandbox)  # so slow that it outlasts the kills, however late they come
         with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY) as process:
@@ -143,6 +145,7 @@ class TestKills:
             process.communicate(timeout=90)
         finish(sandbox)
 
+    @pytest.mark.soak
     def test_a_killed_fork_server_is_replaced_and_no_clip_is_lost(self, make_sandbox: MakeSandbox) -> None:
         sandbox = slow_sandbox(make_sandbox)
         with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY) as process:
@@ -249,14 +252,14 @@ def interrupt_twice(leader: int) -> None:
 
 
 STOPS: dict[str, Callable[[int], None]] = {
-    "SIGINT to all": lambda leader: os.killpg(leader, signal.SIGINT),
-    "SIGINT twice": interrupt_twice,
     "SIGTERM": lambda leader: os.kill(leader, signal.SIGTERM),
+    "SIGINT twice": interrupt_twice,
+    "SIGINT to all": lambda leader: os.killpg(leader, signal.SIGINT),
 }
 
 
 class TestStops:
-    @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+    @pytest.mark.parametrize("stop", first_of(STOPS.values(), 2), ids=STOPS)
     def test_a_signal_ends_the_run_with_130_and_leaves_nothing_half_done(
         self, make_sandbox: MakeSandbox, stop: Callable[[int], None]
     ) -> None:
@@ -303,7 +306,7 @@ sys.exit(main([]))
         assert ran.returncode == code
         assert ("Traceback" in ran.stderr) == (code == 1)
 
-    @pytest.mark.parametrize("trouble", ["throttle", "outage"])
+    @pytest.mark.parametrize("trouble", first_of(["throttle", "outage"]))
     def test_a_signal_while_everybody_waits_is_answered_too(self, make_sandbox: MakeSandbox, trouble: str) -> None:
         sandbox = make_sandbox(many_rows(4))
         if trouble == "throttle":
@@ -345,6 +348,7 @@ sys.exit(main([]))
         assert all(".partial" not in path.parts for path in sandbox.files())
         finish(sandbox)
 
+    @pytest.mark.soak
     def test_a_run_that_was_told_to_outlives_its_terminal(self, make_sandbox: MakeSandbox) -> None:
         sandbox = slow_sandbox(make_sandbox, prefix=("env", "--ignore-signal=HUP"))
         with LoopbackYouTube(sandbox.world) as youtube, on_a_terminal(sandbox, youtube) as (process, hang_up):
@@ -353,7 +357,7 @@ sys.exit(main([]))
             assert process.wait(90) == 0
         assert_settled(sandbox, gone=[], exact=False)
 
-    @pytest.mark.parametrize("stop", [None, STOPS["SIGINT to all"]], ids=["no", "Ctrl-C"])
+    @pytest.mark.parametrize("stop", first_of([STOPS["SIGINT to all"], None]), ids=["Ctrl-C", "no"])
     def test_a_run_whose_reader_has_gone_goes_on_until_it_is_stopped(
         self, make_sandbox: MakeSandbox, stop: Callable[[int], None] | None
     ) -> None:

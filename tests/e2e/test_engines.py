@@ -260,7 +260,7 @@ def test_with_a_login_the_web_client_asks_since_only_it_can_carry_one(youtube: L
 @pytest.mark.parametrize(
     ("engine", "replies_served"),
     [
-        *((engine, 60) for engine in ENGINE_NAMES),
+        *((engine, 20) for engine in ENGINE_NAMES),
         *(pytest.param(engine, 5000, marks=pytest.mark.soak) for engine in ("pytubefix", "yt-dlp")),
     ],
 )

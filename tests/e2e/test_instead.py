@@ -23,6 +23,7 @@ from tests.support.commands import PATIENCE_S
 from tests.support.dataset import PLAIN, scratched
 from tests.support.disk import Disk
 from tests.support.sandbox import ROWS, Nothing, Sandbox, assert_stopped, session, wait_until
+from tests.support.sweeps import first_of
 from tests.youtube.picture import read_counter
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
@@ -190,7 +191,7 @@ class TestVerify:
         assert sandbox.errors().keys() == {row.youtube_id for row in rows}
         assert {category for category, _ in sandbox.errors().values()} == {"media_error"}
 
-    @pytest.mark.parametrize("cut", ["exact", "keyframe"])
+    @pytest.mark.parametrize("cut", first_of(["keyframe", "exact"]))
     def test_slow_videos_and_early_beginnings_pass_since_the_table_says_how_long_they_are(
         self, tmp_path: Path, cut: str
     ) -> None:
@@ -285,7 +286,7 @@ class TestFrames:
         assert picture.shape == (180, 320, 3)
         return read_counter(picture)
 
-    @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+    @pytest.mark.parametrize("kind", first_of([signal.SIGKILL, signal.SIGINT]))
     def test_a_stop_in_the_middle_leaves_whole_folders_and_the_next_run_makes_the_others(
         self, many: Sandbox, kind: signal.Signals
     ) -> None:
@@ -302,6 +303,7 @@ class TestFrames:
         assert {len(list(pictures(many, row).iterdir())) for row in many.rows} == {20}
         assert not list(many.folder.rglob("*.part")), "nothing half-made lies about"
 
+    @pytest.mark.soak
     def test_a_second_one_refuses_meanwhile_and_a_download_of_the_same_subset_does_not(self, sandbox: Sandbox) -> None:
         sandbox.path(ALL[0]).unlink()
         options = ("--frames", "all", *SMALL)
@@ -415,7 +417,13 @@ ALL_SUBSETS: dict[str, tuple[tuple[str, ...], Callable[[Path], bool]]] = {
 }
 
 
-@pytest.mark.parametrize(("options", "complete"), ALL_SUBSETS.values(), ids=ALL_SUBSETS)
+@pytest.mark.parametrize(
+    ("options", "complete"),
+    [
+        pytest.param(*case, marks=() if name in ("verify", "shards") else pytest.mark.soak, id=name)
+        for name, case in ALL_SUBSETS.items()
+    ],
+)
 def test_all_subsets_are_done_each_for_itself(
     tmp_path: Path, options: tuple[str, ...], complete: Callable[[Path], bool]
 ) -> None:

@@ -24,6 +24,7 @@ from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger
 from tests.support.commands import PATIENCE_S
 from tests.support.disk import Disk
 from tests.support.sandbox import Run, Sandbox, assert_stopped, kill, many_rows, wait_until, workers
+from tests.support.sweeps import first_of
 from tests.youtube.world import FAILURES, FakeThrottle, Row, Scenario
 
 MakeSandbox = Callable[..., Sandbox]
@@ -182,7 +183,7 @@ def no_override(make_sandbox: MakeSandbox) -> Iterator[Sandbox]:
         path.chmod(0o755)  # else a user who is not root could not clear it away
 
 
-@pytest.mark.parametrize("linked", ["Kinetics700", "Kinetics700/val", "Kinetics700/val/tai_chi"])
+@pytest.mark.parametrize("linked", first_of(["Kinetics700/val", "Kinetics700", "Kinetics700/val/tai_chi"]))
 def test_a_data_set_that_a_link_puts_on_another_disk_is_written_there(make_sandbox: MakeSandbox, linked: str) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
         sandbox = make_sandbox([*many_rows(3), Row("tai chi", "is-private1", 0, 10)], {"is-private1": GONE})
@@ -202,11 +203,13 @@ def test_a_data_set_that_a_link_puts_on_another_disk_is_written_there(make_sandb
 class TestOutputFolder:
     @pytest.mark.parametrize(
         "spoil",
-        [
-            *(a_file_for_the_output, a_file_for_unfinished_clips, a_file_for_a_label),
-            *(a_folder_for_the_log, a_folder_for_the_table),
-            *(read_only_table, read_only_log, read_only_folder, unreadable_label),
-        ],
+        first_of(
+            [
+                *(a_file_for_the_output, a_folder_for_the_table, read_only_folder, a_file_for_a_label),
+                *(a_file_for_unfinished_clips, a_folder_for_the_log, read_only_table, read_only_log, unreadable_label),
+            ],
+            4,
+        ),
     )
     def test_what_cannot_be_written_is_named_with_what_to_do(
         self, no_override: Sandbox, spoil: Callable[[Sandbox], Path]
@@ -228,7 +231,7 @@ class TestOutputFolder:
         assert failed(no_override) == set()
         complete(no_override)
 
-    @pytest.mark.parametrize("how", ["removed", "moved"])
+    @pytest.mark.parametrize("how", first_of(["removed", "moved"]))
     def test_a_folder_that_goes_away_stops_the_run(self, make_sandbox: MakeSandbox, how: str) -> None:
         sandbox = make_sandbox(many_rows(12))
         sandbox.folder /= "out"
@@ -264,6 +267,7 @@ JUMPING_CLOCK = """
 """
 
 
+@pytest.mark.soak
 def test_a_clock_that_jumps_by_hours_disturbs_neither_pace_nor_limits(
     make_sandbox: MakeSandbox, tmp_path: Path
 ) -> None:
@@ -406,7 +410,7 @@ def test_a_damaged_archive_in_the_cache_is_fetched_anew(make_sandbox: MakeSandbo
     first = sandbox.run(*COPY, env={"XDG_CACHE_HOME": str(cache)})
     assert (first.code, first.kinds()["archive"]) == (0, 1)
     whole = archive.read_bytes()
-    for damaged in (b"", whole[: len(whole) // 2], whole[:-4], os.urandom(len(whole)), b"<html>Sign in</html>"):
+    for damaged in (whole[: len(whole) // 2], b"<html>Sign in</html>"):
         archive.write_bytes(damaged)
         run = sandbox.run(*COPY, env={"XDG_CACHE_HOME": str(cache)})
         assert (run.code, run.kinds()) == (0, {"archive": 1}), run.err

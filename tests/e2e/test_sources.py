@@ -426,6 +426,7 @@ def wait_for_archives(count: int, youtube: LoopbackYouTube, process: subprocess.
 
 
 class TestStops:
+    @pytest.mark.soak
     def test_ctrl_c_amid_eight_archives_at_once_leaves_nothing_half_done(self, tmp_path: Path) -> None:
         rows = short_rows(40)
         sandbox = MirrorSandbox(tmp_path, rows, crates=crates_of(rows, 10, damaged=False), version="600")

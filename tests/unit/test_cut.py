@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from itertools import count, pairwise
 from pathlib import Path
@@ -41,6 +41,7 @@ from tests.support.cutting import (
     inputs_of,
     play,
 )
+from tests.support.sweeps import soak_unless
 from tests.youtube.boxes import boxes
 from tests.youtube.encoder import pitch_at
 from tests.youtube.picture import draw
@@ -63,11 +64,6 @@ ORDINARY = {
     *((name, "dash", "middle") for name in VARIANTS if name != "no B-frames"),
 }
 """Every section once, and every kind of video once."""
-
-
-def soak_unless(ordinary: Callable[..., object], *cases: Any) -> Any:
-    """Cases for `parametrize`: the rest of a sweep is for `-m soak`."""
-    return [pytest.param(*case, marks=() if ordinary(*case) else pytest.mark.soak) for case in cases]
 
 
 SWEEP = soak_unless(lambda *case: case in ORDINARY, *CASES)
