@@ -77,6 +77,7 @@ class TestMainJob:
             table = (tmp_path / f"Kinetics600_{subset}_stats.csv").read_text()
             assert table.count("\n") == 1 + len(part)
 
+    @pytest.mark.soak
     def test_keyframe_cuts_begin_where_the_table_says(self, sandbox: Sandbox) -> None:
         assert sandbox.run("--cut", "keyframe").code == 0
         offsets = {(row["youtube_id"], row["time_start"]): float(row["offset_s"]) for row in sandbox.attempts()}
@@ -150,6 +151,7 @@ class TestReport:
             out, _ = process.communicate(timeout=120)
         assert (process.returncode, "60 of 60 on disk" in out) == (0, True)
 
+    @pytest.mark.soak
     def test_all_subsets_each_get_their_own(self, sandbox: Sandbox) -> None:
         lines = sandbox.csv.read_text().splitlines()
         sandbox.csv.write_text("\n".join([f"{lines[0]},split", *(f"{line},train" for line in lines[1:])]))
@@ -158,6 +160,7 @@ class TestReport:
             f"Kinetics700_{subset}_report.html" for subset in ("train", "validate", "test")
         }
 
+    @pytest.mark.soak
     def test_before_anything_was_fetched_it_says_so(self, sandbox: Sandbox) -> None:
         ran = sandbox.run("--report")
         assert ran.code == 0
@@ -170,6 +173,7 @@ class TestForetold:
         assert f"about {len(ROWS)}.00 MB and 96 seconds to come, by published figures; " in run.out
         assert not run.err
 
+    @pytest.mark.soak
     def test_later_it_rests_on_what_happened_here(self, make_sandbox: Callable[..., Sandbox]) -> None:
         sandbox = make_sandbox(many_rows(30))
         assert sandbox.run("--cut", "keyframe").code == 0
@@ -326,6 +330,7 @@ class TestReuse:
         assert "0 linked" in early.out
         assert sandbox.run("-v", "700-2020", "--cut", "keyframe").requests == []
 
+    @pytest.mark.soak
     def test_no_reuse_fetches_all(self, make_sandbox: Callable[..., Sandbox]) -> None:
         sandbox = make_sandbox(ROWS[:2])
         assert sandbox.run("-v", "600").code == 0

@@ -101,6 +101,7 @@ def test_a_cluster_gives_the_files_and_tables_that_this_machine_gives(tmp_path: 
     assert {row["host"] for row in there.attempts()} == set(HOSTS)
 
 
+@pytest.mark.soak
 def test_a_complete_data_set_needs_no_scheduler(make_sandbox: MakeSandbox) -> None:
     sandbox = make_sandbox(many_rows(2))
     assert sandbox.run(*COPY).code == 0
@@ -352,6 +353,7 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield dask
 
 
+@pytest.mark.soak
 def test_a_clip_that_kills_worker_after_worker_is_recorded_in_the_end(dask: Cluster, tmp_path: Path) -> None:
     wanted = clips(40)
     events = outcomes(dask, Deadly(deadly=wanted[5].youtube_id), wanted, tmp_path)

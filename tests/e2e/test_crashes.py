@@ -107,6 +107,7 @@ def assert_nobody_left(process: subprocess.Popen[str]) -> None:
 
 
 class TestKills:
+    @pytest.mark.soak
     def test_workers_killed_at_random_cost_one_try_each_and_a_re_run_completes(self, make_sandbox: MakeSandbox) -> None:
         sandbox = slow_sandbox(make_sandbox)
         chance, killed = random.Random(1), 0

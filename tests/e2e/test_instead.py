@@ -238,6 +238,7 @@ class TestManifest:
             assert (row["itag"], row["cut"], row["offset"]) == (attempt["itag"], "smart", attempt["offset_s"])
             assert float(row["duration"]) == pytest.approx(float(attempt["duration_s"]), abs=0.002)
 
+    @pytest.mark.soak
     def test_killed_it_goes_on_with_the_rest(self, many: Sandbox) -> None:
         code, _ = stopped(many, "--manifest", name="os.open", ending=".mp4", at=6)
         assert code == -signal.SIGKILL

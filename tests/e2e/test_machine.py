@@ -73,6 +73,7 @@ class TestFullDisk:
         disk.ballast.unlink()
         complete(sandbox)
 
+    @pytest.mark.soak
     def test_a_limit_on_file_sizes_is_such_a_full_disk_too(self, make_sandbox: MakeSandbox) -> None:
         sandbox = make_sandbox(many_rows(4))
         sandbox.prefix = ("prlimit", "--fsize=20000")
@@ -219,6 +220,7 @@ class TestOutputFolder:
         run = sandbox.run(*COPY)
         assert_stopped(run, str(at_fault), "run the command again")
 
+    @pytest.mark.soak
     def test_a_folder_that_becomes_read_only_stops_the_run_and_no_clip_is_called_failed(
         self, no_override: Sandbox
     ) -> None:

@@ -81,6 +81,7 @@ class TestBans:
         assert len(knocks(run)) >= 2
         assert max(knocks(run)) <= 3
 
+    @pytest.mark.soak
     def test_a_run_that_begins_during_a_ban_asks_with_one_clip_and_says_until_when_it_waits(
         self,
         make_sandbox: Callable[..., Sandbox],
