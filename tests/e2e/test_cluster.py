@@ -145,7 +145,6 @@ def test_what_is_done_with_clips_that_are_here_is_done_there_too(make_sandbox: M
     ).exists()
 
 
-@pytest.mark.soak
 def test_a_scheduler_that_is_restarted_costs_nothing(make_sandbox: MakeSandbox) -> None:
     sandbox = make_sandbox(many_rows(24))
     with on_cluster(sandbox) as (dask, process):
