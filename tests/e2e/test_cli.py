@@ -339,6 +339,7 @@ class TestReuse:
         assert "link" not in run.out
         assert {path.stat().st_nlink for path in sandbox.files()} == {1}
 
+    @pytest.mark.soak
     def test_a_run_that_is_killed_amid_links_goes_on_from_there(
         self, make_sandbox: Callable[..., Sandbox], tmp_path: Path
     ) -> None:

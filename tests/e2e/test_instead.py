@@ -202,6 +202,7 @@ class TestVerify:
         run = sandbox.run("--verify")
         assert (run.code, "2 of 2 clips are as they should be" in run.out) == (0, True), run.err
 
+    @pytest.mark.soak
     def test_killed_it_goes_on_with_the_rest_and_once_complete_begins_anew(self, many: Sandbox) -> None:
         code, _ = stopped(many, "--verify", name="os.open", ending=".mp4", at=6)
         assert code == -signal.SIGKILL
