@@ -1,1 +1,1 @@
-"""The whole program as a user runs it."""
+"""The whole program as a user runs it, and real videos through its cutters."""
