@@ -291,6 +291,7 @@ def test_a_refusal_shows_that_the_network_works_so_two_blips_hours_apart_are_no_
     assert len(run.outcomes) == 9
 
 
+@pytest.mark.soak
 def test_one_answer_in_a_day_of_refusals_is_enough_to_go_on() -> None:
     def hardly_ever(wanted: Clip, now: float) -> Outcome:
         return done(wanted) if now % (20 * HOUR) < 7 * HOUR else refused(wanted)
