@@ -24,7 +24,7 @@ from kinetics.records import Category
 TRIES = 3
 """Consecutive requests without progress before a download is given up."""
 MIN_PROGRESS_BYTES = 1 << 12
-"""Minimum new bytes for a request to count as progress; without it one byte a connection would retry for ever."""
+"""Minimum new bytes for a request to count as progress; without it one byte a connection would retry without end."""
 BACK_OFF_S = 0.5
 """Seconds before the second request; doubled for each further one."""
 _ETAG = re.compile(r'"[!#-~]{1,200}"', re.ASCII)

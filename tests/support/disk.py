@@ -24,7 +24,7 @@ class Disk:
         return self.folder / "ballast"
 
     def fill(self, leave: int = 0) -> None:
-        """Leave so many blocks of 4 KiB."""
+        """Fill the disk until this number of 4 KiB blocks is free."""
         free = os.statvfs(self.folder).f_bavail - leave
         self.ballast.write_bytes(bytes(free * os.statvfs(self.folder).f_bsize))
 
