@@ -83,3 +83,8 @@ def quoted(value: object) -> str:
     text = str(value)
     text = text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
     return text if isinstance(value, float) else repr(text)
+
+
+def letters_and_digits(text: str) -> str:
+    """Return a label or a column title without what people write differently: case, spaces, underscores and signs."""
+    return re.sub(r"[\W_]+", "", text.lower())

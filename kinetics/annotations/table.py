@@ -20,7 +20,7 @@ import pandas as pd
 
 from kinetics.annotations.files import AnnotationFile, subset_in
 from kinetics.errors import Fatal
-from kinetics.humanize import quoted
+from kinetics.humanize import letters_and_digits, quoted
 from kinetics.records import KEY, SPLIT_OF, Clip, Subset
 
 ALIASES = {
@@ -184,10 +184,10 @@ def _columns(header: Sequence[str], file_name: str) -> dict[str, int]:
 
     Case, spaces, hyphens and underscores do not matter.
     """
-    titles = [_letters_and_digits(title) for title in header]
+    titles = [letters_and_digits(title) for title in header]
     found: dict[str, int] = {}
     for column, aliases in ALIASES.items():
-        indices = [titles.index(alias) for alias in map(_letters_and_digits, aliases) if alias in titles]
+        indices = [titles.index(alias) for alias in map(letters_and_digits, aliases) if alias in titles]
         if indices:
             found[column] = indices[0]
     missing = [column for column in REQUIRED_COLUMNS if column not in found]
@@ -196,10 +196,6 @@ def _columns(header: Sequence[str], file_name: str) -> dict[str, int]:
         what = f"{file_name} lacks the columns {', '.join(missing)} (found: {present})"
         raise Fatal(f"{what}. Correct the file, or name another one.")
     return found
-
-
-def _letters_and_digits(title: str) -> str:
-    return re.sub(r"[\W_]+", "", title.lower())
 
 
 def _stripped(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 import zlib
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing, suppress
@@ -22,6 +21,7 @@ from urllib.parse import unquote
 import platformdirs
 
 from kinetics.errors import ClipError, Fatal, StopEveryone
+from kinetics.humanize import letters_and_digits
 from kinetics.mirror.tar_stream import MAX_CLIPS
 from kinetics.net.http import FILES_AT_ONCE, HttpSession
 from kinetics.net.responses import size_and_tag
@@ -157,8 +157,8 @@ class Labels:
 
     def irrelevant_archives(self, urls: Sequence[str]) -> set[str]:
         """Return the archives that by their names hold none of the missing clips."""
-        label_of = {url: _normalized(archive_label(url)) for url in urls}
-        missing, known = {*map(_normalized, self.missing)} - {""}, {*map(_normalized, self.known)}
+        label_of = {url: letters_and_digits(archive_label(url)) for url in urls}
+        missing, known = {*map(letters_and_digits, self.missing)} - {""}, {*map(letters_and_digits, self.known)}
         if missing and missing <= {*label_of.values()}:
             return {url for url, label in label_of.items() if label not in missing}
         return {url for url, label in label_of.items() if label in known - missing}
@@ -167,11 +167,6 @@ class Labels:
 def archive_label(url: str) -> str:
     """Return the label of an archive's clips if it is named after one, as Kinetics-600's are; else any other name."""
     return PurePosixPath(unquote(url)).name.partition(".")[0]
-
-
-def _normalized(label: str) -> str:
-    """Return a label without case, spaces and punctuation, which the archives' names do not keep."""
-    return re.sub(r"[\W_]+", "", label.lower())
 
 
 def archives_to_read(

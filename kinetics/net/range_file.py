@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import urllib3
-from urllib3.exceptions import (
-    HTTPError,
-)
+from urllib3.exceptions import HTTPError
 
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.net.http import HttpSession

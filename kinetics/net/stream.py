@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import urllib3
-from urllib3.exceptions import (
-    HTTPError,
-)
+from urllib3.exceptions import HTTPError
 
 from kinetics.errors import ClipError, MayWorkLater, StopEveryone
 from kinetics.net.http import HttpSession

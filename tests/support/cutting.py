@@ -28,8 +28,6 @@ Cutter = Callable[[list[RemoteMedia], float, float, Path], CutResult]
 
 
 USUAL = Video(duration_s=20)
-
-
 VARIANTS = {
     "usual": USUAL,
     "29.97": Video(duration_s=20, fps=Fraction(30_000, 1001)),

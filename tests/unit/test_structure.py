@@ -26,7 +26,7 @@ PACKAGES = {
     "annotations": "records errors humanize net storage",
     "scheduling": "records errors storage",
     "youtube": "records errors net storage media scheduling",
-    "mirror": "records errors net storage media scheduling",
+    "mirror": "records errors humanize net storage media scheduling",
     "planning": "records errors net storage media annotations scheduling mirror",
     "dataset": "records errors humanize storage media annotations scheduling",
     "report": "records errors humanize storage media annotations planning",
