@@ -172,14 +172,17 @@ def test_a_run_whose_cluster_is_gone_ends_and_another_one_goes_on(make_sandbox: 
         kill_all(dask.scheduler)
         output, _ = process.communicate(timeout=2 * dask_client.NO_WORKER_TIMEOUT_S + PATIENCE_S)
     assert process.returncode == 1, output
-    assert re.search(r"stopped: no Dask worker .* Run it again", output)
+    assert re.search(r"stopped: no Dask worker .* Run the command again", output)
     assert sandbox.run().code == 0
     sandbox.assert_complete()
 
 
 def test_one_throttled_host_pauses_alone(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
-    """None of its clips is called failed or gone: the other host gets them."""
-    sandbox = make_sandbox(many_rows(24))
+    """None of its clips is called failed or gone: the other host gets them.
+
+    There are enough of them that both hosts still ask when the one is refused, however slowly it starts.
+    """
+    sandbox = make_sandbox(many_rows(40))
     closed = World(sandbox.world.scenarios, FakeThrottle(after=10, for_s=3600.0))
     sandbox.world.latency_s = closed.latency_s = 0.03
     with ExitStack() as stack:
@@ -192,7 +195,7 @@ def test_one_throttled_host_pauses_alone(make_sandbox: MakeSandbox, tmp_path: Pa
     assert not sandbox.errors()
     by = Counter((row["host"], row["status"]) for row in sandbox.attempts())
     assert by[HOSTS[0], "done"] == 10
-    assert by[HOSTS[1], "done"] == 14
+    assert by[HOSTS[1], "done"] == 30
     assert 1 <= by[HOSTS[0], "postponed"] == calls - 10 <= 3
     assert re.search(rf"-- {HOSTS[0]} is paused until", told.stderr)
     assert "all workers" not in told.stderr
