@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ from tests.support.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from tests.support.s3 import S3
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+"""Nothing here multiplies matrices, and the threads for it cost each of some 200 processes a tenth of a second."""
 
 settings.register_profile("ordinary", max_examples=25, deadline=None)
 settings.register_profile("soak", max_examples=1000, deadline=None)

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.report import NAMES
 from tests.support.commands import ROOT
 from tests.support.sandbox import frames
-from tests.support.sweeps import first_of
+from tests.support.sweeps import first_of, soak_unless
 from tests.youtube.videos import Video
 from tests.youtube.world import World
 
@@ -35,7 +35,7 @@ def test_each_benchmark_says_how_it_is_run(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "count"), [(("cost",), 2), pytest.param(("line", "cost"), 4, marks=pytest.mark.soak)], ids=["one", "two"]
+    ("named", "count"), soak_unless(lambda *_: False, (("cost",), 2), (("line", "cost"), 4)), ids=["one", "two"]
 )
 def test_benchmarks_that_are_named_print_their_tables_in_markdown(named: tuple[str, ...], count: int) -> None:
     printed = run("benchmarks", *named, "--clips", "2", "--rounds", "1", "--cuts", "keyframe")

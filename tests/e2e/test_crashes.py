@@ -60,7 +60,7 @@ def slow_sandbox(make_sandbox: MakeSandbox, count: int = 8, **more: Any) -> Sand
 def assert_sound_after_a_kill(sandbox: Sandbox, seen: set[Path]) -> None:
     """What is there now and was not `seen` plays, and of each table at most the last line is cut."""
     for path in set(sandbox.folder.rglob("*.mp4")) - seen:
-        assert len(frames(path)) >= 90, path
+        assert len(frames(path)) >= 30, path
         seen.add(path)
     if sandbox.errors_log.exists():
         lines = sandbox.errors_log.read_text().split("\n")[:-1]
@@ -127,7 +127,7 @@ class TestKills:
         sandbox = slow_sandbox(make_sandbox)
         chance, seen = random.Random(2), set[Path]()
         with LoopbackYouTube(sandbox.world) as youtube:
-            for _ in range(6):
+            for _ in range(4):
                 with sandbox.start(youtube, *COPY) as process:
                     time.sleep(chance.uniform(0.8, 3.0))
                     os.killpg(process.pid, signal.SIGKILL)
@@ -260,7 +260,7 @@ STOPS: dict[str, Callable[[int], None]] = {
 
 
 class TestStops:
-    @pytest.mark.parametrize("stop", first_of(STOPS.values(), 2), ids=STOPS)
+    @pytest.mark.parametrize("stop", first_of(STOPS.values()), ids=STOPS)
     def test_a_signal_ends_the_run_with_130_and_leaves_nothing_half_done(
         self, make_sandbox: MakeSandbox, stop: Callable[[int], None]
     ) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,7 +64,8 @@ MP4, WEBM = (134, 140, 18), (243,)
 class Fault:
     """What is wrong with a video, how its clip ends, and what a person is told.
 
-    `alone` says how it ends where only that engine is asked, if otherwise.
+    `alone` says how it ends where only that engine is asked, if otherwise. What is not `ordinary` is left to `-m soak`:
+    the ordinary run takes each kind of fault, but not in each shape of video.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Fault:
     words: str = ""
     alone: Mapping[str, End] = field(default_factory=dict)
     section: tuple[int, int] = (5, 7)
+    ordinary: bool = True
 
     def ends(self, engines: str) -> End:
         return self.alone.get(engines, self.category)
@@ -99,10 +102,10 @@ def media(
 ) -> list[Fault]:
     """Requests for media that go wrong, of a video in each shape."""
     details = " ".join(f"{name} {value}" for name, value in how.items())
+    name = f"media: {kind} {details}"
     return [
-        Fault(f"{shape} media: {kind} {details}, {how_often}", scenario, category, words, alone or {})
-        for shape in SHAPES
-        for how_often, times in counts(often)
+        Fault(f"{shape} {name}, {how_often}", scenario, category, words, alone or {}, ordinary=place in (0, 3))
+        for place, (shape, (how_often, times)) in enumerate(product(SHAPES, counts(often)))
         for scenario in [Scenario(VIDEO, (shape,), media_faults=(MediaFault(kind, times=times, **how),))]
     ]
 
@@ -272,12 +275,13 @@ class Group:
 
 BOTH = "pytubefix,yt-dlp"
 SIDE_BY_SIDE = {"slow": SLOW, "failing": FAILING, "passing": PASSING, "gone": GONE}
+ORDINARY_ONES = {name: [fault for fault in faults if fault.ordinary] for name, faults in SIDE_BY_SIDE.items()}
 REFUSALS = {fault.name: [fault] for fault in STOPPING}
 A_FEW = ("player: 429, once", "player: try again later, as subreason, once", "player: bot check, always")
 ORDINARY = "as a rule"
 GROUPS = {
-    ORDINARY: Group(BOTH, SIDE_BY_SIDE | {name: REFUSALS[name] for name in A_FEW}),
-    "every refusal": Group(BOTH, REFUSALS),
+    ORDINARY: Group(BOTH, ORDINARY_ONES | {name: REFUSALS[name] for name in A_FEW}),
+    "every fault": Group(BOTH, SIDE_BY_SIDE | REFUSALS),
     "yt-dlp alone": Group("yt-dlp", SIDE_BY_SIDE | REFUSALS),
     "pytubefix alone": Group("pytubefix", SIDE_BY_SIDE | REFUSALS),
 }

@@ -191,7 +191,8 @@ class TestVerify:
         assert sandbox.errors().keys() == {row.youtube_id for row in rows}
         assert {category for category, _ in sandbox.errors().values()} == {"media_error"}
 
-    @pytest.mark.parametrize("cut", first_of(["keyframe", "exact"]))
+    @pytest.mark.soak
+    @pytest.mark.parametrize("cut", ["keyframe", "exact"])
     def test_slow_videos_and_early_beginnings_pass_since_the_table_says_how_long_they_are(
         self, tmp_path: Path, cut: str
     ) -> None:
@@ -422,7 +423,7 @@ ALL_SUBSETS: dict[str, tuple[tuple[str, ...], Callable[[Path], bool]]] = {
 @pytest.mark.parametrize(
     ("options", "complete"),
     [
-        pytest.param(*case, marks=() if name in ("verify", "shards") else pytest.mark.soak, id=name)
+        pytest.param(*case, marks=() if name == "verify" else pytest.mark.soak, id=name)
         for name, case in ALL_SUBSETS.items()
     ],
 )

@@ -251,6 +251,7 @@ class TestOutputFolder:
         sandbox.write_csv(sandbox.rows)
         complete(sandbox)
 
+    @pytest.mark.soak
     def test_a_path_that_is_too_long_is_said_to_be(self, make_sandbox: MakeSandbox) -> None:
         sandbox = make_sandbox([Row("x" * 200, "long_label1", 0, 3)])
         complete(sandbox)  # the longest label there may be
@@ -426,6 +427,7 @@ def test_a_folder_in_the_archives_place_is_named(make_sandbox: MakeSandbox, tmp_
     assert_stopped(sandbox.run(*COPY, env={"XDG_CACHE_HOME": str(tmp_path / "cache")}), str(archive), "Is a directory")
 
 
+@pytest.mark.soak
 def test_a_cache_folder_that_cannot_be_made_is_named(make_sandbox: MakeSandbox) -> None:
     sandbox = make_sandbox(many_rows(1), official=True)
     assert_stopped(
@@ -486,6 +488,7 @@ class TestLocale:
         assert_stopped(run, r"t\xe4i chi", "LC_ALL=C.UTF-8")
         assert run.requests == []
 
+    @pytest.mark.soak
     def test_where_file_names_are_ascii_a_folder_that_is_not_works(self, make_sandbox: MakeSandbox) -> None:
         sandbox = make_sandbox(many_rows(1))
         sandbox.folder /= "gr\u00f6\u00dfer"

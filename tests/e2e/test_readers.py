@@ -15,7 +15,7 @@ from kinetics.media.cut import cut_exact, cut_keyframe, cut_smart
 from tests.support.cutting import VARIANTS, Cutter, Disk, Shape, inputs_of
 from tests.youtube.picture import read_counter
 
-SECTIONS = ((3.3, 8.3), (8.51, 11.49), (0.0, 3.0))
+SECTIONS = ((3.3, 5.3), (8.51, 11.49), (0.0, 3.0))
 FEWER = 1
 """Of them, for all but the usual kind of video."""
 PICKED = 12

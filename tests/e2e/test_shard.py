@@ -23,7 +23,6 @@ from tests.support.sandbox import ROWS, Sandbox, many_rows
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, Scenario
 
-OF = 3
 COPY = ("--cut", "keyframe", "-w", "2")
 GONE = ROWS[1]
 MakeSandbox = Callable[..., Sandbox]
@@ -40,40 +39,41 @@ def attempts(sandbox: Sandbox) -> Counter[tuple[str, str, str]]:
     return Counter((row["youtube_id"], row["time_start"], row["status"]) for row in rows)
 
 
-def in_array(sandbox: Sandbox) -> list[tuple[int, str]]:
+def in_array(sandbox: Sandbox, of: int) -> list[tuple[int, str]]:
     """Run all shards at once, each by the command of a job array; their exit codes, and what they said."""
     with LoopbackYouTube(sandbox.world) as youtube:
         tasks = [
             subprocess.Popen(
-                f"exec {shlex.join(sandbox.command(*COPY))} --shard $SLURM_ARRAY_TASK_ID/{OF}",
+                f"exec {shlex.join(sandbox.command(*COPY))} --shard $SLURM_ARRAY_TASK_ID/{of}",
                 shell=True,
                 env=youtube.env | {"SLURM_ARRAY_TASK_ID": str(number)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-            for number in range(1, OF + 1)
+            for number in range(1, of + 1)
         ]
         said = [task.communicate(timeout=PATIENCE_S)[0] for task in tasks]
     return [(task.returncode, out) for task, out in zip(tasks, said, strict=True)]
 
 
+@pytest.mark.parametrize("of", [2, pytest.param(5, marks=pytest.mark.soak)])
 def test_shards_at_the_same_time_give_what_one_run_gives_and_each_clip_is_tried_and_told_once(
-    make_sandbox: MakeSandbox,
+    make_sandbox: MakeSandbox, of: int
 ) -> None:
-    rows = [*ROWS, *many_rows(16)]
+    rows = [*ROWS, *many_rows(8 * of)]
     sandbox = make_sandbox(rows, {GONE.youtube_id: Scenario(failure=FAILURES["private"])})
     got = [row for row in rows if row != GONE]
 
     told = []
-    for code, out in in_array(sandbox):
+    for code, out in in_array(sandbox, of):
         assert code == 0, out
-        told += re.findall(rf"Kinetics700 validate, shard \d/{OF}: (\d+) of (\d+) on disk, \1 of them new", out)
+        told += re.findall(rf"Kinetics700 validate, shard \d/{of}: (\d+) of (\d+) on disk, \1 of them new", out)
     assert [sum(map(int, counts)) for counts in zip(*told, strict=True)] == [len(got), len(rows)]
     assert sandbox.files() == sorted(sandbox.path(row) for row in got)
     tried = {(row.youtube_id, str(row.time_start), "failed" if row == GONE else "done") for row in rows}
     assert attempts(sandbox) == dict.fromkeys(tried, 1)
-    assert len(tables(sandbox, "stats.csv")) == len(tables(sandbox, "errors.log")) == OF
+    assert len(tables(sandbox, "stats.csv")) == len(tables(sandbox, "errors.log")) == of
     failures = [line.split("\t")[0] for path in tables(sandbox, "errors.log") for line in path.read_text().splitlines()]
     assert failures == [GONE.youtube_id]
 
@@ -98,7 +98,7 @@ def test_shards_at_the_same_time_give_what_one_run_gives_and_each_clip_is_tried_
     assert f"{len(got)} on disk, 1 gone before; nothing to do" in again.out
     assert sandbox.errors().keys() == {GONE.youtube_id}, "the log of a run on all clips is complete"
     assert {path: path.read_bytes() for path in tables(sandbox, "stats.csv")} == before
-    for code, out in in_array(sandbox):
+    for code, out in in_array(sandbox, of):
         assert code == 0, out
     assert attempts(sandbox) == dict.fromkeys(tried, 1) | {(GONE.youtube_id, str(GONE.time_start), "failed"): 2}
 

@@ -13,7 +13,7 @@ from s3fs import S3FileSystem
 from tests.support.cluster import HOSTS, cluster
 from tests.support.commands import PATIENCE_S, python
 from tests.support.s3 import S3, strangers_refused
-from tests.support.sandbox import Run, Sandbox, frames, many_rows, wait_until
+from tests.support.sandbox import ROWS, Run, Sandbox, frames, many_rows, wait_until
 from tests.support.sweeps import first_of
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, Row, Scenario
@@ -76,8 +76,9 @@ class TestRun:
         assert not run.kinds()["player"]
 
     def test_the_clips_and_tables_of_one_machine_are_there_for_another(
-        self, sandbox: Sandbox, bucket: str, machine: Callable[[str], dict[str, str]]
+        self, make_sandbox: Callable[..., Sandbox], bucket: str, machine: Callable[[str], dict[str, str]]
     ) -> None:
+        sandbox = make_sandbox(ROWS[:4])
         gone = sandbox.rows[0]
         sandbox.world.scenarios[gone.youtube_id] = Scenario(failure=FAILURES["private"])
         run = sandbox.run("-o", bucket, env=machine("one"))
@@ -97,11 +98,11 @@ class TestRun:
             assert (run.code, run.kinds()["player"]) == (0, 0), run.err
             return run
 
-        assert "7 on disk, 1 gone before; nothing to do" in elsewhere("--retry", "none").out
-        assert "7 on disk, 1 gone before; 1 to do" in elsewhere("--dry-run").out
-        assert "8        7  in 5 classes" in elsewhere("--list-classes").out
+        assert "3 on disk, 1 gone before; nothing to do" in elsewhere("--retry", "none").out
+        assert "3 on disk, 1 gone before; 1 to do" in elsewhere("--dry-run").out
+        assert "4        3  in 3 classes" in elsewhere("--list-classes").out
         report = elsewhere("--report").out
-        assert "7 of 8 clips on disk" in report
+        assert "3 of 4 clips on disk" in report
         assert "1 gone, 0 may work later, 0 not tried yet" in report
         assert "free" not in report
         (page,) = (sandbox.folder / "other").rglob("*.html")
@@ -111,7 +112,7 @@ class TestRun:
     def test_a_store_that_goes_away_ends_the_run_and_fails_no_clip(
         self, make_sandbox: Callable[..., Sandbox], bucket: str, s3: S3, machine: Callable[[str], dict[str, str]]
     ) -> None:
-        sandbox = make_sandbox(many_rows(24))
+        sandbox = make_sandbox(many_rows(16))
         sandbox.world.latency_s = 0.2
         bucket = bucket.removesuffix("/data sets/mine")  # a bucket of their own is good enough for clips, too
         command, env = ("-o", bucket, *COPY), machine("one")
@@ -127,7 +128,7 @@ class TestRun:
         assert "error: Cannot write Kinetics700" in said
         assert "Traceback" not in said, said
         self.copied(bucket, sandbox)
-        assert 0 < len(sandbox.files()) < 24
+        assert 0 < len(sandbox.files()) < 16
         assert all(map(frames, sandbox.files())), "one does not play"
         sandbox.world.latency_s = 0
         assert sandbox.run(*command, env=env).code == 0

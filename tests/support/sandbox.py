@@ -248,8 +248,8 @@ def past_the_end() -> dict[str, Scenario]:
 
 
 def many_rows(count: int) -> list[Row]:
-    """Short clips, for what is about their number rather than their length."""
-    return [Row("tai chi", f"many-{number:06d}", number % 9, number % 9 + 3) for number in range(count)]
+    """Clips of one second, for what is about their number rather than their length."""
+    return [Row("tai chi", f"many-{number:06d}", number % 9, number % 9 + 1) for number in range(count)]
 
 
 def frames(path: Path) -> list[int]:
