@@ -12,6 +12,8 @@ Cut = Literal["smart", "exact", "keyframe", "none"]
 Status = Literal["done", "failed", "postponed"]
 Source = Literal["youtube", "mirror"]
 ClipKey = tuple[str, float, float]
+Thumbnail = Literal["there", "missing", "no answer"]
+"""What the thumbnail host says of a video: it answers 404 for most videos that are gone, and 200 for living ones."""
 
 KEY = ["youtube_id", "time_start", "time_end"]
 """The columns that identify a clip in every table."""
@@ -173,10 +175,44 @@ class Outcome:
     facts: Facts | None = None
     """The facts about a clip that was on disk, if the job measures them."""
     source: Source = "youtube"
+    thumbnail: Thumbnail | None = None
+    """The thumbnail of a video that YouTube calls unavailable; None if nobody asked."""
+    living_thumbnails: tuple[Thumbnail, ...] = ()
+    """Those of videos that came in this run, asked for beside it: they show whether the host can be believed."""
 
     @property
     def item(self) -> Clip:
         return self.clip
+
+
+@dataclass(frozen=True, slots=True)
+class ControlCall:
+    """A clip that came in this run, and whose video is asked for once more.
+
+    If YouTube offers it again, the failures before it are their own clips'; if not, they have a common cause.
+    """
+
+    clip: Clip
+    kind: ClassVar = "control call"
+
+    def failed(self, category: Category, reason: str) -> ControlResult:
+        """Return the result of a control call whose worker did not live to report one."""
+        return ControlResult(self, "failed", category, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlResult:
+    """The result of a control call: `done` if the video's media were offered and could be read."""
+
+    call: ControlCall
+    status: Status
+    category: Category | None = None
+    reason: str = ""
+    retry_after_s: float | None = None
+
+    @property
+    def item(self) -> ControlCall:
+        return self.call
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,9 +273,9 @@ class ArchiveResult:
         return self.request
 
 
-Item = Clip | ArchiveRequest
+Item = Clip | ArchiveRequest | ControlCall
 """A unit of work."""
-Result = Outcome | ArchiveResult
+Result = Outcome | ArchiveResult | ControlResult
 """Its final result."""
 PartialResult = Outcome | ArchiveProgress
 """What a worker reports while it reads an archive."""

@@ -28,6 +28,7 @@ from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.scheduling.pool import run
 from kinetics.scheduling.throttle import RefusedItems, Throttle
+from kinetics.scheduling.undecided import ThumbnailWitness
 from kinetics.storage.atomic import cannot_write
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import Ledger
@@ -107,7 +108,7 @@ def exit_code(plan: Plan, counts: Counter[Category | None], gave_up: GaveUp | No
 def source_runners(options: Options, context: Context, mirror: Mirror | None) -> Mapping[Source, SourceRunner]:
     """Return how each source is asked for clips. Archives are read by this machine, also where a cluster is used."""
     workers, timeout_s = context.workers, context.timeout_s
-    throttle = partial(Throttle, per_hour=options.rate, refused_items=RefusedItems())
+    throttle = partial(Throttle, per_hour=options.rate, refused_items=RefusedItems(), witness=ThumbnailWitness())
     youtube_job, mirror_job = download_job(options, context), extract_job(options, context)
 
     def youtube(plan: Plan) -> Generator[Event, None, None]:

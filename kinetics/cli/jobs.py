@@ -48,6 +48,7 @@ def download_job(options: Options, context: Context) -> DownloadClip:
         limit_rate=options.limit_rate,
         shared=context.own_folder,
         proxy=options.proxy,
+        thumbnails=not options.no_thumbnails,
     )
 
 

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from kinetics.storage.ledger import Ledger
 
 UPGRADE = "pip install --upgrade pytubefix yt-dlp"
+CHECK_MACHINE = "look at this machine and its connection"
+WHAT_MAY_HELP: Mapping[Category, str] = {
+    Category.UNAVAILABLE: "YouTube may be refusing this address; waiting may help, or another network",
+    Category.NOT_OFFERED: f"YouTube may be refusing the engines; waiting may help, another network, or {UPGRADE}",
+    Category.ENGINE_ERROR: f"the engines may no longer understand YouTube; waiting may help, or {UPGRADE}",
+    Category.MEDIA_ERROR: f"YouTube may be refusing all media; waiting may help, another network, or {UPGRADE}",
+}
+"""What a person can do about a cause that many clips have in common, by their category."""
 NAMES: Mapping[Source, str] = {"youtube": YOUTUBE.name, "mirror": MIRROR.name}
 
 
@@ -75,10 +83,20 @@ def explanation(event: Pause | SpacingChanged) -> str:
         return f"{now} {event.server} refuses again and again: {rate}"
     until = datetime.now() + timedelta(seconds=event.seconds)
     form = "%H:%M:%S" if until.date() == datetime.now().date() else "%d %b %H:%M:%S"
-    reason = one_line(event.reason)
-    why = reason if event.category is Category.NETWORK else f"{event.server} says: {reason}"
     who = f"{event.host} is" if event.host else "all workers are"
-    return f"{now} {why} -- {who} paused until {until:{form}}; then one {items} is tried"
+    return f"{now} {_why_paused(event)} -- {who} paused until {until:{form}}; then one {items} is tried"
+
+
+def _why_paused(event: Pause) -> str:
+    reason = one_line(event.reason)
+    if event.category is Category.NETWORK:
+        return reason
+    if not event.alike:
+        return f"{event.server} says: {reason}"
+    advice = WHAT_MAY_HELP.get(event.category, CHECK_MACHINE)
+    if event.alike == 1:
+        return f"it still fails in the same way ({reason}): {advice}"
+    return f"{event.alike} clips failed alike and none came between them ({reason}): {advice}"
 
 
 def summary(
@@ -115,6 +133,9 @@ def why_stopped(gave_up: GaveUp) -> str:
     reason = one_line(gave_up.reason)
     if gave_up.category is Category.ENGINE_ERROR:
         return f"stopped: the engines no longer understand YouTube ({reason}). They may be out of date: {UPGRADE}"
+    if gave_up.alike:
+        advice = WHAT_MAY_HELP.get(gave_up.category, CHECK_MACHINE)
+        return f"stopped: for too long all clips failed alike ({reason}): {advice}. Then run the command again"
     if gave_up.category is Category.NETWORK:
         return (
             f"stopped: {gave_up.server} could not be reached for too long ({reason}). "

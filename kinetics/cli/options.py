@@ -85,6 +85,7 @@ class Options:
     limit_rate: float | None
     """Bytes a second."""
     no_reuse: bool
+    no_thumbnails: bool
     cookies: Path | None
     proxy: str | None
     dry_run: bool
@@ -303,6 +304,11 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         "--no-reuse",
         action="store_true",
         help="fetch what another version's folder beside this one already has, too, instead of linking it",
+    )
+    group.add_argument(
+        "--no-thumbnails",
+        action="store_true",
+        help="do not ask i.ytimg.com whether a video that YouTube calls unavailable still has its thumbnail",
     )
     group.add_argument(
         "--cookies", type=Path, metavar="FILE", help="cookies.txt of your own login; only yt-dlp can send it"

@@ -56,8 +56,11 @@ class HttpSession:
     come from the usual environment variables.
     """
 
-    def __init__(self, limit: RateLimiter | None = None, hosts: AllowedHosts = YOUTUBE) -> None:
+    def __init__(
+        self, limit: RateLimiter | None = None, hosts: AllowedHosts = YOUTUBE, read_timeout_s: float = READ_TIMEOUT_S
+    ) -> None:
         self.hosts = hosts
+        self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, read_timeout_s), read=read_timeout_s)
         self.bytes_received = 0
         self.requests = 0
         self.busy_s = 0.0
@@ -93,7 +96,7 @@ class HttpSession:
                 decode_content=False,
                 redirect=False,
                 retries=False,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+                timeout=self._timeout,
             )
             location = response.get_redirect_location()
             if not location:

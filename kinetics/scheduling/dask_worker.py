@@ -24,7 +24,7 @@ from pathlib import Path
 from distributed import get_worker
 
 from kinetics.errors import Fatal
-from kinetics.records import Clip, Outcome, PartialResult, Result
+from kinetics.records import Item, Outcome, PartialResult, Result
 from kinetics.scheduling.pool import ProcessPool
 from kinetics.scheduling.throttle import Unthrottled
 from kinetics.scheduling.worker import PortableJob
@@ -83,8 +83,8 @@ def handshake(url: str, probe: str) -> Mapping[str, object]:
     return {"program": PROGRAM_DIGEST, "packages": packages(), "probe": seen}
 
 
-def attempt(context: RunContext, host: str, number: int, clip: Clip) -> None:
-    """Do one clip on this host, and report it to the parent.
+def attempt(context: RunContext, host: str, number: int, item: Item) -> None:
+    """Do one item on this host, and report it to the parent.
 
     A Dask task. It reports by events, since a result would have to be fetched, and is lost with its worker. Raises
     Fatal when the run cannot go on.
@@ -95,7 +95,7 @@ def attempt(context: RunContext, host: str, number: int, clip: Clip) -> None:
         worker.log_event(TOPIC, (context.run, number, pickle.dumps(message)))
 
     with _process(context, host) as pool:
-        outcome = pool.attempt(clip, report)
+        outcome = pool.attempt(item, report)
     if context.run in _sessions:  # else the run has ended, and nobody listens
         report(with_host(outcome, host))
 

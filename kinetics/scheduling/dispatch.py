@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kinetics.records import Item, PartialResult, Result
+from kinetics.records import ControlCall, Item, Outcome, PartialResult, Result
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import Progress
@@ -96,9 +96,10 @@ def dispatch(pool: WorkerPool, items: Iterable[Item]) -> Generator[Event, None, 
     """Have all `items` done, as fast as the throttles allow.
 
     Yields a Result for every attempt, in the order in which they end, and before it the item's partial results as they
-    come; a `postponed` item comes again later. A Pause says that all workers of its host wait, a SpacingChanged how far
-    apart items go out there from now on; a GaveUp is the last event. None comes while nothing happens, at least every
-    TICK_S seconds, so that the caller can move a clock on.
+    come; a `postponed` item comes again later. Failures that may have a common cause come late, once it is known that
+    they have none. A Pause says that all workers of its host wait, a SpacingChanged how far apart items go out there
+    from now on; a GaveUp is the last event. None comes while nothing happens, at least every TICK_S seconds, so that
+    the caller can move a clock on.
 
     `items` is read as they go out. However the iteration ends, no work is left behind; close the iterator to end it
     early. Raises Fatal when the pool does.
@@ -106,13 +107,20 @@ def dispatch(pool: WorkerPool, items: Iterable[Item]) -> Generator[Event, None, 
     queue = _Queue(items)
     gave_up: GaveUp | None = None
     left_out = dict[Host, GaveUp]()
+    throttles = dict[Throttle | Unthrottled, None]()  # also those of hosts that have left
     with closing(pool):
         while not gave_up or pool.in_flight:
             hosts = [host for host in pool.hosts if host not in left_out]
+            throttles |= dict.fromkeys(host.throttle for host in hosts)
+            queue.keep_controls(hosts)
             timeout_s = TICK_S if gave_up else _hand_out(queue, hosts)
-            if not queue and not pool.in_flight:
-                return
-            messages = pool.messages(timeout_s)
+            if not queue and not pool.in_flight and not queue.add_last_controls(hosts):
+                break
+            try:
+                messages = pool.messages(timeout_s)
+            except KeyboardInterrupt:
+                yield from _undecided(throttles, ended=False)
+                raise
             for message in messages:
                 for event in _events_of(message, queue, pool, left_out):
                     if isinstance(event, GaveUp):
@@ -123,7 +131,15 @@ def dispatch(pool: WorkerPool, items: Iterable[Item]) -> Generator[Event, None, 
                 gave_up = gave_up or left_out[pool.hosts[0]]
             if not messages:
                 yield None
-        yield gave_up
+        yield from _undecided(throttles, ended=True)
+        if gave_up:
+            yield gave_up
+
+
+def _undecided(throttles: Iterable[Throttle | Unthrottled], *, ended: bool) -> Iterator[Outcome]:
+    """Yield what is still undecided when the run ends, by itself or because the user wants it to."""
+    for throttle in throttles:
+        yield from throttle.undecided(ended=ended)
 
 
 def _events_of(
@@ -141,7 +157,7 @@ def _events_of(
                     yield Notice(f"{host.name} gets no more clips: {event.reason}")
         case ItemReturned(host, item, sent):
             host.throttle.returned(sent=sent)
-            queue.put_back(item)
+            queue.put_back(item, host)
         case Progress(part):
             yield part
         case _:
@@ -152,19 +168,20 @@ def _settle(report: ItemReport, queue: _Queue, last: bool) -> Iterator[Event]:
     """Tell the host's throttle of a report, and yield what follows."""
     throttle, now = report.host.throttle, time.monotonic()
     if report.outcome is None:
-        spacing = throttle.answered(sent=report.sent, now=now)
+        decision = throttle.answered(sent=report.sent, now=now)
     else:
         decision = throttle.settle(report.outcome, sent=report.sent, now=now, answered=report.answered, last=last)
         if decision.requeue:
-            queue.put_back(report.outcome.item)
-        yield decision.outcome
-        if decision.pause:
-            yield replace(decision.pause, host=report.host.name)
-        if decision.gave_up:
-            yield decision.gave_up
-        spacing = decision.spacing
-    if spacing:
-        yield replace(spacing, host=report.host.name)
+            queue.put_back(report.outcome.item, report.host)
+    for item in (*decision.put_back, decision.control):
+        if item:
+            queue.put_back(item, report.host)
+    yield from filter(None, (*decision.decided, decision.outcome, decision.notice))
+    for change in (decision.pause, decision.spacing):
+        if change:
+            yield replace(change, host=report.host.name)
+    if decision.gave_up:
+        yield decision.gave_up
 
 
 def _hand_out(queue: _Queue, hosts: Sequence[Host]) -> float:
@@ -176,43 +193,62 @@ def _hand_out(queue: _Queue, hosts: Sequence[Host]) -> float:
 def _hand_out_at(host: Host, queue: _Queue, spare_refused: bool) -> float:
     """`spare_refused`: keep refused items for hosts that get answers, as only those show if the item is the cause."""
     throttle = host.throttle
-    while queue and not (throttle.unproven and spare_refused and not queue.has_new):
+    while queue.has_for(host, only_new=throttle.unproven and spare_refused):
         now = time.monotonic()
         wait = throttle.wait(now, host.in_flight, host.in_player_call)
         if wait:
             return min(wait, TICK_S)
         if not host.ready() or wait is None:  # while it waits for an answer, one more worker can start
             break
-        item = queue.take(prefer_new=throttle.unproven)
+        item = queue.take(host, prefer_new=throttle.unproven)
         if host.give(item, now):
             throttle.sent(now)
         else:
-            queue.put_back(item)
+            queue.put_back(item, host)
     return TICK_S
 
 
 class _Queue:
-    """The items to come: those that were put back, and the new ones, of which it holds one at a time."""
+    """The items to come: control calls, items that were put back, and new ones, of which it holds one at a time."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._items = iter(items)
         self._new = next(self._items, None)
         self._put_back: deque[Item] = deque()
+        self._controls: dict[Host, ControlCall] = {}
 
     def __bool__(self) -> bool:
-        return self.has_new or bool(self._put_back)
+        return self._new is not None or bool(self._put_back or self._controls)
 
-    @property
-    def has_new(self) -> bool:
-        """Whether there are any that were never out."""
-        return self._new is not None
+    def has_for(self, host: Host, only_new: bool) -> bool:
+        """Whether there is an item for this host, apart from those that were put back if `only_new`."""
+        return host in self._controls or self._new is not None or (bool(self._put_back) and not only_new)
 
-    def take(self, prefer_new: bool) -> Item:
-        """Return the next item: one that was put back before new ones, unless `prefer_new`."""
+    def take(self, host: Host, prefer_new: bool) -> Item:
+        """Return a host's next item: its control call, then one that was put back, then a new one.
+
+        With `prefer_new`, new ones come before those that were put back.
+        """
+        if control := self._controls.pop(host, None):
+            return control
         if self._new is None or (self._put_back and not prefer_new):
             return self._put_back.popleft()
         item, self._new = self._new, next(self._items, None)
         return item
 
-    def put_back(self, item: Item) -> None:
-        self._put_back.append(item)
+    def put_back(self, item: Item, host: Host) -> None:
+        """Add an item that any host may do, or a control call, which is for this one."""
+        if isinstance(item, ControlCall):
+            self._controls[host] = item
+        else:
+            self._put_back.append(item)
+
+    def keep_controls(self, hosts: Iterable[Host]) -> None:
+        """Drop the control calls of all hosts but these: the others have left."""
+        self._controls = {host: self._controls[host] for host in hosts if host in self._controls}
+
+    def add_last_controls(self, hosts: Iterable[Host]) -> bool:
+        """Add the control calls that decide what is in doubt at these hosts; returns whether there are any."""
+        last = {host: host.throttle.last_control(time.monotonic()) for host in hosts}
+        self._controls = {host: control for host, control in last.items() if control}
+        return bool(self._controls)

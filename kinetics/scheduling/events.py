@@ -25,6 +25,9 @@ class Pause:
     host: str = ""
     """Empty where there is only one host."""
     server: str = "YouTube"
+    alike: int = 0
+    """Clips that failed alike, so that the cause is taken for a common one; 0 if YouTube said that it refuses
+    everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,10 @@ class SpacingChanged:
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """The run ends here: for too long there was no answer, or none that the engines understood."""
+    """The run ends here: for too long no clip came."""
 
     category: Category
     reason: str
     server: str = "YouTube"
+    alike: int = 0
+    """Clips that last failed alike, where that is why."""

@@ -26,7 +26,7 @@ from multiprocessing.process import BaseProcess
 from typing import Self
 
 from kinetics.errors import Fatal
-from kinetics.records import ArchiveResult, Category, Item, Outcome, PartialResult, Result
+from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outcome, PartialResult, Result
 from kinetics.scheduling.dispatch import TICK_S, Event, ItemReport, dispatch
 from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import Job, Progress, Signal, WorkerError, error_text, serve
@@ -187,7 +187,7 @@ class ProcessPool:
         if isinstance(message, Progress):
             handle.deadline = time.monotonic() + self._timeout_s
             return message
-        if isinstance(message, Outcome | ArchiveResult):
+        if isinstance(message, Outcome | ArchiveResult | ControlResult):
             report = self._report(handle, message)
             handle.item, handle.in_player_call, handle.deadline = None, False, math.inf
             return report

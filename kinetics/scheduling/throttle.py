@@ -6,18 +6,23 @@ nothing goes out until a pause is over. Then it is half-open, and one clip is th
 again, a refusal makes the next pause longer. Where it opens again and again, clips are spread over time instead, as
 densely as YouTube allows. docs/throttling.md has the states as a diagram.
 
+Clips that fail alike, in whatever words, open it too (undecided.py). First a control call asks for a video that came in
+this run, if one did: if YouTube offers it again, nobody has to wait.
+
 All times are seconds of one clock that never goes back, such as time.monotonic().
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from kinetics.records import Category, Item, Result
+from kinetics.records import ArchiveResult, Category, Clip, ClipKey, ControlCall, ControlResult, Item, Outcome, Result
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S, HOUR_S, Backoff, BanBackoff, SpacingLearner
-from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
+from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
+from kinetics.scheduling.undecided import Meaning, ThumbnailWitness, UndecidedFailures
 
 MAX_PLAYER_CALLS = 2
 """Clips that may wait for the answer to their player call at once, however many workers there are. A larger value lets
@@ -28,9 +33,6 @@ refused during a ban in which YouTube answers a call now and then, and be blamed
 ITEM_REFUSAL_LIMIT = 3
 """Refusals of one clip, while others are answered, that make it fail for itself. Each of them costs everybody a pause;
 with a smaller limit an unlucky clip would fail that only came at the wrong time."""
-ENGINE_ERROR_LIMIT = 25
-"""Engine errors without an answer between them that end the run: the engines no longer understand YouTube. A larger
-limit writes more living videos down as failed."""
 RETRY_AFTER_CAP_S = 6 * HOUR_S
 """Longest pause in seconds that a server's Retry-After can ask for."""
 NETWORK_PAUSES_S = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0)
@@ -40,16 +42,29 @@ NETWORK_GIVE_UP_S = 2 * HOUR_S
 """Seconds of nothing but network errors after which the run ends."""
 BAN_GIVE_UP_S = 24 * HOUR_S
 """Seconds of nothing but refusals after which the run ends. Four times the longest pause, so that each is tried."""
+CAUSE_PAUSES_S = (15.0, 60.0, 300.0, 900.0, HOUR_S)
+"""Seconds to pause after the first, second, ... time that clips failed alike; the last one repeats."""
+CAUSE_GIVE_UP_S = 6 * HOUR_S
+"""Seconds in which no clip came, and the cause was the same, after which the run ends. What lasts for longer needs a
+person: newer engines, or another network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows from an outcome."""
+    """What follows from an outcome, or from YouTube's answer to a player call."""
 
-    outcome: Result
-    """The outcome to record. A `postponed` one has become `failed` if this clip alone is refused."""
+    outcome: Result | None = None
+    """The outcome to record. A `postponed` one has become `failed` if this clip alone is refused, and a `failed` one
+    `postponed` or None while it is undecided."""
     requeue: bool = False
     """Whether the clip goes back to the queue."""
+    decided: tuple[Outcome, ...] = ()
+    """Earlier outcomes to record that were undecided until now."""
+    put_back: tuple[Clip, ...] = ()
+    """The clips among them that go back to the queue."""
+    control: ControlCall | None = None
+    """What this address is to be asked for next."""
+    notice: Notice | None = None
     pause: Pause | None = None
     spacing: SpacingChanged | None = None
     gave_up: GaveUp | None = None
@@ -69,11 +84,19 @@ class Unthrottled:
     def sent(self, now: float) -> None:
         """Do nothing: no server is asked."""
 
-    def answered(self, *, sent: float, now: float) -> None:
-        """Do nothing: no server is asked."""
+    def answered(self, *, sent: float, now: float) -> Decision:
+        """Decide nothing: no server is asked."""
+        return Decision()
 
     def returned(self, *, sent: float) -> None:
         """Do nothing: no server is asked."""
+
+    def undecided(self, *, ended: bool) -> Iterable[Outcome]:
+        """Return nothing: every outcome is decided at once."""
+        return ()
+
+    def last_control(self, now: float) -> ControlCall | None:
+        """Return None: nothing is ever in doubt."""
 
     def settle(
         self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
@@ -124,10 +147,19 @@ class Throttle:
     """Decides when a clip may go out from one address, and what each answer and outcome means for all the others.
 
     `workers` is how many there can be at once at present; `per_hour` is the most clips to send in an hour. Where there
-    are several addresses, they share `refused_items`.
+    are several addresses, they share `refused_items` and `witness`. `known` is the category of clips that were gone or
+    not offered before this run: that they are so again says nothing about others.
     """
 
-    def __init__(self, workers: int, per_hour: float | None = None, refused_items: RefusedItems | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        per_hour: float | None = None,
+        refused_items: RefusedItems | None = None,
+        *,
+        known: Mapping[ClipKey, Category] | None = None,
+        witness: ThumbnailWitness | None = None,
+    ) -> None:
         self.workers = workers
         self._min_spacing_s = HOUR_S / per_hour if per_hour else 0.0
         self._spacing = SpacingLearner()
@@ -138,9 +170,13 @@ class Throttle:
         self._opened_by_media = False  # the player call was answered, the media were refused
         self._network_backoff = Backoff(NETWORK_PAUSES_S, NETWORK_GIVE_UP_S)
         self._ban_backoff = BanBackoff(BAN_PAUSES_S, BAN_GIVE_UP_S, self._spacing)
+        self._cause_backoff = Backoff(CAUSE_PAUSES_S, CAUSE_GIVE_UP_S)
         self._answers_in_a_row = 0
-        self._engine_errors = 0
         self._refused_items = RefusedItems() if refused_items is None else refused_items
+        self._witness = ThumbnailWitness() if witness is None else witness
+        self._undecided = UndecidedFailures(known or {}, self._witness)
+        self._alike: Outcome | None = None  # the last of those that failed alike, while a control call is out for them
+        self._control: Clip | None = None  # the last clip that came
 
     @property
     def unproven(self) -> bool:
@@ -171,20 +207,26 @@ class Throttle:
         if self._state is BreakerState.OPEN:
             self._state = BreakerState.HALF_OPEN
 
-    def answered(self, *, sent: float, now: float) -> SpacingChanged | None:
+    def answered(self, *, sent: float, now: float) -> Decision:
         """Take in that YouTube has answered the player call of a clip that went out at `sent`.
 
         Where the media are refused, such an answer does not close the breaker: only a clip that is fetched does.
         """
-        self._engine_errors = 0
+        decision = self._doubts_decided(sent)
         if self._sent_before_opening(sent) or (self._state is not BreakerState.CLOSED and self._opened_by_media):
-            return None
-        return self._proceed(now)
+            return decision
+        return replace(decision, spacing=self._proceed(now))
 
     def returned(self, *, sent: float) -> None:
         """Take in that no outcome will ever come of a clip that went out at `sent`; after a probe comes another."""
         if self._state is BreakerState.HALF_OPEN and not self._sent_before_opening(sent):
             self._state = BreakerState.OPEN
+
+    def undecided(self, *, ended: bool) -> Iterable[Outcome]:
+        """Yield the outcomes that nothing will decide any more; doubts only if the run has come to its own end."""
+        yield from self._undecided.failures()
+        if ended:
+            yield from self._undecided.doubts()
 
     def settle(
         self, outcome: Result, *, sent: float, now: float, answered: bool = False, last: bool = False
@@ -198,18 +240,79 @@ class Throttle:
         is_probe = self._state is not BreakerState.CLOSED and not before_opening
         if is_probe:
             self._state = BreakerState.OPEN
+        if isinstance(outcome, ControlResult):
+            return self._settle_control(outcome, sent, now, answered)
         if outcome.status == "postponed":
             return Decision(outcome, requeue=True) if before_opening else self._refused(outcome, now, answered, last)
         self._refused_items.clear(outcome.item)
-        if outcome.status == "done" or (outcome.category and outcome.category.gone):
-            self._engine_errors = 0
-            if is_probe or not (answered or before_opening):
-                return Decision(outcome, spacing=self._proceed(now))
-        elif outcome.category is Category.ENGINE_ERROR:
-            self._engine_errors += 1
-            if self._engine_errors >= ENGINE_ERROR_LIMIT:
-                return Decision(outcome, gave_up=GaveUp(Category.ENGINE_ERROR, outcome.reason))
-        return Decision(outcome)
+        closes = is_probe or not (answered or before_opening)
+        if not isinstance(outcome, Outcome):
+            is_answer = outcome.status == "done" or bool(outcome.category and outcome.category.gone)
+            return Decision(outcome, spacing=self._proceed(now) if is_answer and closes else None)
+        notice = self._witness.take(outcome)
+        match self._undecided.meaning(outcome):
+            case Meaning.CAME:
+                self._control = outcome.clip
+                spacing = self._proceed(now) if closes else None
+                decision = replace(self._came(sent), outcome=outcome, spacing=spacing)
+            case Meaning.VERDICT:
+                spacing = self._proceed(now) if closes else None
+                decision = replace(self._doubts_decided(sent), outcome=outcome, spacing=spacing)
+            case Meaning.KNOWN:
+                self._widen()
+                decision = Decision(outcome)
+            case _:
+                decision = self._hold(outcome, now, before_opening, answered)
+        return replace(decision, decided=(*self._undecided.confirmed(), *decision.decided), notice=notice)
+
+    def _hold(self, outcome: Outcome, now: float, before_opening: bool, answered: bool) -> Decision:
+        """Hold back an outcome that may have a common cause; if it has, find out or open the breaker."""
+        if before_opening and self._undecided.suspects(outcome):
+            return Decision(replace(outcome, status="postponed"), requeue=True)
+        is_common = self._undecided.hold(outcome, now)
+        is_doubt = outcome.category is Category.UNAVAILABLE
+        recorded = Decision(replace(outcome, status="postponed") if is_doubt else None)
+        if not is_common or before_opening or self._alike:
+            return recorded
+        if self._state is BreakerState.CLOSED and (control := self._call_control(outcome, now, answered)):
+            return replace(recorded, control=control)
+        opened = self._open_for(outcome, now, answered)
+        return replace(opened, outcome=recorded.outcome)
+
+    def last_control(self, now: float) -> ControlCall | None:
+        """Return what to ask for before the run ends, to decide what is in doubt; None if nothing can or need be."""
+        doubt = self._undecided.last_doubt
+        return self._call_control(doubt, now, answered=False) if doubt else None
+
+    def _call_control(self, alike: Outcome, now: float, answered: bool) -> ControlCall | None:
+        """Let nothing but a control call go out next, if there is a video to ask for; `alike` is why."""
+        if not self._control:
+            return None
+        self._state, self._opened_at, self._opened_by_media = BreakerState.OPEN, now, answered
+        self._window, self._alike = 1, alike
+        return ControlCall(self._control)
+
+    def _came(self, sent: float) -> Decision:
+        """Take in that a clip came: what failed before it went out has failed for itself."""
+        self._cause_backoff.answered()
+        decision = self._doubts_decided(sent)
+        return replace(decision, decided=(*self._undecided.came(sent), *decision.decided))
+
+    def _doubts_decided(self, sent: float) -> Decision:
+        """Return what follows for videos called unavailable from an answer to a call made at `sent`."""
+        verdicts, again = self._undecided.answered(sent)
+        return Decision(decided=tuple(verdicts), put_back=tuple(again))
+
+    def _settle_control(self, result: ControlResult, sent: float, now: float, answered: bool) -> Decision:
+        """Take in whether a video that came before is offered again."""
+        alike, self._alike = self._alike, None
+        if result.status == "done":
+            return replace(self._came(sent), spacing=self._proceed(now))
+        if result.category and result.category.gone and result.category is not Category.UNAVAILABLE:
+            self._control = None  # it was removed meanwhile
+        if result.status == "postponed":
+            return self._open(result, now, answered, put_back=self._undecided.put_back_doubts())
+        return self._open_for(alike, now, answered) if alike else Decision()
 
     def _sent_before_opening(self, sent: float) -> bool:
         """Whether a clip went out before the breaker last opened, and so says nothing about how things are now."""
@@ -218,30 +321,63 @@ class Throttle:
     def _proceed(self, now: float) -> SpacingChanged | None:
         """Close the breaker, and let twice as many clips out at once as before."""
         self._state = BreakerState.CLOSED
-        self._window = min(2 * self._window, self.workers)
+        self._widen()
         self._refused_items.answered()
         self._answers_in_a_row += 1
         self._ban_backoff.answered()
         self._network_backoff.answered()
         return self._spacing.answered(now)
 
-    def _refused(self, outcome: Result, now: float, answered: bool, last: bool) -> Decision:
+    def _widen(self) -> None:
+        """Let twice as many clips out at once as before."""
+        self._window = min(2 * self._window, self.workers)
+
+    def _refused(self, outcome: Outcome | ArchiveResult, now: float, answered: bool, last: bool) -> Decision:
         """Open the breaker for a pause, unless this clip alone is refused or it is time to give up."""
         if self._refused_items.refused(outcome.item, last and outcome.category is not Category.NETWORK):
             self._refused_items.clear(outcome.item)
             return Decision(replace(outcome, status="failed"))
-        if outcome.category is Category.NETWORK:
-            category, backoff = Category.NETWORK, self._network_backoff
-        else:
-            category, backoff = Category.THROTTLED, self._ban_backoff
-            self._network_backoff.answered()  # a refusal is a reply, so the network works
-            self._spacing.refused(now)
+        put_back = self._undecided.put_back_doubts() if outcome.category is not Category.NETWORK else []
+        decision = self._open(outcome, now, answered, put_back=put_back)
+        return replace(decision, outcome=outcome, requeue=not decision.gave_up)
+
+    def _open_for(self, outcome: Outcome, now: float, answered: bool) -> Decision:
+        """Open the breaker because clips failed alike; `outcome` is the last of them. They go back to the queue."""
+        put_back = self._undecided.put_back(outcome)
+        return self._open(outcome, now, answered, put_back=put_back, alike=max(1, len(put_back)))
+
+    def _open(
+        self, outcome: Result, now: float, answered: bool, *, put_back: list[Outcome], alike: int = 0
+    ) -> Decision:
+        """Open the breaker for a pause, or give up if it has been open for too long.
+
+        `alike` is how many clips failed alike; 0 for a refusal of everybody in known words.
+        """
+        rows = tuple(replace(one, status="postponed") for one in put_back if one.category is not Category.UNAVAILABLE)
+        clips = tuple(one.clip for one in put_back)
+        category, backoff = self._backoff_for(outcome, now, alike)
         if backoff.exhausted(now):
-            return Decision(outcome, gave_up=GaveUp(category, outcome.reason))
-        at_least = 0.0 if outcome.retry_after_s is None else min(outcome.retry_after_s + 1.0, RETRY_AFTER_CAP_S)
+            return Decision(decided=rows, put_back=clips, gave_up=GaveUp(category, outcome.reason, alike=alike))
+        asked_for = getattr(outcome, "retry_after_s", None)
+        at_least = 0.0 if asked_for is None else min(asked_for + 1.0, RETRY_AFTER_CAP_S)
         pause_s = backoff.refused(now, at_least)
         self._state, self._opened_at, self._opened_by_media = BreakerState.OPEN, now, answered
         self._not_before = max(self._not_before, now + pause_s)
         self._window = 1
         self._answers_in_a_row = 0
-        return Decision(outcome, requeue=True, pause=Pause(category, outcome.reason, pause_s))
+        pause = Pause(category, outcome.reason, pause_s, alike=alike)
+        if not (alike and self._control and isinstance(outcome, Outcome)):
+            return Decision(decided=rows, put_back=clips, pause=pause)
+        self._alike = outcome
+        return Decision(decided=rows, put_back=clips, pause=pause, control=ControlCall(self._control))
+
+    def _backoff_for(self, outcome: Result, now: float, alike: int) -> tuple[Category, Backoff]:
+        """Return the category of a pause, and how its length grows from one to the next."""
+        if outcome.category is Category.NETWORK:
+            return Category.NETWORK, self._network_backoff
+        self._network_backoff.answered()  # a refusal is a reply, so the network works
+        if alike and outcome.category is not Category.UNAVAILABLE:
+            assert outcome.category
+            return outcome.category, self._cause_backoff
+        self._spacing.refused(now)
+        return Category.UNAVAILABLE if alike else Category.THROTTLED, self._ban_backoff

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from kinetics.errors import ClipError, Fatal, KineticsError, StopEveryone
-from kinetics.records import ArchiveResult, Category, Item, Outcome, PartialResult, Result, Status
+from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outcome, PartialResult, Result, Status
 from kinetics.storage.atomic import cannot_write
 
-ResultT = TypeVar("ResultT", Outcome, ArchiveResult)
+ResultT = TypeVar("ResultT", Outcome, ArchiveResult, ControlResult)
 ORPHAN_GRACE_S = 30.0
 """Seconds after an item's deadline at which a worker ends itself. Its parent stops it at the deadline, so this happens
 only once the parent is gone; a value near 0 would end workers that the parent still waits for."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import overload
 
 from kinetics.errors import MayWorkLater
 from kinetics.media import cut as media
@@ -17,11 +18,12 @@ from kinetics.net.proxy import use_proxy
 from kinetics.net.range_file import RangeFile
 from kinetics.net.rate_limit import shared_rate_limiter
 from kinetics.net.responses import MediaRefused
-from kinetics.records import Clip, Cut, Outcome
+from kinetics.records import Category, Clip, ControlCall, ControlResult, Cut, Outcome
 from kinetics.scheduling.worker import limit_memory, record_failure
 from kinetics.storage.layout import Layout
 from kinetics.youtube.engines import Engine, open_engines, resolve
 from kinetics.youtube.formats import MediaSource
+from kinetics.youtube.thumbnails import ThumbnailChecker
 
 CUTTERS = {"smart": media.cut_smart, "exact": media.cut_exact, "keyframe": media.cut_keyframe}
 """The function for each value of `--cut` but `none`."""
@@ -43,6 +45,8 @@ class DownloadClip:
     shared: Path | None = None
     """A folder for what the workers share: the state of the rate limit, and the visitor id they send to YouTube."""
     proxy: str | None = None
+    thumbnails: bool = True
+    """Whether to look for the thumbnail of a video that YouTube calls unavailable."""
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -57,25 +61,61 @@ class DownloadClip:
         layout = replace(self.layout, root=scratch) if self.layout.url else self.layout
         return replace(self, shared=scratch, layout=layout)
 
-    def open(self) -> Callable[[Clip, Callable[[], None]], Outcome]:
-        """Return the worker: a function of a clip, and of a callback for when YouTube has answered the player call."""
+    def open(self) -> ClipDownloader:
+        """Return the worker."""
         limit_memory()
         use_proxy(self.proxy)
         limit = shared_rate_limiter(self.shared, self.limit_rate)
         visitor_file = self.shared / "visitor" if self.shared else None
-        return _ClipDownloader(self, open_engines(self.engines, self.cookies, visitor_file), HttpSession(limit))
+        return ClipDownloader(self, open_engines(self.engines, self.cookies, visitor_file), HttpSession(limit))
 
 
-class _ClipDownloader:
-    """One worker's engines and connections, kept from clip to clip."""
+class ClipDownloader:
+    """One worker: a function of a clip, and of a callback for when YouTube has answered the player call.
+
+    Its engines and connections are kept from clip to clip.
+    """
 
     def __init__(self, job: DownloadClip, engines: list[Engine], session: HttpSession) -> None:
         self._job = job
         self._engines = engines
         self._session = session
         self._header_sizes = HeaderSizes()
+        self._thumbnails = ThumbnailChecker() if job.thumbnails else None
 
-    def __call__(self, clip: Clip, on_answer: Callable[[], None]) -> Outcome:
+    @overload
+    def __call__(self, item: Clip, on_answer: Callable[[], None]) -> Outcome: ...
+
+    @overload
+    def __call__(self, item: ControlCall, on_answer: Callable[[], None]) -> ControlResult: ...
+
+    def __call__(self, item: Clip | ControlCall, on_answer: Callable[[], None]) -> Outcome | ControlResult:
+        """Get one clip, or make a control call. Raises Fatal if files cannot be written."""
+        if isinstance(item, ControlCall):
+            return self._check_again(item, on_answer)
+        return self._with_thumbnail(self._get(item, on_answer))
+
+    def _check_again(self, call: ControlCall, on_answer: Callable[[], None]) -> ControlResult:
+        """Ask for a video that came before, and for the first byte of its media."""
+        with record_failure(self._job.layout.folder) as failure:
+            source = resolve(self._engines, call.clip.youtube_id, self._job.max_height)
+            on_answer()
+            for media_format in source.formats:
+                RangeFile(self._session, media_format.url, media_format.headers).read(1)
+        return failure.applied_to(ControlResult(call, "done"))
+
+    def _with_thumbnail(self, outcome: Outcome) -> Outcome:
+        """Return the outcome with the thumbnail of a video that is called unavailable."""
+        if not self._thumbnails:
+            return outcome
+        if outcome.status == "done":
+            self._thumbnails.came(outcome.clip.youtube_id)
+        if outcome.category is not Category.UNAVAILABLE:
+            return outcome
+        living = self._thumbnails.living()
+        return replace(outcome, thumbnail=self._thumbnails.thumbnail(outcome.clip.youtube_id), living_thumbnails=living)
+
+    def _get(self, clip: Clip, on_answer: Callable[[], None]) -> Outcome:
         """Get one clip. Raises Fatal if its files cannot be written."""
         outcome = Outcome(clip, "failed", host=socket.gethostname(), cut=self._job.cut)
         session, start = self._session, time.monotonic()

@@ -23,11 +23,12 @@ import pytest
 
 from kinetics.errors import Fatal
 from kinetics.records import ArchiveProgress, ArchiveRequest, ArchiveResult, Category, Clip, Outcome, Result
-from kinetics.scheduling import pool
+from kinetics.scheduling import pool, throttle
 from kinetics.scheduling.dispatch import TICK_S, Event
-from kinetics.scheduling.events import GaveUp, SpacingChanged
+from kinetics.scheduling.events import GaveUp
 from kinetics.scheduling.pool import run
-from kinetics.scheduling.throttle import ENGINE_ERROR_LIMIT, MAX_PLAYER_CALLS, Decision, Throttle
+from kinetics.scheduling.throttle import MAX_PLAYER_CALLS, Decision, Throttle
+from kinetics.scheduling.undecided import ALIKE_LIMIT
 from kinetics.scheduling.worker import ORPHAN_GRACE_S, Job, Notify, Worker
 from tests.support.commands import ROOT
 
@@ -58,7 +59,7 @@ class Hurried(Throttle):
     def sent(self, now: float) -> None:
         super().sent(now * 100)
 
-    def answered(self, *, sent: float, now: float) -> SpacingChanged | None:
+    def answered(self, *, sent: float, now: float) -> Decision:
         return super().answered(sent=sent * 100, now=now * 100)
 
     def settle(
@@ -547,7 +548,7 @@ def test_after_a_refusal_nobody_goes_out_until_the_pause_is_over_and_then_one_al
             events.append(("sent", now))
             super().sent(now)
 
-        def answered(self, *, sent: float, now: float) -> SpacingChanged | None:
+        def answered(self, *, sent: float, now: float) -> Decision:
             events.append((f"back {sent}", now))
             return super().answered(sent=sent, now=now)
 
@@ -588,10 +589,15 @@ def test_a_clip_that_alone_is_refused_comes_out_as_failed() -> None:
     assert {outcome.status for outcome in verdicts.values()} == {"done"}
 
 
-def test_engines_that_understand_nothing_end_the_run_and_what_is_in_hand_still_arrives() -> None:
+def test_clips_that_all_fail_alike_go_back_to_the_queue_and_end_the_run_if_that_does_not_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(throttle, "CAUSE_PAUSES_S", (10.0,))
+    monkeypatch.setattr(throttle, "CAUSE_GIVE_UP_S", 30.0)
     reports = list(go(Each(not_understood_after_5), clips(1000)))
-    assert reports[-1] == GaveUp(Category.ENGINE_ERROR, "No video formats found!")
-    assert len(final(reports)) <= 6 + 2 * ENGINE_ERROR_LIMIT
+    assert reports[-1] == GaveUp(Category.ENGINE_ERROR, "No video formats found!", alike=1)
+    assert {number for number, outcome in final(reports).items() if outcome.status == "failed"} == set()
+    assert len(final(reports)) <= 5 + ALIKE_LIMIT + 4
     assert final(reports)[5].status == "done"
 
 

@@ -14,7 +14,8 @@ from kinetics.records import Category, Clip, Item, Outcome
 from kinetics.scheduling import dispatch as dispatch_module
 from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, dispatch
 from kinetics.scheduling.events import GaveUp, Notice, Pause
-from kinetics.scheduling.throttle import ENGINE_ERROR_LIMIT, RefusedItems, Throttle
+from kinetics.scheduling.throttle import RefusedItems, Throttle
+from kinetics.scheduling.undecided import ALIKE_LIMIT
 
 Answer = Callable[[Clip], Outcome | None]
 """A host's outcome of a clip; None: no outcome will ever come."""
@@ -154,20 +155,41 @@ def test_a_clip_that_is_refused_wherever_it_goes_is_soon_known_for_it(pool: Fake
     ]
 
 
-def test_a_host_whose_engines_understand_nothing_is_left_out_and_the_others_go_on(pool: FakePool) -> None:
+def test_a_host_where_all_clips_fail_alike_pauses_alone_and_the_others_get_its_clips(pool: FakePool) -> None:
     pool.add_host("a", broken("a"))
     pool.add_host("b", done("b"))
     events = run(pool, clips(100))
-    assert outcomes(events) == {("a", "failed"): ENGINE_ERROR_LIMIT, ("b", "done"): 100 - ENGINE_ERROR_LIMIT}
-    assert [event.text for event in events if isinstance(event, Notice)] == ["a gets no more clips: what is this?"]
+    pauses = [(event.host, event.alike) for event in events if isinstance(event, Pause)]
+    assert pauses[0] == ("a", ALIKE_LIMIT)
+    assert {*pauses[1:]} <= {("a", 1)}
+    assert outcomes(events) == {("a", "postponed"): ALIKE_LIMIT + len(pauses) - 1, ("b", "done"): 100}
 
 
-def test_when_all_hosts_are_left_out_the_run_ends(pool: FakePool) -> None:
+def test_when_all_hosts_are_left_out_the_run_ends_and_no_clip_has_failed(pool: FakePool) -> None:
     for name in "ab":
         pool.add_host(name, broken(name))
     *_, last = events = run(pool, clips(100))
     assert isinstance(last, GaveUp)
-    assert outcomes(events).total() == 2 * ENGINE_ERROR_LIMIT
+    assert {status for _, status in outcomes(events)} == {"postponed"}
+    told = [event.text for event in events if isinstance(event, Notice)]
+    assert sorted(told) == ["a gets no more clips: what is this?", "b gets no more clips: what is this?"]
+
+
+def test_failures_that_are_held_back_are_told_when_the_user_ends_the_run(
+    pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, messages, told = pool.add_host("a", broken("a")), pool.messages, list[Event]()
+
+    def interrupted(timeout_s: float) -> Sequence[ItemReport | ItemReturned]:
+        if len(host.given) > 10:
+            raise KeyboardInterrupt
+        return messages(timeout_s)
+
+    monkeypatch.setattr(pool, "messages", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        for event in dispatch(pool, clips(100)):
+            told += filter(None, [event])
+    assert outcomes(told) == {("a", "failed"): 10}
 
 
 def test_a_clip_of_which_nobody_will_tell_goes_out_again_also_if_all_waited_for_it(pool: FakePool) -> None:

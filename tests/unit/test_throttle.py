@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kinetics.records import Category, Clip, Outcome, Result
+from kinetics.records import Category, Clip, ControlCall, ControlResult, Outcome, Result
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S
 from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
-from kinetics.scheduling.throttle import ENGINE_ERROR_LIMIT, ITEM_REFUSAL_LIMIT, MAX_PLAYER_CALLS, Decision, Throttle
+from kinetics.scheduling.throttle import ITEM_REFUSAL_LIMIT, MAX_PLAYER_CALLS, Decision, Throttle
 
 HOUR = 3600.0
 Answer = Callable[[Clip, float], Outcome]
@@ -53,15 +53,31 @@ class Run:
     pauses: list[tuple[float, Pause]] = field(default_factory=list)
     outcomes: list[tuple[float, Outcome]] = field(default_factory=list)
     """The final ones."""
+    rows: list[Outcome] = field(default_factory=list)
+    """All that is recorded, postponed ones among them."""
+    notices: list[str] = field(default_factory=list)
+    controls: list[float] = field(default_factory=list)
+    """When control calls went out."""
     spacings: list[tuple[float, SpacingChanged]] = field(default_factory=list)
     gave_up: GaveUp | None = None
     now: float = 0.0
     most_out: int = 0
     most_in_player_call: int = 0
 
-    def take(self, spacing: SpacingChanged | None) -> None:
-        if spacing:
-            self.spacings.append((self.now, spacing))
+    def take(self, decision: Decision) -> list[Clip]:
+        """Note what was decided; returns the clips that go back to the queue."""
+        if decision.spacing:
+            self.spacings.append((self.now, decision.spacing))
+        if decision.pause:
+            self.pauses.append((self.now, decision.pause))
+        if decision.notice:
+            self.notices.append(decision.notice.text)
+        self.gave_up = decision.gave_up
+        recorded = [*decision.decided, *([decision.outcome] if isinstance(decision.outcome, Outcome) else [])]
+        self.outcomes += [(self.now, one) for one in recorded if one.status != "postponed"]
+        self.rows += recorded
+        again = [recorded[-1].clip] if decision.requeue else []
+        return [*again, *decision.put_back]
 
     @property
     def pause_lengths(self) -> list[float]:
@@ -83,25 +99,34 @@ def simulate(
     new = iter(clips)
     upcoming = next(new, None)
     again: deque[Clip] = deque()
-    events: list[tuple[float, int, float, Outcome]] = []
+    control: ControlCall | None = None
+    events: list[tuple[float, int, float, Outcome | ControlResult]] = []
     order = itertools.count()
-    in_player_call: dict[int, tuple[Clip, float]] = {}
+    in_player_call: dict[int, tuple[Clip | ControlCall, float]] = {}
     answered: set[int] = set()
-    while (upcoming or again or events) and run.now < until and not run.gave_up:
-        wait = throttle.wait(run.now, len(events), len(in_player_call)) if upcoming or again else None
+    while run.now < until and not run.gave_up:
+        control = control or (None if upcoming or again or events else throttle.last_control(run.now))
+        if not (upcoming or again or events or control):
+            break
+        wait = throttle.wait(run.now, len(events), len(in_player_call)) if upcoming or again or control else None
         if wait is None:
             assert events, "nothing is out and nothing may go out: the run would stand still for ever"
         if wait == 0.0:
-            if again and not (throttle.unproven and upcoming):
+            chosen: Clip | ControlCall
+            if control:
+                chosen, control = control, None
+                run.controls.append(run.now)
+            elif again and not (throttle.unproven and upcoming):
                 chosen = again.popleft()
             else:
                 assert upcoming
                 chosen, upcoming = upcoming, next(new, None)
             throttle.sent(run.now)
-            run.sends.append((run.now, chosen))
+            if isinstance(chosen, Clip):
+                run.sends.append((run.now, chosen))
             ticket = next(order)
             in_player_call[ticket] = chosen, run.now
-            heapq.heappush(events, (run.now + ask_s(), ticket, run.now, done(chosen)))
+            heapq.heappush(events, (run.now + ask_s(), ticket, run.now, result_of(chosen, done)))
             run.most_out = max(run.most_out, len(events))
             run.most_in_player_call = max(run.most_in_player_call, len(in_player_call))
             continue
@@ -110,23 +135,27 @@ def simulate(
             continue
         run.now, ticket, sent, outcome = heapq.heappop(events)
         if ticket in in_player_call:
-            outcome = answer(in_player_call.pop(ticket)[0], run.now)
+            chosen, now = in_player_call.pop(ticket)[0], run.now
+            outcome = result_of(chosen, lambda wanted, now=now: answer(wanted, now))  # type: ignore[misc]
             if outcome.status == "done":
                 answered.add(ticket)
-                run.take(throttle.answered(sent=sent, now=run.now))
+                again += run.take(throttle.answered(sent=sent, now=run.now))
                 heapq.heappush(events, (run.now + work_s(), ticket, sent, outcome))
                 continue
-        settled = throttle.settle(outcome, sent=sent, now=run.now, answered=ticket in answered)
-        run.take(settled.spacing)
-        if settled.requeue:
-            again.append(outcome.clip)
-        elif not settled.gave_up:
-            assert isinstance(settled.outcome, Outcome)
-            run.outcomes.append((run.now, settled.outcome))
-        if settled.pause:
-            run.pauses.append((run.now, settled.pause))
-        run.gave_up = settled.gave_up
+        decision = throttle.settle(outcome, sent=sent, now=run.now, answered=ticket in answered)
+        again += run.take(decision)
+        control = decision.control or control
+    for left in throttle.undecided(ended=True):
+        run.take(Decision(left, gave_up=run.gave_up))
     return run
+
+
+def result_of(item: Clip | ControlCall, answer: Callable[[Clip], Outcome]) -> Outcome | ControlResult:
+    """What comes of an item: a control call fares as its clip does."""
+    if isinstance(item, Clip):
+        return answer(item)
+    outcome = answer(item.clip)
+    return ControlResult(item, outcome.status, outcome.category, outcome.reason)
 
 
 # --- one step at a time ---
@@ -172,7 +201,7 @@ def test_a_refusal_opens_the_breaker_then_one_clip_is_the_probe_and_its_answer_s
         throttle.settle(done(clip(number)), sent=0.0, now=1.0)
     settled = throttle.settle(refused(clip(9), reason="Try again later."), sent=2.0, now=3.0)
     assert settled.requeue
-    assert settled.outcome.status == "postponed"
+    assert settled.outcome and settled.outcome.status == "postponed"
     assert settled.pause == Pause(Category.THROTTLED, "Try again later.", 15.0)
     assert throttle.wait(3.0, in_flight=4, in_player_call=0) == 15.0
     assert throttle.wait(17.5, in_flight=0, in_player_call=0) == 0.5
@@ -297,34 +326,6 @@ def test_one_answer_in_a_day_of_refusals_is_enough_to_go_on() -> None:
         return done(wanted) if now % (20 * HOUR) < 7 * HOUR else refused(wanted)
 
     assert simulate(Throttle(4), new_clips(), hardly_ever, until=100 * HOUR).gave_up is None
-
-
-def test_engines_that_understand_nothing_end_the_run_after_25_clips() -> None:
-    def broken(wanted: Clip, now: float) -> Outcome:
-        return failed(wanted, Category.ENGINE_ERROR, "No video formats found!")
-
-    run = simulate(Throttle(16), new_clips(), broken)
-    assert run.gave_up == GaveUp(Category.ENGINE_ERROR, "No video formats found!")
-    assert len(run.sends) == ENGINE_ERROR_LIMIT
-
-
-@pytest.mark.parametrize("now_and_then", [done, lambda wanted: failed(wanted, Category.REMOVED)])
-def test_engine_errors_between_answers_do_not_end_the_run(now_and_then: Callable[[Clip], Outcome]) -> None:
-    def mostly_broken(wanted: Clip, now: float) -> Outcome:
-        every = int(wanted.youtube_id) % ENGINE_ERROR_LIMIT == 0
-        return now_and_then(wanted) if every else failed(wanted, Category.ENGINE_ERROR)
-
-    run = simulate(Throttle(1), map(clip, range(200)), mostly_broken)
-    assert run.gave_up is None
-    assert len(run.outcomes) == 200
-
-
-def test_failures_that_are_no_answer_do_not_hide_that_the_engines_understand_nothing() -> None:
-    def broken(wanted: Clip, now: float) -> Outcome:
-        odd = int(wanted.youtube_id) % 2
-        return failed(wanted, Category.MEDIA_ERROR if odd else Category.ENGINE_ERROR)
-
-    assert simulate(Throttle(4), map(clip, range(200)), broken).gave_up
 
 
 # --- a clip that alone is refused ---
@@ -653,7 +654,7 @@ def test_whatever_youtube_answers_one_clip_alone_goes_out_after_a_pause_until_on
                 self.breaker, self.probed_at = "half-open", now
             super().sent(now)
 
-        def answered(self, *, sent: float, now: float) -> SpacingChanged | None:
+        def answered(self, *, sent: float, now: float) -> Decision:
             if self.breaker == "half-open" and sent >= self.probed_at:
                 self.breaker = "closed"
             return super().answered(sent=sent, now=now)
@@ -686,4 +687,4 @@ def test_the_last_clip_is_not_waited_for_all_day_but_the_network_is(category: Ca
         settled = throttle.settle(refused(clip(1), category), sent=now, now=now + 1, last=True)
         now += 1 + (settled.pause.seconds if settled.pause else 0.0)
     assert settled.requeue is again
-    assert settled.outcome.status == ("postponed" if again else "failed")
+    assert settled.outcome and settled.outcome.status == ("postponed" if again else "failed")

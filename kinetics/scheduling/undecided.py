@@ -1,0 +1,202 @@
+"""Holds failures back until it is known whether they are their clips' own, or have a common cause.
+
+A failure that may have a common cause is recorded once a clip that went out after it has come, and put back in the
+queue once ALIKE_LIMIT clips failed alike. That YouTube calls a video unavailable, and nothing more, is a doubt: in a
+block it says so of living videos. The video's missing thumbnail confirms it, or an answer to a later call; a video
+whose thumbnail is there is asked for once more before that.
+
+Pure decisions, like the throttle's: no I/O, and times come from the caller's clock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from kinetics.records import Category, Clip, ClipKey, Outcome
+from kinetics.scheduling.events import Notice
+
+ALIKE_LIMIT = 25
+"""Clips that fail alike, with no clip that came between them, before the cause is taken for a common one. A larger
+limit costs more calls in a block; a smaller one stops for what a few clips have in common by chance."""
+DOUBT_LIMIT = 5
+"""The same for videos that are called unavailable although nothing confirms it. It is smaller, since a wrong verdict
+costs the clip."""
+PROOF_OF_WITNESS = 3
+"""Videos that came and whose thumbnails are there, from which a missing thumbnail confirms that a video is gone."""
+
+
+class Meaning(Enum):
+    """What an outcome of a clip says beyond the clip."""
+
+    CAME = auto()
+    VERDICT = auto()
+    """YouTube answered about this video."""
+    KNOWN = auto()
+    """It says nothing new, and nothing about others."""
+    DOUBT = auto()
+    """YouTube calls the video unavailable, and nothing confirms it."""
+    FAILURE = auto()
+    """It may have a common cause."""
+
+
+class ThumbnailWitness:
+    """Whether the thumbnail host can be believed, by what it says of videos that came. All hosts share one."""
+
+    def __init__(self) -> None:
+        self.dismissed = False
+        self._living = 0
+        self._missing: set[str] = set()
+
+    @property
+    def believed(self) -> bool:
+        """Whether a missing thumbnail confirms that a video is gone."""
+        return self._living >= PROOF_OF_WITNESS and not self.dismissed
+
+    def take(self, outcome: Outcome) -> Notice | None:
+        """Take in what an outcome tells about thumbnails; returns what to say if the host is dismissed for it."""
+        said = (*outcome.living_thumbnails, outcome.thumbnail)
+        self._living += outcome.living_thumbnails.count("there")
+        if outcome.thumbnail == "missing":
+            self._missing.add(outcome.clip.youtube_id)
+        if self.dismissed:
+            return None
+        if "no answer" in said:
+            why = "does not answer"
+        elif "missing" in outcome.living_thumbnails:
+            why = "has none of videos that came"
+        elif outcome.status == "done" and outcome.clip.youtube_id in self._missing:
+            why = "had none of a video that came now"
+        else:
+            return None
+        self.dismissed = True
+        return Notice(f"YouTube's thumbnail host {why}: it is not asked about unavailable videos in this run any more")
+
+    def confirms(self, outcome: Outcome) -> bool:
+        """Whether the missing thumbnail of a video proves that it is gone."""
+        return self.believed and outcome.thumbnail == "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An outcome that is held back."""
+
+    outcome: Outcome
+    since: float
+
+
+class UndecidedFailures:
+    """The outcomes of one address that are held back.
+
+    `known` is the category of clips that were gone or not offered before this run.
+    """
+
+    def __init__(self, known: Mapping[ClipKey, Category], witness: ThumbnailWitness) -> None:
+        self._known = known
+        self._witness = witness
+        self._failures: list[_Held] = []
+        self._doubts: list[_Held] = []
+        self._asked_again: set[ClipKey] = set()
+        self._suspected: set[str] = set()  # causes that have paused everybody since the last clip that came
+
+    def meaning(self, outcome: Outcome) -> Meaning:
+        """Return what the outcome of a clip says beyond the clip."""
+        category = outcome.category
+        if outcome.status == "done" or category is None:
+            return Meaning.CAME
+        if category.gone and category is not Category.UNAVAILABLE:
+            return Meaning.VERDICT
+        if self._known.get(outcome.clip.key) is category or category is Category.THROTTLED:
+            return Meaning.KNOWN
+        if category is Category.UNAVAILABLE:
+            return Meaning.VERDICT if self._witness.confirms(outcome) else Meaning.DOUBT
+        return Meaning.FAILURE
+
+    def hold(self, outcome: Outcome, now: float) -> bool:
+        """Hold back a failure or a doubt, and return whether its cause is now taken for a common one."""
+        if self.meaning(outcome) is Meaning.DOUBT:
+            self._doubts.append(_Held(outcome, now))
+            doubts = [held for held in self._doubts if not self._unproven_witness_confirms(held.outcome)]
+            return len(doubts) >= DOUBT_LIMIT or len(self._doubts) >= ALIKE_LIMIT or self.suspects(outcome)
+        self._failures.append(_Held(outcome, now))
+        alike = sum(cause(held.outcome) == cause(outcome) for held in self._failures)
+        return alike >= ALIKE_LIMIT or self.suspects(outcome)
+
+    def _unproven_witness_confirms(self, outcome: Outcome) -> bool:
+        return outcome.thumbnail == "missing" and not self._witness.dismissed
+
+    def suspects(self, outcome: Outcome) -> bool:
+        """Whether this outcome's cause has paused everybody, and no clip has come since."""
+        return cause(outcome) in self._suspected
+
+    def came(self, sent: float) -> Iterator[Outcome]:
+        """Yield the failures that are decided by a clip that went out at `sent` and has come: they are their own."""
+        self._suspected.clear()
+        decided = [held.outcome for held in self._failures if held.since <= sent]
+        self._failures = [held for held in self._failures if held.since > sent]
+        yield from decided
+
+    def answered(self, sent: float) -> tuple[list[Outcome], list[Clip]]:
+        """Take in an answer to a call made at `sent`.
+
+        Returns the doubts that are verdicts now, and the clips to ask for once more, as their thumbnails are there.
+        """
+        earlier = [held.outcome for held in self._doubts if held.since <= sent]
+        self._doubts = [held for held in self._doubts if held.since > sent]
+        self._suspected.discard(Category.UNAVAILABLE)
+        again = [one.clip for one in earlier if one.thumbnail == "there" and one.clip.key not in self._asked_again]
+        self._asked_again |= {clip.key for clip in again}
+        return [_as_verdict(one) for one in earlier if one.clip not in again], again
+
+    def confirmed(self) -> Iterator[Outcome]:
+        """Yield the doubts that the thumbnail host has come to confirm since they were held back."""
+        decided = [held.outcome for held in self._doubts if self._witness.confirms(held.outcome)]
+        self._doubts = [held for held in self._doubts if not self._witness.confirms(held.outcome)]
+        yield from decided
+
+    def put_back(self, because: Outcome) -> list[Outcome]:
+        """Return everything that failed like `because`, to go back to the queue, and suspect that cause from now on."""
+        self._suspected.add(cause(because))
+        if because.category is Category.UNAVAILABLE:
+            alike, self._doubts = self._doubts, []
+        else:
+            alike = [held for held in self._failures if cause(held.outcome) == cause(because)]
+            self._failures = [held for held in self._failures if cause(held.outcome) != cause(because)]
+        return [held.outcome for held in alike]
+
+    def put_back_doubts(self) -> list[Outcome]:
+        """Return all doubts, to go back to the queue: YouTube has begun to refuse everybody."""
+        doubts, self._doubts = self._doubts, []
+        return [held.outcome for held in doubts]
+
+    @property
+    def last_doubt(self) -> Outcome | None:
+        """The latest doubt that is undecided."""
+        return self._doubts[-1].outcome if self._doubts else None
+
+    def failures(self) -> Iterator[Outcome]:
+        """Yield the failures that nothing will decide any more: they are recorded as what they are."""
+        failures, self._failures = self._failures, []
+        yield from (held.outcome for held in failures)
+
+    def doubts(self) -> Iterator[Outcome]:
+        """Yield the doubts that nothing will decide any more, as clips to try again."""
+        for outcome in self.put_back_doubts():
+            reason = f"{outcome.reason} (undecided: YouTube answered no later call, so it may refuse everybody)"
+            yield replace(outcome, category=Category.THROTTLED, reason=reason)
+
+
+def cause(outcome: Outcome) -> str:
+    """Return what outcomes of a common cause have in common: the category, and the reason without its numbers."""
+    if outcome.category is Category.UNAVAILABLE:
+        return Category.UNAVAILABLE
+    return f"{outcome.category}: {re.sub(r'[0-9]+', '#', outcome.reason.replace(outcome.clip.youtube_id, 'ID'))}"
+
+
+def _as_verdict(outcome: Outcome) -> Outcome:
+    """Return a doubt as the verdict that it has become; a video whose thumbnail is there may yet live."""
+    if outcome.thumbnail != "there":
+        return outcome
+    return replace(outcome, reason=f"{outcome.reason} (its thumbnail is still there)")

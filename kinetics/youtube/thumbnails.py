@@ -1,0 +1,57 @@
+"""Asks for the thumbnails of videos, a second witness for death that costs no player call.
+
+The thumbnail host answers 404 for most videos that are deleted or private, and 200 for public and unlisted ones (link
+checkers rely on it: lychee#214, lychee#906). It errs one way: a terminated account's thumbnails may stay for years.
+"""
+
+from __future__ import annotations
+
+import re
+
+from urllib3.exceptions import HTTPError
+
+from kinetics.errors import KineticsError
+from kinetics.net.http import AllowedHosts, HttpSession
+from kinetics.records import Thumbnail
+
+HOST = AllowedHosts("YouTube's thumbnails", re.compile(r"i\.ytimg\.com"))
+TIMEOUT_S = 5.0
+"""Seconds to wait for the host: it serves files, so one that takes longer does not work."""
+LIVING_ASKED = 3
+"""Videos that came whose thumbnails each worker asks for, so that the host shows whether it can be believed."""
+
+
+class ThumbnailChecker:
+    """One worker's way to the thumbnail host; it stops asking once the host does not answer."""
+
+    def __init__(self) -> None:
+        self._session = HttpSession(hosts=HOST, read_timeout_s=TIMEOUT_S)
+        self._answers = True
+        self._living: list[str] = []
+        self._asked_for_living = 0
+
+    def came(self, video_id: str) -> None:
+        """Note a video that came: its thumbnail has to be there."""
+        if len(self._living) < LIVING_ASKED and video_id not in self._living:
+            self._living.append(video_id)
+
+    def living(self) -> tuple[Thumbnail, ...]:
+        """Return the thumbnails of videos that came and were not asked for yet."""
+        ids, self._asked_for_living = self._living[self._asked_for_living :], len(self._living)
+        return tuple(found for found in map(self.thumbnail, ids) if found)
+
+    def thumbnail(self, video_id: str) -> Thumbnail | None:
+        """Return whether a video has a thumbnail; None once the host has failed to answer."""
+        if not self._answers:
+            return None
+        try:
+            response = self._session.head(f"https://i.ytimg.com/vi/{video_id}/mqdefault.jpg")
+            response.close()
+        except (HTTPError, OSError, KineticsError):
+            status = 0
+        else:
+            status = response.status
+        if status in (200, 404):
+            return "there" if status == 200 else "missing"
+        self._answers = False
+        return "no answer"
