@@ -4,6 +4,7 @@
     ├── Fatal            the run cannot go on: bad annotations, disk full, cannot write, already running (exit 2)
     └── ClipError        one clip failed; carries a Category and a reason
         ├── Gone         YouTube said that this video is gone
+        ├── NotOffered   the video lives, but YouTube refuses it to the clients that we pose as
         ├── MayWorkLater a fault of this attempt
         └── StopEveryone a refusal or outage that concerns every clip: slow down, then ask with one
 
@@ -47,6 +48,13 @@ class ClipError(KineticsError):
 
 class Gone(ClipError):
     """YouTube said that this video, or this part of it, does not exist or is not shown."""
+
+
+class NotOffered(ClipError):
+    """YouTube refuses this video to the clients that were asked as; the video exists."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Category.NOT_OFFERED, reason)
 
 
 class MayWorkLater(ClipError):

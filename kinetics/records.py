@@ -19,7 +19,7 @@ SPLIT_OF: dict[Subset, Split] = {"train": "train", "validate": "val", "test": "t
 
 
 class Category(StrEnum):
-    """Why a clip is missing. The first group: YouTube said that it is gone. The second: it may work later."""
+    """Why a clip is missing: YouTube said that it is gone; YouTube does not offer it to us; or it may work later."""
 
     UNAVAILABLE = "unavailable"
     PRIVATE = "private"
@@ -34,6 +34,9 @@ class Category(StrEnum):
     NOT_FOUND = "not_found"
     PAST_END = "past_end"
 
+    NOT_OFFERED = "not_offered"
+    """The video lives, but YouTube refuses it to every client that the engines pose as: made for kids, this country."""
+
     THROTTLED = "throttled"
     NETWORK = "network"
     SERVER_ERROR = "server_error"
@@ -44,7 +47,12 @@ class Category(StrEnum):
 
     @property
     def gone(self) -> bool:
-        """Whether asking again is unlikely to help."""
+        """Whether YouTube said that this video, or this part of it, does not exist or is not shown."""
+        return self.settled and self is not Category.NOT_OFFERED
+
+    @property
+    def settled(self) -> bool:
+        """Whether a re-run has nothing to fetch: the clip is gone or not offered."""
         return self not in MAY_WORK_LATER
 
 
@@ -62,13 +70,14 @@ MAY_WORK_LATER = frozenset(
 
 
 class ClipState(IntEnum):
-    """What is known of a clip before a run; clips are tried in the order of the first three."""
+    """What is known of a clip before a run; clips are tried in the order of the first four."""
 
     NEVER_TRIED = 0
     MAY_WORK = 1
-    WAS_GONE = 2
-    ON_DISK = 3
-    LINKED = 4
+    NOT_OFFERED = 2
+    WAS_GONE = 3
+    ON_DISK = 4
+    LINKED = 5
     """It is on disk now, linked from another version's folder."""
 
 
