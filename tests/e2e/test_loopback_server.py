@@ -22,7 +22,7 @@ import urllib3
 from kinetics.errors import MayWorkLater
 from kinetics.media import check
 from tests.support.network import client_of, media_url
-from tests.youtube import spoils
+from tests.youtube import replies, spoils
 from tests.youtube.boxes import boxes, elements, segment_index
 from tests.youtube.mirror import (
     Crate,
@@ -35,7 +35,20 @@ from tests.youtube.picture import read_counter, upright
 from tests.youtube.replies import MEDIA_HOST
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import MediaFile, Spoil, Video
-from tests.youtube.world import FAILURES, PLAYER_FAULTS, FakeThrottle, MediaFault, PlayerFault, Row, Scenario, World
+from tests.youtube.world import (
+    BLOCKS,
+    FAILURES,
+    NEWER_FAILURES,
+    PLAYER_FAULTS,
+    REFUSALS,
+    FakeThrottle,
+    MediaFault,
+    PlayerFault,
+    Row,
+    Scenario,
+    ThumbnailMode,
+    World,
+)
 
 USUAL = Video(duration_s=20)
 VARIANTS = {
@@ -372,6 +385,150 @@ def test_a_throttle_can_be_extended_by_knocking_and_come_again() -> None:
     for now[0] in (0, 1, 5, 9, 13, 20, 21):
         closed.append(world.throttled(visitor=False) is not None)
     assert closed == [False, True, True, True, True, False, True]
+
+
+# -- blocks of everybody ----------------------------------------------------------------------------------------------
+
+
+def test_a_block_says_its_words_of_every_video_and_leaves_visitor_calls_alone(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager
+) -> None:
+    youtube.world.scenarios["is-private1"] = Scenario(failure=FAILURES["private"])
+    for kind, failure in REFUSALS.items():
+        youtube.world.throttle = FakeThrottle(after=0, for_s=60, kind=kind)
+        for video_id in (ID, "is-private1"):
+            reply = call_player(http, video_id)
+            assert (reply.status, json.loads(reply.data)) == (200, replies.failure(video_id, failure)), kind
+        assert json.loads(call_player(http, client="WEB").data) == replies.visitor(ID)
+    refused = {(request.kind, request.throttled) for request in youtube.requests}
+    assert refused == {("player", True), ("visitor", False)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "texts"),
+    [
+        ("not available", "UNPLAYABLE", ["Video unavailable", "This video is not available"]),
+        ("content", "ERROR", ["Video unavailable", "This content isn\u2019t available."]),
+        ("content, straight apostrophe", "ERROR", ["Video unavailable", "This content isn't available."]),
+        ("bare", "ERROR", ["Video unavailable"]),
+        ("something went wrong", "ERROR", ["Video unavailable", "Sorry, something went wrong"]),
+        ("sign in", "LOGIN_REQUIRED", ["Please sign in"]),
+    ],
+)
+def test_a_block_puts_its_words_where_youtube_does(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager, kind: str, status: str, texts: list[str]
+) -> None:
+    youtube.world.throttle = FakeThrottle(after=0, kind=kind)
+    said = json.loads(call_player(http).data)["playabilityStatus"]
+    screen = said["errorScreen"]["playerErrorMessageRenderer"]
+    assert (said["status"], said["reason"]) == (status, texts[0])
+    assert [text["simpleText"] for text in screen.values()] == texts
+
+
+def test_a_throttle_of_no_known_kind_is_refused_at_once() -> None:
+    assert not FAILURES.keys() & BLOCKS.keys(), "a name would mean two refusals"
+    with pytest.raises(ValueError, match=r"no throttle of the kind 'nonsense'; the kinds are 429, .*, bot, .*, vpn"):
+        FakeThrottle(kind="nonsense")
+
+
+@pytest.mark.parametrize("name", NEWER_FAILURES)
+def test_newer_failures_reach_the_client_in_youtubes_words(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager, name: str
+) -> None:
+    youtube.world.scenarios["-refused-01"] = Scenario(failure=NEWER_FAILURES[name])
+    said = json.loads(call_player(http, "-refused-01").data)["playabilityStatus"]
+    assert said["status"] == NEWER_FAILURES[name].status
+    assert NEWER_FAILURES[name].words in json.dumps(said)
+    assert "streamingData" in json.loads(call_player(http).data), "the others are left alone"
+
+
+def test_media_refused_for_everybody_come_before_faults_and_use_none_of_them_up(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager
+) -> None:
+    youtube.world.scenarios[ID] = Scenario(USUAL, media_faults=(MediaFault("status", 503, times=1),))
+    youtube.world.media_status = 403
+    for video_id in (ID, "unknown-id1"):
+        assert http.request("HEAD", media_url(134, video_id)).status == 403
+        reply = http.request("GET", media_url(140, video_id), headers={"Range": "bytes=10-19"})
+        assert (reply.status, reply.data) == (403, b"")
+    assert [(request.kind, request.status, request.range) for request in youtube.requests] == [
+        ("media", 403, None),
+        ("media", 403, (10, 19)),
+    ] * 2
+    youtube.world.media_status = None
+    assert [http.request("GET", media_url(134, ID)).status for _ in range(2)] == [503, 200]
+
+
+# -- thumbnails -------------------------------------------------------------------------------------------------------
+
+
+def thumbnail_url(video_id: str) -> str:
+    return f"https://i.ytimg.com/vi/{video_id}/mqdefault.jpg"
+
+
+THUMBNAIL_SCENARIOS = {
+    ID: Scenario(USUAL),
+    "is-private1": Scenario(failure=FAILURES["private"]),
+    "not-offered": Scenario(failure=NEWER_FAILURES["not offered"]),
+    "is-refused1": Scenario(failure=FAILURES["bot"]),
+    "stays-there": Scenario(failure=FAILURES["terminated"], thumbnail=True),
+    "has-no-pic1": Scenario(USUAL, thumbnail=False),
+}
+
+
+@pytest.mark.parametrize(
+    ("mode", "statuses"),
+    [
+        ("as usual", [200, 404, 200, 200, 200, 404, 404]),
+        ("all 404", [404] * 7),
+        ("all 200", [200] * 7),
+        ("503", [503] * 7),
+    ],
+)
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_thumbnails_tell_which_videos_exist_or_mislead_as_told(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager, method: str, mode: ThumbnailMode, statuses: list[int]
+) -> None:
+    youtube.world.scenarios, youtube.world.thumbnails = {**THUMBNAIL_SCENARIOS}, mode
+    names = [*THUMBNAIL_SCENARIOS, "unknown-id1"]
+    answers = [http.request(method, thumbnail_url(name)) for name in names]
+    assert [answer.status for answer in answers] == statuses
+    for answer in answers:
+        said = int(answer.headers["Content-Length"])
+        assert len(answer.data) == (said if method == "GET" else 0)
+        if answer.status != 503:
+            assert (answer.headers["Content-Type"], said > 0) == ("image/jpeg", True)
+            assert method == "HEAD" or answer.data.startswith(b"\xff\xd8\xff")
+    assert [(request.kind, request.method, request.video_id, request.status) for request in youtube.requests] == [
+        ("thumbnail", method, name, status) for name, status in zip(names, statuses, strict=True)
+    ]
+    assert [request.bytes_sent for request in youtube.requests] == [len(answer.data) for answer in answers]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.parametrize(
+    ("mode", "complaint"), [("hang up", "closed|EOF"), ("silent", "timed out")], ids=["hang up", "silent"]
+)
+def test_a_thumbnail_host_may_not_answer_at_all(
+    youtube: LoopbackYouTube, http: urllib3.ProxyManager, method: str, mode: ThumbnailMode, complaint: str
+) -> None:
+    youtube.world.thumbnails = mode
+    with pytest.raises(urllib3.exceptions.HTTPError, match=complaint):
+        http.request(method, thumbnail_url(ID), timeout=0.5)
+    assert [(request.kind, request.status, request.bytes_sent) for request in youtube.requests] == [("thumbnail", 0, 0)]
+    youtube.world.thumbnails = "as usual"
+    assert http.request(method, thumbnail_url(ID)).status == 200
+
+
+def test_the_thumbnail_host_has_nothing_else(youtube: LoopbackYouTube, http: urllib3.ProxyManager) -> None:
+    for method, url in (
+        ("GET", thumbnail_url(ID).replace("mqdefault", "hqdefault")),
+        ("POST", thumbnail_url(ID)),
+        ("POST", PLAYER_URL.replace("www.youtube.com", "i.ytimg.com")),
+        ("GET", thumbnail_url(ID).replace("i.ytimg.com", "www.youtube.com")),
+    ):
+        assert http.request(method, url).status == 404
+    assert {request.kind for request in youtube.requests} == {"other"}
 
 
 # -- the archives and the wrapper -------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from tests.youtube.replies import MEDIA_HOST
 from tests.youtube.samples import sample_world
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
-from tests.youtube.world import FAILURES, Scenario, World
+from tests.youtube.world import NEWER_FAILURES, REFUSALS, THROTTLE_KINDS, Scenario, World
 
 USUAL = Video(duration_s=20)
 ID = "-_loopback0"
@@ -87,13 +87,15 @@ def test_unmodified_clients_resolve_a_video(youtube: LoopbackYouTube, engine: st
 
 @pytest.mark.parametrize("engine", ["pytubefix", "yt-dlp"])
 def test_unmodified_clients_hear_each_failure_in_youtubes_words(youtube: LoopbackYouTube, engine: str) -> None:
-    untold = {"live"} if engine == "pytubefix" else {"live", "private, as a message"}  # yt-dlp drops `messages`
-    told = {f"-failure{number:03}": name for number, name in enumerate(FAILURES) if name not in untold}
-    youtube.world.scenarios |= {video_id: Scenario(failure=FAILURES[name]) for video_id, name in told.items()}
+    # At "not offered" pytubefix drops the words and asks as its fallback clients; yt-dlp drops `messages`.
+    untold = {"live", "not offered" if engine == "pytubefix" else "private, as a message"}
+    failures = [failure for name, failure in (REFUSALS | NEWER_FAILURES).items() if name not in untold]
+    told = {f"-failure{number:03}": failure for number, failure in enumerate(failures)}
+    youtube.world.scenarios |= {video_id: Scenario(failure=failure) for video_id, failure in told.items()}
     heard = resolve(youtube, engine, *told)
-    for name, (streams, complaint) in zip(told.values(), heard, strict=True):
+    for failure, (streams, complaint) in zip(failures, heard, strict=True):
         assert not streams
-        assert FAILURES[name].words.rstrip(".") in complaint
+        assert failure.words.rstrip(".") in complaint
 
 
 def test_the_wrapper_runs_a_command_passes_its_exit_code_on_and_writes_the_log(tmp_path: Path) -> None:
@@ -110,6 +112,33 @@ def test_the_wrapper_runs_a_command_passes_its_exit_code_on_and_writes_the_log(t
     assert ran.stderr.startswith("Loopback YouTube on http://127.0.0.1:")
     [line] = log.read_text().splitlines()
     assert (json.loads(line)["kind"], json.loads(line)["bytes_sent"]) == ("media", USUAL.dash_video.size)
+
+
+def test_the_wrapper_acts_out_a_block_media_that_are_refused_and_thumbnails() -> None:
+    name = "--ta1Ch1-01"
+    script = dedent(f"""
+        import json, urllib.error, urllib.request
+        def ask(url, body=None):
+            try:
+                reply = urllib.request.urlopen(url, body)
+            except urllib.error.HTTPError as error:
+                reply = error
+            return reply.getcode(), reply.read()
+        call = {{"context": {{"client": {{"clientName": "VISIONOS"}}}}, "videoId": "{name}"}}
+        said = json.loads(ask("https://www.youtube.com/youtubei/v1/player", json.dumps(call).encode())[1])
+        media, thumbnail = ask("{media_url(134, name)}"), ask("https://i.ytimg.com/vi/{name}/mqdefault.jpg")
+        print(json.dumps([said["playabilityStatus"]["reason"], media[0], thumbnail[0]]))
+    """)
+    block = ("--throttle-after", "0", "--throttle-kind", "vpn", "--media-status", "403", "--thumbnails", "all 404")
+    ran = python("-m", "tests.youtube", *block, "--", sys.executable, "-c", script)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == ["VPN/Proxy Detected", 403, 404]
+
+
+def test_the_wrapper_names_the_kinds_of_throttles_that_there_are() -> None:
+    ran = python("-m", "tests.youtube", "--throttle-after", "0", "--throttle-kind", "nonsense", "--", "true")
+    assert ran.returncode == 2
+    assert all(kind in ran.stderr for kind in THROTTLE_KINDS)
 
 
 def test_the_wrapper_puts_the_clips_of_what_is_annotated_on_a_mirror_if_wanted(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 from tests.youtube.mirror import stock_all
 from tests.youtube.samples import read_rows, sample_world, scenarios_of
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import FakeThrottle, Shape, World
+from tests.youtube.world import THROTTLE_KINDS, FakeThrottle, Shape, ThumbnailMode, World
 
 VERSIONS = ("400", "600", "700", "700-2020")
 
@@ -63,6 +64,7 @@ def _world(options: argparse.Namespace) -> World:
     if options.mirror:
         stock_all(world)
     world.latency_s, world.bandwidth_bit_s = options.latency / 1000, options.bandwidth and options.bandwidth * 1e6
+    world.media_status, world.thumbnails = options.media_status, options.thumbnails
     if options.throttle_after is not None:
         world.throttle = FakeThrottle(
             options.throttle_after, options.throttle_for, options.throttle_kind, options.retry_after
@@ -87,8 +89,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--bandwidth", type=float, metavar="MBIT", help="Mbit/s of each connection")
     add("--throttle-after", type=int, metavar="N", help="refuse everybody after that many player calls")
     add("--throttle-for", type=float, default=5.0, metavar="S", help="for that many seconds")
-    add("--throttle-kind", choices=("429", "bot", "later"), default="429", help="in these words")
+    add(
+        "--throttle-kind",
+        choices=THROTTLE_KINDS,
+        default="429",
+        metavar="KIND",
+        help="429, or a name in FAILURES or BLOCKS of tests/youtube/world.py: refuse by that status, or in those words",
+    )
     add("--retry-after", metavar="VALUE", help="the header that a 429 brings")
+    add("--media-status", type=int, metavar="N", help="answer every request for media with that status")
+    add("--thumbnails", choices=get_args(ThumbnailMode), default="as usual", help="how the thumbnails' host answers")
     add("--log", type=Path, metavar="FILE", help="append each request as a line of JSON")
     add("command", nargs="*", help=argparse.SUPPRESS)
     return parser

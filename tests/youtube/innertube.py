@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.youtube import replies
 from tests.youtube.pages import CONSENT_PAGE
-from tests.youtube.world import FAILURES, FakeThrottle, PlayerFault
+from tests.youtube.world import FakeThrottle, PlayerFault
 
 if TYPE_CHECKING:
     from tests.youtube.visit import Visit
@@ -35,10 +35,10 @@ def serve_player(visit: Visit) -> None:
 
 
 def _refuse_for_now(visit: Visit, throttle: FakeThrottle, video_id: str) -> None:
-    if throttle.kind == "429":
+    if throttle.failure is None:
         visit.reply(429, CONSENT_PAGE, "text/html", retry_after=throttle.retry_after)
     else:
-        visit.reply_json(replies.failure(video_id, FAILURES[throttle.kind]))
+        visit.reply_json(replies.failure(video_id, throttle.failure))
 
 
 def _spoil(visit: Visit, fault: PlayerFault, video_id: str, client: str) -> None:

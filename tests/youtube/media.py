@@ -47,22 +47,27 @@ class Span(NamedTuple):
 def serve_media(visit: Visit) -> None:
     """Answer one request for `/videoplayback?id=..&itag=..`, by a `Range:` header or a `range=` in the query."""
     video_id, itag = visit.query.get("id", ""), int(visit.query.get("itag", 0))
-    visit.note(kind="media", video_id=video_id, itag=itag)
+    in_header = RANGE.fullmatch(visit.headers.get("Range", ""))
+    asked = _first_and_last(in_header or RANGE.fullmatch(visit.query.get("range", "")))
+    visit.note(kind="media", video_id=video_id, itag=itag, range=asked)
     file = visit.world.scenario(video_id).file(itag)
+    if (refused := visit.world.media_status) is not None:
+        visit.reply(refused, b"", "text/plain")
+        return
     if file is None or "xtags" in visit.query:
         visit.reply(404, b"", "text/plain")
         return
-    in_header = RANGE.fullmatch(visit.headers.get("Range", ""))
-    span = Span(file, 0, file.size - 1)
-    if asked := in_header or RANGE.fullmatch(visit.query.get("range", "")):
-        first, last = int(asked[1]), int(asked[2]) if asked[2] else None
-        visit.note(range=(first, last))
-        span = Span(file, first, span.last if last is None else min(last, span.last))
+    first, last = asked or (0, None)
+    span = Span(file, first, file.size - 1 if last is None else min(last, file.size - 1))
     if span.first > span.last:
         visit.begin(416, "text/plain", 0, {"Content-Range": f"bytes */{file.size}"})
     else:
         fault = visit.world.media_fault(video_id, visit.host, itag, span.first, span.last)
         answer(visit, span, fault, partial=in_header is not None)
+
+
+def _first_and_last(asked: re.Match[str] | None) -> tuple[int, int | None] | None:
+    return asked and (int(asked[1]), int(asked[2]) if asked[2] else None)
 
 
 def answer(visit: Visit, span: Span, fault: MediaFault | None, *, partial: bool) -> None:

@@ -1,8 +1,9 @@
-"""The few pages that clients read beside the player endpoint."""
+"""The few pages and pictures that clients read beside the player endpoint."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from tests.youtube import replies
@@ -28,6 +29,11 @@ a.C&&(b=a.get("n"))&&(b=Nt[0](b),a.set("n",b));
 Nf=function(a){var b=a.split(""),c=[4,b,function(d){d.reverse()}];try{c[2](c[1])}catch(d){return a}return b.join("")};
 """
 """The least that pytube takes for a player's script; the addresses are signed already, so that it runs none of it."""
+THUMBNAIL_PATH = re.compile(r"/vi/([\w-]+)/mqdefault\.jpg")
+THUMBNAIL = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00\xff\xd9"
+"""A JPEG's first and last bytes, with no picture between them."""
+GREY_THUMBNAIL = THUMBNAIL.replace(b"\xff\xd9", b"\xff\xfe\x00\x06grey\xff\xd9")
+"""The body of a 404, where YouTube sends a grey picture."""
 
 
 def serve_watch_page(visit: Visit) -> None:
@@ -48,3 +54,25 @@ def serve_manifest(visit: Visit) -> None:
 def serve_script(visit: Visit) -> None:
     visit.note(kind="page")
     visit.reply(200, SCRIPT.encode(), "text/javascript")
+
+
+def serve_thumbnail(visit: Visit, path: str) -> None:
+    """Answer one request for a path of i.ytimg.com, as the world's `thumbnails` says."""
+    found = THUMBNAIL_PATH.fullmatch(path)
+    if found is None:
+        visit.reply(404, b"not found", "text/plain")
+        return
+    visit.note(kind="thumbnail", video_id=found[1])
+    mode = visit.world.thumbnails
+    shown = mode == "all 200" or (mode == "as usual" and visit.world.scenario(found[1]).has_thumbnail)
+    match mode:
+        case "hang up":
+            visit.cut()
+        case "silent":
+            visit.stall()
+        case "503":
+            visit.reply(503, b"", "text/plain")
+        case _ if shown:
+            visit.reply(200, THUMBNAIL, "image/jpeg")
+        case _:
+            visit.reply(404, GREY_THUMBNAIL, "image/jpeg")

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import trustme
 
 from tests.youtube.log import Request, RequestLog
-from tests.youtube.visit import ARCHIVE_HOST, CLIENT_LEFT, MEDIA_DOMAIN, MIRROR_HOST, YOUTUBE_HOSTS, Visit, reset
+from tests.youtube.visit import CLIENT_LEFT, HOSTS, MEDIA_DOMAIN, Visit, reset
 from tests.youtube.world import World
 
 
@@ -44,7 +44,7 @@ class LoopbackYouTube:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(self.certificates))
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(*YOUTUBE_HOSTS, ARCHIVE_HOST, MIRROR_HOST, f"*{MEDIA_DOMAIN}").configure_cert(self.tls)
+        authority.issue_cert(*HOSTS, f"*{MEDIA_DOMAIN}").configure_cert(self.tls)
         self._proxy = Proxy(self)
         threading.Thread(target=self._proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
@@ -126,7 +126,7 @@ class _Connection(BaseHTTPRequestHandler):
         youtube, host = self.server.youtube, self.path.rpartition(":")[0]
         if youtube.world.line_down:
             reset(self.connection)
-        elif host in (*YOUTUBE_HOSTS, ARCHIVE_HOST, MIRROR_HOST) or host.endswith(MEDIA_DOMAIN):
+        elif host in HOSTS or host.endswith(MEDIA_DOMAIN):
             youtube.closing.wait(youtube.world.latency_s)
             self.send_response(200)
             self.end_headers()

@@ -22,7 +22,7 @@ from tests.youtube.innertube import PLAYER_PATH, serve_player
 from tests.youtube.log import Request
 from tests.youtube.media import serve_media
 from tests.youtube.mirror import serve_mirror
-from tests.youtube.pages import SCRIPT_PATH, serve_manifest, serve_script, serve_watch_page
+from tests.youtube.pages import SCRIPT_PATH, serve_manifest, serve_script, serve_thumbnail, serve_watch_page
 
 if TYPE_CHECKING:
     from tests.youtube.server import Proxy
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 YOUTUBE_HOSTS = frozenset({"www.youtube.com", "youtube.com", "m.youtube.com", "youtubei.googleapis.com"})
 ARCHIVE_HOST = "storage.googleapis.com"
 MIRROR_HOST = "s3.amazonaws.com"
+THUMBNAIL_HOST = "i.ytimg.com"
 MEDIA_DOMAIN = ".googlevideo.com"
+HOSTS = YOUTUBE_HOSTS | {ARCHIVE_HOST, MIRROR_HOST, THUMBNAIL_HOST}
+"""Every host that answers, except those of the media domain, where any name answers."""
 CHUNK = 16 * 1024
 PACE_S = 0.05
 """With a limited bandwidth, bytes are sent in portions that take this long."""
@@ -90,6 +93,8 @@ class Visit(BaseHTTPRequestHandler):
                 serve_archive(self, path)
             case _, _ if self.host == MIRROR_HOST:
                 serve_mirror(self, path)
+            case "GET" | "HEAD", _ if self.host == THUMBNAIL_HOST:
+                serve_thumbnail(self, path)
             case _, replies.MANIFEST_PATH if self.host == replies.MANIFEST_HOST:
                 serve_manifest(self)
             case "POST", _ if path == PLAYER_PATH and self.host in YOUTUBE_HOSTS:

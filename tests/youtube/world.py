@@ -35,6 +35,7 @@ MediaFaultKind = Literal[
     "stall",
     "drip",
 ]
+ThumbnailMode = Literal["as usual", "all 404", "all 200", "503", "hang up", "silent"]
 
 
 class Row(NamedTuple):
@@ -110,7 +111,8 @@ class Scenario:
 
     `clients` names other shapes for some clients (`{"ANDROID": ("progressive",)}`); `renditions` are further sizes of
     the same video. A dubbed video has a second sound track, in another language, whose file is not there. `spoilt`
-    says, by itag, what is done to a file before it is served (spoils.py); the player knows nothing of it.
+    says, by itag, what is done to a file before it is served (spoils.py); the player knows nothing of it. `thumbnail`
+    says whether the id has one; None: yes, unless the category of its failure is gone.
     """
 
     video: Video | None = None
@@ -122,6 +124,14 @@ class Scenario:
     player_faults: tuple[PlayerFault, ...] = ()
     media_faults: tuple[MediaFault, ...] = ()
     spoilt: Mapping[int, Spoil] = field(default_factory=dict)
+    thumbnail: bool | None = None
+
+    @property
+    def has_thumbnail(self) -> bool:
+        """Whether i.ytimg.com has a thumbnail of this id, as long as the world's `thumbnails` are as usual."""
+        if self.thumbnail is not None:
+            return self.thumbnail
+        return self.failure is None or not self.failure.category.gone
 
     @property
     def videos(self) -> tuple[Video, ...]:
@@ -148,15 +158,25 @@ class Scenario:
 class FakeThrottle:
     """After that many player calls the door closes for `for_s` seconds, then opens for good (`again`: counts anew).
 
-    With `extend` each knock on the closed door keeps it closed for another `for_s`.
+    With `extend` each knock on the closed door keeps it closed for another `for_s`. `kind` says how calls are refused:
+    "429" by that status, any other of `THROTTLE_KINDS` by the player's words.
     """
 
     after: int = 20
     for_s: float = 5.0
-    kind: Literal["429", "bot", "later"] = "429"
+    kind: str = "429"
     retry_after: str | None = None
     extend: bool = False
     again: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in THROTTLE_KINDS:
+            raise ValueError(f"no throttle of the kind {self.kind!r}; the kinds are {', '.join(THROTTLE_KINDS)}")
+
+    @property
+    def failure(self) -> Failure | None:
+        """The words in which the player refuses; None for the kind "429"."""
+        return None if self.kind == "429" else REFUSALS[self.kind]
 
 
 class World:
@@ -177,6 +197,10 @@ class World:
         self.archive_faults: dict[str, ArchiveFault] = {}
         self.mirror: dict[str, MirrorFile] = {}
         """What is at s3.amazonaws.com, by its path, with spaces as they are."""
+        self.media_status: int | None = None
+        """While set, the status of the reply to every request for media, whatever the scenarios say."""
+        self.thumbnails: ThumbnailMode = "as usual"
+        """How i.ytimg.com answers; "hang up" closes the connection, "silent" keeps it open and sends nothing."""
         self.line_down = False
         self.latency_s = 0.0
         self.bandwidth_bit_s: float | None = None
@@ -412,7 +436,64 @@ FAILURES: dict[str, Failure] = {
         subreason="This content isn’t available, try again later.",  # noqa: RUF001
     ),
 }
-"""Every kind of no that YouTube's player says, by a name for tests."""
+"""What YouTube's player says of a video that it refuses, by a name for tests; the program sorts all of these."""
+
+NEWER_FAILURES: dict[str, Failure] = {
+    "not offered": Failure(Category.NOT_OFFERED, "UNPLAYABLE", "This video is not available"),
+    "not offered, under the heading": Failure(
+        Category.NOT_OFFERED, "UNPLAYABLE", "Video unavailable", subreason="This video is not available"
+    ),
+    "members, on level": Failure(
+        Category.MEMBERS_ONLY,
+        "UNPLAYABLE",
+        "This video is available to this channel's members on level: Silver (or any higher level).",
+    ),
+    "region, country domain and copyright": FAILURES["region, by an owner"],
+    "unknown detail under the heading": Failure(
+        Category.ENGINE_ERROR, "ERROR", "Video unavailable", subreason="Something that nobody has said before."
+    ),
+    "restricted mode": Failure(
+        Category.NOT_OFFERED,
+        "UNPLAYABLE",
+        "This video is restricted. Please check the Google Workspace administrator and/or the network administrator "
+        "restrictions.",
+    ),
+}
+"""More of what the player says of one video. The program need not sort these yet, so they are not in `FAILURES`."""
+
+BLOCKS: dict[str, Failure] = {
+    "not available": NEWER_FAILURES["not offered, under the heading"],
+    "content": Failure(
+        Category.THROTTLED,
+        "ERROR",
+        "Video unavailable",
+        subreason="This content isn’t available.",  # noqa: RUF001
+    ),
+    "content, straight apostrophe": Failure(
+        Category.THROTTLED, "ERROR", "Video unavailable", subreason="This content isn't available."
+    ),
+    "bare": FAILURES["unavailable"],
+    "something went wrong": Failure(
+        Category.ENGINE_ERROR, "ERROR", "Video unavailable", subreason="Sorry, something went wrong"
+    ),
+    "vpn": Failure(
+        Category.THROTTLED,
+        "UNPLAYABLE",
+        "VPN/Proxy Detected",
+        subreason="Video playback is not available when a VPN or proxy is used",
+    ),
+    "sign in": Failure(Category.ENGINE_ERROR, "LOGIN_REQUIRED", "Please sign in"),
+    "unknown sentence": Failure(
+        Category.ENGINE_ERROR, "ERROR", "Video unavailable", subreason="The stars are not right for this request."
+    ),
+}
+"""What the player says of every video while it blocks an address or a session: kinds of a `FakeThrottle`.
+
+The category is what the words mean by themselves, when they are said of one video."""
+
+REFUSALS = FAILURES | BLOCKS
+"""The words in which a `FakeThrottle` can refuse everybody."""
+THROTTLE_KINDS = ("429", *REFUSALS)
 
 PLAYER_FAULTS: dict[str, PlayerFault] = {
     "429": PlayerFault("status", 429),
