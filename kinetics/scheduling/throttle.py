@@ -22,7 +22,7 @@ from enum import Enum, auto
 from kinetics.records import ArchiveResult, Category, Clip, ClipKey, ControlCall, ControlResult, Item, Outcome, Result
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S, HOUR_S, Backoff, BanBackoff, SpacingLearner
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
-from kinetics.scheduling.undecided import Meaning, ThumbnailWitness, UndecidedFailures
+from kinetics.scheduling.undecided import Decided, Meaning, ThumbnailWitness, UndecidedFailures
 
 MAX_PLAYER_CALLS = 2
 """Clips that may wait for the answer to their player call at once, however many workers there are. A larger value lets
@@ -212,7 +212,7 @@ class Throttle:
 
         Where the media are refused, such an answer does not close the breaker: only a clip that is fetched does.
         """
-        decision = self._doubts_decided(sent)
+        decision = _decision(self._undecided.answered(sent))
         if self._sent_before_opening(sent) or (self._state is not BreakerState.CLOSED and self._opened_by_media):
             return decision
         return replace(decision, spacing=self._proceed(now))
@@ -250,14 +250,17 @@ class Throttle:
             is_answer = outcome.status == "done" or bool(outcome.category and outcome.category.gone)
             return Decision(outcome, spacing=self._proceed(now) if is_answer and closes else None)
         notice = self._witness.take(outcome)
-        match self._undecided.meaning(outcome):
+        match self._undecided.take(outcome):
             case Meaning.CAME:
                 self._control = outcome.clip
                 spacing = self._proceed(now) if closes else None
                 decision = replace(self._came(sent), outcome=outcome, spacing=spacing)
             case Meaning.VERDICT:
                 spacing = self._proceed(now) if closes else None
-                decision = replace(self._doubts_decided(sent), outcome=outcome, spacing=spacing)
+                decision = replace(_decision(self._undecided.answered(sent)), outcome=outcome, spacing=spacing)
+            case Meaning.CONFIRMED:
+                is_answer = closes and not self._undecided.in_doubt
+                decision = Decision(outcome, spacing=self._proceed(now) if is_answer else None)
             case Meaning.KNOWN:
                 self._widen()
                 decision = Decision(outcome)
@@ -295,13 +298,7 @@ class Throttle:
     def _came(self, sent: float) -> Decision:
         """Take in that a clip came: what failed before it went out has failed for itself."""
         self._cause_backoff.answered()
-        decision = self._doubts_decided(sent)
-        return replace(decision, decided=(*self._undecided.came(sent), *decision.decided))
-
-    def _doubts_decided(self, sent: float) -> Decision:
-        """Return what follows for videos called unavailable from an answer to a call made at `sent`."""
-        verdicts, again = self._undecided.answered(sent)
-        return Decision(decided=tuple(verdicts), put_back=tuple(again))
+        return _decision(self._undecided.came(sent))
 
     def _settle_control(self, result: ControlResult, sent: float, now: float, answered: bool) -> Decision:
         """Take in whether a video that came before is offered again."""
@@ -353,11 +350,10 @@ class Throttle:
 
         `alike` is how many clips failed alike; 0 for a refusal of everybody in known words.
         """
-        rows = tuple(replace(one, status="postponed") for one in put_back if one.category is not Category.UNAVAILABLE)
-        clips = tuple(one.clip for one in put_back)
+        decision = _decision(Decided([], put_back))
         category, backoff = self._backoff_for(outcome, now, alike)
         if backoff.exhausted(now):
-            return Decision(decided=rows, put_back=clips, gave_up=GaveUp(category, outcome.reason, alike=alike))
+            return replace(decision, gave_up=GaveUp(category, outcome.reason, alike=alike))
         asked_for = getattr(outcome, "retry_after_s", None)
         at_least = 0.0 if asked_for is None else min(asked_for + 1.0, RETRY_AFTER_CAP_S)
         pause_s = backoff.refused(now, at_least)
@@ -367,9 +363,9 @@ class Throttle:
         self._answers_in_a_row = 0
         pause = Pause(category, outcome.reason, pause_s, alike=alike)
         if not (alike and self._control and isinstance(outcome, Outcome)):
-            return Decision(decided=rows, put_back=clips, pause=pause)
+            return replace(decision, pause=pause)
         self._alike = outcome
-        return Decision(decided=rows, put_back=clips, pause=pause, control=ControlCall(self._control))
+        return replace(decision, pause=pause, control=ControlCall(self._control))
 
     def _backoff_for(self, outcome: Result, now: float, alike: int) -> tuple[Category, Backoff]:
         """Return the category of a pause, and how its length grows from one to the next."""
@@ -381,3 +377,9 @@ class Throttle:
             return outcome.category, self._cause_backoff
         self._spacing.refused(now)
         return Category.UNAVAILABLE if alike else Category.THROTTLED, self._ban_backoff
+
+
+def _decision(held: Decided) -> Decision:
+    """Return what follows for outcomes that were held back; a doubt that goes back to the queue has its row already."""
+    rows = (replace(one, status="postponed") for one in held.again if one.category is not Category.UNAVAILABLE)
+    return Decision(decided=(*rows, *held.recorded), put_back=tuple(one.clip for one in held.again))

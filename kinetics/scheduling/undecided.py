@@ -2,8 +2,10 @@
 
 A failure that may have a common cause is recorded once a clip that went out after it has come, and put back in the
 queue once ALIKE_LIMIT clips failed alike. That YouTube calls a video unavailable, and nothing more, is a doubt: in a
-block it says so of living videos. The video's missing thumbnail confirms it, or an answer to a later call; a video
-whose thumbnail is there is asked for once more before that.
+block it says so of living videos. The video's missing thumbnail confirms it, or an answer to a later call.
+
+What a re-run would not try again is asked for once more if it may stem from a short block: if several videos were
+refused shortly after one another, or if the thumbnail of one that is called unavailable is there.
 
 Pure decisions, like the throttle's: no I/O, and times come from the caller's clock.
 """
@@ -11,11 +13,12 @@ Pure decisions, like the throttle's: no I/O, and times come from the caller's cl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from kinetics.records import Category, Clip, ClipKey, Outcome
+from kinetics.records import Category, ClipKey, Outcome
 from kinetics.scheduling.events import Notice
 
 ALIKE_LIMIT = 25
@@ -24,6 +27,12 @@ limit costs more calls in a block; a smaller one stops for what a few clips have
 DOUBT_LIMIT = 5
 """The same for videos that are called unavailable although nothing confirms it. It is smaller, since a wrong verdict
 costs the clip."""
+GROUP_LIMIT, GROUP_WINDOW = 3, 5
+"""Videos that are called unavailable, or are not offered, among so many that end after one another, from which each is
+asked for once more. A smaller limit spends more calls on videos that say the same again; a larger one takes longer
+blocks for verdicts."""
+MAY_BE_BLOCKED = (Category.UNAVAILABLE, Category.NOT_OFFERED)
+"""What YouTube says of single videos, and in a block of all."""
 PROOF_OF_WITNESS = 3
 """Videos that came and whose thumbnails are there, from which a missing thumbnail confirms that a video is gone."""
 
@@ -34,6 +43,8 @@ class Meaning(Enum):
     CAME = auto()
     VERDICT = auto()
     """YouTube answered about this video."""
+    CONFIRMED = auto()
+    """The video is gone, but in a block YouTube would have said the same."""
     KNOWN = auto()
     """It says nothing new, and nothing about others."""
     DOUBT = auto()
@@ -87,6 +98,14 @@ class _Held:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Outcomes that were held back: those to record, and those whose clips are asked for once more."""
+
+    recorded: list[Outcome]
+    again: list[Outcome]
+
+
 class UndecidedFailures:
     """The outcomes of one address that are held back.
 
@@ -98,11 +117,26 @@ class UndecidedFailures:
         self._witness = witness
         self._failures: list[_Held] = []
         self._doubts: list[_Held] = []
+        self._recent: deque[Outcome] = deque(maxlen=GROUP_WINDOW)
+        self._grouped: set[ClipKey] = set()  # refused shortly after one another
         self._asked_again: set[ClipKey] = set()
         self._suspected: set[str] = set()  # causes that have paused everybody since the last clip that came
 
-    def meaning(self, outcome: Outcome) -> Meaning:
-        """Return what the outcome of a clip says beyond the clip."""
+    @property
+    def in_doubt(self) -> bool:
+        """Whether YouTube may be calling every video unavailable."""
+        return bool(self._doubts) or Category.UNAVAILABLE in self._suspected
+
+    def take(self, outcome: Outcome) -> Meaning:
+        """Take in the outcome of a clip, and return what it says beyond the clip."""
+        meaning = self._meaning(outcome)
+        if meaning not in (Meaning.KNOWN, Meaning.CONFIRMED):
+            self._recent.append(outcome)
+        refused = {one.clip.key for one in self._recent if one.category in MAY_BE_BLOCKED}
+        self._grouped |= refused if len(refused) >= GROUP_LIMIT else set()
+        return meaning
+
+    def _meaning(self, outcome: Outcome) -> Meaning:
         category = outcome.category
         if outcome.status == "done" or category is None:
             return Meaning.CAME
@@ -111,12 +145,12 @@ class UndecidedFailures:
         if self._known.get(outcome.clip.key) is category or category is Category.THROTTLED:
             return Meaning.KNOWN
         if category is Category.UNAVAILABLE:
-            return Meaning.VERDICT if self._witness.confirms(outcome) else Meaning.DOUBT
+            return Meaning.CONFIRMED if self._witness.confirms(outcome) else Meaning.DOUBT
         return Meaning.FAILURE
 
     def hold(self, outcome: Outcome, now: float) -> bool:
         """Hold back a failure or a doubt, and return whether its cause is now taken for a common one."""
-        if self.meaning(outcome) is Meaning.DOUBT:
+        if outcome.category is Category.UNAVAILABLE:
             self._doubts.append(_Held(outcome, now))
             doubts = [held for held in self._doubts if not self._unproven_witness_confirms(held.outcome)]
             return len(doubts) >= DOUBT_LIMIT or len(self._doubts) >= ALIKE_LIMIT or self.suspects(outcome)
@@ -131,24 +165,32 @@ class UndecidedFailures:
         """Whether this outcome's cause has paused everybody, and no clip has come since."""
         return cause(outcome) in self._suspected
 
-    def came(self, sent: float) -> Iterator[Outcome]:
-        """Yield the failures that are decided by a clip that went out at `sent` and has come: they are their own."""
+    def came(self, sent: float) -> Decided:
+        """Return what is decided by a clip that went out at `sent` and has come: failures before it are their own."""
         self._suspected.clear()
-        decided = [held.outcome for held in self._failures if held.since <= sent]
+        earlier = [held.outcome for held in self._failures if held.since <= sent]
         self._failures = [held for held in self._failures if held.since > sent]
-        yield from decided
+        again = self._to_ask_again(one for one in earlier if one.category is Category.NOT_OFFERED)
+        doubts = self.answered(sent)
+        return Decided([*(one for one in earlier if one not in again), *doubts.recorded], [*again, *doubts.again])
 
-    def answered(self, sent: float) -> tuple[list[Outcome], list[Clip]]:
-        """Take in an answer to a call made at `sent`.
-
-        Returns the doubts that are verdicts now, and the clips to ask for once more, as their thumbnails are there.
-        """
+    def answered(self, sent: float) -> Decided:
+        """Return which doubts are decided by an answer to a call made at `sent`: those videos are gone."""
+        self._suspected.discard(Category.UNAVAILABLE)
         earlier = [held.outcome for held in self._doubts if held.since <= sent]
         self._doubts = [held for held in self._doubts if held.since > sent]
-        self._suspected.discard(Category.UNAVAILABLE)
-        again = [one.clip for one in earlier if one.thumbnail == "there" and one.clip.key not in self._asked_again]
-        self._asked_again |= {clip.key for clip in again}
-        return [_as_verdict(one) for one in earlier if one.clip not in again], again
+        again = self._to_ask_again(earlier)
+        return Decided([_as_verdict(one) for one in earlier if one not in again], again)
+
+    def _to_ask_again(self, refused: Iterable[Outcome]) -> list[Outcome]:
+        """Return those whose clips are to be asked for once more, and were not yet."""
+        again = [
+            one
+            for one in refused
+            if (one.clip.key in self._grouped or one.thumbnail == "there") and one.clip.key not in self._asked_again
+        ]
+        self._asked_again |= {one.clip.key for one in again}
+        return again
 
     def confirmed(self) -> Iterator[Outcome]:
         """Yield the doubts that the thumbnail host has come to confirm since they were held back."""

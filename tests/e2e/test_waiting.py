@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kinetics.records import Category
-from kinetics.scheduling.throttle import ENGINE_ERROR_LIMIT
+from kinetics.scheduling.undecided import ALIKE_LIMIT
 from tests.support.commands import PATIENCE_S
 from tests.support.sandbox import Run, Sandbox, many_rows
 from tests.support.sweeps import first_of
@@ -151,7 +151,7 @@ class TestOutages:
         assert run.code == 1
         assert "the engines no longer understand YouTube" in run.err
         assert "pip install --upgrade pytubefix yt-dlp" in run.err
-        assert ENGINE_ERROR_LIMIT <= len(sandbox.errors()) <= ENGINE_ERROR_LIMIT + 8
+        assert ALIKE_LIMIT <= len(sandbox.errors()) <= ALIKE_LIMIT + 8
         assert {category for category, _ in sandbox.errors().values()} == {Category.ENGINE_ERROR}
         assert "not tried yet" in run.out
         sandbox.world.scenarios |= {one: Scenario(video) for one in changed}  # the upgrade, so to speak

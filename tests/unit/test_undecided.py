@@ -1,0 +1,280 @@
+"""Common causes and doubts, driven by a fake clock: what fails many clips alike costs none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kinetics.records import Category, Clip, ClipKey, Outcome, Thumbnail
+from kinetics.scheduling.events import GaveUp
+from kinetics.scheduling.throttle import CAUSE_GIVE_UP_S, CAUSE_PAUSES_S, Throttle
+from kinetics.scheduling.undecided import ALIKE_LIMIT, DOUBT_LIMIT, ThumbnailWitness, cause
+from tests.unit.test_throttle import Run, clip, done, failed, simulate
+
+HOUR = 3600.0
+GONE, OFFERED_TO_NOBODY, PRIVATE = "gone", "offered to nobody", "private"
+
+
+def said(wanted: Clip, category: Category, reason: str) -> Outcome:
+    return Outcome(wanted, "failed", category, reason)
+
+
+BLOCKS: dict[str, Callable[[Clip], Outcome]] = {
+    "not offered": lambda wanted: said(wanted, Category.NOT_OFFERED, "This video is not available"),
+    "bare": lambda wanted: said(wanted, Category.UNAVAILABLE, "Video unavailable"),
+    "unknown words": lambda wanted: said(
+        wanted, Category.ENGINE_ERROR, f"Video unavailable: {wanted.youtube_id} is 17"
+    ),
+    "media": lambda wanted: said(wanted, Category.MEDIA_ERROR, "HTTP 403 from the media host"),
+    "bot check": lambda wanted: Outcome(wanted, "postponed", Category.THROTTLED, "Sign in to confirm you're not a bot"),
+}
+
+
+@dataclass
+class FakeYouTube:
+    """A YouTube that answers by what is `odd` about a clip, and refuses everybody in some words while a block lasts."""
+
+    odd: dict[int, str] = field(default_factory=dict)
+    block: str = ""
+    blocked: Callable[[int, float], bool] = lambda calls, now: False
+    thumbnails: Callable[[bool], Thumbnail | None] = lambda lives: "there" if lives else "missing"
+    calls: int = 0
+    came: set[str] = field(default_factory=set)
+
+    def __call__(self, wanted: Clip, now: float) -> Outcome:
+        self.calls += 1
+        outcome = self._answer(wanted, now)
+        if outcome.status == "done":
+            self.came.add(wanted.youtube_id)
+        if outcome.category is not Category.UNAVAILABLE:
+            return outcome
+        lives = self.odd.get(int(wanted.youtube_id), "") not in (GONE, PRIVATE)
+        living = [self.thumbnails(True)] * min(3, len(self.came))
+        asked = tuple(found for found in living if found)
+        return replace(outcome, thumbnail=self.thumbnails(lives), living_thumbnails=asked)
+
+    def _answer(self, wanted: Clip, now: float) -> Outcome:
+        if self.block and self.blocked(self.calls, now):
+            return BLOCKS[self.block](wanted)
+        match self.odd.get(int(wanted.youtube_id)):
+            case "gone" | "gone, thumbnail there":
+                return BLOCKS["bare"](wanted)
+            case "offered to nobody":
+                return BLOCKS["not offered"](wanted)
+            case "private":
+                return said(wanted, Category.PRIVATE, "Private video")
+            case "broken":
+                return said(wanted, Category.SERVER_ERROR, "HTTP Error 503")
+            case _:
+                return done(wanted)
+
+
+def play(youtube: FakeYouTube, count: int, workers: int = 4, known: dict[ClipKey, Category] | None = None) -> Run:
+    return simulate(Throttle(workers, known=known), map(clip, range(count)), youtube)
+
+
+def ends(run: Run) -> dict[int, str]:
+    """How each clip ended; none may end twice."""
+    assert len({outcome.clip for _, outcome in run.outcomes}) == len(run.outcomes)
+    return {int(outcome.clip.youtube_id): outcome.category or "done" for _, outcome in run.outcomes}
+
+
+def blocked_for_15_s_after_12_calls(begins: list[float]) -> Callable[[int, float], bool]:
+    def blocked(calls: int, now: float) -> bool:
+        if calls > 12 and not begins:
+            begins.append(now)
+        return bool(begins) and now < begins[0] + 15.0
+
+    return blocked
+
+
+@pytest.mark.parametrize("words", BLOCKS)
+def test_a_block_in_whatever_words_costs_no_clip(words: str) -> None:
+    youtube = FakeYouTube(block=words, blocked=blocked_for_15_s_after_12_calls([]))
+    run = play(youtube, 60)
+    assert ends(run) == dict.fromkeys(range(60), "done")
+    assert run.pauses
+    assert run.gave_up is None
+
+
+@pytest.mark.parametrize("words", [words for words in BLOCKS if words != "bot check"])
+@pytest.mark.parametrize("before", [0, 12])
+def test_a_block_that_does_not_end_ends_the_run_and_fails_no_clip(words: str, before: int) -> None:
+    youtube = FakeYouTube(block=words, blocked=lambda calls, now: calls > before)
+    run = play(youtube, 1000)
+    assert isinstance(run.gave_up, GaveUp)
+    assert run.gave_up.alike
+    assert set(ends(run).values()) <= {"done"}
+    tried_before_the_pause = [at for at, _ in run.sends if at <= run.pauses[0][0]]
+    assert len(tried_before_the_pause) <= before + ALIKE_LIMIT + 4
+    if words != "bare":
+        assert [pause.seconds for _, pause in run.pauses][: len(CAUSE_PAUSES_S)] == [*CAUSE_PAUSES_S]
+        assert run.now <= CAUSE_GIVE_UP_S + 2 * HOUR
+
+
+def test_other_failures_and_verdicts_between_do_not_hide_a_common_cause() -> None:
+    youtube = FakeYouTube(
+        {number: [PRIVATE, "broken", ""][number % 3] for number in range(400)},
+        block="media",
+        blocked=lambda calls, now: calls % 3 == 0,
+    )
+    assert play(youtube, 400).pauses
+    assert youtube.calls
+
+
+def test_what_youtube_does_not_offer_is_recorded_after_one_control_call_and_pauses_nobody() -> None:
+    """20 that come, then 35 that are offered to nobody, then 5 more."""
+    youtube = FakeYouTube(dict.fromkeys(range(20, 55), OFFERED_TO_NOBODY))
+    run = play(youtube, 60)
+    assert not run.pauses
+    assert ends(run) == dict.fromkeys(range(60), "done") | dict.fromkeys(range(20, 55), "not_offered")
+    assert youtube.calls == 60 + 35 + len(run.controls), "such a row may be a short block: each is asked for once more"
+    assert len(run.controls) <= 2
+
+
+@pytest.mark.parametrize("words", BLOCKS)
+def test_a_block_of_a_few_calls_makes_no_living_video_gone_or_not_offered(words: str) -> None:
+    for length in range(3, 30):
+        youtube = FakeYouTube(block=words, blocked=lambda calls, now, length=length: 12 < calls <= 12 + length)  # type: ignore[misc]
+        run = play(youtube, 60)
+        settled = [one for _, one in run.outcomes if one.category and one.category.settled]
+        assert not settled, length
+
+
+def test_one_video_that_is_not_offered_among_others_that_come_is_asked_for_once() -> None:
+    youtube = FakeYouTube(dict.fromkeys(range(5, 100, 10), OFFERED_TO_NOBODY))
+    run = play(youtube, 100)
+    assert (youtube.calls, run.pauses) == (100, [])
+
+
+def test_refusals_that_clips_are_known_for_count_for_nothing() -> None:
+    """A re-run with nothing else left to try asks each once, and never waits."""
+    known = {clip(number).key: Category.NOT_OFFERED for number in range(40)}
+    known |= {clip(number).key: Category.UNAVAILABLE for number in range(40, 80)}
+    youtube = FakeYouTube(dict.fromkeys(range(40), OFFERED_TO_NOBODY) | dict.fromkeys(range(40, 80), GONE))
+    run = play(youtube, 80, known=known)
+    assert (len(run.sends), run.pauses, run.controls) == (80, [], [])
+    assert {*ends(run).values()} == {"not_offered", "unavailable"}
+
+
+def test_dead_videos_in_a_row_whose_thumbnails_confirm_it_pause_nobody() -> None:
+    youtube = FakeYouTube(dict.fromkeys(range(10, 410), GONE))
+    run = play(youtube, 420, workers=16)
+    assert not run.pauses
+    assert ends(run) == dict.fromkeys(range(420), "done") | dict.fromkeys(range(10, 410), "unavailable")
+
+
+def test_a_dead_video_whose_thumbnail_is_there_is_asked_for_twice_and_then_stands_and_says_so() -> None:
+    youtube = FakeYouTube(dict.fromkeys(range(0, 600, 100), "gone, thumbnail there"))
+    run = play(youtube, 600)
+    assert not run.pauses
+    gone = [outcome for _, outcome in run.outcomes if outcome.category is Category.UNAVAILABLE]
+    assert sorted(int(outcome.clip.youtube_id) for outcome in gone) == [*range(0, 600, 100)]
+    assert {outcome.reason for outcome in gone} == {"Video unavailable (its thumbnail is still there)"}
+    assert youtube.calls <= 600 + 6 + len(run.controls)
+
+
+WITNESSES: dict[str, Callable[[bool], Thumbnail | None]] = {
+    "404 to all": lambda lives: "missing",
+    "200 to all": lambda lives: "there",
+    "no answer": lambda lives: "no answer",
+    "not asked": lambda lives: None,
+}
+
+
+@pytest.mark.parametrize("thumbnails", WITNESSES.values(), ids=WITNESSES)
+def test_a_thumbnail_host_that_misleads_or_does_not_answer_makes_no_living_video_gone(
+    thumbnails: Callable[[bool], Thumbnail | None],
+) -> None:
+    odd = dict.fromkeys(range(5, 200, 10), GONE)
+    youtube = FakeYouTube(odd, "bare", blocked_for_15_s_after_12_calls([]), thumbnails)
+    run = play(youtube, 200)
+    assert ends(run) == dict.fromkeys(range(200), "done") | dict.fromkeys(odd, "unavailable")
+    assert len(run.notices) <= 1
+
+
+def test_a_doubt_is_postponed_until_a_later_call_is_answered() -> None:
+    throttle = Throttle(4)
+    first = throttle.settle(said(clip(1), Category.UNAVAILABLE, "Video unavailable"), sent=1.0, now=2.0)
+    assert (first.outcome and first.outcome.status, first.decided, first.put_back) == ("postponed", (), ())
+    assert throttle.answered(sent=1.5, now=3.0).decided == (), "this one was asked for before"
+    (verdict,) = throttle.answered(sent=2.5, now=3.0).decided
+    assert (verdict.status, verdict.category) == ("failed", Category.UNAVAILABLE)
+
+
+def test_what_is_undecided_at_the_end_may_work_later() -> None:
+    run = play(FakeYouTube({0: GONE, 1: GONE}), 2)
+    assert ends(run) == {0: Category.THROTTLED, 1: Category.THROTTLED}
+    assert {outcome.reason.partition(" (")[0] for _, outcome in run.outcomes} == {"Video unavailable"}
+
+
+def test_the_last_clip_of_a_run_is_decided_by_a_control_call() -> None:
+    run = play(FakeYouTube({3: GONE}, thumbnails=lambda lives: None), 4)
+    assert (ends(run)[3], len(run.controls)) == (Category.UNAVAILABLE, 1)
+
+
+def test_a_failure_is_recorded_once_a_clip_that_went_out_later_has_come() -> None:
+    throttle = Throttle(4)
+    held = throttle.settle(failed(clip(1), Category.TIMEOUT), sent=1.0, now=2.0)
+    assert (held.outcome, held.decided) == (None, ())
+    assert throttle.settle(done(clip(2)), sent=1.5, now=3.0).decided == ()
+    assert [one.clip for one in throttle.settle(done(clip(3)), sent=2.5, now=4.0).decided] == [clip(1)]
+
+
+def test_at_the_end_failures_are_recorded_as_what_they_are() -> None:
+    run = play(FakeYouTube({0: "broken", 1: "broken"}), 2)
+    assert {*ends(run).values()} == {Category.SERVER_ERROR}
+
+
+def test_reasons_are_alike_without_their_numbers_and_the_id_of_the_video() -> None:
+    pairs = ((said(clip(n), Category.MEDIA_ERROR, f"broke at byte {n}00 of {clip(n).youtube_id}")) for n in (1, 22))
+    assert len({*map(cause, pairs)}) == 1
+    assert cause(said(clip(1), Category.MEDIA_ERROR, "x")) != cause(said(clip(1), Category.ENGINE_ERROR, "x"))
+
+
+def test_the_witness_is_believed_after_three_videos_that_came_and_dismissed_with_one_line() -> None:
+    witness = ThumbnailWitness()
+    dead = replace(said(clip(1), Category.UNAVAILABLE, "gone"), thumbnail="missing")
+    assert witness.take(replace(dead, living_thumbnails=("there", "there"))) is None
+    assert not witness.confirms(dead)
+    assert witness.take(replace(dead, living_thumbnails=("there",))) is None
+    assert witness.confirms(dead)
+    assert witness.take(done(clip(1))), "its thumbnail was missing"
+    assert not witness.confirms(dead)
+    assert witness.take(replace(dead, thumbnail="no answer")) is None, "said once"
+
+
+def intervals(times: Iterable[tuple[float, float]]) -> Callable[[int, float], bool]:
+    return lambda calls, now: any(begin <= now < begin + length for begin, length in times)
+
+
+@given(
+    st.sampled_from(sorted(BLOCKS)),
+    st.lists(st.tuples(st.floats(0, 300), st.floats(5, 400)), max_size=3),
+    st.dictionaries(st.integers(0, 119), st.sampled_from([GONE, OFFERED_TO_NOBODY, PRIVATE, "gone, thumbnail there"])),
+    st.sampled_from([1, 4, 16]),
+)
+def test_at_no_moment_is_a_living_video_called_gone_and_all_of_them_come(
+    words: str, blocks: list[tuple[float, float]], odd: dict[int, str], workers: int
+) -> None:
+    """A block that begins and ends at any moment, among videos of all kinds; with thumbnails as they are."""
+    run = play(FakeYouTube(odd, words, intervals(blocks)), 120, workers)
+    gone = {one.clip.youtube_id for one in run.rows if one.status == "failed" and one.category and one.category.gone}
+    assert {int(one) for one in gone} <= {number for number, what in odd.items() if what != OFFERED_TO_NOBODY}
+    if not run.gave_up:
+        came = {number for number, end in ends(run).items() if end == "done"}
+        may_work = {number for number, end in ends(run).items() if end != "done" and Category(end) in MAY_WORK}
+        assert came | may_work >= {*range(120)} - odd.keys()
+
+
+MAY_WORK = {Category.THROTTLED, Category.ENGINE_ERROR, Category.MEDIA_ERROR, Category.NOT_OFFERED}
+
+
+def test_five_doubts_are_enough_to_pause() -> None:
+    youtube = FakeYouTube(block="bare", blocked=lambda calls, now: True)
+    run = simulate(Throttle(4), map(clip, range(100)), youtube, until=10.0)
+    assert len([at for at, _ in run.sends if at <= run.pauses[0][0]]) <= DOUBT_LIMIT + 1
