@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kinetics.errors import Fatal
-from kinetics.records import Category, Cut
+from kinetics.records import Category, ControlCall, Cut
 from kinetics.scheduling.worker import MEMORY_LIMIT
 from kinetics.youtube import download_job as jobs
 from kinetics.youtube import engines
@@ -21,7 +21,7 @@ from tests.support.download_job import CLIP, VIDEO, attempt, job_in, youtube_wit
 from tests.support.sandbox import frames
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
-from tests.youtube.world import FAILURES, PLAYER_FAULTS, MediaFault, Scenario
+from tests.youtube.world import FAILURES, PLAYER_FAULTS, MediaFault, Scenario, ThumbnailMode
 
 
 @pytest.fixture
@@ -196,3 +196,73 @@ def test_a_clip_that_would_take_all_memory_fails_alone_and_says_so(
     assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
     assert "2048 MiB" in outcome.reason
     assert work(CLIP, lambda: None).status == "done"
+
+
+# -- thumbnails and control calls -------------------------------------------------------------------------------------
+
+DEAD = replace(CLIP, youtube_id="-_deadvide0")
+
+
+def asked_for(youtube: LoopbackYouTube) -> list[str]:
+    """The videos whose thumbnails were asked for, in order."""
+    return [request.video_id for request in youtube.requests if request.kind == "thumbnail"]
+
+
+def test_of_a_video_called_unavailable_the_thumbnail_is_looked_for_and_those_of_videos_that_came(
+    youtube: LoopbackYouTube, job: DownloadClip
+) -> None:
+    work = job.open()
+    assert work(CLIP, lambda: None).status == "done"
+    assert asked_for(youtube) == [], "only a doubt needs a witness"
+    first, second = (work(DEAD, lambda: None) for _ in range(2))
+    assert (first.category, first.thumbnail, first.living_thumbnails) == (Category.UNAVAILABLE, "missing", ("there",))
+    assert (second.thumbnail, second.living_thumbnails) == ("missing", ()), "each living one is asked for once"
+    assert asked_for(youtube) == [CLIP.youtube_id, DEAD.youtube_id, DEAD.youtube_id]
+
+
+@pytest.mark.parametrize("verdict", ["private", "terminated", "removed"])
+def test_a_verdict_in_other_words_needs_no_thumbnail(youtube: LoopbackYouTube, job: DownloadClip, verdict: str) -> None:
+    youtube.world.scenarios[CLIP.youtube_id] = Scenario(failure=FAILURES[verdict])
+    assert attempt(job).thumbnail is None
+    assert asked_for(youtube) == []
+
+
+@pytest.mark.parametrize("mode", ["503", "hang up"])
+def test_a_thumbnail_host_that_does_not_answer_is_asked_once(
+    youtube: LoopbackYouTube, job: DownloadClip, mode: ThumbnailMode
+) -> None:
+    youtube.world.thumbnails = mode
+    work = job.open()
+    assert [work(DEAD, lambda: None).thumbnail for _ in range(2)] == ["no answer", None]
+    assert len(asked_for(youtube)) == 1
+
+
+def test_without_thumbnails_nobody_asks_their_host(youtube: LoopbackYouTube, job: DownloadClip) -> None:
+    assert attempt(replace(job, thumbnails=False), DEAD).thumbnail is None
+    assert asked_for(youtube) == []
+
+
+def test_a_control_call_asks_for_the_video_and_its_media_and_writes_nothing(
+    youtube: LoopbackYouTube, job: DownloadClip
+) -> None:
+    work, answers = job.open(), list[set[str]]()
+    result = work(ControlCall(CLIP), lambda: answers.append({request.kind for request in youtube.requests}))
+    assert (result.status, result.item.clip) == ("done", CLIP)
+    assert answers == [{"visitor", "player"}]
+    assert "media" in {request.kind for request in youtube.requests}
+    assert not [path for path in job.layout.root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("refused", ["the player", "the media", "the video"])
+def test_a_control_call_fails_as_its_clip_would(youtube: LoopbackYouTube, job: DownloadClip, refused: str) -> None:
+    if refused == "the media":
+        youtube.world.media_status = 403
+    else:
+        name = {"the player": "bot", "the video": "unavailable"}[refused]
+        youtube.world.scenarios[CLIP.youtube_id] = Scenario(failure=FAILURES[name])
+    result = job.open()(ControlCall(CLIP), lambda: None)
+    assert (result.status, result.category) == {
+        "the player": ("postponed", Category.THROTTLED),
+        "the media": ("failed", Category.MEDIA_ERROR),
+        "the video": ("failed", Category.UNAVAILABLE),
+    }[refused]
