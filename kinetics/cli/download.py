@@ -34,6 +34,7 @@ from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import Ledger
 from kinetics.storage.locks import hold_subsets
 from kinetics.storage.table_sync import TableSync, readable_tables
+from kinetics.youtube.engines import engine_versions
 
 
 def download(options: Options, context: Context) -> int:
@@ -47,8 +48,15 @@ def download(options: Options, context: Context) -> int:
             stack.enter_context(hold_subsets(layout, context.subsets))
             stack.enter_context(tables)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in context.subsets}
-        mirror_alone = options.source == "mirror"
-        plan = make_plan(annotations, layout, ledgers, options.cut, options.retry, mirror_alone=mirror_alone)
+        plan = make_plan(
+            annotations,
+            layout,
+            ledgers,
+            options.cut,
+            options.retry,
+            source=options.source,
+            engines=engine_versions(options.engine),
+        )
         candidates = [] if options.no_reuse or layout.url else reuse.find_candidates(plan, layout)
         print(announcement(options, layout, plan, reuse.count_candidates(candidates)), flush=True)
         mirror = Mirror(options.version, context.subsets) if options.source != "youtube" and plan.todo else None
@@ -61,7 +69,8 @@ def download(options: Options, context: Context) -> int:
         runners = source_runners(options, context, mirror)
         events = run_sources(plan, [runners[source] for source in order])
         stack.callback(events.close)
-        counts, to_read = RunCounts(), mirror.size if mirror else 0
+        mirror_only = {clip.key for clip in plan.clips_in(plan.not_due_rows)} if mirror else ()
+        counts, to_read = RunCounts(not_offered=mirror_only), mirror.size if mirror else 0
         try:
             with make_bar(f"{options.version} {options.subset}", plan.todo) as bar:
                 progress = ProgressBar(bar, counts, provisional=options.source == "both", to_read=to_read)
@@ -95,12 +104,12 @@ def record_and_show(events: Iterable[Event], ledgers: Mapping[Split, Ledger], pr
 
 
 def exit_code(plan: Plan, counts: Counter[Category | None], gave_up: GaveUp | None, *, all_read: bool) -> int:
-    """Return 1 if a re-run may get more clips, else 0.
+    """Return 1 if a re-run may get more clips, else 0: clips that are gone or not offered are settled.
 
     `all_read`: every archive of the mirror that may hold a missing clip was read to its end. Else a clip without a
     result may be in one of the others, though it has failed.
     """
-    may_work_later = any(category and not category.gone for category in +counts)
+    may_work_later = any(category and not category.settled for category in +counts)
     tried = counts.total() if all_read else counts[None]
     return int(bool(gave_up or may_work_later or tried < plan.todo or plan.may_work_left_out))
 
@@ -112,7 +121,7 @@ def source_runners(options: Options, context: Context, mirror: Mirror | None) ->
     youtube_job, mirror_job = download_job(options, context), extract_job(options, context)
 
     def youtube(plan: Plan) -> Generator[Event, None, None]:
-        return context.run(youtube_job, plan.clips(), throttle, workers=workers, timeout_s=timeout_s)
+        return context.run(youtube_job, plan.for_youtube().clips(), throttle, workers=workers, timeout_s=timeout_s)
 
     if not mirror:
         return {"youtube": youtube}
@@ -187,7 +196,7 @@ def choose_source_order(
         print("the mirror holds none of the clips to do", flush=True)
         return (("mirror",), 0.0, 0.0) if alone else (("mirror", "youtube"), youtube.seconds, 1.0)
     print(mirror_offer(offer), flush=True)
-    weighed = compare_orders(offer, youtube, plan.count(ClipState.WAS_GONE))
+    weighed = compare_orders(offer, youtube, plan.count(ClipState.NOT_OFFERED) + plan.count(ClipState.WAS_GONE))
     if alone:
         return ("mirror",), weighed.mirror_s, offer.share
     print(source_order(weighed), flush=True)

@@ -15,6 +15,7 @@ from kinetics.mirror.tar_stream import MIRROR
 from kinetics.net.http import YOUTUBE
 from kinetics.records import Category, ClipState, Source
 from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
+from kinetics.storage.ledger import outlook
 
 if TYPE_CHECKING:
     from kinetics.cli.options import Options
@@ -41,10 +42,12 @@ def announcement(options: Options, layout: Layout, plan: Plan, reusable: int) ->
     states = (
         (ClipState.NEVER_TRIED, "never tried"),
         (ClipState.MAY_WORK, "failed before but may work now"),
+        (ClipState.NOT_OFFERED, "not offered before" + _asked_again(plan)),
         (ClipState.WAS_GONE, "gone before"),
     )
     known = ", ".join(f"{plan.count(state):,} {words}" for state, words in states if plan.count(state))
-    left_out = plan.wanted - plan.count(ClipState.ON_DISK) - plan.todo
+    not_due = 0 if plan.source == "both" else len(plan.not_due_rows)
+    left_out = plan.wanted - plan.count(ClipState.ON_DISK) - plan.todo - not_due
     return (
         f"{options.name}: {plan.wanted:,} {what} wanted, {plan.count(ClipState.ON_DISK):,} on disk"
         + (f", {known}" if known else "")
@@ -53,6 +56,16 @@ def announcement(options: Options, layout: Layout, plan: Plan, reusable: int) ->
         + (f" ({left_out:,} left out by --retry {options.retry})" if left_out else "")
         + f" -> {layout.display_path(layout.folder)}"
     )
+
+
+def _asked_again(plan: Plan) -> str:
+    """Say when YouTube is asked again for the clips that it did not offer lately, and that are left out until then."""
+    not_due = len(plan.not_due_rows)
+    if not not_due:
+        return ""
+    which = "" if not_due == plan.count(ClipState.NOT_OFFERED) else f"{not_due:,} of them are "
+    how = "asked for at the mirror alone now, at YouTube again" if plan.source == "both" else "asked again"
+    return f" ({which}{how} after 30 days, with newer engines, or with --retry all)"
 
 
 def mirror_offer(offer: MirrorOffer) -> str:
@@ -108,16 +121,13 @@ def summary(
     new = f"{done:,} of them new" + (f", {linked:,} linked from other versions" if linked else "")
     lines = [f"{options.name}: {there:,} of {plan.wanted:,} on disk, {new}"]
     failures = {category: count for category, count in (+counts).most_common() if category}
-    lines += [
-        f"  {count:8,}  {category:14}  {'gone' if category.gone else 'may work later'}"
-        for category, count in failures.items()
-    ]
+    lines += [f"  {count:8,}  {category:14}  {outlook(category)}" for category, count in failures.items()]
     untried = plan.todo - counts.total()
     if untried:
         lines.append(f"  {untried:8,}  not tried yet")
     if failures:
         lines += [f"reasons: {layout.display_path(ledger.errors_log)}" for ledger in ledgers]
-    if untried or plan.may_work_left_out or any(not category.gone for category in failures):
+    if untried or plan.may_work_left_out or any(not category.settled for category in failures):
         lines.append(f"to go on: {this_command()}")
     return "\n".join(lines)
 

@@ -69,7 +69,7 @@ class Options:
     source: Literal["youtube", "mirror", "both"]
     max_height: int
     """In pixels."""
-    retry: Literal["all", "transient", "none"]
+    retry: Literal["due", "all", "transient", "none"]
     output: Path
     """The folder; with a URL, the folder on this machine for what cannot be there."""
     url: str
@@ -245,9 +245,11 @@ def _add_form(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--retry",
-        choices=("all", "transient", "none"),
-        default="all",
-        help="earlier failures to try again: all of them, those that may work now, or none (default: all)",
+        choices=("due", "all", "transient", "none"),
+        default="due",
+        help="earlier failures to try again. due: what may work now, what was gone, and what YouTube did not offer "
+        "more than 30 days ago or to other versions of the engines; all: everything; transient: only what may work "
+        "now; none: nothing (default: due)",
     )
 
 

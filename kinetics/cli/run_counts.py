@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 
-from kinetics.records import Category, Clip, Outcome
+from kinetics.records import Category, Clip, ClipKey, Outcome
 
 
 class RunCounts:
-    """Counts the latest result of each clip; NOT_FOUND at the mirror never replaces another one."""
+    """Counts the latest result of each clip; NOT_FOUND at the mirror never replaces another one.
 
-    def __init__(self) -> None:
+    `not_offered`: clips that only the mirror is asked for, as YouTube did not offer them a short while ago. Where the
+    mirror lacks them as well, that is still the reason why they are missing.
+    """
+
+    def __init__(self, not_offered: Container[ClipKey] = ()) -> None:
         self.counts: Counter[Category | None] = Counter()
         """The number of clips by category; None counts those that are done."""
         self._failed: dict[Clip, Category] = {}
+        self._not_offered = not_offered
+
+    @property
+    def gone(self) -> int:
+        """The number of clips that are gone, at YouTube or at the mirror."""
+        return sum(count for category, count in self.counts.items() if category and category.gone)
 
     def take(self, outcome: Outcome) -> None:
         """Count an attempt, unless the clip was only postponed."""
-        before = self._failed.get(outcome.clip)
-        if outcome.status == "postponed" or (before and outcome.category is Category.NOT_FOUND):
+        before, category = self._failed.get(outcome.clip), outcome.category
+        if outcome.status == "postponed" or (before and category is Category.NOT_FOUND):
             return
+        if category is Category.NOT_FOUND and outcome.clip.key in self._not_offered:
+            category = Category.NOT_OFFERED
         if before:
             self.counts[before] -= 1
-        self.counts[outcome.category] += 1
-        if outcome.category:
-            self._failed[outcome.clip] = outcome.category
+        self.counts[category] += 1
+        if category:
+            self._failed[outcome.clip] = category
         else:
             self._failed.pop(outcome.clip, None)

@@ -74,7 +74,7 @@ def keep_stdio_alive() -> None:
 
 
 class ProgressBar:
-    """The bar of a run: clips done, gone and failed, speed and remaining time.
+    """The bar of a run: clips done, gone, not offered and failed, speed and remaining time.
 
     `provisional`: what the mirror lacks is still to be asked for elsewhere. `to_read`: bytes of the mirror's archives.
     """
@@ -107,9 +107,10 @@ class ProgressBar:
     def _update(self) -> None:
         counts = self._counts.counts
         lacking = counts[Category.NOT_FOUND] if self._provisional else 0
-        gone = sum(count for category, count in counts.items() if category and category.gone) - lacking
-        failed = counts.total() - counts[None] - gone - lacking
-        text = f"{counts[None]} done, {gone} gone, {failed} failed"
+        done, gone, not_offered = counts[None], self._counts.gone - lacking, counts[Category.NOT_OFFERED]
+        failed = counts.total() - done - gone - not_offered - lacking
+        text = f"{done} done, {gone} gone, "
+        text += (f"{not_offered} not offered, " if not_offered else "") + f"{failed} failed"
         speed = self._bytes / 1e6 / max(time.monotonic() - self._began, 1e-3)
         text += f", {speed:.1f} MB/s" if speed else ""
         if self._read:

@@ -34,8 +34,8 @@ class Estimate:
     seconds: float
     attempts: int
     """Attempts that it is based on; 0 if it is based on published figures."""
-    gone_share: float
-    """Share of the clips that are gone."""
+    settled_share: float
+    """Share of the clips that are gone or not offered."""
 
     @property
     def basis(self) -> str:
@@ -56,15 +56,16 @@ def estimate(clips: int, tables: Iterable[Path], *, whole: bool = False, per_hou
         return Estimate(clips * each, clips * max(3600.0 / PUBLISHED_VIDEOS_PER_HOUR, slowest_s), 0, ASSUMED_GONE_SHARE)
     size = sum(row.size for row in tried)
     busy_s = max(1.0, sum(_busy_s(rows)))  # the table's times are whole seconds
-    gone = sum(row.gone for row in tried) / len(tried)
-    return Estimate(clips * size / len(tried), clips * max(busy_s / len(tried), slowest_s), len(tried), gone)
+    settled = sum(row.settled for row in tried) / len(tried)
+    return Estimate(clips * size / len(tried), clips * max(busy_s / len(tried), slowest_s), len(tried), settled)
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     time: datetime
     status: str
-    gone: bool
+    settled: bool
+    """Whether the clip is gone or not offered."""
     whole: bool
     size: float
     """Bytes of the clip or video; 0 if it failed."""
@@ -90,6 +91,6 @@ def _recent(table: Path) -> Iterator[_Attempt]:
     for time, status, category, cut, clip_bytes, source in rows.itertuples(index=False, name=None):
         if source == "youtube":
             with suppress(ValueError):
-                gone = status == "failed" and category not in MAY_WORK_LATER
+                settled = status == "failed" and category not in MAY_WORK_LATER
                 when = datetime.fromisoformat(time).astimezone()
-                yield _Attempt(when, status, gone, cut == "none", float(clip_bytes or 0))
+                yield _Attempt(when, status, settled, cut == "none", float(clip_bytes or 0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -9,20 +11,28 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kinetics.annotations.table import Annotations
-from kinetics.records import Category, Clip, ClipState, Cut, Split
+from kinetics.records import Category, Clip, ClipKey, ClipState, Cut, Split
 from kinetics.storage.layout import Layout, clip_name
-from kinetics.storage.ledger import Ledger
+from kinetics.storage.ledger import Ledger, MissingClip
 
-Retry = Literal["all", "transient", "none"]
-"""Which clips that failed before are tried again: all, those that may work now, or none."""
+Retry = Literal["due", "all", "transient", "none"]
+"""Which clips that failed before are tried again: those that are due, all, those that may work now, or none."""
+SourceChoice = Literal["youtube", "mirror", "both"]
+"""Which sources a run asks."""
+ASK_AGAIN_DAYS = 30
+"""Days after which YouTube is asked again for a clip that it did not offer. Fewer of them spend more player calls on
+the same answer; with more of them, a clip that YouTube offers again is found later. The help and the messages name the
+number, too."""
 STATES_TO_TRY: Mapping[Retry, tuple[ClipState, ...]] = {
-    "all": (ClipState.NEVER_TRIED, ClipState.MAY_WORK, ClipState.WAS_GONE),
+    "due": (ClipState.NEVER_TRIED, ClipState.MAY_WORK, ClipState.NOT_OFFERED, ClipState.WAS_GONE),
+    "all": (ClipState.NEVER_TRIED, ClipState.MAY_WORK, ClipState.NOT_OFFERED, ClipState.WAS_GONE),
     "transient": (ClipState.NEVER_TRIED, ClipState.MAY_WORK),
     "none": (ClipState.NEVER_TRIED,),
 }
-"""The clips that are tried with each `--retry`, in this order."""
+"""The clips that are tried with each `--retry`, in this order; with `due`, not those of `Plan.not_due`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +42,15 @@ class Plan:
     frame: pd.DataFrame
     states: np.ndarray[tuple[int], np.dtype[np.uint8]]
     """The ClipState of each row of the frame."""
+    not_due: NDArray[np.bool_]
+    """Whether YouTube is not to be asked for the clip of each row, since it did not offer it a short while ago."""
+    known: Mapping[ClipKey, Category]
+    """Why clips that YouTube is to be asked for failed before, if that was settled: they were gone or not offered."""
     cut: Cut
     retry: Retry
+    source: SourceChoice
+    seed: int
+    """Of the random order of the clips that may work now."""
 
     def count(self, state: ClipState) -> int:
         """Return how many clips are in a state."""
@@ -47,18 +64,45 @@ class Plan:
     @property
     def todo(self) -> int:
         """How many clips will be tried."""
-        return sum(self.count(state) for state in STATES_TO_TRY[self.retry])
+        return int(self._chosen().sum())
 
     @property
     def to_try(self) -> list[int]:
-        """The rows of the clips that will be tried."""
-        rows: list[int] = np.flatnonzero(np.isin(self.states, STATES_TO_TRY[self.retry])).tolist()
+        """The rows of the clips that will be tried, in order."""
+        rows: list[int] = self._in_order().tolist()
         return rows
+
+    def _chosen(self) -> NDArray[np.bool_]:
+        """Return whether the clip of each row will be tried. The mirror may have what YouTube does not offer."""
+        chosen = np.isin(self.states, STATES_TO_TRY[self.retry])
+        return chosen if self.source == "both" else chosen & ~self.not_due
+
+    def _in_order(self) -> NDArray[np.intp]:
+        """Return the rows of the clips to try: by their states, and within a state as they are annotated.
+
+        What may work now comes in a random order, of which `make_plan` chooses another one for each run. So a run that
+        stops at the same number of failures each time still reaches other clips than the run before.
+        """
+        chosen = self._chosen()
+        rows = {state: np.flatnonzero(chosen & (self.states == state)) for state in STATES_TO_TRY[self.retry]}
+        if ClipState.MAY_WORK in rows:
+            rows[ClipState.MAY_WORK] = np.random.default_rng(self.seed).permutation(rows[ClipState.MAY_WORK])
+        return np.concatenate([*rows.values()])
 
     def for_split(self, split: Split) -> Plan:
         """Return the plan for one split alone."""
         in_split = (self.frame["split"] == split).to_numpy()
-        return replace(self, frame=self.frame[in_split], states=self.states[in_split])
+        return replace(self, frame=self.frame[in_split], states=self.states[in_split], not_due=self.not_due[in_split])
+
+    def for_youtube(self) -> Plan:
+        """Return the plan without the clips that only the mirror is asked for."""
+        return replace(self, source="youtube")
+
+    @property
+    def not_due_rows(self) -> list[int]:
+        """The rows of the missing clips that YouTube is not asked for, since it did not offer them lately."""
+        rows: list[int] = np.flatnonzero(self.not_due & (self.states == ClipState.NOT_OFFERED)).tolist()
+        return rows
 
     @property
     def may_work_left_out(self) -> int:
@@ -66,9 +110,8 @@ class Plan:
         return 0 if ClipState.MAY_WORK in STATES_TO_TRY[self.retry] else self.count(ClipState.MAY_WORK)
 
     def clips(self) -> Iterator[Clip]:
-        """Yield the clips to try, in order; each is built only when it is needed."""
-        for state in STATES_TO_TRY[self.retry]:
-            yield from Annotations(self.frame[self.states == state], ()).clips()
+        """Return the clips to try, in order; each is built only when it is needed."""
+        return Annotations(self.frame.iloc[self._in_order()], ()).clips()
 
     @property
     def missing(self) -> list[int]:
@@ -109,13 +152,16 @@ def make_plan(
     cut: Cut,
     retry: Retry,
     *,
-    mirror_alone: bool = False,
+    source: SourceChoice = "youtube",
+    engines: str = "",
+    seed: int | None = None,
 ) -> Plan:
     """Return the plan for the annotated clips, by what is on disk and what the ledgers know.
 
     Clips on disk are removed from the ledgers' missing ones; missing clips that other runs recorded are added. With cut
     `none` a video counts once, however many of its segments are annotated. A verdict of YouTube says nothing about the
-    mirror, nor the other way round.
+    mirror, nor the other way round. `engines` names the engines with their versions, as the reasons of the clips that
+    YouTube did not offer do. `seed` is for tests: a run without it has a random order of its own.
     """
     frame = annotations.frame
     if cut == "none":
@@ -124,17 +170,40 @@ def make_plan(
     else:
         there = on_disk(frame, layout)
     states = np.where(there, ClipState.ON_DISK, ClipState.NEVER_TRIED).astype(np.uint8)
-    known = {key[0] for ledger in ledgers.values() for key in ledger.missing}
-    rows = np.flatnonzero([youtube_id in known for youtube_id in frame["youtube_id"].tolist()] if known else [])
+    tried = {key[0] for ledger in ledgers.values() for key in ledger.missing}
+    rows = np.flatnonzero([youtube_id in tried for youtube_id in frame["youtube_id"].tolist()] if tried else [])
+    not_due, known = np.zeros(len(frame), bool), dict[ClipKey, Category]()
+    settled_to_try = {ClipState.NOT_OFFERED, ClipState.WAS_GONE}.intersection(STATES_TO_TRY[retry])
     for row, clip in zip(rows, Annotations(frame.iloc[rows], ()).clips(), strict=True):
-        ledger = ledgers[clip.split]
+        ledger, key = ledgers[clip.split], clip.key
         if there[row]:
-            ledger.mark_present(clip.key)
-        elif category := ledger.category(clip.key):
-            ledger.take_over(clip.key)
-            gone = category.gone and (category is Category.NOT_FOUND) == mirror_alone
-            states[row] = ClipState.WAS_GONE if gone else ClipState.MAY_WORK
-    return Plan(frame, states, cut, retry)
+            ledger.mark_present(key)
+        elif failure := ledger.missing_clip(key):
+            ledger.take_over(key)
+            state = states[row] = _state_after(failure.category, mirror_alone=source == "mirror")
+            if state == ClipState.NOT_OFFERED and retry == "due" and _asked_lately(failure, engines):
+                not_due[row] = True
+            elif state in settled_to_try:
+                known[key] = failure.category
+    seed = random.getrandbits(64) if seed is None else seed
+    return Plan(frame, states, not_due, known, cut, retry, source, seed)
+
+
+def _state_after(category: Category, *, mirror_alone: bool) -> ClipState:
+    """Return the state of a clip whose last attempt failed with this category, at YouTube or at the mirror."""
+    said_by_mirror = category is Category.NOT_FOUND
+    if not category.settled or said_by_mirror != mirror_alone:
+        return ClipState.MAY_WORK
+    return ClipState.NOT_OFFERED if category is Category.NOT_OFFERED else ClipState.WAS_GONE
+
+
+def _asked_lately(failure: MissingClip, engines: str) -> bool:
+    """Return whether YouTube did not offer a clip to the same engines in the last ASK_AGAIN_DAYS days.
+
+    A time in the future, or one that cannot be read, does not count as one of them.
+    """
+    age_days = (time.time() - failure.time_s) / 86_400
+    return failure.reason.endswith(f"(asked with {engines})") and 0 <= age_days < ASK_AGAIN_DAYS
 
 
 def on_disk(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

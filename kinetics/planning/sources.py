@@ -85,14 +85,14 @@ class SourceTimes:
         return ("youtube", "mirror") if self.youtube_first_s < self.mirror_first_s else ("mirror", "youtube")
 
 
-def compare_orders(offered: MirrorOffer, youtube: Estimate, gone: int) -> SourceTimes:
-    """Estimate both orders. `youtube` is for all the missing clips, of which `gone` are known to be gone."""
-    gone_share = (gone + youtube.gone_share * (offered.missing - gone)) / max(1, offered.missing)
+def compare_orders(offered: MirrorOffer, youtube: Estimate, settled: int) -> SourceTimes:
+    """Estimate both orders. `youtube` is for all the missing clips; `settled` of them were gone or not offered."""
+    settled_share = (settled + youtube.settled_share * (offered.missing - settled)) / max(1, offered.missing)
     mirror_s = offered.size / MIRROR_BYTES_S
     return SourceTimes(
         mirror_s=mirror_s,
         mirror_first_s=mirror_s + youtube.seconds * (1.0 - offered.share),
-        youtube_first_s=youtube.seconds + offered.size_for(gone_share) / MIRROR_BYTES_S,
+        youtube_first_s=youtube.seconds + offered.size_for(settled_share) / MIRROR_BYTES_S,
     )
 
 

@@ -50,7 +50,8 @@ More of them make the total more exact, and the report slower by one `stat` each
 SAMPLE_CLIPS = 24
 """Clips whose first frame the page shows. Each adds some 10 kB to it, as the page contains the pictures."""
 
-_GONE, _MAY_WORK, _NEVER_TRIED, _ON_DISK = range(4)
+_STATES = 5
+_GONE, _NOT_OFFERED, _MAY_WORK, _NEVER_TRIED, _ON_DISK = range(_STATES)
 _EPOCH = pd.Timestamp(0, tz="UTC")
 _COLUMNS = (
     *("time", *KEY, "status", "category", "engine", "itag", "resolve_s", "download_s", "cut_s", "bytes_received"),
@@ -76,7 +77,7 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
     done = tried[tried["status"] == "done"]
     failures = _read_failures(layout, subset, frame[~present], done)
     states = np.where(present, _ON_DISK, _NEVER_TRIED)
-    states[failures.index] = np.where(failures["category"].isin([*MAY_WORK_LATER]), _MAY_WORK, _GONE)
+    states[failures.index] = failures["category"].map(_state_after)
     (total,) = _count_by_name(pd.Series([subset]).repeat(len(frame)), states) or [Completeness(subset, 0, 0, 0, 0)]
     classes = _count_by_name(frame["label"], states)
     return Report(
@@ -100,13 +101,20 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
     )
 
 
+def _state_after(category: str) -> int:
+    """Return the state of a clip whose last failure has this category."""
+    if category == Category.NOT_OFFERED:
+        return _NOT_OFFERED
+    return _MAY_WORK if category in MAY_WORK_LATER else _GONE
+
+
 def _count_by_name(names: pd.Series, states: NDArray[np.int64]) -> list[Completeness]:
     """Count the rows of each name by their state."""
     codes, found = pd.factorize(names)
-    counts = np.bincount(codes * 4 + states, minlength=4 * len(found)).reshape(-1, 4)
+    counts = np.bincount(codes * _STATES + states, minlength=_STATES * len(found)).reshape(-1, _STATES)
     return [
-        Completeness(str(name) or NO_LABEL, on_disk, gone, may_work, never_tried)
-        for name, (gone, may_work, never_tried, on_disk) in zip(found, counts.tolist(), strict=True)
+        Completeness(str(name) or NO_LABEL, on_disk, gone, may_work, never_tried, not_offered)
+        for name, (gone, not_offered, may_work, never_tried, on_disk) in zip(found, counts.tolist(), strict=True)
     ]
 
 
@@ -188,9 +196,10 @@ def _reasons(failures: pd.DataFrame) -> tuple[Reason, ...]:
 
 
 def _count_gone_everywhere(failures: pd.DataFrame, frame: pd.DataFrame, tried: pd.DataFrame) -> int:
-    """Count the failures that are final at YouTube, of clips that were not found at the mirror."""
+    """Count the clips that are gone from YouTube, and that were not found at the mirror."""
     lacking = tried[(tried["source"] == "mirror") & (tried["category"] == Category.NOT_FOUND)][KEY].drop_duplicates()
-    gone = failures[~failures["category"].isin([*MAY_WORK_LATER, Category.NOT_FOUND])]
+    gone_from_youtube = {category for category in Category if category.gone} - {Category.NOT_FOUND}
+    gone = failures[failures["category"].isin(gone_from_youtube)]
     return len(frame.loc[gone.index, KEY].merge(lacking, on=KEY))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from kinetics.humanize import safe_cell, seconds_text
+from kinetics.records import Category
 from kinetics.report.model import Report
 
 TABLE_NAMES = ("classes", "reasons", "durations", "hours", "sessions")
@@ -20,15 +21,24 @@ def tables(report: Report) -> dict[str, str]:
     """Return the text of each CSV file, by the names of `TABLE_NAMES`."""
     contents: dict[str, tuple[Sequence[str], Iterable[Sequence[object]]]] = {
         "classes": (
-            ("label", "wanted", "here", "share", "gone", "may_work_later", "not_tried"),
+            ("label", "wanted", "here", "share", "gone", "may_work_later", "not_tried", "not_offered"),
             (
-                (one.name, one.wanted, one.on_disk, one.share, one.gone, one.may_work, one.never_tried)
+                (
+                    *(one.name, one.wanted, one.on_disk, one.share),
+                    *(one.gone, one.may_work, one.never_tried, one.not_offered),
+                )
                 for one in report.classes
             ),
         ),
         "reasons": (
-            ("category", "gone", "reason", "clips", "example"),
-            ((one.category, one.category.gone, one.text, one.clips, one.example) for one in report.reasons),
+            ("category", "gone", "reason", "clips", "example", "not_offered"),
+            (
+                (
+                    *(one.category, one.category.gone, one.text, one.clips, one.example),
+                    one.category is Category.NOT_OFFERED,
+                )
+                for one in report.reasons
+            ),
         ),
         "durations": (
             (

@@ -89,6 +89,8 @@ class Completeness:
     may_work: int
     """Missing clips whose last failure may pass, so that another attempt may get them."""
     never_tried: int
+    not_offered: int = 0
+    """Missing clips whose videos exist, but which YouTube refused to the engines (`Category.NOT_OFFERED`)."""
 
     @property
     def wanted(self) -> int:
@@ -97,7 +99,7 @@ class Completeness:
 
     @property
     def missing(self) -> int:
-        return self.gone + self.may_work + self.never_tried
+        return self.gone + self.not_offered + self.may_work + self.never_tried
 
     @property
     def share(self) -> float:

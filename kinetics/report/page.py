@@ -27,6 +27,7 @@ from kinetics.report.plots import SERIES, ChartPart, Colour
 from kinetics.report.timeline import PAUSE_CAUSES, PauseCause
 from kinetics.storage.atomic import write_text
 from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import outlook
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_ROWS = 50
@@ -58,6 +59,7 @@ def render(report: Report, layout: Layout) -> str:
         "size": size,
         "duration": duration_text,
         "category_label": _category_label,
+        "outlook": outlook,
     }
     script, style = ((TEMPLATES / f"report.{kind}").read_text("utf-8") for kind in ("js", "css"))
     pictures = _pictures(report.samples, layout.root)
@@ -101,6 +103,7 @@ def _states(total: Completeness) -> list[ChartPart]:
     parts: list[ChartPart] = [
         ("on disk", total.on_disk, "done"),
         ("gone from YouTube", total.gone, "gone"),
+        ("not offered by YouTube", total.not_offered, "notoffered"),
         ("may work later", total.may_work, "later"),
         ("not tried yet", total.never_tried, "never"),
     ]

@@ -23,7 +23,7 @@ from kinetics.report.model import Duration
 from kinetics.report.timeline import PauseCause, Session, Timeline
 
 Colour = Literal[
-    "ink", "rule", "card", "done", "gone", "later", "never", "throttled", "network", "stopped",
+    "ink", "rule", "card", "done", "gone", "notoffered", "later", "never", "throttled", "network", "stopped",
     "first", "second", "third", "fourth", "fifth", "sixth", "other",
 ]  # fmt: skip
 """The name of a custom property in the page's style sheet."""

@@ -16,7 +16,8 @@ def report_lines(report: Report) -> Iterator[str]:
     """Yield a report as lines of text."""
     total = report.total
     yield f"{report.title}: {total.on_disk:,} of {total.wanted:,} clips on disk ({percent(total.share)})"
-    yield f"  {total.gone:,} gone, {total.may_work:,} may work later, {total.never_tried:,} not tried yet"
+    not_offered = f"{total.not_offered:,} not offered, " if total.not_offered else ""
+    yield f"  {total.gone:,} gone, {not_offered}{total.may_work:,} may work later, {total.never_tried:,} not tried yet"
     if len(report.splits) > 1:
         yield from (f"  {split.name}: {split.on_disk:,} of {split.wanted:,}" for split in report.splits)
     yield from _reason_lines(report.reasons)

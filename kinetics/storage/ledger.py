@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,28 @@ _ROWS = re.compile(
 _CATEGORIES: Container[str] = {category.value for category in Category}
 LINE_LIMIT = 1 << 16
 """Bytes; a longer line is no row of ours. Files are examined in blocks of this size."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingClip:
+    """Why a clip is missing: a line of the error log."""
+
+    category: Category
+    reason: str
+    time: str
+    """When the attempt ended, as the log says it."""
+
+    @property
+    def time_s(self) -> float:
+        """When the attempt ended, in seconds since 1970; 0 if the log does not say."""
+        return _seconds(self.time)
+
+
+def outlook(category: Category) -> str:
+    """Return what a category means for another run, in words."""
+    if category is Category.NOT_OFFERED:
+        return "not offered"
+    return "gone" if category.gone else "may work later"
 
 
 class Ledger:
@@ -86,10 +109,18 @@ class Ledger:
         """The clips that were missing after their last attempt, whichever run made it."""
         return self._missing.keys() | self._newer_elsewhere.keys()
 
-    def category(self, key: ClipKey) -> Category | None:
+    def missing_clip(self, key: ClipKey) -> MissingClip | None:
         """Return why a clip was missing after its last attempt, whichever run made it; None if it was not missing."""
         line = self._newer_elsewhere.get(key) or self._missing.get(key)
-        return Category(line.split("\t")[3]) if line else None
+        if not line:
+            return None
+        category, reason, time = line.split("\t")[3:]
+        return MissingClip(Category(category), reason, time)
+
+    def category(self, key: ClipKey) -> Category | None:
+        """Return the category alone of a missing clip; None if it was not missing."""
+        missing = self.missing_clip(key)
+        return missing.category if missing else None
 
     def take_over(self, key: ClipKey) -> None:
         """Copy a clip's line from another run's log into ours: it is one of our clips and still missing."""
@@ -306,9 +337,14 @@ def _newer(known: Mapping[ClipKey, str], logs: Iterable[Path]) -> dict[ClipKey, 
 
 
 def _time(line: str) -> float:
-    """Return when a line of the error log was written, in seconds since 1970; 0 if it does not say."""
+    """Return when a line of the error log was written, as `_seconds`."""
+    return _seconds(line.rpartition("\t")[2])
+
+
+def _seconds(time: str) -> float:
+    """Return a time of the error log in seconds since 1970; 0 if it is none."""
     try:
-        return datetime.fromisoformat(line.rpartition("\t")[2]).timestamp()
+        return datetime.fromisoformat(time).timestamp()
     except (ValueError, OverflowError):
         return 0.0
 

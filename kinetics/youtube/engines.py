@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +48,18 @@ def open_engines(names: Sequence[str], cookies: Path | None = None, visitor_file
         "yt-dlp": lambda: YtDlp(cookies),
     }
     return [makers[name]() for name in names]
+
+
+def engine_versions(names: Sequence[str]) -> str:
+    """Return the engines with the versions of their packages: "pytubefix 11.2.1, yt-dlp 2026.10.26"."""
+    return ", ".join(f"{name} {_version(name)}" for name in names)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "is not installed"
 
 
 def resolve(engines: Sequence[Engine], video_id: str, max_height: int) -> MediaSource:

@@ -172,13 +172,13 @@ def test_even_markup_that_got_into_the_page_would_not_run(browser: Browser, addr
 def test_a_click_sorts_and_another_turns_the_order_round(browser: Browser, address: str) -> None:
     with visit(browser, address) as seen:
         assert seen.classes() == [JUGGLING, YOGA, "tai chi"]
-        assert seen.order() == [None, "ascending", *[None] * 5]
+        assert seen.order() == [None, "ascending", *[None] * 6]
         seen.tab.get_by_role("button", name="class").click()
         assert seen.classes() == [JUGGLING, "tai chi", YOGA]
-        assert seen.order() == ["ascending", *[None] * 6]
+        assert seen.order() == ["ascending", *[None] * 7]
         seen.tab.get_by_role("button", name="class").click()
         assert seen.classes() == [YOGA, "tai chi", JUGGLING]
-        assert seen.order() == ["descending", *[None] * 6]
+        assert seen.order() == ["descending", *[None] * 7]
 
 
 def test_numbers_are_sorted_as_numbers(browser: Browser, address: str) -> None:

@@ -13,6 +13,7 @@ import termios
 import threading
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import av
@@ -23,6 +24,7 @@ from kinetics.cli.main import main
 from kinetics.cli.options import parse
 from kinetics.cli.terminal import make_bar
 from kinetics.records import Category
+from kinetics.youtube.engines import engine_versions
 from tests.support.commands import ROOT
 from tests.support.sandbox import ROWS, Run, Sandbox, frames, many_rows, session, wait_until, workers
 from tests.support.sweeps import first_of
@@ -291,6 +293,31 @@ class TestFailures:
         players = [request.video_id for request in run.requests if request.kind == "player"]
         assert players == [ROWS[0].youtube_id, busy.youtube_id, gone.youtube_id]
         assert run.code == 0
+
+    def test_what_was_not_offered_is_asked_for_again_after_30_days_with_newer_engines_or_if_the_user_says_so(
+        self, make_sandbox: Callable[..., Sandbox]
+    ) -> None:
+        sandbox = make_sandbox(ROWS[:1])
+        row, engines = ROWS[0], engine_versions(("pytubefix", "yt-dlp"))
+
+        def logged(engines: str, days_ago: int) -> None:
+            time = (datetime.now().astimezone() - timedelta(days=days_ago)).isoformat(timespec="seconds")
+            reason = f"This video is not available (asked with {engines})"
+            segment = f"{row.youtube_id}\t{row.time_start:g}\t{row.time_end:g}"
+            sandbox.errors_log.write_text(f"{segment}\tnot_offered\t{reason}\t{time}\n")
+
+        logged(engines, days_ago=29)
+        lately = sandbox.run()
+        assert (lately.code, lately.requests) == (0, [])
+        when = "asked again after 30 days, with newer engines, or with --retry all"
+        assert f"1 not offered before ({when}); nothing to do" in lately.out
+        assert "1 not offered, 0 may work later" in sandbox.run("--report").out
+        assert "1 not offered before; 1 to do" in sandbox.run("--dry-run", "--retry", "all").out
+        logged(engines, days_ago=31)
+        assert "1 not offered before; 1 to do" in sandbox.run("--dry-run").out
+        logged("pytubefix 1.0", days_ago=1)
+        assert (sandbox.run().code, sandbox.errors()) == (0, {})
+        sandbox.assert_complete()
 
     def test_the_second_engine_is_asked_when_the_first_fails_but_not_after_an_answer(
         self, make_sandbox: Callable[..., Sandbox]

@@ -19,9 +19,10 @@ import av
 import pytest
 
 from kinetics.cli.options import parse
-from kinetics.records import Outcome
+from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
+from kinetics.youtube.engines import engine_versions
 from tests.e2e.test_crashes import assert_nobody_left, assert_sound_after_a_kill
 from tests.support.cluster import cluster
 from tests.support.commands import PATIENCE_S
@@ -335,6 +336,22 @@ class TestFewClips:
         assert both.told[nowhere] == [GONE, NO_MIRROR]
         assert all(both.told[row] == [DONE_BY_YOUTUBE] for row in rows if row != rows[3])
         assert_settled(sandbox)
+
+    def test_what_youtube_did_not_offer_lately_is_looked_for_at_the_mirror_alone(self, tmp_path: Path) -> None:
+        rows, nowhere = short_rows(3), Row("tai chi", "nowhere-001", 3, 5)
+        sandbox = MirrorSandbox(tmp_path, [*rows, nowhere], crates=[Crate("part_0.tar", rows, packed=False)])
+        reason = f"This video is not available (asked with {engine_versions(('pytubefix', 'yt-dlp'))})"
+        with Ledger(Layout(tmp_path, sandbox.version), "validate") as ledger:
+            for row in sandbox.rows:
+                clip = Clip(row.youtube_id, row.time_start, row.time_end, row.label, "val")
+                ledger.record(Outcome(clip, "failed", Category.NOT_OFFERED, reason))
+        both = ended(sandbox, "--source", "both")
+        assert (both.run.code, {*both.run.kinds()}) == (0, {"mirror"})
+        assert "4 not offered before (asked for at the mirror alone now, at YouTube again" in both.run.out
+        assert "1  not_offered     not offered" in both.run.out
+        assert "4/4" in both.run.err
+        assert_there(sandbox, rows)
+        assert [(line[0], line[3], line[4]) for line in both.log] == [(nowhere.youtube_id, "not_offered", reason)]
 
 
 class TestTrouble:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from kinetics.humanize import SHOWN_REASON_LIMIT, one_line
 from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.layout import Layout
-from kinetics.storage.ledger import STATS_DEFAULTS, STATS_FIELDS, Ledger
+from kinetics.storage.ledger import STATS_DEFAULTS, STATS_FIELDS, Ledger, MissingClip, outlook
 
 HEADER = (
     "time,youtube_id,time_start,time_end,label,status,category,reason,engine,itag,height,resolve_s,download_s,cut_s,"
@@ -148,6 +149,35 @@ def test_a_category_survives_a_re_open(layout: Layout, category: Category) -> No
     record(layout, failed(1, category))
     record(layout)
     assert Ledger(layout, "train").category(clip(1).key) is category
+
+
+def test_category_reason_and_time_of_a_missing_clip_can_be_asked_for(layout: Layout) -> None:
+    before_s = int(time.time())
+    record(layout, failed(1), failed(2), done(2))
+    ledger = Ledger(layout, "train")
+    found = ledger.missing_clip(clip(1).key)
+    assert found
+    assert (found.category, found.reason) == (Category.PRIVATE, "This video is private")
+    assert before_s <= found.time_s <= time.time()
+    assert ledger.missing_clip(clip(2).key) is None
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-02-30T10:00:00", "0001-01-01T00:00:00", "10000-01-01"])
+def test_a_time_that_cannot_be_read_is_0(layout: Layout, text: str) -> None:
+    layout.errors_log("train").write_text(f"-_video0001\t7.5\t17\tprivate\tso it is\t{text}\n")
+    found = Ledger(layout, "train").missing_clip(clip(1).key)
+    assert found == MissingClip(Category.PRIVATE, "so it is", text)
+    assert found.time_s == 0.0
+
+
+@pytest.mark.parametrize("category", Category)
+def test_what_a_category_means_for_another_run_is_one_of_three_things(category: Category) -> None:
+    holds = {
+        "gone": category.gone,
+        "not offered": category is Category.NOT_OFFERED,
+        "may work later": not category.settled,
+    }
+    assert [words for words, true in holds.items() if true] == [outlook(category)]
 
 
 def test_the_header_stands_once_and_rows_of_earlier_runs_stay(layout: Layout) -> None:

@@ -107,7 +107,7 @@ def test_the_tables_hold_all_the_numbers(layout: Layout, report: Report) -> None
     classes, reasons, durations, hours, sessions = map(table, page.write(report, layout, "train")[1:])
     assert classes[-1] == {
         **{"label": "tai chi", "wanted": "4", "here": "3", "share": "0.75"},
-        **{"gone": "1", "may_work_later": "0", "not_tried": "0"},
+        **{"gone": "1", "may_work_later": "0", "not_tried": "0", "not_offered": "0"},
     }
     assert {row["reason"] for row in reasons} == {
         *("This video is private", "HTTP Error 503 after .. s", f"removed on ..: {SCRIPT}")
@@ -121,6 +121,20 @@ def test_the_tables_hold_all_the_numbers(layout: Layout, report: Report) -> None
         *(("3", "1", "1"), ("1", "2", "0"))
     ]
     assert sessions[1]["end"] == (BEGIN + timedelta(seconds=143)).isoformat()
+
+
+def test_what_is_not_offered_has_a_number_of_its_own_on_the_page_and_in_the_tables(
+    layout: Layout, report: Report
+) -> None:
+    refused = Reason(Category.NOT_OFFERED, "This video is not available", 3, "-_id-_id-_i")
+    total = replace(report.total, not_offered=3)
+    changed = replace(report, reasons=(*report.reasons, refused), total=total, classes=(total,))
+    seen = Seen(page.render(changed, layout))
+    assert re.search(r"not offered by YouTube\s+323\.1%", seen.text)
+    assert "This video is not availablenot offered; e.g. -_id-_id-_i" in seen.text
+    paths = page.write(changed, layout, "train")
+    assert [row["not_offered"] for row in table(paths[1])] == ["3"]
+    assert [(row["gone"], row["not_offered"]) for row in table(paths[2])][-1] == ("0", "1")
 
 
 def test_a_cell_is_no_formula_and_an_id_stays_as_it_is(layout: Layout, report: Report) -> None:

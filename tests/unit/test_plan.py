@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from kinetics.annotations.table import Annotations
-from kinetics.planning.plan import Plan, Retry, make_plan
+from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, Retry, SourceChoice, make_plan
 from kinetics.records import SPLIT_OF, Category, Clip, ClipState, Cut, Outcome, Split
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger
 
+ENGINES = "pytubefix 11.2.1, yt-dlp 2026.10.26"
+NOT_OFFERED = f"This video is not available (asked with {ENGINES})"
 SUBSET_OF = {split: subset for subset, split in SPLIT_OF.items()}
 
 
@@ -39,13 +42,35 @@ def failed(layout: Layout, failures: dict[Clip, Category]) -> None:
             ledger.record(Outcome(wanted, "failed", category, "so it is"))
 
 
+def written(layout: Layout, wanted: Clip, category: Category, reason: str, time: str) -> None:
+    """Have a line in the error log, as a run left it at some time."""
+    log = layout.errors_log(SUBSET_OF[wanted.split])
+    line = "\t".join((wanted.youtube_id, f"{wanted.time_start:g}", f"{wanted.time_end:g}", category, reason, time))
+    log.write_text((log.read_text() if log.exists() else "") + line + "\n")
+
+
+def not_offered(layout: Layout, *clips: Clip, days_ago: float = 1.0) -> None:
+    """Have clips that YouTube did not offer to these engines, some days ago."""
+    time = datetime.now().astimezone() - timedelta(days=days_ago)
+    for each in clips:
+        written(layout, each, Category.NOT_OFFERED, NOT_OFFERED, time.isoformat(timespec="seconds"))
+
+
 def plan(
-    layout: Layout, clips: Sequence[Clip], *, cut: Cut = "exact", retry: Retry = "all", mirror_alone: bool = False
+    layout: Layout,
+    clips: Sequence[Clip],
+    *,
+    cut: Cut = "exact",
+    retry: Retry = "all",
+    source: SourceChoice = "youtube",
+    seed: int | None = None,
 ) -> tuple[Plan, dict[Split, Ledger]]:
     rows = [(one.youtube_id, one.time_start, one.time_end, one.label, one.split) for one in clips]
     frame = pd.DataFrame(rows, columns=["youtube_id", "time_start", "time_end", "label", "split"])
     ledgers = {one.split: Ledger(layout, SUBSET_OF[one.split]) for one in clips}
-    return make_plan(Annotations(frame, ()), layout, ledgers, cut, retry, mirror_alone=mirror_alone), ledgers
+    return make_plan(
+        Annotations(frame, ()), layout, ledgers, cut, retry, source=source, engines=ENGINES, seed=seed
+    ), ledgers
 
 
 GONE, MAY_WORK, DONE, NEW = clip(1), clip(2), clip(3), clip(4)
@@ -62,7 +87,12 @@ def later(layout: Layout) -> Layout:
 
 @pytest.mark.parametrize(
     ("retry", "tried", "left_out"),
-    [("all", [NEW, MAY_WORK, GONE], 0), ("transient", [NEW, MAY_WORK], 0), ("none", [NEW], 1)],
+    [
+        ("due", [NEW, MAY_WORK, GONE], 0),
+        ("all", [NEW, MAY_WORK, GONE], 0),
+        ("transient", [NEW, MAY_WORK], 0),
+        ("none", [NEW], 1),
+    ],
 )
 def test_never_tried_then_may_work_then_gone_as_far_as_retry_allows(
     later: Layout, retry: Retry, tried: list[Clip], left_out: int
@@ -71,7 +101,7 @@ def test_never_tried_then_may_work_then_gone_as_far_as_retry_allows(
     assert list(made.clips()) == tried
     assert made.todo == len(tried)
     assert made.may_work_left_out == left_out
-    assert (made.wanted, [made.count(tier) for tier in ClipState]) == (4, [1, 1, 1, 1, 0])
+    assert (made.wanted, [made.count(tier) for tier in ClipState]) == (4, [1, 1, 0, 1, 1, 0])
 
 
 @pytest.mark.parametrize("category", Category)
@@ -79,13 +109,14 @@ def test_each_category_is_tried_in_its_turn(layout: Layout, category: Category) 
     failed(layout, {clip(1): category})
     made, _ = plan(layout, [clip(1)])
     said_by_youtube = category.gone and category is not Category.NOT_FOUND
-    assert made.count(ClipState.WAS_GONE if said_by_youtube else ClipState.MAY_WORK) == 1
+    state = ClipState.WAS_GONE if said_by_youtube else ClipState.MAY_WORK
+    assert made.count(ClipState.NOT_OFFERED if category is Category.NOT_OFFERED else state) == 1
 
 
 @pytest.mark.parametrize("category", Category)
 def test_only_what_the_mirror_lacks_is_gone_where_it_alone_is_asked(layout: Layout, category: Category) -> None:
     failed(layout, {clip(1): category})
-    made, _ = plan(layout, [clip(1)], mirror_alone=True)
+    made, _ = plan(layout, [clip(1)], source="mirror")
     assert made.count(ClipState.WAS_GONE if category is Category.NOT_FOUND else ClipState.MAY_WORK) == 1
 
 
@@ -151,7 +182,7 @@ def test_what_runs_on_other_parts_found_missing_was_tried_and_what_is_missing_st
         before = {other: other.errors_log("train").read_text() for other in shards if other != shard}
         made, ledgers = plan(shard, ALL, retry="none")
         assert list(made.clips()) == [NEW]
-        assert [made.count(tier) for tier in ClipState] == [1, 1, 1, 1, 0]
+        assert [made.count(tier) for tier in ClipState] == [1, 1, 0, 1, 1, 0]
         with ledgers["train"]:
             pass
         own = {line.split("\t")[0] for line in shard.errors_log("train").read_text().splitlines()}
@@ -172,3 +203,108 @@ def test_nothing_wanted_is_a_plan_too(layout: Layout) -> None:
     made, _ = plan(layout, [clip(1)])
     empty = make_plan(Annotations(made.frame.iloc[:0], ()), layout, {}, "exact", "all")
     assert (empty.wanted, empty.todo, list(empty.clips())) == (0, 0, [])
+
+
+# -- what YouTube did not offer ---------------------------------------------------------------------------------------
+
+
+def test_what_was_not_offered_comes_between_what_may_work_and_what_was_gone(later: Layout) -> None:
+    not_offered(later, clip(5))
+    made, _ = plan(later, [*ALL, clip(5)])
+    assert list(made.clips()) == [NEW, MAY_WORK, clip(5), GONE]
+    assert made.count(ClipState.NOT_OFFERED) == 1
+
+
+def test_what_was_not_offered_lately_is_left_out_until_it_is_due(later: Layout) -> None:
+    not_offered(later, clip(5))
+    not_offered(later, clip(6), days_ago=ASK_AGAIN_DAYS + 1)
+    clips = [*ALL, clip(5), clip(6)]
+    made, _ = plan(later, clips, retry="due")
+    assert [*made.clips()] == [NEW, MAY_WORK, clip(6), GONE]
+    assert (made.todo, made.count(ClipState.NOT_OFFERED)) == (4, 2)
+    assert [*made.clips_in(made.not_due_rows)] == [clip(5)]
+    for retry, tried in {"all": {clip(5), clip(6)}, "transient": set(), "none": set()}.items():
+        made, _ = plan(later, clips, retry=retry)  # type: ignore[arg-type]
+        assert {*made.clips()} & {clip(5), clip(6)} == tried
+        assert made.not_due_rows == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "days_ago", "due"),
+    [
+        (NOT_OFFERED, ASK_AGAIN_DAYS - 0.01, False),
+        (NOT_OFFERED, ASK_AGAIN_DAYS + 0.01, True),
+        (NOT_OFFERED.replace("2026", "2027"), 1, True),
+        (NOT_OFFERED.replace("pytubefix 11.2.1, ", ""), 1, True),
+        ("This video is not available", 1, True),
+        (NOT_OFFERED, -1, True),
+    ],
+    ids=["lately", "long ago", "a newer engine", "another engine", "no engines named", "in the future"],
+)
+def test_it_is_due_after_some_days_or_with_other_engines(
+    layout: Layout, reason: str, days_ago: float, due: bool
+) -> None:
+    time = datetime.now().astimezone() - timedelta(days=days_ago)
+    written(layout, clip(1), Category.NOT_OFFERED, reason, time.isoformat(timespec="seconds"))
+    made, _ = plan(layout, [clip(1)], retry="due")
+    assert made.todo == due
+
+
+@pytest.mark.parametrize("time", ["", "yesterday", "0001-01-01T00:00:00", "9999-12-31T23:59:59+00:00", "2026-13-01"])
+def test_it_is_due_if_its_line_has_no_time_that_can_be(layout: Layout, time: str) -> None:
+    written(layout, clip(1), Category.NOT_OFFERED, NOT_OFFERED, time)
+    made, _ = plan(layout, [clip(1)], retry="due")
+    assert made.todo == 1
+
+
+def test_the_mirror_is_asked_for_it_all_the_same(layout: Layout) -> None:
+    not_offered(layout, clip(1))
+    made, _ = plan(layout, [clip(1), clip(2)], retry="due", source="both")
+    assert [*made.clips()] == [clip(2), clip(1)]
+    assert [*made.for_youtube().clips()] == [clip(2)]
+    assert [*made.for_split("train").for_youtube().clips()] == [clip(2)]
+    alone, _ = plan(layout, [clip(1)], retry="due", source="mirror")
+    assert (alone.count(ClipState.MAY_WORK), alone.not_due_rows) == (1, [])
+
+
+def test_once_it_is_on_disk_it_is_due_for_nobody(layout: Layout) -> None:
+    not_offered(layout, clip(1))
+    made, _ = plan(layout, [clip(1)], retry="due", source="both")
+    assert made.with_on_disk({clip_name(*clip(1).key)}).not_due_rows == []
+
+
+# -- what is known of the clips to try --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("retry", "known"),
+    [
+        ("all", {GONE: Category.PRIVATE, clip(5): Category.NOT_OFFERED, clip(6): Category.NOT_OFFERED}),
+        ("due", {GONE: Category.PRIVATE, clip(6): Category.NOT_OFFERED}),
+        ("transient", {}),
+    ],
+)
+def test_verdicts_of_earlier_runs_are_known_of_the_clips_to_try(
+    later: Layout, retry: Retry, known: dict[Clip, Category]
+) -> None:
+    not_offered(later, clip(5))
+    not_offered(later, clip(6), days_ago=ASK_AGAIN_DAYS + 1)
+    made, _ = plan(later, [*ALL, clip(5), clip(6)], retry=retry)
+    assert made.known == {one.key: category for one, category in known.items()}
+
+
+# -- the order of what may work ---------------------------------------------------------------------------------------
+
+
+def test_what_may_work_comes_in_another_order_in_each_run(layout: Layout) -> None:
+    pile, new = [clip(number) for number in range(60)], [clip(number) for number in range(60, 120)]
+    failed(layout, dict.fromkeys(pile, Category.ENGINE_ERROR))
+    orders = []
+    for seed in (1, 1, 2, None, None):
+        made, _ = plan(layout, [*pile, *new], seed=seed)
+        assert [*made.clips()] == [*made.clips()] == [*made.clips_in(made.to_try)]
+        assert [*made.clips()][:60] == new, "as they are annotated"
+        orders.append([*made.clips()][60:])
+    assert all(sorted(order, key=pile.index) == pile for order in orders)
+    assert orders[0] == orders[1]
+    assert len({tuple(order) for order in [pile, *orders]}) == 5

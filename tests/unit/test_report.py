@@ -75,6 +75,18 @@ def test_each_clip_is_here_or_gone_or_may_work_or_was_never_tried(layout: Layout
     assert collected(layout).clips_to_fetch == 3
 
 
+def test_what_is_not_offered_has_a_number_of_its_own(layout: Layout) -> None:
+    reason = "This video is not available (asked with pytubefix 11.2.1)"
+    with open(layout.errors_log("train"), "a") as log:
+        log.write(f"{Y4.youtube_id}\t0\t10\tnot_offered\t{reason}\t2026-03-01T10:00:00+00:00\n")
+    found = collected(layout)
+    assert found.total == Completeness("train", on_disk=5, gone=2, may_work=1, never_tried=1, not_offered=1)
+    assert (found.total.missing, found.total.wanted, found.clips_to_fetch) == (5, 10, 2)
+    assert next(one for one in found.classes if one.name == YOGA).not_offered == 1
+    assert found.missing_by_category[Category.NOT_OFFERED] == 1
+    assert "  2 gone, 1 not offered, 1 may work later, 1 not tried yet" in [*report_lines(found)]
+
+
 def test_the_disk_decides_whatever_the_log_says(layout: Layout) -> None:
     with open(layout.errors_log("train"), "a") as log:
         log.write(f"{A1.youtube_id}\t0\t10\tprivate\tThis video is private\t2026-03-01T10:00:00+00:00\n")

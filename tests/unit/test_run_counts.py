@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kinetics.cli.run_counts import RunCounts
 from kinetics.records import Category, Clip, Outcome
 
@@ -33,3 +35,13 @@ def test_a_clip_that_one_source_has_is_not_missing_though_the_other_lacks_it() -
 def test_youtube_s_word_on_a_clip_weighs_more_than_that_the_mirror_lacks_it() -> None:
     assert counted(LACKING, PRIVATE) == counted(PRIVATE, LACKING) == {Category.PRIVATE: 1}
     assert counted(LACKING) == {Category.NOT_FOUND: 1}
+
+
+def test_a_clip_that_only_the_mirror_is_asked_for_and_lacks_is_still_not_offered() -> None:
+    counts = RunCounts(not_offered={CLIP.key})
+    for outcome in (LACKING, replace(LACKING, clip=OTHER)):
+        counts.take(outcome)
+    assert counts.counts == {Category.NOT_OFFERED: 1, Category.NOT_FOUND: 1}
+    assert counts.gone == 1
+    counts.take(DONE)
+    assert dict(+counts.counts) == {None: 1, Category.NOT_FOUND: 1}

@@ -27,7 +27,7 @@ def by_youtube(clips: int, gone_share: float = 0.25) -> Estimate:
 
 
 def test_a_whole_set_is_asked_of_the_mirror_first() -> None:
-    weighed = compare_orders(MirrorOffer(240_000, ((450 * 10**9, 234_000),), 0), by_youtube(240_000), gone=0)
+    weighed = compare_orders(MirrorOffer(240_000, ((450 * 10**9, 234_000),), 0), by_youtube(240_000), settled=0)
     assert weighed.order == ("mirror", "youtube")
     assert weighed.mirror_s == 450e9 / MIRROR_BYTES_S
     assert weighed.seconds("mirror") < weighed.seconds("youtube")
@@ -35,11 +35,11 @@ def test_a_whole_set_is_asked_of_the_mirror_first() -> None:
 
 def test_a_few_clips_that_may_be_in_any_of_many_archives_are_asked_of_youtube_first() -> None:
     archives = ((2 * 10**9, 50 / 240),) * 240
-    assert compare_orders(MirrorOffer(50, archives, 0), by_youtube(50), gone=0).order == ("youtube", "mirror")
+    assert compare_orders(MirrorOffer(50, archives, 0), by_youtube(50), settled=0).order == ("youtube", "mirror")
 
 
 def test_a_few_clips_that_are_known_to_be_gone_are_asked_of_the_mirror_first() -> None:
-    assert compare_orders(MirrorOffer(50, ((2 * 10**9, 50.0),), 0), by_youtube(50), gone=50).order == (
+    assert compare_orders(MirrorOffer(50, ((2 * 10**9, 50.0),), 0), by_youtube(50), settled=50).order == (
         "mirror",
         "youtube",
     )
