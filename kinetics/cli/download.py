@@ -117,10 +117,16 @@ def exit_code(plan: Plan, counts: Counter[Category | None], gave_up: GaveUp | No
 def source_runners(options: Options, context: Context, mirror: Mirror | None) -> Mapping[Source, SourceRunner]:
     """Return how each source is asked for clips. Archives are read by this machine, also where a cluster is used."""
     workers, timeout_s = context.workers, context.timeout_s
-    throttle = partial(Throttle, per_hour=options.rate, refused_items=RefusedItems(), witness=ThumbnailWitness())
     youtube_job, mirror_job = download_job(options, context), extract_job(options, context)
 
     def youtube(plan: Plan) -> Generator[Event, None, None]:
+        throttle = partial(
+            Throttle,
+            per_hour=options.rate,
+            refused_items=RefusedItems(),
+            known=plan.known,
+            witness=ThumbnailWitness(),
+        )
         return context.run(youtube_job, plan.for_youtube().clips(), throttle, workers=workers, timeout_s=timeout_s)
 
     if not mirror:
