@@ -28,9 +28,9 @@ DOUBT_LIMIT = 5
 """The same for videos that are called unavailable although nothing confirms it. It is smaller, since a wrong verdict
 costs the clip."""
 GROUP_LIMIT, GROUP_WINDOW = 3, 5
-"""Videos that are called unavailable, or are not offered, among so many that end after one another, from which each is
-asked for once more. A smaller limit spends more calls on videos that say the same again; a larger one takes longer
-blocks for verdicts."""
+"""Videos that are called unavailable or are not offered, and the number of outcomes among which they are counted, from
+which each is asked for once more. A smaller limit spends more calls on videos that say the same again; a larger one
+takes longer blocks for verdicts."""
 MAY_BE_BLOCKED = (Category.UNAVAILABLE, Category.NOT_OFFERED)
 """What YouTube says of single videos, and in a block of all."""
 PROOF_OF_WITNESS = 3

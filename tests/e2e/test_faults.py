@@ -324,6 +324,7 @@ def meet(run: str, faults: Sequence[Fault], engines: str, folder: Path) -> Ended
         rows.insert(1 + place * (1 + len(faults) // BESIDES), row)
     scenarios |= {row.youtube_id: Scenario(VIDEO) for row in healthy}
     sandbox = Sandbox(folder, [*healthy[:workers], *rows], scenarios)
+    sandbox.world.latency_s = 0.2 if len(faults) == 1 else 0.0  # so that healthy ones still come after its refusals
     options = ("-w", str(workers), "--timeout", f"{timeout_s(run):g}", "--engine", engines)
     return Ended(sandbox, sandbox.run(*options, timeout=1500))
 

@@ -46,7 +46,10 @@ BROAD = {
     "scheduling.worker._attempt": "a mistake in a job must not cost more than a crash would",
 }
 """Where everything is caught, and why: a new place needs a reason as good."""
-LEAVES = {"scheduling.worker._attempt.notify": "the parent is gone; no foreign `except Exception` may keep this going"}
+LEAVES = {
+    "scheduling.worker._attempt.notify": "the parent is gone; no foreign `except Exception` may keep this going",
+    "scheduling.dispatch.dispatch": "failures that are held back are told first, then the interrupt goes on",
+}
 MAX_FUNCTION_LINES = 60
 NOBODY_SAYS = (r"\bmend\b", "no line to", r"\bso many\b", "by YouTube's word", r"\bha[sd] in hand\b", r"\btrouble\b")
 PRINTS = {"print", "input", "exit", "quit", "breakpoint"}
