@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kinetics.errors import MayWorkLater
+from kinetics.errors import MayWorkLater, NotOffered
 from kinetics.media import cut as media
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import RemoteMedia
@@ -107,7 +107,7 @@ class _ClipDownloader:
                 raise
             try:
                 source = resolve(others, clip.youtube_id, self._job.max_height)
-            except MayWorkLater:
+            except (MayWorkLater, NotOffered):
                 raise refused from None
             return self._write_clip(clip, source, replace(outcome, engine=source.engine, itag=source.itag))
 
