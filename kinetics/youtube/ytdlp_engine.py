@@ -3,7 +3,8 @@
 Without a login it asks as the visionOS client and, if that brings no streams or is refused, as the Android client. Web
 page, JavaScript, configuration and initial data are switched off: these clients need none of them, and each costs a
 request. With the cookies of a login, yt-dlp's own choice of clients is used, because only its web clients can send
-them. HLS and DASH playlists are switched off in both cases, and so are yt-dlp's retries and its cache.
+them. HLS and DASH playlists are switched off in both cases, and so are yt-dlp's retries and its cache. It asks in
+English without being told to.
 """
 
 from __future__ import annotations

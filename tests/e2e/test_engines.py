@@ -224,6 +224,23 @@ def test_a_client_refused_and_another_that_failed_is_no_refusal(
     assert (KIDS.reason in answer.reason) == (fault != "503")
 
 
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
+def test_every_player_call_asks_for_english(
+    youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    def note_language(call: visit.Visit) -> None:
+        client = json.loads(call.body)["context"]["client"]
+        languages.append((client["clientName"], client.get("hl")))
+        serve_player(call)
+
+    languages: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(visit, "serve_player", note_language)
+    ask(youtube.env, engine, [OK, *failing(youtube, KIDS)])
+    clients = {"pytubefix": ["WEB", "VISIONOS"], "yt-dlp": ["VISIONOS", "ANDROID"], "pytube": ["ANDROID_MUSIC"]}
+    assert {name for name, _ in languages} == {*clients[engine]}
+    assert {language for _, language in languages} == {"en"}
+
+
 def test_an_answer_about_the_video_costs_one_call_and_asks_no_second_engine(youtube: LoopbackYouTube) -> None:
     for names in ("pytubefix,yt-dlp", "yt-dlp,pytubefix"):
         [visited, gone, later] = ask(
