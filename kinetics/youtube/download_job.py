@@ -20,7 +20,7 @@ from kinetics.net.responses import MediaRefused
 from kinetics.records import Clip, Cut, Outcome
 from kinetics.scheduling.worker import limit_memory, record_failure
 from kinetics.storage.layout import Layout
-from kinetics.youtube.engines import Engine, open_engines, resolve
+from kinetics.youtube.engines import Engine, Resolver, open_engines, resolve
 from kinetics.youtube.formats import MediaSource
 
 CUTTERS = {"smart": media.cut_smart, "exact": media.cut_exact, "keyframe": media.cut_keyframe}
@@ -72,6 +72,7 @@ class _ClipDownloader:
     def __init__(self, job: DownloadClip, engines: list[Engine], session: HttpSession) -> None:
         self._job = job
         self._engines = engines
+        self._resolver = Resolver(engines)
         self._session = session
         self._header_sizes = HeaderSizes()
 
@@ -81,7 +82,7 @@ class _ClipDownloader:
         session, start = self._session, time.monotonic()
         bytes_before, requests_before, busy_before_s = session.bytes_received, session.requests, session.busy_s
         with record_failure(self._job.layout.folder) as failure:
-            source = resolve(self._engines, clip.youtube_id, self._job.max_height)
+            source = self._resolver.resolve(clip.youtube_id, self._job.max_height)
             outcome = replace(outcome, engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - start)
             on_answer()
             outcome = self._download(clip, source, outcome)

@@ -30,7 +30,11 @@ class Pytube:
         self._visitor_id = ""
         self._visitor_file = visitor_file
 
-    def formats(self, video_id: str) -> tuple[list[Format], float | None]:
+    def formats(self, video_id: str, first_client_only: bool = False) -> tuple[list[Format], float | None]:
+        """Return all formats on offer, and the video's length. There is one client, the first and the last.
+
+        Raises ClipError.
+        """
         with translated_errors(self.name):
             module = importlib.import_module(self.name)
             self._ask_in_english()

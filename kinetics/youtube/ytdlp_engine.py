@@ -40,7 +40,7 @@ class YtDlp:
         self._youtube_dl: Any = None
         self._logged_in = False
 
-    def formats(self, video_id: str) -> tuple[list[Format], float | None]:
+    def formats(self, video_id: str, first_client_only: bool = False) -> tuple[list[Format], float | None]:
         with translated_errors(self.name):
             self._youtube_dl = self._youtube_dl or self._create()
             if self._logged_in:
@@ -48,7 +48,7 @@ class YtDlp:
             try:
                 return self._extract(video_id, "visionos")
             except (MayWorkLater, NotOffered) as error:
-                if error.category not in (Category.ENGINE_ERROR, Category.NOT_OFFERED):
+                if first_client_only or error.category not in (Category.ENGINE_ERROR, Category.NOT_OFFERED):
                     raise
                 return self._extract_as_second(video_id, error)
 

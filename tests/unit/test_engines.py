@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater, NotOffered, St
 from kinetics.net.responses import MediaRefused
 from kinetics.records import Category, Outcome
 from kinetics.youtube import download_job
-from kinetics.youtube.engines import engine_versions, open_engines, resolve
+from kinetics.youtube.engines import ALIKE_CLIPS, Resolver, engine_versions, open_engines, resolve
 from kinetics.youtube.formats import Format, MediaSource, choose_formats
 from tests.support.download_job import CLIP, job_in
 from tests.support.player_replies import OK
@@ -208,6 +209,84 @@ def test_one_engine_refused_and_one_that_failed_is_no_refusal(order: int) -> Non
     assert found.reason == "; ".join(["one: not on this app", "two: no streams"][::order])
 
 
+# -- asking less where the answer is known ----------------------------------------------------------------------------
+
+REFUSALS: list[tuple[Said, Said, Said | None]] = [
+    (NotOffered(NOT_AVAILABLE), NotOffered(NOT_AVAILABLE), None),
+    (lambda video_id: engine_error(f"{video_id}: failed after {video_id[-2:]} s"), engine_error("no streams"), None),
+    (NotOffered(NOT_AVAILABLE), engine_error("no streams"), None),
+    (engine_error("no streams"), NotOffered(NOT_AVAILABLE), None),
+    (NotOffered(f"{NOT_AVAILABLE}; not on this app"), NotOffered("never"), NotOffered(NOT_AVAILABLE)),
+    (engine_error(f"{NOT_AVAILABLE}; no streams"), NotOffered("never"), NotOffered(NOT_AVAILABLE)),
+]
+"""What the first and the second engine say of clip after clip, and what the first engine's first client says alone."""
+
+
+@pytest.mark.parametrize(("says", "second_says", "first_client"), REFUSALS)
+def test_after_five_clips_refused_alike_only_the_first_client_is_asked(
+    says: Said, second_says: Said, first_client: Said | None
+) -> None:
+    first = FakeEngine("pytubefix", says, first_client)
+    second = FakeEngine("yt-dlp", second_says)
+    resolver = Resolver([first, second])
+    failures = [
+        failure_of(resolver.resolve, f"clip-{chr(97 + number)}{number:05}") for number in range(ALIKE_CLIPS + 20)
+    ]
+    assert first.asked == [False] * ALIKE_CLIPS + [True] * 20
+    assert len(second.asked) == ALIKE_CLIPS
+    assert len({(type(failure), failure.category) for failure in failures}) == 1
+    if isinstance(failures[0], NotOffered):
+        assert all(failure.reason.endswith(f" (asked with {VERSIONS})") for failure in failures[:ALIKE_CLIPS])
+        assert {failure.reason for failure in failures[ALIKE_CLIPS:]} == {
+            f"{NOT_AVAILABLE} (asked with {engine_versions(['pytubefix'])})"
+        }
+    else:
+        assert all(failure.reason.startswith("pytubefix: ") for failure in failures)
+        assert all("; yt-dlp: " in failure.reason for failure in failures[:ALIKE_CLIPS])
+        assert not any("yt-dlp" in failure.reason for failure in failures[ALIKE_CLIPS:])
+
+
+@pytest.mark.parametrize(
+    ("between", "known"),
+    [
+        ([P18], False),
+        (Gone(Category.PRIVATE, "Private video"), False),
+        (NotOffered("not on this app"), False),
+        (engine_error("no streams"), False),
+        (engine_error(NOT_AVAILABLE), False),
+        (StopEveryone(Category.THROTTLED, "wait"), True),
+        (MayWorkLater(Category.SERVER_ERROR, "503"), True),
+    ],
+)
+@pytest.mark.parametrize("before", [1, ALIKE_CLIPS - 1, ALIKE_CLIPS, 2 * ALIKE_CLIPS])
+def test_all_are_asked_again_once_a_clip_is_not_refused_or_refused_in_other_words(
+    before: int, between: Said, known: bool
+) -> None:
+    first, second = (FakeEngine(name, NotOffered(NOT_AVAILABLE)) for name in ("pytubefix", "yt-dlp"))
+    resolver = Resolver([first, second])
+    for _ in range(before):
+        failure_of(resolver.resolve)
+    first.says, second.says = between, between
+    with suppress(ClipError):
+        resolver.resolve(OK, 360)
+    first.says, second.says = NotOffered(NOT_AVAILABLE), NotOffered(NOT_AVAILABLE)
+    second.asked.clear()
+    for _ in range(2 * ALIKE_CLIPS):
+        failure_of(resolver.resolve)
+    assert len(second.asked) == (max(0, ALIKE_CLIPS - before) if known else ALIKE_CLIPS)
+
+
+def test_a_clip_that_the_first_client_gets_after_many_refusals_is_there() -> None:
+    first, second = (FakeEngine(name, NotOffered(NOT_AVAILABLE)) for name in ("pytubefix", "yt-dlp"))
+    resolver = Resolver([first, second])
+    for _ in range(ALIKE_CLIPS + 1):
+        failure_of(resolver.resolve)
+    first.says = [P18]
+    assert resolver.resolve(OK, 360).engine == "pytubefix"
+    first.says, second.says = NotOffered(NOT_AVAILABLE), [P18]
+    assert resolver.resolve(OK, 360).engine == "yt-dlp"
+
+
 # -- in a worker ------------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +301,13 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
             return [worker(CLIP, lambda: None) for _ in range(clips)][-1]
 
         yield run
+
+
+def test_a_worker_keeps_in_mind_how_its_clips_were_refused(work: Callable[..., Outcome]) -> None:
+    first, second = (FakeEngine(name, NotOffered(NOT_AVAILABLE)) for name in ("pytubefix", "yt-dlp"))
+    outcome = work(first, second, clips=ALIKE_CLIPS + 3)
+    assert (outcome.status, outcome.category) == ("failed", Category.NOT_OFFERED)
+    assert (len(first.asked), len(second.asked)) == (ALIKE_CLIPS + 3, ALIKE_CLIPS)
 
 
 @pytest.mark.parametrize("second_says", [NotOffered(NOT_AVAILABLE), engine_error("no streams")])
