@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
-from kinetics.errors import MayWorkLater
+from kinetics.errors import MayWorkLater, NotOffered
 from kinetics.media import cut as media
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import RemoteMedia
@@ -21,7 +21,7 @@ from kinetics.net.responses import MediaRefused
 from kinetics.records import Category, Clip, ControlCall, ControlResult, Cut, Outcome
 from kinetics.scheduling.worker import limit_memory, record_failure
 from kinetics.storage.layout import Layout
-from kinetics.youtube.engines import Engine, open_engines, resolve
+from kinetics.youtube.engines import Engine, Resolver, open_engines, resolve
 from kinetics.youtube.formats import MediaSource
 from kinetics.youtube.thumbnails import ThumbnailChecker
 
@@ -79,6 +79,7 @@ class ClipDownloader:
     def __init__(self, job: DownloadClip, engines: list[Engine], session: HttpSession) -> None:
         self._job = job
         self._engines = engines
+        self._resolver = Resolver(engines)
         self._session = session
         self._header_sizes = HeaderSizes()
         self._thumbnails = ThumbnailChecker() if job.thumbnails else None
@@ -121,7 +122,7 @@ class ClipDownloader:
         session, start = self._session, time.monotonic()
         bytes_before, requests_before, busy_before_s = session.bytes_received, session.requests, session.busy_s
         with record_failure(self._job.layout.folder) as failure:
-            source = resolve(self._engines, clip.youtube_id, self._job.max_height)
+            source = self._resolver.resolve(clip.youtube_id, self._job.max_height)
             outcome = replace(outcome, engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - start)
             on_answer()
             outcome = self._download(clip, source, outcome)
@@ -147,7 +148,7 @@ class ClipDownloader:
                 raise
             try:
                 source = resolve(others, clip.youtube_id, self._job.max_height)
-            except MayWorkLater:
+            except (MayWorkLater, NotOffered):
                 raise refused from None
             return self._write_clip(clip, source, replace(outcome, engine=source.engine, itag=source.itag))
 

@@ -30,9 +30,14 @@ class Pytube:
         self._visitor_id = ""
         self._visitor_file = visitor_file
 
-    def formats(self, video_id: str) -> tuple[list[Format], float | None]:
+    def formats(self, video_id: str, first_client_only: bool = False) -> tuple[list[Format], float | None]:
+        """Return all formats on offer, and the video's length. There is one client, the first and the last.
+
+        Raises ClipError.
+        """
         with translated_errors(self.name):
             module = importlib.import_module(self.name)
+            self._ask_in_english()
             video = module.YouTube(f"https://www.youtube.com/watch?v={video_id}")
             if self.name == "pytubefix":
                 video.fallback_clients = []
@@ -45,6 +50,17 @@ class Pytube:
             duration_s = positive_number(object_at(reply, "videoDetails").get("lengthSeconds"))
             header_bytes = _header_bytes_by_itag(reply)
             return [_format_from_stream(stream, header_bytes.get(str(stream.itag))) for stream in streams], duration_s
+
+    def _ask_in_english(self) -> None:
+        """Have YouTube answer in English, whose words replies.py knows; neither package names a language.
+
+        All InnerTube objects of one client share the context that they send, so this holds for those that come later.
+        An upgrade that ends this costs the language, and no more.
+        """
+        innertube = importlib.import_module(f"{self.name}.innertube").InnerTube
+        with suppress(AttributeError, KeyError, TypeError):
+            for client in (innertube(), innertube("WEB")):
+                client.base_data["context"]["client"]["hl"] = "en"
 
     def _read_shared_visitor_id(self) -> str:
         if self._visitor_file:

@@ -1,9 +1,10 @@
 """Asks YouTube with yt-dlp.
 
-Without a login it asks as the visionOS client and, if that brings no streams, as the Android client. Web page,
-JavaScript, configuration and initial data are switched off: these clients need none of them, and each costs a request.
-With the cookies of a login, yt-dlp's own choice of clients is used, because only its web clients can send them. HLS and
-DASH playlists are switched off in both cases, and so are yt-dlp's retries and its cache.
+Without a login it asks as the visionOS client and, if that brings no streams or is refused, as the Android client. Web
+page, JavaScript, configuration and initial data are switched off: these clients need none of them, and each costs a
+request. With the cookies of a login, yt-dlp's own choice of clients is used, because only its web clients can send
+them. HLS and DASH playlists are switched off in both cases, and so are yt-dlp's retries and its cache. It asks in
+English without being told to.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ import io
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater, StopEveryone
+from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater, NotOffered
 from kinetics.records import Category
 from kinetics.youtube.engine_errors import TIMEOUT_S, connection_failure, http_failure, translated_errors
 from kinetics.youtube.formats import Format, positive_number, shorter_side
-from kinetics.youtube.replies import sort_reason
+from kinetics.youtube.replies import join_words, sort_reason
 
 SKIPPED_REQUESTS = ["webpage", "js", "configs", "initial_data"]
 """Requests that yt-dlp makes beside the player call, and that the clients used here do not need."""
@@ -40,19 +40,35 @@ class YtDlp:
         self._youtube_dl: Any = None
         self._logged_in = False
 
-    def formats(self, video_id: str) -> tuple[list[Format], float | None]:
+    def formats(self, video_id: str, first_client_only: bool = False) -> tuple[list[Format], float | None]:
         with translated_errors(self.name):
             self._youtube_dl = self._youtube_dl or self._create()
             if self._logged_in:
                 return self._extract(video_id)
             try:
                 return self._extract(video_id, "visionos")
-            except MayWorkLater as error:
-                if error.category is not Category.ENGINE_ERROR:
+            except (MayWorkLater, NotOffered) as error:
+                if first_client_only or error.category not in (Category.ENGINE_ERROR, Category.NOT_OFFERED):
                     raise
-                with suppress(MayWorkLater):
-                    return self._extract(video_id, "android")
+                return self._extract_as_second(video_id, error)
+
+    def _extract_as_second(self, video_id: str, first: MayWorkLater | NotOffered) -> tuple[list[Format], float | None]:
+        """Ask as the Android client, which has videos that are made for kids (yt-dlp#15780).
+
+        `first` is the visionOS client's failure. The video is not offered only where both of them are refused.
+        """
+        try:
+            return self._extract(video_id, "android")
+        except NotOffered as second:
+            if isinstance(first, MayWorkLater):
+                raise first from second
+            raise NotOffered(join_words((), (first.reason, second.reason))) from second
+        except MayWorkLater as second:
+            if isinstance(first, MayWorkLater):
+                raise first from second
+            if second.category is not Category.ENGINE_ERROR:
                 raise
+            raise MayWorkLater(Category.ENGINE_ERROR, join_words((), (first.reason, second.reason))) from second
 
     def _extract(self, video_id: str, client: str = "") -> tuple[list[Format], float | None]:
         """Ask as one client, or as the clients that yt-dlp chooses if `client` is empty."""
@@ -99,10 +115,15 @@ class YtDlp:
         return youtube_dl
 
     def _clip_error(self, error: Exception) -> ClipError:
-        """Return what an error of yt-dlp means. Its warnings count too: an HTTP status is only ever in a warning."""
+        """Return what an error of yt-dlp means.
+
+        YouTube's words are in the error. The warnings beside it are yt-dlp's own words, and the only place of an HTTP
+        status, 429 among them.
+        """
         messages = [str(error), *self._messages.texts]
-        found = sort_reason("", list(dict.fromkeys(map(_cleaned, messages))))
-        if isinstance(found, Gone | StopEveryone):
+        words, *others = map(_cleaned, messages)
+        found = sort_reason("", [words])
+        if not isinstance(found, MayWorkLater):
             return found
         for message in messages:
             if status := re.search(r"HTTP Error (\d{3})", message):
@@ -111,11 +132,11 @@ class YtDlp:
                 return MayWorkLater(Category.SERVER_ERROR, f"YouTube broke the connection: {_cleaned(message)}")
             if re.search(r"caused by \w*(Transport|Proxy|SSL|CertificateVerify)Error", message):
                 return connection_failure(_cleaned(message), stalled="Read timed out" in message)
-        return found
+        return MayWorkLater(found.category, join_words((), [found.reason, *others]))
 
 
 class _Messages:
-    """A logger for yt-dlp that keeps its warnings and errors about one video."""
+    """A logger for yt-dlp that keeps its warnings about one video."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -127,7 +148,7 @@ class _Messages:
         self.texts.append(message)
 
     def error(self, message: str) -> None:
-        self.texts.append(message)
+        """Ignore an error, which is raised as well."""
 
 
 _COOKIE_LINE = re.compile(r"[^\t]+\t(TRUE|FALSE)\t[^\t]*\t(TRUE|FALSE)\t[\d.]*\t[^\t]*\t[^\t]*")
@@ -159,7 +180,8 @@ _APPENDED_TEXT = re.compile(
 def _cleaned(message: str) -> str:
     """Return YouTube's words from a message of yt-dlp, which adds colours, a prefix, causes and advice."""
     message = re.sub(r"\x1b\[[0-9;]*m", "", message).removeprefix("ERROR: ")
-    return _APPENDED_TEXT.split(re.sub(r"^\[youtube\] (?:[\w-]{11}: )?", "", message))[0]
+    words: str = _APPENDED_TEXT.split(re.sub(r"^\[youtube\] (?:[\w-]{11}: )?", "", message))[0]
+    return re.sub(r"(?<=\w)\.\.(?=\s)", ".", words)  # where a heading that ends with a full stop was joined to a detail
 
 
 def _format_from_info(info: Mapping[str, Any]) -> Format:

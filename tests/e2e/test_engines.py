@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,10 +15,11 @@ from typing import Any, Literal
 import pytest
 
 from kinetics.records import Category
-from kinetics.youtube.engines import ENGINE_NAMES
+from kinetics.youtube.engines import ENGINE_NAMES, engine_versions
 from tests.support.engine_process import Answer, ask
 from tests.support.player_replies import BASES, OK, PLAYABLE, VIDEO, WEBM, mutated
-from tests.youtube import replies
+from tests.youtube import replies, visit
+from tests.youtube.innertube import serve_player
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, PLAYER_FAULTS, Failure, FakeThrottle, Scenario, World
 
@@ -61,11 +63,43 @@ def test_each_failure_lands_in_its_category_with_youtubes_words(engine: str, nam
     if engine == "yt-dlp" and name == "private, as a message":  # which yt-dlp does not pass on
         assert (answer.kind, answer.category) == ("MayWorkLater", Category.ENGINE_ERROR)
         return
-    assert answer.kind == ("StopEveryone" if failure.category is Category.THROTTLED else "Gone")
-    assert answer.category == failure.category
+    assert (answer.kind, answer.category) == (kind_of(failure.category), failure.category)
     said = (failure.reason, failure.subreason, *failure.messages) if not failure.is_live else ("live stream",)
-    assert any(text.rstrip(".") in answer.reason for text in said if text)
+    kept = [text.rstrip(".") in answer.reason for text in said if text]
+    assert any(kept) if engine == "yt-dlp" else all(kept)  # yt-dlp drops some headings
     assert not any(advice in answer.reason for advice in ("--cookies", "yt-dlp", "[youtube]", "\x1b", "https://"))
+
+
+def kind_of(category: Category) -> str:
+    """The class of the error with this category, for what YouTube says in a reply."""
+    if category is Category.THROTTLED:
+        return "StopEveryone"
+    if category is Category.NOT_OFFERED:
+        return "NotOffered"
+    return "Gone" if category.gone else "MayWorkLater"
+
+
+BLOCK = Failure(Category.THROTTLED, "ERROR", "Video unavailable", "This content isn’t available.")  # noqa: RUF001
+OLD_APP = Failure(
+    Category.NOT_OFFERED,
+    "ERROR",
+    "The following content is not available on this app.",
+    "Watch on the latest version of YouTube.",
+)
+NEWS = Failure(Category.ENGINE_ERROR, "ERROR", "Video unavailable", "Something that nobody has seen yet")
+
+
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
+def test_the_heading_and_the_detail_are_kept_and_the_detail_decides(youtube: LoopbackYouTube, engine: str) -> None:
+    block, old_app, news = ask(youtube.env, engine, failing(youtube, BLOCK, OLD_APP, NEWS))
+    for answer, said in ((block, BLOCK), (old_app, OLD_APP), (news, NEWS)):
+        assert (answer.kind, answer.category) == (kind_of(said.category), said.category)
+    assert block.reason.rstrip(".") == "Video unavailable: This content isn’t available"  # noqa: RUF001
+    assert news.reason == f"{engine}: Video unavailable: Something that nobody has seen yet"
+    assert re.match(
+        r"The following content is not available on this app[.:] Watch on the latest version of YouTube\. \(asked with",
+        old_app.reason,
+    )
 
 
 PLAYER_FAULT_MEANS = {
@@ -142,11 +176,69 @@ def test_a_video_costs_one_call(youtube: LoopbackYouTube, engine: str, client: s
     assert calls == ({("visitor", "WEB"): 1} if engine == "pytubefix" else {})
 
 
+KIDS = Failure(Category.NOT_OFFERED, "UNPLAYABLE", "This video is not available")
+
+
 def test_pytubefix_does_not_turn_to_clients_that_run_node(youtube: LoopbackYouTube) -> None:
-    refused = Failure(Category.ENGINE_ERROR, "UNPLAYABLE", "This video is not available")
-    [answer] = ask(youtube.env, "pytubefix", failing(youtube, refused))
-    assert answer.category == Category.ENGINE_ERROR
+    [answer] = ask(youtube.env, "pytubefix", failing(youtube, KIDS))
+    assert (answer.kind, answer.category) == ("NotOffered", Category.NOT_OFFERED)
     assert [request.client for request in youtube.requests] == ["WEB", "VISIONOS"]
+
+
+def test_what_the_first_client_is_refused_the_next_one_may_have(
+    youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_for_kids(video_id: str, scenario: Scenario, client: str) -> Any:
+        served = client == "ANDROID" or scenario.failure is not None
+        return player(video_id, scenario, client) if served else replies.failure(video_id, KIDS)
+
+    player = replies.player
+    monkeypatch.setattr(replies, "player", made_for_kids)
+    youtube.world.scenarios[OK] = PLAYABLE["progressive"]
+    [kids] = ask(youtube.env, "pytubefix,yt-dlp", [OK])
+    assert (kids.engine, kids.itag) == ("yt-dlp", "18")
+    assert [request.client for request in youtube.requests] == ["WEB", "VISIONOS", "VISIONOS", "ANDROID"]
+    [nobody] = ask(youtube.env, "pytubefix,yt-dlp", failing(youtube, KIDS))
+    assert nobody.kind == "NotOffered"
+    assert nobody.reason == f"{KIDS.reason} (asked with {engine_versions(['pytubefix', 'yt-dlp'])})"
+
+
+@pytest.mark.parametrize("fault", ["no streams", "503"])
+def test_a_client_refused_and_another_that_failed_is_no_refusal(
+    youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def refuse_visionos(video_id: str, scenario: Scenario, client: str) -> Any:
+        return replies.failure(video_id, KIDS) if client == "VISIONOS" else player(video_id, scenario, client)
+
+    def spoil_android(call: visit.Visit) -> None:
+        android = json.loads(call.body)["context"]["client"]["clientName"] == "ANDROID"
+        youtube.world.scenarios[OK] = Scenario(VIDEO, player_faults=(PLAYER_FAULTS[fault],) if android else ())
+        serve_player(call)
+
+    player = replies.player
+    monkeypatch.setattr(replies, "player", refuse_visionos)
+    monkeypatch.setattr(visit, "serve_player", spoil_android)
+    [answer] = ask(youtube.env, "yt-dlp", [OK])
+    assert answer.kind == "MayWorkLater"
+    assert answer.category == (Category.SERVER_ERROR if fault == "503" else Category.ENGINE_ERROR)
+    assert (KIDS.reason in answer.reason) == (fault != "503")
+
+
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
+def test_every_player_call_asks_for_english(
+    youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    def note_language(call: visit.Visit) -> None:
+        client = json.loads(call.body)["context"]["client"]
+        languages.append((client["clientName"], client.get("hl")))
+        serve_player(call)
+
+    languages: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(visit, "serve_player", note_language)
+    ask(youtube.env, engine, [OK, *failing(youtube, KIDS)])
+    clients = {"pytubefix": ["WEB", "VISIONOS"], "yt-dlp": ["VISIONOS", "ANDROID"], "pytube": ["ANDROID_MUSIC"]}
+    assert {name for name, _ in languages} == {*clients[engine]}
+    assert {language for _, language in languages} == {"en"}
 
 
 def test_an_answer_about_the_video_costs_one_call_and_asks_no_second_engine(youtube: LoopbackYouTube) -> None:

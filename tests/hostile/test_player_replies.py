@@ -14,8 +14,7 @@ import pytest
 from kinetics.errors import ClipError, Gone, MayWorkLater
 from kinetics.net.http import HttpSession
 from kinetics.net.range_file import RangeFile
-from kinetics.youtube import replies as replies_of_youtube
-from kinetics.youtube.replies import check_reply
+from kinetics.youtube.replies import WORDINGS, check_reply
 from tests.support.engine_process import Answer, ask
 from tests.support.player_replies import OK, PLAYABLE, mutated, places_in
 from tests.youtube import replies, visit
@@ -108,7 +107,7 @@ def answers_to(youtube: LoopbackYouTube, engine: str, count: int, make: Callable
 
 def assert_only_youtubes_media_are_followed(answers: list[Answer]) -> None:
     for answer in answers:
-        assert answer.kind in ("found", "MayWorkLater", "StopEveryone", "Gone")
+        assert answer.kind in ("found", "MayWorkLater", "StopEveryone", "NotOffered", "Gone")
         assert len(answer.reason) < 5000
         for url in answer.urls:
             if not url.startswith("https://r1---sn-x.googlevideo.com/"):
@@ -122,7 +121,7 @@ def assert_only_youtubes_media_are_followed(answers: list[Answer]) -> None:
 def still_says(reply: Any, category: str) -> bool:
     """Whether the part of a reply that is YouTube's verdict holds words, or a status, of that category."""
     words = json.dumps(reply["playabilityStatus"], ensure_ascii=False).replace("\u2019", "'").lower()
-    patterns = [pattern for each, pattern in replies_of_youtube.GONE_WORDS if each == category]
+    patterns = [row.pattern for row in WORDINGS if row.category == category]
     return any(re.search(pattern, words) for pattern in patterns) or bool(re.search(r'"(age|content)_check_', words))
 
 

@@ -1,9 +1,12 @@
-"""Unmodified clients against the loopback YouTube: what they find, and how their failures are sorted."""
+"""The choice among formats, and which engine is asked when."""
 
 from __future__ import annotations
 
-import random
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,97 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater, StopEveryone, retry_after
-from kinetics.records import Category
-from kinetics.youtube.engines import open_engines, resolve
-from kinetics.youtube.formats import Format, choose_formats
-from kinetics.youtube.replies import check_reply, sort_reason
-from tests.support.player_replies import BASES, OK, mutated
+from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater, NotOffered, StopEveryone, retry_after
+from kinetics.net.responses import MediaRefused
+from kinetics.records import Category, Outcome
+from kinetics.youtube import download_job
+from kinetics.youtube.engines import ALIKE_CLIPS, Resolver, engine_versions, open_engines, resolve
+from kinetics.youtube.formats import Format, MediaSource, choose_formats
+from tests.support.download_job import CLIP, job_in
+from tests.support.player_replies import OK
 
-# -- sorting ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("texts", "kind", "category"),
-    [
-        # It is YouTube's refusal of us, whatever stands beside it.
-        (["Video unavailable", "This content isn’t available, try again later."], StopEveryone, "throttled"),  # noqa: RUF001
-        (["Video unavailable. YouTube is requiring a captcha challenge before playback"], StopEveryone, "throttled"),
-        (["The current session has been rate-limited by YouTube for up to an hour."], StopEveryone, "throttled"),
-        # It is about the client or the network: the video lives.
-        (["Playback on other websites has been disabled by the video owner", "Video unavailable"], MayWorkLater, None),
-        (["Video unavailable. This video is not available on this device"], MayWorkLater, None),
-        (["The following content is not available on this app.", "Video unavailable"], MayWorkLater, None),
-        (["Video unavailable. The page needs to be reloaded."], MayWorkLater, None),
-        (
-            ["Video unavailable", "It has content from SME, who has blocked it from display on this website"],
-            MayWorkLater,
-            None,
-        ),
-        (["Video unavailable. This video is restricted. Check with your network administrator."], MayWorkLater, None),
-        (["This video is not available"], MayWorkLater, None),
-        (["Video unavailable", "This video is not available."], MayWorkLater, None),
-        # Nobody knows: no verdict on a guess.
-        (["Please sign in"], MayWorkLater, None),
-        (["This video is DRM protected"], MayWorkLater, None),
-        (["Something else went wrong"], MayWorkLater, None),
-        ([], MayWorkLater, None),
-        # The more telling words win.
-        (["This video is private", "Please sign in to verify that you may see it."], Gone, "private"),
-        (["This video requires payment to watch"], Gone, "members_only"),
-        (["This video is only available to Music Premium members"], Gone, "members_only"),
-        (["This video is not available in your country"], Gone, "region_blocked"),
-        (
-            [
-                "The YouTube account associated with this video has been terminated due to multiple third-party "
-                "notifications of copyright infringement."
-            ],
-            Gone,
-            "terminated",
-        ),
-        (["This video has been removed"], Gone, "unavailable"),
-        (["This video isn't available anymore"], Gone, "unavailable"),
-    ],
-)
-def test_youtubes_words_mean(texts: list[str], kind: type[ClipError], category: str | None) -> None:
-    for order in (texts, texts[::-1]):
-        found = sort_reason("UNPLAYABLE", order)
-        assert (type(found), found.category) == (kind, category or Category.ENGINE_ERROR)
-        assert found.reason
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        {"reason": "This video is private"},
-        {"reason": {"runs": [{"text": "This video "}, {"text": "is private"}]}},
-        {"messages": ["This video is private"]},
-        {"messages": [{"simpleText": "This video is private"}]},
-        {"errorScreen": {"playerErrorMessageRenderer": {"reason": {"simpleText": "This video is private"}}}},
-        {
-            "reason": "Video unavailable",
-            "errorScreen": {"playerErrorMessageRenderer": {"subreason": {"runs": [{"text": "This video is private"}]}}},
-        },
-        {
-            "errorScreen": {
-                "playerInterstitialRenderer": {
-                    "content": {"interstitialViewModel": {"title": {"content": "This video is private"}}}
-                }
-            }
-        },
-    ],
-)
-def test_the_words_are_found_wherever_they_stand(said: dict[str, Any]) -> None:
-    with pytest.raises(Gone, match="This video is private") as caught:
-        check_reply({"playabilityStatus": {"status": "ERROR"} | said}, OK)
-    assert caught.value.category is Category.PRIVATE
-
-
-def test_a_captcha_above_an_unavailable_video_stops_everyone() -> None:
-    screen: dict[str, Any] = {"playerCaptchaViewModel": {"skipButton": {}}}
-    reply = {"playabilityStatus": {"status": "ERROR", "reason": "Video unavailable", "errorScreen": screen}}
-    with pytest.raises(StopEveryone):
-        check_reply(reply, OK)
+# -- waiting ----------------------------------------------------------------------------------------------------------
 
 
 def test_retry_after_is_understood_in_both_forms_and_nonsense_is_none() -> None:
@@ -182,9 +104,6 @@ def test_whatever_is_offered_the_choice_fits_if_anything_does_and_has_sound_if_i
     assert any(one.audio_codec for one in chosen) == bool(heard)
 
 
-# -- manners ----------------------------------------------------------------------------------------------------------
-
-
 # -- cookies ----------------------------------------------------------------------------------------------------------
 
 
@@ -198,40 +117,207 @@ def test_a_file_without_cookies_ends_the_run_with_a_word(tmp_path: Path, content
     assert "secret" not in str(caught.value)
 
 
-# -- hostile replies --------------------------------------------------------------------------------------------------
+# -- asking -----------------------------------------------------------------------------------------------------------
+
+Said = ClipError | list[Format] | Callable[[str], ClipError]
 
 
-@given(st.sampled_from(BASES), st.randoms(use_true_random=False))
-def test_a_hostile_reply_is_accepted_or_refused_but_never_a_crash(reply: Any, rng: random.Random) -> None:
-    try:
-        check_reply(mutated(reply, rng), OK)
-    except ClipError as error:
-        assert isinstance(error.reason, str)
-        assert error.reason
+class FakeEngine:
+    """An engine that offers or refuses every video alike; `first_client` is what its first client says alone."""
+
+    def __init__(self, name: str, says: Said, first_client: Said | None = None) -> None:
+        self.name, self.says, self.first_client = name, says, first_client
+        self.asked: list[bool] = []
+        """Of each call, whether only the first client was to be asked."""
+
+    def formats(self, video_id: str, first_client_only: bool = False) -> tuple[list[Format], float | None]:
+        self.asked.append(first_client_only)
+        says = self.first_client if first_client_only and self.first_client else self.says
+        if isinstance(says, ClipError):
+            raise says
+        if not isinstance(says, list):
+            raise says(video_id)
+        return says, 7.0
 
 
-def test_no_engine_is_a_class_of_its_own_for_the_failure_of_another() -> None:
-    """`resolve` itself, with engines that fail in every way: only an engine_error moves on."""
+def engine_error(reason: str) -> MayWorkLater:
+    return MayWorkLater(Category.ENGINE_ERROR, reason)
 
-    class Fake:
-        def __init__(self, name: str, does: ClipError | list[Format]) -> None:
-            self.name, self.does, self.asked = name, does, 0
 
-        def formats(self, video_id: str) -> tuple[list[Format], float | None]:
-            self.asked += 1
-            if isinstance(self.does, ClipError):
-                raise self.does
-            return self.does, 7.0
+def failure_of(resolve_one: Callable[[str, int], MediaSource], video_id: str = OK) -> ClipError:
+    with pytest.raises(ClipError) as caught:
+        resolve_one(video_id, 360)
+    return caught.value
 
-    second = Fake("second", [P18])
+
+def test_only_an_engines_own_failure_and_a_refused_client_lead_to_the_next_engine() -> None:
     for category in Category:
-        error = Gone(category, "so it is") if category.gone else MayWorkLater(category, "so it is")
-        first = Fake("first", error)
-        before = second.asked
-        if category is Category.ENGINE_ERROR:
+        error = (
+            NotOffered("so it is")
+            if category is Category.NOT_OFFERED
+            else Gone(category, "so it is")
+            if category.gone
+            else MayWorkLater(category, "so it is")
+        )
+        first, second = FakeEngine("first", error), FakeEngine("second", [P18])
+        passed_on = category in (Category.ENGINE_ERROR, Category.NOT_OFFERED)
+        if passed_on:
             assert resolve([first, second], OK, 360).engine == "second"
         else:
-            with pytest.raises(ClipError, match="so it is"):
-                resolve([first, second], OK, 360)
-        assert second.asked - before == (category is Category.ENGINE_ERROR)
-    assert resolve([Fake("first", [A140]), second], OK, 360).engine == "second"
+            assert failure_of(partial(resolve, [first, second])).reason == "so it is"
+        assert len(second.asked) == passed_on
+    assert resolve([FakeEngine("first", [A140]), FakeEngine("second", [P18])], OK, 360).engine == "second"
+
+
+def test_a_refusal_of_everybody_ends_the_asking() -> None:
+    second = FakeEngine("second", [P18])
+    assert isinstance(
+        failure_of(partial(resolve, [FakeEngine("first", StopEveryone(Category.THROTTLED, "wait")), second])),
+        StopEveryone,
+    )
+    assert not second.asked
+
+
+NOT_AVAILABLE = "Video unavailable: This video is not available"
+VERSIONS = engine_versions(["pytubefix", "yt-dlp"])
+
+
+def test_the_versions_are_those_installed_and_an_unknown_engine_has_none() -> None:
+    assert re.fullmatch(r"pytubefix \d+(\.\d+)+, yt-dlp \d{4}(\.\d+)+", VERSIONS)
+    assert engine_versions(["yt-dlp", "no such engine"]) == f"{VERSIONS.split(', ')[1]}, no such engine"
+    assert engine_versions([]) == ""
+
+
+def test_what_all_engines_are_refused_is_not_offered_and_names_those_that_asked() -> None:
+    both = [FakeEngine(name, NotOffered(NOT_AVAILABLE)) for name in ("pytubefix", "yt-dlp")]
+    found = failure_of(partial(resolve, both))
+    assert (type(found), found.reason) == (NotOffered, f"{NOT_AVAILABLE} (asked with {VERSIONS})")
+    found = failure_of(partial(resolve, both[1:]))
+    assert found.reason == f"{NOT_AVAILABLE} (asked with {engine_versions(['yt-dlp'])})"
+    both[1].says = NotOffered("It is not available on this app")
+    found = failure_of(partial(resolve, both))
+    assert found.reason == f"{NOT_AVAILABLE}; It is not available on this app (asked with {VERSIONS})"
+    both[0].says = NotOffered("x" * 5000)
+    assert failure_of(partial(resolve, both)).reason.endswith(f"x (asked with {VERSIONS})")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_one_engine_refused_and_one_that_failed_is_no_refusal(order: int) -> None:
+    engines = [FakeEngine("one", NotOffered("not on this app")), FakeEngine("two", engine_error("no streams"))][::order]
+    found = failure_of(partial(resolve, engines))
+    assert (type(found), found.category) == (MayWorkLater, Category.ENGINE_ERROR)
+    assert found.reason == "; ".join(["one: not on this app", "two: no streams"][::order])
+
+
+# -- asking less where the answer is known ----------------------------------------------------------------------------
+
+REFUSALS: list[tuple[Said, Said, Said | None]] = [
+    (NotOffered(NOT_AVAILABLE), NotOffered(NOT_AVAILABLE), None),
+    (lambda video_id: engine_error(f"{video_id}: failed after {video_id[-2:]} s"), engine_error("no streams"), None),
+    (NotOffered(NOT_AVAILABLE), engine_error("no streams"), None),
+    (engine_error("no streams"), NotOffered(NOT_AVAILABLE), None),
+    (NotOffered(f"{NOT_AVAILABLE}; not on this app"), NotOffered("never"), NotOffered(NOT_AVAILABLE)),
+    (engine_error(f"{NOT_AVAILABLE}; no streams"), NotOffered("never"), NotOffered(NOT_AVAILABLE)),
+]
+"""What the first and the second engine say of clip after clip, and what the first engine's first client says alone."""
+
+
+@pytest.mark.parametrize(("says", "second_says", "first_client"), REFUSALS)
+def test_after_five_clips_refused_alike_only_the_first_client_is_asked(
+    says: Said, second_says: Said, first_client: Said | None
+) -> None:
+    first = FakeEngine("pytubefix", says, first_client)
+    second = FakeEngine("yt-dlp", second_says)
+    resolver = Resolver([first, second])
+    failures = [
+        failure_of(resolver.resolve, f"clip-{chr(97 + number)}{number:05}") for number in range(ALIKE_CLIPS + 20)
+    ]
+    assert first.asked == [False] * ALIKE_CLIPS + [True] * 20
+    assert len(second.asked) == ALIKE_CLIPS
+    assert len({(type(failure), failure.category) for failure in failures}) == 1
+    if isinstance(failures[0], NotOffered):
+        assert all(failure.reason.endswith(f" (asked with {VERSIONS})") for failure in failures[:ALIKE_CLIPS])
+        assert {failure.reason for failure in failures[ALIKE_CLIPS:]} == {
+            f"{NOT_AVAILABLE} (asked with {engine_versions(['pytubefix'])})"
+        }
+    else:
+        assert all(failure.reason.startswith("pytubefix: ") for failure in failures)
+        assert all("; yt-dlp: " in failure.reason for failure in failures[:ALIKE_CLIPS])
+        assert not any("yt-dlp" in failure.reason for failure in failures[ALIKE_CLIPS:])
+
+
+@pytest.mark.parametrize(
+    ("between", "known"),
+    [
+        ([P18], False),
+        (Gone(Category.PRIVATE, "Private video"), False),
+        (NotOffered("not on this app"), False),
+        (engine_error("no streams"), False),
+        (engine_error(NOT_AVAILABLE), False),
+        (StopEveryone(Category.THROTTLED, "wait"), True),
+        (MayWorkLater(Category.SERVER_ERROR, "503"), True),
+    ],
+)
+@pytest.mark.parametrize("before", [1, ALIKE_CLIPS - 1, ALIKE_CLIPS, 2 * ALIKE_CLIPS])
+def test_all_are_asked_again_once_a_clip_is_not_refused_or_refused_in_other_words(
+    before: int, between: Said, known: bool
+) -> None:
+    first, second = (FakeEngine(name, NotOffered(NOT_AVAILABLE)) for name in ("pytubefix", "yt-dlp"))
+    resolver = Resolver([first, second])
+    for _ in range(before):
+        failure_of(resolver.resolve)
+    first.says, second.says = between, between
+    with suppress(ClipError):
+        resolver.resolve(OK, 360)
+    first.says, second.says = NotOffered(NOT_AVAILABLE), NotOffered(NOT_AVAILABLE)
+    second.asked.clear()
+    for _ in range(2 * ALIKE_CLIPS):
+        failure_of(resolver.resolve)
+    assert len(second.asked) == (max(0, ALIKE_CLIPS - before) if known else ALIKE_CLIPS)
+
+
+def test_a_clip_that_the_first_client_gets_after_many_refusals_is_there() -> None:
+    first, second = (FakeEngine(name, NotOffered(NOT_AVAILABLE)) for name in ("pytubefix", "yt-dlp"))
+    resolver = Resolver([first, second])
+    for _ in range(ALIKE_CLIPS + 1):
+        failure_of(resolver.resolve)
+    first.says = [P18]
+    assert resolver.resolve(OK, 360).engine == "pytubefix"
+    first.says, second.says = NotOffered(NOT_AVAILABLE), [P18]
+    assert resolver.resolve(OK, 360).engine == "yt-dlp"
+
+
+# -- in a worker ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Outcome]]:
+    """A function that gives one worker with these engines the same clip some times, and returns the last outcome."""
+    with job_in(tmp_path) as job:
+
+        def run(*engines: FakeEngine, clips: int = 1) -> Outcome:
+            monkeypatch.setattr(download_job, "open_engines", lambda *_: [*engines])
+            worker = job.open()
+            return [worker(CLIP, lambda: None) for _ in range(clips)][-1]
+
+        yield run
+
+
+def test_a_worker_keeps_in_mind_how_its_clips_were_refused(work: Callable[..., Outcome]) -> None:
+    first, second = (FakeEngine(name, NotOffered(NOT_AVAILABLE)) for name in ("pytubefix", "yt-dlp"))
+    outcome = work(first, second, clips=ALIKE_CLIPS + 3)
+    assert (outcome.status, outcome.category) == ("failed", Category.NOT_OFFERED)
+    assert (len(first.asked), len(second.asked)) == (ALIKE_CLIPS + 3, ALIKE_CLIPS)
+
+
+@pytest.mark.parametrize("second_says", [NotOffered(NOT_AVAILABLE), engine_error("no streams")])
+def test_refused_media_stay_refused_media_where_the_next_engine_has_none(
+    work: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, second_says: ClipError
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MediaRefused(Category.MEDIA_ERROR, "HTTP 403 from the media host")
+
+    monkeypatch.setattr(download_job, "RangeFile", refuse)
+    outcome = work(FakeEngine("pytubefix", [P18]), second := FakeEngine("yt-dlp", second_says))
+    assert (outcome.category, outcome.reason) == (Category.MEDIA_ERROR, "HTTP 403 from the media host")
+    assert len(second.asked) == 1
