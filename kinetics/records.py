@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import ClassVar, Literal
 
@@ -15,6 +15,8 @@ ClipKey = tuple[str, float, float]
 Thumbnail = Literal["there", "missing", "no answer"]
 """What the thumbnail host says of a video: it answers 404 for most videos that are gone, and 200 for living ones."""
 
+ASKED_WITH = " (asked with "
+"""Stands between YouTube's words and the engines' versions in the reason of a clip that is not offered."""
 KEY = ["youtube_id", "time_start", "time_end"]
 """The columns that identify a clip in every table."""
 SPLIT_OF: dict[Subset, Split] = {"train": "train", "validate": "val", "test": "test"}
@@ -93,6 +95,8 @@ class Clip:
     label: str
     """As annotated, with spaces; empty where the subset has no labels."""
     split: Split
+    again: bool = field(default=False, compare=False)
+    """Whether it goes out again in this run because it was refused: then every client is asked."""
     kind: ClassVar = "clip"
 
     @property

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kinetics.annotations.table import Annotations
-from kinetics.records import Category, Clip, ClipKey, ClipState, Cut, Split
+from kinetics.records import ASKED_WITH, Category, Clip, ClipKey, ClipState, Cut, Split
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger, MissingClip
 
@@ -203,7 +203,7 @@ def _asked_lately(failure: MissingClip, engines: str) -> bool:
     A time in the future, or one that cannot be read, does not count as one of them.
     """
     age_days = (time.time() - failure.time_s) / 86_400
-    return failure.reason.endswith(f"(asked with {engines})") and 0 <= age_days < ASK_AGAIN_DAYS
+    return failure.reason.endswith(f"{ASKED_WITH}{engines})") and 0 <= age_days < ASK_AGAIN_DAYS
 
 
 def on_disk(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

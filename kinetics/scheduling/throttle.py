@@ -284,8 +284,8 @@ class Throttle:
 
     def last_control(self, now: float) -> ControlCall | None:
         """Return what to ask for before the run ends, to decide what is in doubt; None if nothing can or need be."""
-        doubt = self._undecided.last_doubt
-        return self._call_control(doubt, now, answered=False) if doubt else None
+        question = self._undecided.open_question
+        return self._call_control(question, now, answered=False) if question else None
 
     def _call_control(self, alike: Outcome, now: float, answered: bool) -> ControlCall | None:
         """Let nothing but a control call go out next, if there is a video to ask for; `alike` is why."""
@@ -382,4 +382,5 @@ class Throttle:
 def _decision(held: Decided) -> Decision:
     """Return what follows for outcomes that were held back; a doubt that goes back to the queue has its row already."""
     rows = (replace(one, status="postponed") for one in held.again if one.category is not Category.UNAVAILABLE)
-    return Decision(decided=(*rows, *held.recorded), put_back=tuple(one.clip for one in held.again))
+    clips = (replace(one.clip, again=True) for one in held.again)
+    return Decision(decided=(*rows, *held.recorded), put_back=tuple(clips))

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from kinetics.records import Category, ClipKey, Outcome
+from kinetics.records import ASKED_WITH, Category, ClipKey, Outcome
 from kinetics.scheduling.events import Notice
 
 ALIKE_LIMIT = 25
@@ -184,13 +184,13 @@ class UndecidedFailures:
 
     def _to_ask_again(self, refused: Iterable[Outcome]) -> list[Outcome]:
         """Return those whose clips are to be asked for once more, and were not yet."""
-        again = [
-            one
-            for one in refused
-            if (one.clip.key in self._grouped or one.thumbnail == "there") and one.clip.key not in self._asked_again
-        ]
+        again = [*filter(self._asks_again, refused)]
         self._asked_again |= {one.clip.key for one in again}
         return again
+
+    def _asks_again(self, refused: Outcome) -> bool:
+        key = refused.clip.key
+        return (key in self._grouped or refused.thumbnail == "there") and key not in self._asked_again
 
     def confirmed(self) -> Iterator[Outcome]:
         """Yield the doubts that the thumbnail host has come to confirm since they were held back."""
@@ -214,9 +214,11 @@ class UndecidedFailures:
         return [held.outcome for held in doubts]
 
     @property
-    def last_doubt(self) -> Outcome | None:
-        """The latest doubt that is undecided."""
-        return self._doubts[-1].outcome if self._doubts else None
+    def open_question(self) -> Outcome | None:
+        """An outcome that a control call would decide; None if there is none."""
+        refused = [held.outcome for held in self._failures if held.outcome.category is Category.NOT_OFFERED]
+        questions = [*(held.outcome for held in self._doubts), *filter(self._asks_again, refused)]
+        return questions[0] if questions else None
 
     def failures(self) -> Iterator[Outcome]:
         """Yield the failures that nothing will decide any more: they are recorded as what they are."""
@@ -231,10 +233,14 @@ class UndecidedFailures:
 
 
 def cause(outcome: Outcome) -> str:
-    """Return what outcomes of a common cause have in common: the category, and the reason without its numbers."""
+    """Return what outcomes of a common cause have in common: the category, and the reason without its numbers.
+
+    Of several engines' reasons the first one counts: the other engines are not asked at every clip.
+    """
     if outcome.category is Category.UNAVAILABLE:
         return Category.UNAVAILABLE
-    return f"{outcome.category}: {re.sub(r'[0-9]+', '#', outcome.reason.replace(outcome.clip.youtube_id, 'ID'))}"
+    words = outcome.reason.partition(ASKED_WITH)[0].partition("; ")[0].replace(outcome.clip.youtube_id, "")
+    return f"{outcome.category}: {re.sub(r'[0-9]+', '', words)}"
 
 
 def _as_verdict(outcome: Outcome) -> Outcome:

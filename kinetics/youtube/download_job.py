@@ -21,7 +21,7 @@ from kinetics.net.responses import MediaRefused
 from kinetics.records import Category, Clip, ControlCall, ControlResult, Cut, Outcome
 from kinetics.scheduling.worker import limit_memory, record_failure
 from kinetics.storage.layout import Layout
-from kinetics.youtube.engines import Engine, Resolver, open_engines, resolve
+from kinetics.youtube.engines import ALIKE_CLIPS, Engine, Resolver, open_engines, resolve
 from kinetics.youtube.formats import MediaSource
 from kinetics.youtube.thumbnails import ThumbnailChecker
 
@@ -82,6 +82,7 @@ class ClipDownloader:
         self._resolver = Resolver(engines)
         self._session = session
         self._header_sizes = HeaderSizes()
+        self._media_refused = 0  # clips in a row whose first media were refused, none of which came
         self._thumbnails = ThumbnailChecker() if job.thumbnails else None
 
     @overload
@@ -122,7 +123,7 @@ class ClipDownloader:
         session, start = self._session, time.monotonic()
         bytes_before, requests_before, busy_before_s = session.bytes_received, session.requests, session.busy_s
         with record_failure(self._job.layout.folder) as failure:
-            source = self._resolver.resolve(clip.youtube_id, self._job.max_height)
+            source = self._resolver.resolve(clip.youtube_id, self._job.max_height, in_full=clip.again)
             outcome = replace(outcome, engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - start)
             on_answer()
             outcome = self._download(clip, source, outcome)
@@ -141,16 +142,19 @@ class ClipDownloader:
     def _download(self, clip: Clip, source: MediaSource, outcome: Outcome) -> Outcome:
         """Download from this source; if the media host refuses its addresses, from those of the next engine."""
         try:
-            return self._write_clip(clip, source, outcome)
+            outcome = self._write_clip(clip, source, outcome)
         except MediaRefused as refused:
             others = [engine for engine in self._engines if engine.name != source.engine]
-            if not others:
+            self._media_refused += 1
+            if not others or (self._media_refused > ALIKE_CLIPS and not clip.again):
                 raise
             try:
                 source = resolve(others, clip.youtube_id, self._job.max_height)
             except (MayWorkLater, NotOffered):
                 raise refused from None
-            return self._write_clip(clip, source, replace(outcome, engine=source.engine, itag=source.itag))
+            outcome = self._write_clip(clip, source, replace(outcome, engine=source.engine, itag=source.itag))
+        self._media_refused = 0
+        return outcome
 
     def _write_clip(self, clip: Clip, source: MediaSource, outcome: Outcome) -> Outcome:
         """Cut the clip from its source, move it to its final name, and return what the file is like."""

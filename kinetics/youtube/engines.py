@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kinetics.errors import REASON_LIMIT, ClipError, Gone, MayWorkLater, NotOffered
-from kinetics.records import Category
+from kinetics.records import ASKED_WITH, Category
 from kinetics.youtube.engine_errors import TIMEOUT_S
 from kinetics.youtube.formats import Format, MediaSource, choose_formats
 from kinetics.youtube.pytube_engine import Pytube
@@ -32,8 +32,6 @@ ALIKE_CLIPS = 5
 for each client; a higher number spends more of YouTube's allowance on a refusal that is known."""
 PASSED_ON = (Category.ENGINE_ERROR, Category.NOT_OFFERED)
 """Failures that say something of the engine or its clients, so that the next engine is asked."""
-ASKED_WITH = " (asked with "
-"""What stands in the reason of NotOffered between YouTube's words and the engines that were asked."""
 
 
 class Engine(Protocol):
@@ -122,10 +120,10 @@ class Resolver:
         self._alike = 0
         """Clips in a row that were refused like this."""
 
-    def resolve(self, video_id: str, max_height: int) -> MediaSource:
-        """Do what the function `resolve` does, with fewer calls where the answer is known. Raises ClipError."""
+    def resolve(self, video_id: str, max_height: int, *, in_full: bool = False) -> MediaSource:
+        """Do what the function `resolve` does, with fewer calls where the answer is known, unless `in_full`."""
         try:
-            source = self._ask(video_id, max_height)
+            source = self._ask(video_id, max_height, in_full)
         except (MayWorkLater, NotOffered) as error:
             if error.category in PASSED_ON:
                 self._count(error, video_id)
@@ -136,8 +134,8 @@ class Resolver:
         self._alike = 0
         return source
 
-    def _ask(self, video_id: str, max_height: int) -> MediaSource:
-        if self._alike < ALIKE_CLIPS:
+    def _ask(self, video_id: str, max_height: int, in_full: bool) -> MediaSource:
+        if in_full or self._alike < ALIKE_CLIPS:
             return resolve(self._engines, video_id, max_height)
         first = self._engines[:1]
         try:
