@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kinetics.records import Category, Clip, Item, Outcome
+from kinetics.records import Category, Clip, ControlCall, ControlResult, Item, Outcome, Result
 from kinetics.scheduling import dispatch as dispatch_module
 from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, dispatch
 from kinetics.scheduling.events import GaveUp, Notice, Pause
@@ -31,6 +31,7 @@ class FakeHost:
     takes_s: Iterator[float]
     throttle: Throttle
     given: list[Clip] = field(default_factory=list)
+    controls: list[ControlCall] = field(default_factory=list)
     in_flight: int = 0
 
     @property
@@ -41,10 +42,16 @@ class FakeHost:
         return self.in_flight == 0
 
     def give(self, item: Item, now: float) -> bool:
-        assert isinstance(item, Clip)
-        self.given.append(item)
         self.in_flight += 1
-        outcome = self.answer(item)
+        outcome: Result | None
+        if isinstance(item, ControlCall):
+            self.controls.append(item)
+            said = self.answer(item.clip)
+            outcome = said and ControlResult(item, said.status, said.category, said.reason)
+        else:
+            assert isinstance(item, Clip)
+            self.given.append(item)
+            outcome = self.answer(item)
         report = ItemReport(self, outcome, now, answered=False) if outcome else ItemReturned(self, item, now)
         self.pool.due.append(Due(now + next(self.takes_s), self, report))
         return True
@@ -113,6 +120,10 @@ def done(host: str) -> Answer:
 
 def refused(host: str) -> Answer:
     return lambda clip: Outcome(clip, "postponed", Category.THROTTLED, "too many", host=host)
+
+
+def unavailable(host: str) -> Answer:
+    return lambda clip: Outcome(clip, "failed", Category.UNAVAILABLE, "Video unavailable", host=host)
 
 
 def broken(host: str) -> Answer:
@@ -190,6 +201,40 @@ def test_failures_that_are_held_back_are_told_when_the_user_ends_the_run(
         for event in dispatch(pool, clips(100)):
             told += filter(None, [event])
     assert outcomes(told) == {("a", "failed"): 10}
+
+
+def test_what_failed_last_is_told_when_the_run_ends(pool: FakePool) -> None:
+    last = clips(10)[-3:]
+    pool.add_host("a", lambda clip: (broken if clip in last else done)("a")(clip))
+    events = run(pool, clips(10))
+    assert outcomes(events) == {("a", "done"): 7, ("a", "failed"): 3}
+
+
+def test_a_doubt_about_the_last_clip_is_decided_by_a_control_call(pool: FakePool) -> None:
+    last = clips(10)[-1]
+    host = pool.add_host("a", lambda clip: (unavailable if clip == last else done)("a")(clip))
+    events = run(pool, clips(10))
+    assert host.controls == [ControlCall(clips(10)[-2])]
+    assert [one.status for one in events if isinstance(one, Outcome) and one.clip == last] == ["postponed", "failed"]
+    assert not any(isinstance(event, ControlResult) for event in events), "it is no clip's outcome"
+
+
+@pytest.mark.parametrize("alike", [20, ALIKE_LIMIT])
+def test_what_failed_at_a_host_that_has_left_is_told_and_its_control_call_is_dropped(
+    pool: FakePool, alike: int
+) -> None:
+    wanted = clips(60)
+
+    def leaves(clip: Clip) -> Outcome | None:
+        if clip == wanted[alike]:
+            pool.hosts.remove(leaving)
+            pool.add_host("b", done("b"))
+        return (done if clip == wanted[0] else broken)("a")(clip)
+
+    leaving = pool.add_host("a", leaves)
+    events = run(pool, wanted)
+    assert outcomes(events) == {("a", "done"): 1, ("a", "failed"): alike, ("b", "done"): 59 - alike}
+    assert leaving.controls == []
 
 
 def test_a_clip_of_which_nobody_will_tell_goes_out_again_also_if_all_waited_for_it(pool: FakePool) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kinetics.records import Category, Clip, ClipKey, Outcome, Thumbnail
+from kinetics.records import Category, Clip, ClipKey, ControlCall, ControlResult, Outcome, Thumbnail
 from kinetics.scheduling.events import GaveUp
 from kinetics.scheduling.throttle import CAUSE_GIVE_UP_S, CAUSE_PAUSES_S, Throttle
 from kinetics.scheduling.undecided import ALIKE_LIMIT, DOUBT_LIMIT, ThumbnailWitness, cause
@@ -111,6 +111,8 @@ def test_a_block_that_does_not_end_ends_the_run_and_fails_no_clip(words: str, be
     assert set(ends(run).values()) <= {"done"}
     tried_before_the_pause = [at for at, _ in run.sends if at <= run.pauses[0][0]]
     assert len(tried_before_the_pause) <= before + ALIKE_LIMIT + 4
+    if before:
+        assert len(run.sends) == len(tried_before_the_pause), "each pause is followed by a control call"
     if words != "bare":
         assert [pause.seconds for _, pause in run.pauses][: len(CAUSE_PAUSES_S)] == [*CAUSE_PAUSES_S]
         assert run.now <= CAUSE_GIVE_UP_S + 2 * HOUR
@@ -166,6 +168,7 @@ def test_dead_videos_in_a_row_whose_thumbnails_confirm_it_pause_nobody() -> None
     run = play(youtube, 420, workers=16)
     assert not run.pauses
     assert ends(run) == dict.fromkeys(range(420), "done") | dict.fromkeys(range(10, 410), "unavailable")
+    assert sum(one.status == "postponed" for one in run.rows) <= 2, "before the thumbnails of those that came are known"
 
 
 def test_a_dead_video_whose_thumbnail_is_there_is_asked_for_twice_and_then_stands_and_says_so() -> None:
@@ -175,7 +178,7 @@ def test_a_dead_video_whose_thumbnail_is_there_is_asked_for_twice_and_then_stand
     gone = [outcome for _, outcome in run.outcomes if outcome.category is Category.UNAVAILABLE]
     assert sorted(int(outcome.clip.youtube_id) for outcome in gone) == [*range(0, 600, 100)]
     assert {outcome.reason for outcome in gone} == {"Video unavailable (its thumbnail is still there)"}
-    assert youtube.calls <= 600 + 6 + len(run.controls)
+    assert youtube.calls == 600 + 6 + len(run.controls)
 
 
 WITNESSES: dict[str, Callable[[bool], Thumbnail | None]] = {
@@ -204,6 +207,108 @@ def test_a_doubt_is_postponed_until_a_later_call_is_answered() -> None:
     assert throttle.answered(sent=1.5, now=3.0).decided == (), "this one was asked for before"
     (verdict,) = throttle.answered(sent=2.5, now=3.0).decided
     assert (verdict.status, verdict.category) == ("failed", Category.UNAVAILABLE)
+
+
+def test_a_verdict_in_other_words_decides_a_doubt() -> None:
+    throttle = Throttle(4)
+    throttle.settle(BLOCKS["bare"](clip(1)), sent=1.0, now=2.0)
+    decision = throttle.settle(failed(clip(2), Category.PRIVATE), sent=3.0, now=4.0)
+    assert [(one.clip, one.category) for one in decision.decided] == [(clip(1), Category.UNAVAILABLE)]
+
+
+def test_a_refusal_of_everybody_puts_doubts_back() -> None:
+    throttle = Throttle(4)
+    throttle.settle(BLOCKS["bare"](clip(1)), sent=1.0, now=2.0)
+    assert throttle.settle(BLOCKS["bot check"](clip(2)), sent=3.0, now=4.0).put_back == (clip(1),)
+    assert [*throttle.undecided(ended=True)] == []
+
+
+def test_doubts_are_left_open_by_a_run_that_the_user_ends() -> None:
+    throttle = Throttle(4)
+    throttle.settle(BLOCKS["bare"](clip(1)), sent=1.0, now=2.0)
+    assert [*throttle.undecided(ended=False)] == []
+
+
+def test_a_missing_thumbnail_confirms_a_doubt_of_before_once_the_host_is_believed() -> None:
+    throttle = Throttle(4)
+    dead = [replace(BLOCKS["bare"](clip(number)), thumbnail="missing") for number in (1, 2)]
+    assert throttle.settle(dead[0], sent=1.0, now=2.0).decided == ()
+    proof = replace(dead[1], living_thumbnails=("there", "there", "there"))
+    decision = throttle.settle(proof, sent=1.5, now=2.5)
+    assert [one.clip for one in decision.decided] == [clip(1)]
+    assert decision.outcome == proof
+
+
+def test_25_dead_videos_at_the_very_beginning_pause_the_run_as_no_video_came_yet() -> None:
+    """Their thumbnails are missing, but so they would be at a host that has none."""
+    run = simulate(Throttle(4), map(clip, range(60)), FakeYouTube(dict.fromkeys(range(60), GONE)), until=12.0)
+    assert ALIKE_LIMIT <= len([at for at, _ in run.sends if at <= run.pauses[0][0]]) <= ALIKE_LIMIT + 1
+
+
+def test_after_a_common_cause_has_passed_a_single_failure_of_that_kind_pauses_nobody() -> None:
+    begins: list[float] = []
+    block = blocked_for_15_s_after_12_calls(begins)
+
+    def media_refused(calls: int, now: float) -> bool:
+        return block(calls, now) or calls == 100
+
+    run = play(FakeYouTube(block="media", blocked=media_refused), 200)
+    assert {number for number, end in ends(run).items() if end != "done"} != set()
+    assert len([at for at, _ in run.pauses if at > begins[0] + 60.0]) == 0
+
+
+def test_the_pauses_for_a_common_cause_begin_anew_after_a_clip_that_came() -> None:
+    def twice(calls: int, now: float) -> bool:
+        return 10.0 <= now < 40.0 or 1000.0 <= now < 1030.0
+
+    run = play(FakeYouTube(block="media", blocked=twice), 2000, workers=2)
+    firsts = [next(pause.seconds for at, pause in run.pauses if at > after) for after in (0.0, 1000.0)]
+    assert firsts == [CAUSE_PAUSES_S[0]] * 2
+
+
+def test_what_fails_alike_late_goes_back_to_the_queue_and_makes_no_pause_longer() -> None:
+    throttle, refuse = Throttle(8), BLOCKS["media"]
+    for number in range(ALIKE_LIMIT):
+        decision = throttle.settle(refuse(clip(number)), sent=number + 0.1, now=number + 1.0)
+    assert decision.pause
+    late = throttle.settle(refuse(clip(99)), sent=0.5, now=30.0)
+    assert (late.outcome and late.outcome.status, late.requeue, late.pause) == ("postponed", True, None)
+
+
+def test_while_a_control_call_is_out_what_else_fails_waits_for_it() -> None:
+    throttle, refuse = Throttle(8), BLOCKS["media"]
+    throttle.settle(done(clip(100)), sent=0.0, now=0.05)
+    for number in range(ALIKE_LIMIT):
+        decision = throttle.settle(refuse(clip(number)), sent=number + 0.1, now=number + 1.0)
+    assert decision.control == ControlCall(clip(100))
+    assert throttle.wait(30.0, in_flight=1, in_player_call=0) == 0.0
+    throttle.sent(30.0)
+    assert throttle.wait(30.0, in_flight=2, in_player_call=0) is None
+    late = throttle.settle(refuse(clip(99)), sent=0.5, now=30.5)
+    assert (late.outcome, late.pause, late.control) == (None, None, None)
+    answer = throttle.settle(ControlResult(decision.control, "done"), sent=30.0, now=31.0, answered=True)
+    assert len(answer.decided) == ALIKE_LIMIT
+    assert throttle.wait(31.0, in_flight=1, in_player_call=0) == 0.0
+
+
+def test_a_video_that_was_removed_meanwhile_is_no_control_any_more() -> None:
+    throttle, refuse = Throttle(8), BLOCKS["media"]
+    throttle.settle(done(clip(100)), sent=0.0, now=0.05)
+    for number in range(ALIKE_LIMIT):
+        decision = throttle.settle(refuse(clip(number)), sent=number + 0.1, now=number + 1.0)
+    assert decision.control
+    throttle.sent(30.0)
+    removed = ControlResult(decision.control, "failed", Category.REMOVED)
+    paused = throttle.settle(removed, sent=30.0, now=31.0)
+    assert (paused.control, paused.pause is not None, len(paused.put_back)) == (None, True, ALIKE_LIMIT)
+
+
+def test_dead_videos_do_not_make_one_beside_them_that_is_not_offered_suspicious() -> None:
+    odd = dict.fromkeys(range(20, 30), GONE) | {24: OFFERED_TO_NOBODY}
+    youtube = FakeYouTube(odd)
+    run = play(youtube, 60, workers=1)
+    assert ends(run)[24] == Category.NOT_OFFERED
+    assert youtube.calls == 60 + len(run.controls)
 
 
 def test_what_is_undecided_at_the_end_may_work_later() -> None:
@@ -252,6 +357,7 @@ def intervals(times: Iterable[tuple[float, float]]) -> Callable[[int, float], bo
     return lambda calls, now: any(begin <= now < begin + length for begin, length in times)
 
 
+@example("bare", [(0.0, 5.0), (99.0, 5.0)], dict.fromkeys([0, 1, 23], GONE), 1)
 @given(
     st.sampled_from(sorted(BLOCKS)),
     st.lists(st.tuples(st.floats(0, 300), st.floats(5, 400)), max_size=3),
