@@ -57,10 +57,10 @@ class HttpSession:
     """
 
     def __init__(
-        self, limit: RateLimiter | None = None, hosts: AllowedHosts = YOUTUBE, read_timeout_s: float = READ_TIMEOUT_S
+        self, limit: RateLimiter | None = None, hosts: AllowedHosts = YOUTUBE, timeout_s: float | None = None
     ) -> None:
         self.hosts = hosts
-        self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, read_timeout_s), read=read_timeout_s)
+        self._timeout_s = timeout_s  # if it is not the usual one
         self.bytes_received = 0
         self.requests = 0
         self.busy_s = 0.0
@@ -96,7 +96,9 @@ class HttpSession:
                 decode_content=False,
                 redirect=False,
                 retries=False,
-                timeout=self._timeout,
+                timeout=urllib3.Timeout(
+                    connect=self._timeout_s or CONNECT_TIMEOUT_S, read=self._timeout_s or READ_TIMEOUT_S
+                ),
             )
             location = response.get_redirect_location()
             if not location:

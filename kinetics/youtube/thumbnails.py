@@ -25,7 +25,7 @@ class ThumbnailChecker:
     """One worker's way to the thumbnail host; it stops asking once the host does not answer."""
 
     def __init__(self) -> None:
-        self._session = HttpSession(hosts=HOST, read_timeout_s=TIMEOUT_S)
+        self._session = HttpSession(hosts=HOST, timeout_s=TIMEOUT_S)
         self._answers = True
         self._living: list[str] = []
         self._asked_for_living = 0

@@ -31,7 +31,7 @@ from tests.support.sandbox import MirrorSandbox, Run, wait_until
 from tests.youtube.log import Request
 from tests.youtube.mirror import Crate, MirrorFile, clip_of, crates_of, tarball
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import MediaFault, Row
+from tests.youtube.world import FAILURES, MediaFault, Row
 
 COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
@@ -201,7 +201,8 @@ class TestBoth:
     def test_what_neither_has_is_in_the_log_once_and_in_youtubes_words(self, both: Ended) -> None:
         missing = {*both.sandbox.rows} - both.sandbox.on_mirror - both.sandbox.on_youtube
         assert keys_of(both.log) == keys(missing)
-        assert {(line[3], line[4]) for line in both.log} == {("private", "Private video")}
+        private = FAILURES["private"]
+        assert {(line[3], line[4]) for line in both.log} == {("private", f"{private.reason}: {private.subreason}")}
 
     def test_each_archive_is_read_once_and_the_rows_count_its_bytes(self, both: Ended) -> None:
         paths = [path_of(request) for request in readings(both.run.requests)]

@@ -311,6 +311,29 @@ def test_dead_videos_do_not_make_one_beside_them_that_is_not_offered_suspicious(
     assert youtube.calls == 60 + len(run.controls)
 
 
+def test_a_dead_video_does_not_end_a_pause_for_which_every_video_was_called_unavailable() -> None:
+    """Its missing thumbnail says that it is dead, but in a block YouTube would have said the same of it."""
+    witness = ThumbnailWitness()
+    throttle = Throttle(8, witness=witness)
+    witness.take(replace(BLOCKS["bare"](clip(0)), living_thumbnails=("there", "there", "there")))  # at another host
+    for number in range(1, 1 + DOUBT_LIMIT):
+        doubt = replace(BLOCKS["bare"](clip(number)), thumbnail="there")
+        decision = throttle.settle(doubt, sent=number + 0.1, now=number + 1.0)
+    assert decision.pause
+    throttle.sent(100.0)
+    dead = throttle.settle(replace(BLOCKS["bare"](clip(9)), thumbnail="missing"), sent=100.0, now=101.0)
+    assert dead.outcome and dead.outcome.status == "failed"
+    throttle.sent(102.0)
+    assert throttle.wait(102.0, in_flight=1, in_player_call=0) is None, "one alone, as before"
+
+
+def test_failures_of_another_kind_that_come_late_make_no_pause_longer() -> None:
+    throttle = Throttle(32)
+    throttle.settle(BLOCKS["bot check"](clip(0)), sent=0.0, now=10.0)
+    late = [throttle.settle(BLOCKS["media"](clip(n)), sent=5.0, now=11.0 + n) for n in range(1, 2 + ALIKE_LIMIT)]
+    assert [decision.pause for decision in late if decision.pause] == []
+
+
 def test_what_is_undecided_at_the_end_may_work_later() -> None:
     run = play(FakeYouTube({0: GONE, 1: GONE}), 2)
     assert ends(run) == {0: Category.THROTTLED, 1: Category.THROTTLED}
