@@ -149,8 +149,9 @@ class Facts:
 class Outcome:
     """The outcome of one attempt at one clip.
 
-    `postponed` means that every request is refused, or there is no connection: the clip goes back to the queue and has
-    not failed. Times are in seconds, sizes in bytes.
+    `postponed` means that every request is refused, there is no connection, or it is open whether YouTube's word is
+    about this clip: the clip goes back to the queue, or another outcome decides it later. Times are in seconds, sizes
+    in bytes.
     """
 
     clip: Clip

@@ -168,9 +168,10 @@ def _pauses(ended: NDArray[np.float64], refused: pd.DataFrame) -> tuple[PausePer
     pauses = np.flatnonzero(gaps >= max(MIN_PAUSE_S, MIN_PAUSE_GAPS * float(np.median(gaps))))
     begins, ends = ended[pauses], ended[pauses + 1]
     causes = np.full(len(pauses), "stopped", object)
-    for category in (Category.NETWORK, Category.THROTTLED):
-        times = refused["ended"][refused["category"] == category].to_numpy()
-        causes[np.searchsorted(times, begins) < np.searchsorted(times, ends, "right")] = category.value
+    no_connection = refused["category"] == Category.NETWORK
+    for cause, chosen in (("network", no_connection), ("throttled", ~no_connection)):  # a block has many categories
+        times = refused["ended"][chosen].to_numpy()
+        causes[np.searchsorted(times, begins) < np.searchsorted(times, ends, "right")] = cause
     return tuple(map(PausePeriod, map(_local, begins), map(_local, ends), causes))
 
 

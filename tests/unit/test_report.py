@@ -203,6 +203,12 @@ def test_time_in_which_nothing_ran_does_not_slow_the_pace(layout: Layout) -> Non
     assert found.per_hour_overall == found.per_hour == 30 / (found.span_s - 3970) * 3600
 
 
+@pytest.mark.parametrize("category", [Category.ENGINE_ERROR, Category.MEDIA_ERROR, Category.UNAVAILABLE])
+def test_a_pause_for_a_common_cause_is_one_that_youtube_caused(layout: Layout, category: Category) -> None:
+    runs = [*(done(second) for second in range(2, 32, 2)), refused(31, category), done(400)]
+    assert [pause.cause for pause in of_attempts(layout, runs).timeline.pauses] == ["throttled"]
+
+
 def test_gaps_as_long_as_usual_are_no_pauses(layout: Layout) -> None:
     assert not of_attempts(layout, [done(300 * turn) for turn in range(10)]).timeline.pauses
 
