@@ -4,6 +4,7 @@
     ├── Fatal            the run cannot go on: bad annotations, disk full, cannot write, already running (exit 2)
     └── ClipError        one clip failed; carries a Category and a reason
         ├── Gone         YouTube said that this video is gone
+        │   └── Unconfirmed  it said "unavailable" and nothing else, as it does of every video in some blocks
         ├── NotOffered   the video lives, but YouTube refuses it to the clients that we pose as
         ├── MayWorkLater a fault of this attempt
         └── StopEveryone a refusal or outage that concerns every clip: slow down, then ask with one
@@ -48,6 +49,10 @@ class ClipError(KineticsError):
 
 class Gone(ClipError):
     """YouTube said that this video, or this part of it, does not exist or is not shown."""
+
+
+class Unconfirmed(Gone):
+    """YouTube calls this video unavailable, and says nothing else. In some blocks it says so of every video."""
 
 
 class NotOffered(ClipError):

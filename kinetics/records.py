@@ -180,8 +180,10 @@ class Outcome:
     facts: Facts | None = None
     """The facts about a clip that was on disk, if the job measures them."""
     source: Source = "youtube"
+    unconfirmed: bool = False
+    """Whether YouTube called the video unavailable and said nothing else, as it does of every video in some blocks."""
     thumbnail: Thumbnail | None = None
-    """The thumbnail of a video that YouTube calls unavailable; None if nobody asked."""
+    """The thumbnail of such a video; None if nobody asked."""
     living_thumbnails: tuple[Thumbnail, ...] = ()
     """Those of videos that came in this run, asked for beside it: they show whether the host can be believed."""
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from kinetics.cli.context import Context
-from kinetics.cli.jobs import download_job, extract_job
+from kinetics.cli.jobs import download_job, engines_with_cookies, extract_job
 from kinetics.cli.messages import announcement, explanation, mirror_offer, source_order, summary, why_stopped
 from kinetics.cli.options import Options
 from kinetics.cli.run_counts import RunCounts
@@ -55,7 +55,7 @@ def download(options: Options, context: Context) -> int:
             options.cut,
             options.retry,
             source=options.source,
-            engines=engine_versions(options.engine),
+            engines=engine_versions(engines_with_cookies(options.engine, options.cookies)),
         )
         candidates = [] if options.no_reuse or layout.url else reuse.find_candidates(plan, layout)
         print(announcement(options, layout, plan, reuse.count_candidates(candidates)), flush=True)

@@ -15,6 +15,7 @@ All times are seconds of one clock that never goes back, such as time.monotonic(
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -42,6 +43,9 @@ NETWORK_GIVE_UP_S = 2 * HOUR_S
 """Seconds of nothing but network errors after which the run ends."""
 BAN_GIVE_UP_S = 24 * HOUR_S
 """Seconds of nothing but refusals after which the run ends. Four times the longest pause, so that each is tried."""
+CONTROLS = 3
+"""Clips that came last, one of which a control call asks for again. With 1, a video that is removed in the middle of a
+run could make everybody wait in vain; with many, a change of YouTube's is found late."""
 CAUSE_PAUSES_S = (15.0, 60.0, 300.0, 900.0, HOUR_S)
 """Seconds to pause after the first, second, ... time that clips failed alike; the last one repeats."""
 CAUSE_GIVE_UP_S = 6 * HOUR_S
@@ -176,7 +180,7 @@ class Throttle:
         self._witness = ThumbnailWitness() if witness is None else witness
         self._undecided = UndecidedFailures(known or {}, self._witness)
         self._alike: Outcome | None = None  # the last of those that failed alike, while a control call is out for them
-        self._control: Clip | None = None  # the last clip that came
+        self._controls: deque[Clip] = deque(maxlen=CONTROLS)  # the last clips that came; the last one is asked for next
 
     @property
     def unproven(self) -> bool:
@@ -252,7 +256,7 @@ class Throttle:
         notice = self._witness.take(outcome)
         match self._undecided.take(outcome):
             case Meaning.CAME:
-                self._control = outcome.clip
+                self._controls.append(outcome.clip)
                 spacing = self._proceed(now) if closes else None
                 decision = replace(self._came(sent), outcome=outcome, spacing=spacing)
             case Meaning.VERDICT:
@@ -273,8 +277,7 @@ class Throttle:
         if before_opening and self._undecided.suspects(outcome):
             return Decision(replace(outcome, status="postponed"), requeue=True)
         is_common = self._undecided.hold(outcome, now)
-        is_doubt = outcome.category is Category.UNAVAILABLE
-        recorded = Decision(replace(outcome, status="postponed") if is_doubt else None)
+        recorded = Decision(replace(outcome, status="postponed") if outcome.unconfirmed else None)
         if not is_common or before_opening or self._alike:
             return recorded
         if self._state is BreakerState.CLOSED and (control := self._call_control(outcome, now, answered)):
@@ -289,11 +292,11 @@ class Throttle:
 
     def _call_control(self, alike: Outcome, now: float, answered: bool) -> ControlCall | None:
         """Let nothing but a control call go out next, if there is a video to ask for; `alike` is why."""
-        if not self._control:
+        if not self._controls:
             return None
         self._state, self._opened_at, self._opened_by_media = BreakerState.OPEN, now, answered
         self._window, self._alike = 1, alike
-        return ControlCall(self._control)
+        return ControlCall(self._controls[-1])
 
     def _came(self, sent: float) -> Decision:
         """Take in that a clip came: what failed before it went out has failed for itself."""
@@ -305,8 +308,7 @@ class Throttle:
         alike, self._alike = self._alike, None
         if result.status == "done":
             return replace(self._came(sent), spacing=self._proceed(now))
-        if result.category and result.category.gone and result.category is not Category.UNAVAILABLE:
-            self._control = None  # it was removed meanwhile
+        self._controls.rotate()  # this video may have been removed meanwhile, but hardly all of them
         if result.status == "postponed":
             return self._open(result, now, answered, put_back=self._undecided.put_back_doubts())
         return self._open_for(alike, now, answered) if alike else Decision()
@@ -362,25 +364,25 @@ class Throttle:
         self._window = 1
         self._answers_in_a_row = 0
         pause = Pause(category, outcome.reason, pause_s, alike=alike)
-        if not (alike and self._control and isinstance(outcome, Outcome)):
+        if not (alike and self._controls and isinstance(outcome, Outcome)):
             return replace(decision, pause=pause)
         self._alike = outcome
-        return replace(decision, pause=pause, control=ControlCall(self._control))
+        return replace(decision, pause=pause, control=ControlCall(self._controls[-1]))
 
     def _backoff_for(self, outcome: Result, now: float, alike: int) -> tuple[Category, Backoff]:
         """Return the category of a pause, and how its length grows from one to the next."""
         if outcome.category is Category.NETWORK:
             return Category.NETWORK, self._network_backoff
         self._network_backoff.answered()  # a refusal is a reply, so the network works
-        if alike and outcome.category is not Category.UNAVAILABLE:
-            assert outcome.category
+        is_doubt = isinstance(outcome, Outcome) and outcome.unconfirmed
+        if alike and outcome.category and not is_doubt:
             return outcome.category, self._cause_backoff
         self._spacing.refused(now)
-        return Category.UNAVAILABLE if alike else Category.THROTTLED, self._ban_backoff
+        return Category.UNAVAILABLE if is_doubt else Category.THROTTLED, self._ban_backoff
 
 
 def _decision(held: Decided) -> Decision:
     """Return what follows for outcomes that were held back; a doubt that goes back to the queue has its row already."""
-    rows = (replace(one, status="postponed") for one in held.again if one.category is not Category.UNAVAILABLE)
+    rows = (replace(one, status="postponed") for one in held.again if not one.unconfirmed)
     clips = (replace(one.clip, again=True) for one in held.again)
     return Decision(decided=(*rows, *held.recorded), put_back=tuple(clips))

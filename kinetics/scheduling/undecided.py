@@ -31,8 +31,6 @@ GROUP_LIMIT, GROUP_WINDOW = 3, 5
 """Videos that are called unavailable or are not offered, and the number of outcomes among which they are counted, from
 which each is asked for once more. A smaller limit spends more calls on videos that say the same again; a larger one
 takes longer blocks for verdicts."""
-MAY_BE_BLOCKED = (Category.UNAVAILABLE, Category.NOT_OFFERED)
-"""What YouTube says of single videos, and in a block of all."""
 PROOF_OF_WITNESS = 3
 """Videos that came and whose thumbnails are there, from which a missing thumbnail confirms that a video is gone."""
 
@@ -132,7 +130,7 @@ class UndecidedFailures:
         meaning = self._meaning(outcome)
         if meaning not in (Meaning.KNOWN, Meaning.CONFIRMED):
             self._recent.append(outcome)
-        refused = {one.clip.key for one in self._recent if one.category in MAY_BE_BLOCKED}
+        refused = {one.clip.key for one in self._recent if one.unconfirmed or one.category is Category.NOT_OFFERED}
         self._grouped |= refused if len(refused) >= GROUP_LIMIT else set()
         return meaning
 
@@ -140,17 +138,17 @@ class UndecidedFailures:
         category = outcome.category
         if outcome.status == "done" or category is None:
             return Meaning.CAME
-        if category.gone and category is not Category.UNAVAILABLE:
+        if category.gone and not outcome.unconfirmed:
             return Meaning.VERDICT
         if self._known.get(outcome.clip.key) is category or category is Category.THROTTLED:
             return Meaning.KNOWN
-        if category is Category.UNAVAILABLE:
+        if outcome.unconfirmed:
             return Meaning.CONFIRMED if self._witness.confirms(outcome) else Meaning.DOUBT
         return Meaning.FAILURE
 
     def hold(self, outcome: Outcome, now: float) -> bool:
         """Hold back a failure or a doubt, and return whether its cause is now taken for a common one."""
-        if outcome.category is Category.UNAVAILABLE:
+        if outcome.unconfirmed:
             self._doubts.append(_Held(outcome, now))
             doubts = [held for held in self._doubts if not self._unproven_witness_confirms(held.outcome)]
             return len(doubts) >= DOUBT_LIMIT or len(self._doubts) >= ALIKE_LIMIT or self.suspects(outcome)
@@ -201,7 +199,7 @@ class UndecidedFailures:
     def put_back(self, because: Outcome) -> list[Outcome]:
         """Return everything that failed like `because`, to go back to the queue, and suspect that cause from now on."""
         self._suspected.add(cause(because))
-        if because.category is Category.UNAVAILABLE:
+        if because.unconfirmed:
             alike, self._doubts = self._doubts, []
         else:
             alike = [held for held in self._failures if cause(held.outcome) == cause(because)]
@@ -229,7 +227,7 @@ class UndecidedFailures:
         """Yield the doubts that nothing will decide any more, as clips to try again."""
         for outcome in self.put_back_doubts():
             reason = f"{outcome.reason} (undecided: YouTube answered no later call, so it may refuse everybody)"
-            yield replace(outcome, category=Category.THROTTLED, reason=reason)
+            yield replace(outcome, category=Category.THROTTLED, reason=reason, unconfirmed=False)
 
 
 def cause(outcome: Outcome) -> str:
@@ -237,7 +235,7 @@ def cause(outcome: Outcome) -> str:
 
     Of several engines' reasons the first one counts: the other engines are not asked at every clip.
     """
-    if outcome.category is Category.UNAVAILABLE:
+    if outcome.unconfirmed:
         return Category.UNAVAILABLE
     words = outcome.reason.partition(ASKED_WITH)[0].partition("; ")[0].replace(outcome.clip.youtube_id, "")
     return f"{outcome.category}: {re.sub(r'[0-9]+', '', words)}"

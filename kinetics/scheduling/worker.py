@@ -95,6 +95,7 @@ class Failure:
     category: Category | None = None
     reason: str = ""
     retry_after_s: float | None = None
+    error: ClipError | None = None
 
     def applied_to(self, result: ResultT) -> ResultT:
         """Return the result as failed or postponed; unchanged where nothing failed."""
@@ -122,7 +123,7 @@ def record_failure(folder: Path) -> Iterator[Failure]:
         failure.status, failure.category, failure.reason = "postponed", error.category, error.reason
         failure.retry_after_s = error.retry_after_s
     except ClipError as error:
-        failure.category, failure.reason = error.category, error.reason
+        failure.category, failure.reason, failure.error = error.category, error.reason, error
     except Fatal:
         raise
     except OSError as error:

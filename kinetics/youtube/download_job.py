@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
-from kinetics.errors import MayWorkLater, NotOffered
+from kinetics.errors import MayWorkLater, NotOffered, Unconfirmed
 from kinetics.media import cut as media
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import RemoteMedia
@@ -18,7 +18,7 @@ from kinetics.net.proxy import use_proxy
 from kinetics.net.range_file import RangeFile
 from kinetics.net.rate_limit import shared_rate_limiter
 from kinetics.net.responses import MediaRefused
-from kinetics.records import Category, Clip, ControlCall, ControlResult, Cut, Outcome
+from kinetics.records import Clip, ControlCall, ControlResult, Cut, Outcome
 from kinetics.scheduling.worker import limit_memory, record_failure
 from kinetics.storage.layout import Layout
 from kinetics.youtube.engines import ALIKE_CLIPS, Engine, Resolver, open_engines, resolve
@@ -107,12 +107,12 @@ class ClipDownloader:
         return failure.applied_to(ControlResult(call, "done"))
 
     def _with_thumbnail(self, outcome: Outcome) -> Outcome:
-        """Return the outcome with the thumbnail of a video that is called unavailable."""
+        """Return the outcome with the thumbnail of a video that is called unavailable, and nothing else."""
         if not self._thumbnails:
             return outcome
         if outcome.status == "done":
             self._thumbnails.came(outcome.clip.youtube_id)
-        if outcome.category is not Category.UNAVAILABLE:
+        if not outcome.unconfirmed:
             return outcome
         living = self._thumbnails.living()
         return replace(outcome, thumbnail=self._thumbnails.thumbnail(outcome.clip.youtube_id), living_thumbnails=living)
@@ -127,7 +127,7 @@ class ClipDownloader:
             outcome = replace(outcome, engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - start)
             on_answer()
             outcome = self._download(clip, source, outcome)
-        outcome = failure.applied_to(outcome)
+        outcome = replace(failure.applied_to(outcome), unconfirmed=isinstance(failure.error, Unconfirmed))
         total_s, download_s = time.monotonic() - start, session.busy_s - busy_before_s
         if outcome.resolve_s is None:
             return replace(outcome, resolve_s=total_s)

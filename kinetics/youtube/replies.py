@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from kinetics.errors import REASON_LIMIT, ClipError, Gone, MayWorkLater, NotOffered, StopEveryone
+from kinetics.errors import REASON_LIMIT, ClipError, Gone, MayWorkLater, NotOffered, StopEveryone, Unconfirmed
 from kinetics.records import Category
 
 
@@ -145,7 +145,7 @@ def _error(row: Wording, reason: str) -> ClipError:
     if row.about is About.ADDRESS:
         return StopEveryone(row.category, reason)
     if row.about is About.VIDEO:
-        return Gone(row.category, reason)
+        return (Unconfirmed if row.general else Gone)(row.category, reason)
     return NotOffered(reason) if row.category is Category.NOT_OFFERED else MayWorkLater(row.category, reason)
 
 

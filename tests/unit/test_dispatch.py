@@ -123,7 +123,7 @@ def refused(host: str) -> Answer:
 
 
 def unavailable(host: str) -> Answer:
-    return lambda clip: Outcome(clip, "failed", Category.UNAVAILABLE, "Video unavailable", host=host)
+    return lambda clip: Outcome(clip, "failed", Category.UNAVAILABLE, "Video unavailable", host=host, unconfirmed=True)
 
 
 def broken(host: str) -> Answer:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinetics.errors import REASON_LIMIT, ClipError, Gone, MayWorkLater, NotOffered, StopEveryone
+from kinetics.errors import REASON_LIMIT, ClipError, Gone, MayWorkLater, NotOffered, StopEveryone, Unconfirmed
 from kinetics.records import Category
 from kinetics.youtube.replies import WORDINGS, About, check_reply, join_words, sort_reason, status_error
 from tests.support.player_replies import BASES, OK, mutated
@@ -136,10 +136,10 @@ MEANINGS: list[tuple[str, str, tuple[type[ClipError], str], str]] = [
     ),
     ("", "", UNKNOWN, "UNPLAYABLE"),
     # The heading alone, and with what says nothing of the refusal.
-    (UNAVAILABLE, "", (Gone, "unavailable"), "Video unavailable"),
-    ("This video is unavailable.", "", (Gone, "unavailable"), "This video is unavailable."),
+    (UNAVAILABLE, "", (Unconfirmed, "unavailable"), "Video unavailable"),
+    ("This video is unavailable.", "", (Unconfirmed, "unavailable"), "This video is unavailable."),
     *(
-        (UNAVAILABLE, label, (Gone, "unavailable"), f"Video unavailable: {label}")
+        (UNAVAILABLE, label, (Unconfirmed, "unavailable"), f"Video unavailable: {label}")
         for label in (
             "Learn more",
             "Watch on YouTube",
@@ -148,8 +148,11 @@ MEANINGS: list[tuple[str, str, tuple[type[ClipError], str], str]] = [
             "OK.",
         )
     ),
-    *((UNAVAILABLE, empty, (Gone, "unavailable"), "Video unavailable") for empty in (UNAVAILABLE, " ", "...", "\n\t")),
-    (UNAVAILABLE, "VIDEO UNAVAILABLE.", (Gone, "unavailable"), "Video unavailable"),
+    *(
+        (UNAVAILABLE, empty, (Unconfirmed, "unavailable"), "Video unavailable")
+        for empty in (UNAVAILABLE, " ", "...", "\n\t")
+    ),
+    (UNAVAILABLE, "VIDEO UNAVAILABLE.", (Unconfirmed, "unavailable"), "Video unavailable"),
     # Verdicts on the video; the more telling words win.
     (
         "Private video",

@@ -25,7 +25,7 @@ def said(wanted: Clip, category: Category, reason: str) -> Outcome:
 
 BLOCKS: dict[str, Callable[[Clip], Outcome]] = {
     "not offered": lambda wanted: said(wanted, Category.NOT_OFFERED, "This video is not available"),
-    "bare": lambda wanted: said(wanted, Category.UNAVAILABLE, "Video unavailable"),
+    "bare": lambda wanted: replace(said(wanted, Category.UNAVAILABLE, "Video unavailable"), unconfirmed=True),
     "unknown words": lambda wanted: said(
         wanted, Category.ENGINE_ERROR, f"Video unavailable: {wanted.youtube_id} is 17"
     ),
@@ -202,7 +202,7 @@ def test_a_thumbnail_host_that_misleads_or_does_not_answer_makes_no_living_video
 
 def test_a_doubt_is_postponed_until_a_later_call_is_answered() -> None:
     throttle = Throttle(4)
-    first = throttle.settle(said(clip(1), Category.UNAVAILABLE, "Video unavailable"), sent=1.0, now=2.0)
+    first = throttle.settle(BLOCKS["bare"](clip(1)), sent=1.0, now=2.0)
     assert (first.outcome and first.outcome.status, first.decided, first.put_back) == ("postponed", (), ())
     assert throttle.answered(sent=1.5, now=3.0).decided == (), "this one was asked for before"
     (verdict,) = throttle.answered(sent=2.5, now=3.0).decided
@@ -291,16 +291,18 @@ def test_while_a_control_call_is_out_what_else_fails_waits_for_it() -> None:
     assert throttle.wait(31.0, in_flight=1, in_player_call=0) == 0.0
 
 
-def test_a_video_that_was_removed_meanwhile_is_no_control_any_more() -> None:
+def test_a_control_call_for_a_video_that_was_removed_meanwhile_is_followed_by_one_for_another() -> None:
     throttle, refuse = Throttle(8), BLOCKS["media"]
+    throttle.settle(done(clip(99)), sent=0.0, now=0.04)
     throttle.settle(done(clip(100)), sent=0.0, now=0.05)
     for number in range(ALIKE_LIMIT):
         decision = throttle.settle(refuse(clip(number)), sent=number + 0.1, now=number + 1.0)
     assert decision.control
     throttle.sent(30.0)
-    removed = ControlResult(decision.control, "failed", Category.REMOVED)
+    removed = ControlResult(decision.control, "failed", Category.UNAVAILABLE)
     paused = throttle.settle(removed, sent=30.0, now=31.0)
-    assert (paused.control, paused.pause is not None, len(paused.put_back)) == (None, True, ALIKE_LIMIT)
+    assert paused.pause and len(paused.put_back) == ALIKE_LIMIT
+    assert paused.control == ControlCall(clip(99)), "another one that came"
 
 
 def test_dead_videos_do_not_make_one_beside_them_that_is_not_offered_suspicious() -> None:
@@ -366,7 +368,7 @@ def test_reasons_are_alike_without_their_numbers_and_the_id_of_the_video() -> No
 
 def test_the_witness_is_believed_after_three_videos_that_came_and_dismissed_with_one_line() -> None:
     witness = ThumbnailWitness()
-    dead = replace(said(clip(1), Category.UNAVAILABLE, "gone"), thumbnail="missing")
+    dead = replace(BLOCKS["bare"](clip(1)), thumbnail="missing")
     assert witness.take(replace(dead, living_thumbnails=("there", "there"))) is None
     assert not witness.confirms(dead)
     assert witness.take(replace(dead, living_thumbnails=("there",))) is None
