@@ -20,6 +20,7 @@ from kinetics.planning.plan import Plan, Retry, make_plan
 from kinetics.records import Category, Clip, ClipKey, ClipState, Outcome
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger
+from tests.support.sweeps import soak_unless
 
 ENGINES = "pytubefix 11.2.1, yt-dlp 2026.10.26"
 ALIKE_LIMIT = 25
@@ -67,8 +68,13 @@ def after(plan: Plan, done: Iterable[Clip], seed: int) -> Plan:
     return replace(plan.with_on_disk({clip_name(*clip.key) for clip in done}), seed=seed)
 
 
-@pytest.mark.parametrize("retry", ["due", "all"])
-@pytest.mark.parametrize(("refused", "passing", "seeds"), [(35, 5, 100), (430, 20, 1_000)])
+@pytest.mark.parametrize(
+    ("refused", "passing", "seeds", "retry"),
+    soak_unless(
+        lambda refused, passing, seeds, retry: seeds == 100 or retry == "due",
+        *((*sizes, retry) for sizes in ((35, 5, 100), (430, 20, 1_000)) for retry in ("due", "all")),
+    ),
+)
 def test_two_re_runs_reach_every_clip_that_may_work_beside_many_that_are_not_offered(
     tmp_path: Path, retry: Retry, refused: int, passing: int, seeds: int
 ) -> None:
