@@ -27,7 +27,7 @@ from kinetics.records import SPLIT_OF, ArchiveProgress, Category, ClipState, Out
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.scheduling.pool import run
-from kinetics.scheduling.throttle import RefusedItems, Throttle
+from kinetics.scheduling.throttle import CONTROLS, RefusedItems, Throttle
 from kinetics.scheduling.undecided import ThumbnailWitness
 from kinetics.storage.atomic import cannot_write
 from kinetics.storage.layout import Layout, free_space
@@ -126,6 +126,7 @@ def source_runners(options: Options, context: Context, mirror: Mirror | None) ->
             refused_items=RefusedItems(),
             known=plan.known,
             witness=ThumbnailWitness(),
+            controls=plan.sample_on_disk(CONTROLS),
         )
         return context.run(youtube_job, plan.for_youtube().clips(), throttle, workers=workers, timeout_s=timeout_s)
 

@@ -113,6 +113,12 @@ class Plan:
         """Return the clips to try, in order; each is built only when it is needed."""
         return Annotations(self.frame.iloc[self._in_order()], ()).clips()
 
+    def sample_on_disk(self, count: int) -> list[Clip]:
+        """Return at most `count` of the clips that were on disk before the run, chosen at random."""
+        rows = np.flatnonzero(self.states == ClipState.ON_DISK)
+        chosen = np.random.default_rng(self.seed).permutation(rows)[:count]
+        return [*self.clips_in(chosen.tolist())]
+
     @property
     def missing(self) -> list[int]:
         """The rows of all clips that are not on disk, to be tried or not."""

@@ -44,8 +44,9 @@ NETWORK_GIVE_UP_S = 2 * HOUR_S
 BAN_GIVE_UP_S = 24 * HOUR_S
 """Seconds of nothing but refusals after which the run ends. Four times the longest pause, so that each is tried."""
 CONTROLS = 3
-"""Clips that came last, one of which a control call asks for again. With 1, a video that is removed in the middle of a
-run could make everybody wait in vain; with many, a change of YouTube's is found late."""
+"""Clips that came last, one of which a control call asks for again; at the start of a run, clips that are on disk. With
+1, a video that is removed in the middle of a run could make everybody wait in vain; with many, a change of YouTube's is
+found late."""
 CAUSE_PAUSES_S = (15.0, 60.0, 300.0, 900.0, HOUR_S)
 """Seconds to pause after the first, second, ... time that clips failed alike; the last one repeats."""
 CAUSE_GIVE_UP_S = 6 * HOUR_S
@@ -152,7 +153,8 @@ class Throttle:
 
     `workers` is how many there can be at once at present; `per_hour` is the most clips to send in an hour. Where there
     are several addresses, they share `refused_items` and `witness`. `known` is the category of clips that were gone or
-    not offered before this run: that they are so again says nothing about others.
+    not offered before this run: that they are so again says nothing about others. `controls` are clips of earlier runs,
+    for control calls until one has come in this run.
     """
 
     def __init__(
@@ -163,6 +165,7 @@ class Throttle:
         *,
         known: Mapping[ClipKey, Category] | None = None,
         witness: ThumbnailWitness | None = None,
+        controls: Iterable[Clip] = (),
     ) -> None:
         self.workers = workers
         self._min_spacing_s = HOUR_S / per_hour if per_hour else 0.0
@@ -180,7 +183,7 @@ class Throttle:
         self._witness = ThumbnailWitness() if witness is None else witness
         self._undecided = UndecidedFailures(known or {}, self._witness)
         self._alike: Outcome | None = None  # the last of those that failed alike, while a control call is out for them
-        self._controls: deque[Clip] = deque(maxlen=CONTROLS)  # the last clips that came; the last one is asked for next
+        self._controls = deque(controls, CONTROLS)  # the last clips that came; the last one is asked for next
 
     @property
     def unproven(self) -> bool:

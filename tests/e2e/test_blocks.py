@@ -116,6 +116,21 @@ def test_what_is_not_offered_keeps_no_re_run_from_what_failed_in_passing(make_sa
     assert asked == {row.youtube_id for row in rows[55:]}, "nobody asks again so soon for what is not offered"
 
 
+def test_a_re_run_to_which_nothing_comes_asks_again_for_a_clip_on_disk_and_pauses_nobody(
+    make_sandbox: MakeSandbox,
+) -> None:
+    rows = many_rows(44)
+    sandbox = make_sandbox(rows, among(rows, NOT_OFFERED, range(4, 44)))
+    sandbox.write_csv(rows[:4])
+    assert sandbox.run(*COPY).code == 0
+    before = {path: path.stat().st_mtime_ns for path in sandbox.files()}
+    sandbox.write_csv(rows)
+    run = sandbox.run(*COPY)
+    assert (run.code, categories(sandbox)) == (0, {"not_offered": 40})
+    assert "paused" not in run.err
+    assert {path: path.stat().st_mtime_ns for path in sandbox.files()} == before, "it is asked for, not fetched"
+
+
 @pytest.mark.parametrize("count", [60, pytest.param(400, marks=pytest.mark.soak)])
 def test_dead_videos_in_a_row_that_their_thumbnails_confirm_pause_nobody(make_sandbox: MakeSandbox, count: int) -> None:
     rows = many_rows(count + 8)

@@ -145,6 +145,16 @@ def test_what_is_on_disk_is_done_whatever_the_log_says_and_is_forgotten(later: L
     assert [line.split("\t")[0] for line in later.errors_log("train").read_text().splitlines()] == [MAY_WORK.youtube_id]
 
 
+def test_a_sample_of_what_is_on_disk_differs_from_run_to_run(layout: Layout) -> None:
+    clips = [clip(number) for number in range(40)]
+    put(layout, *clips[:30])
+    samples = [plan(layout, clips)[0].sample_on_disk(3) for _ in range(5)]
+    assert {len({*sample}) for sample in samples} == {3}
+    assert {one for sample in samples for one in sample} <= {*clips[:30]}
+    assert len({*map(tuple, samples)}) > 1
+    assert plan(layout, clips[30:])[0].sample_on_disk(3) == []
+
+
 def test_another_segment_or_label_or_split_on_disk_is_another_clip(layout: Layout) -> None:
     put(layout, clip(1, start=20.0), clip(1, "val"), clip(1, start=0.5))
     made, _ = plan(layout, [clip(1)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -73,8 +73,14 @@ class FakeYouTube:
                 return done(wanted)
 
 
-def play(youtube: FakeYouTube, count: int, workers: int = 4, known: dict[ClipKey, Category] | None = None) -> Run:
-    return simulate(Throttle(workers, known=known), map(clip, range(count)), youtube)
+def play(
+    youtube: FakeYouTube,
+    count: int,
+    workers: int = 4,
+    known: dict[ClipKey, Category] | None = None,
+    controls: Sequence[Clip] = (),
+) -> Run:
+    return simulate(Throttle(workers, known=known, controls=controls), map(clip, range(count)), youtube)
 
 
 def ends(run: Run) -> dict[int, str]:
@@ -136,6 +142,15 @@ def test_what_youtube_does_not_offer_is_recorded_after_one_control_call_and_paus
     assert ends(run) == dict.fromkeys(range(60), "done") | dict.fromkeys(range(20, 55), "not_offered")
     assert youtube.calls == 60 + 35 + len(run.controls), "such a row may be a short block: each is asked for once more"
     assert len(run.controls) <= 2
+
+
+def test_a_re_run_to_which_nothing_comes_takes_clips_on_disk_for_its_control_calls() -> None:
+    """As after an upgrade: what earlier versions took for engine errors is not offered, clip after clip."""
+    on_disk = [clip(number) for number in (1000, 1001, 1002)]
+    run = play(FakeYouTube(dict.fromkeys(range(400), OFFERED_TO_NOBODY)), 400, controls=on_disk)
+    assert {*ends(run).values()} == {Category.NOT_OFFERED}
+    assert not run.pauses
+    assert play(FakeYouTube(dict.fromkeys(range(400), OFFERED_TO_NOBODY)), 400).pauses, "without them it cannot know"
 
 
 @pytest.mark.parametrize("words", BLOCKS)
