@@ -194,9 +194,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ControlCall:
-    """A clip that came in this run, and whose video is asked for once more.
+    """A clip that came before, or is likely to come, and whose video is asked for without fetching it.
 
-    If YouTube offers it again, the failures before it are their own clips'; if not, they have a common cause.
+    If YouTube offers it, the failures before it are their own clips'; if not, they have a common cause.
     """
 
     clip: Clip

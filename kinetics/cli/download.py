@@ -126,7 +126,7 @@ def source_runners(options: Options, context: Context, mirror: Mirror | None) ->
             refused_items=RefusedItems(),
             known=plan.known,
             witness=ThumbnailWitness(),
-            controls=plan.sample_on_disk(CONTROLS),
+            controls=plan.sample_living(CONTROLS),
         )
         return context.run(youtube_job, plan.for_youtube().clips(), throttle, workers=workers, timeout_s=timeout_s)
 

@@ -113,11 +113,15 @@ class Plan:
         """Return the clips to try, in order; each is built only when it is needed."""
         return Annotations(self.frame.iloc[self._in_order()], ()).clips()
 
-    def sample_on_disk(self, count: int) -> list[Clip]:
-        """Return at most `count` of the clips that were on disk before the run, chosen at random."""
-        rows = np.flatnonzero(self.states == ClipState.ON_DISK)
-        chosen = np.random.default_rng(self.seed).permutation(rows)[:count]
-        return [*self.clips_in(chosen.tolist())]
+    def sample_living(self, count: int) -> list[Clip]:
+        """Return at most `count` clips, chosen at random, whose videos YouTube is likely to offer.
+
+        They were on disk before the run; where there are too few of those, some were never tried.
+        """
+        at_random = np.random.default_rng(self.seed).permutation
+        states = (ClipState.ON_DISK, ClipState.NEVER_TRIED)
+        rows = np.concatenate([at_random(np.flatnonzero(self.states == state)) for state in states])
+        return [*self.clips_in(rows[:count].tolist())]
 
     @property
     def missing(self) -> list[int]:

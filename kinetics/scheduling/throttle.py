@@ -44,9 +44,9 @@ NETWORK_GIVE_UP_S = 2 * HOUR_S
 BAN_GIVE_UP_S = 24 * HOUR_S
 """Seconds of nothing but refusals after which the run ends. Four times the longest pause, so that each is tried."""
 CONTROLS = 3
-"""Clips that came last, one of which a control call asks for again; at the start of a run, clips that are on disk. With
-1, a video that is removed in the middle of a run could make everybody wait in vain; with many, a change of YouTube's is
-found late."""
+"""Clips that came last, one of which a control call asks for again; at the start of a run, clips that are likely to be
+offered. With 1, a video that is removed in the middle of a run could make everybody wait in vain; with many, a change
+of YouTube's is found late."""
 CAUSE_PAUSES_S = (15.0, 60.0, 300.0, 900.0, HOUR_S)
 """Seconds to pause after the first, second, ... time that clips failed alike; the last one repeats."""
 CAUSE_GIVE_UP_S = 6 * HOUR_S
@@ -153,8 +153,8 @@ class Throttle:
 
     `workers` is how many there can be at once at present; `per_hour` is the most clips to send in an hour. Where there
     are several addresses, they share `refused_items` and `witness`. `known` is the category of clips that were gone or
-    not offered before this run: that they are so again says nothing about others. `controls` are clips of earlier runs,
-    for control calls until one has come in this run.
+    not offered before this run: that they are so again says nothing about others. `controls` are clips that
+    are likely to be offered, for control calls until one has come in this run.
     """
 
     def __init__(
@@ -183,6 +183,8 @@ class Throttle:
         self._witness = ThumbnailWitness() if witness is None else witness
         self._undecided = UndecidedFailures(known or {}, self._witness)
         self._alike: Outcome | None = None  # the last of those that failed alike, while a control call is out for them
+        self._any_came = False
+        self._more_controls = 0  # that may be asked for before everybody pauses
         self._controls = deque(controls, CONTROLS)  # the last clips that came; the last one is asked for next
 
     @property
@@ -259,7 +261,7 @@ class Throttle:
         notice = self._witness.take(outcome)
         match self._undecided.take(outcome):
             case Meaning.CAME:
-                self._controls.append(outcome.clip)
+                self._add_control(outcome.clip)
                 spacing = self._proceed(now) if closes else None
                 decision = replace(self._came(sent), outcome=outcome, spacing=spacing)
             case Meaning.VERDICT:
@@ -290,7 +292,7 @@ class Throttle:
 
     def last_control(self, now: float) -> ControlCall | None:
         """Return what to ask for before the run ends, to decide what is in doubt; None if nothing can or need be."""
-        question = self._undecided.open_question
+        question = self._undecided.open_question if self._any_came else None
         return self._call_control(question, now, answered=False) if question else None
 
     def _call_control(self, alike: Outcome, now: float, answered: bool) -> ControlCall | None:
@@ -298,7 +300,18 @@ class Throttle:
         if not self._controls:
             return None
         self._state, self._opened_at, self._opened_by_media = BreakerState.OPEN, now, answered
-        self._window, self._alike = 1, alike
+        self._window = 1
+        return self._control_for(alike)
+
+    def _add_control(self, clip: Clip) -> None:
+        """Note a clip that came: better for control calls than those that were likely to be offered."""
+        if not self._any_came:
+            self._controls.clear()
+        self._any_came = True
+        self._controls.append(clip)
+
+    def _control_for(self, alike: Outcome) -> ControlCall:
+        self._alike, self._more_controls = alike, len(self._controls) - 1
         return ControlCall(self._controls[-1])
 
     def _came(self, sent: float) -> Decision:
@@ -312,6 +325,10 @@ class Throttle:
         if result.status == "done":
             return replace(self._came(sent), spacing=self._proceed(now))
         self._controls.rotate()  # this video may have been removed meanwhile, but hardly all of them
+        is_verdict = result.category and result.category.gone and result.category is not Category.UNAVAILABLE
+        if is_verdict and self._more_controls:
+            self._alike, self._more_controls, self._state = alike, self._more_controls - 1, BreakerState.OPEN
+            return Decision(control=ControlCall(self._controls[-1]))
         if result.status == "postponed":
             return self._open(result, now, answered, put_back=self._undecided.put_back_doubts())
         return self._open_for(alike, now, answered) if alike else Decision()
@@ -369,8 +386,7 @@ class Throttle:
         pause = Pause(category, outcome.reason, pause_s, alike=alike)
         if not (alike and self._controls and isinstance(outcome, Outcome)):
             return replace(decision, pause=pause)
-        self._alike = outcome
-        return replace(decision, pause=pause, control=ControlCall(self._controls[-1]))
+        return replace(decision, pause=pause, control=self._control_for(outcome))
 
     def _backoff_for(self, outcome: Result, now: float, alike: int) -> tuple[Category, Backoff]:
         """Return the category of a pause, and how its length grows from one to the next."""

@@ -131,6 +131,16 @@ def test_a_re_run_to_which_nothing_comes_asks_again_for_a_clip_on_disk_and_pause
     assert {path: path.stat().st_mtime_ns for path in sandbox.files()} == before, "it is asked for, not fetched"
 
 
+@pytest.mark.soak
+def test_what_is_not_offered_at_the_beginning_of_a_list_is_told_from_a_block_too(make_sandbox: MakeSandbox) -> None:
+    """Nothing has come yet, and nothing is on disk: any other clip of the list will do."""
+    rows = many_rows(200)
+    sandbox = make_sandbox(rows, among(rows, NOT_OFFERED, range(30)))
+    run = sandbox.run(*COPY)
+    assert (run.code, categories(sandbox)) == (0, {"not_offered": 30})
+    assert len(sandbox.files()) == 170
+
+
 @pytest.mark.parametrize("count", [60, pytest.param(400, marks=pytest.mark.soak)])
 def test_dead_videos_in_a_row_that_their_thumbnails_confirm_pause_nobody(make_sandbox: MakeSandbox, count: int) -> None:
     rows = many_rows(count + 8)

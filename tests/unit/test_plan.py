@@ -145,14 +145,18 @@ def test_what_is_on_disk_is_done_whatever_the_log_says_and_is_forgotten(later: L
     assert [line.split("\t")[0] for line in later.errors_log("train").read_text().splitlines()] == [MAY_WORK.youtube_id]
 
 
-def test_a_sample_of_what_is_on_disk_differs_from_run_to_run(layout: Layout) -> None:
+def test_a_sample_of_living_videos_is_of_what_is_on_disk_if_it_can_be_and_differs_from_run_to_run(
+    layout: Layout,
+) -> None:
     clips = [clip(number) for number in range(40)]
     put(layout, *clips[:30])
-    samples = [plan(layout, clips)[0].sample_on_disk(3) for _ in range(5)]
+    samples = [plan(layout, clips)[0].sample_living(3) for _ in range(5)]
     assert {len({*sample}) for sample in samples} == {3}
     assert {one for sample in samples for one in sample} <= {*clips[:30]}
     assert len({*map(tuple, samples)}) > 1
-    assert plan(layout, clips[30:])[0].sample_on_disk(3) == []
+    failed(layout, dict.fromkeys(clips[31:], Category.PRIVATE))
+    few = plan(layout, clips[29:])[0].sample_living(3)
+    assert few == [clips[29], clips[30]], "on disk, then never tried"
 
 
 def test_another_segment_or_label_or_split_on_disk_is_another_clip(layout: Layout) -> None:

@@ -351,10 +351,23 @@ def test_failures_of_another_kind_that_come_late_make_no_pause_longer() -> None:
     assert [decision.pause for decision in late if decision.pause] == []
 
 
+def test_a_control_call_for_a_video_that_is_gone_is_followed_at_once_by_one_for_another() -> None:
+    """35 that are offered to nobody come first of all; of the clips to ask for instead, two are private."""
+    odd = dict.fromkeys(range(35), OFFERED_TO_NOBODY) | dict.fromkeys((58, 59), PRIVATE)
+    run = play(FakeYouTube(odd), 60, controls=[clip(50), clip(58), clip(59)])
+    assert not run.pauses
+    assert {number for number, end in ends(run).items() if end == Category.NOT_OFFERED} == {*range(35)}
+
+
 def test_what_is_undecided_at_the_end_may_work_later() -> None:
     run = play(FakeYouTube({0: GONE, 1: GONE}), 2)
     assert ends(run) == {0: Category.THROTTLED, 1: Category.THROTTLED}
     assert {outcome.reason.partition(" (")[0] for _, outcome in run.outcomes} == {"Video unavailable"}
+
+
+def test_a_control_call_for_a_clip_that_never_came_decides_nothing_at_the_end() -> None:
+    run = play(FakeYouTube({0: GONE}), 1, controls=[clip(0)])
+    assert (ends(run), run.pauses, run.controls) == ({0: Category.THROTTLED}, [], [])
 
 
 def test_the_last_clip_of_a_run_is_decided_by_a_control_call() -> None:
