@@ -322,12 +322,14 @@ class Throttle:
     def _settle_control(self, result: ControlResult, sent: float, now: float, answered: bool) -> Decision:
         """Take in whether a video that came before is offered again."""
         alike, self._alike = self._alike, None
+        if self._state is BreakerState.HALF_OPEN:
+            self._state = BreakerState.OPEN
         if result.status == "done":
             return replace(self._came(sent), spacing=self._proceed(now))
         self._controls.rotate()  # this video may have been removed meanwhile, but hardly all of them
         is_verdict = result.category and result.category.gone and result.category is not Category.UNAVAILABLE
         if is_verdict and self._more_controls:
-            self._alike, self._more_controls, self._state = alike, self._more_controls - 1, BreakerState.OPEN
+            self._alike, self._more_controls = alike, self._more_controls - 1
             return Decision(control=ControlCall(self._controls[-1]))
         if result.status == "postponed":
             return self._open(result, now, answered, put_back=self._undecided.put_back_doubts())
