@@ -123,6 +123,7 @@ class TestMainJob:
                 range(len(video.frame_times))
             )
 
+    @pytest.mark.soak
     def test_a_limited_rate_gets_the_same_clips_and_leaves_nothing_behind(
         self, make_sandbox: Callable[..., Sandbox]
     ) -> None:

@@ -367,6 +367,7 @@ def test_a_clip_that_kills_worker_after_worker_is_recorded_in_the_end(dask: Clus
     assert {one.status for clip, one in found.items() if clip != wanted[5]} == {"done"}
 
 
+@pytest.mark.soak
 def test_a_clip_that_takes_too_long_is_stopped_and_costs_no_other(dask: Cluster, tmp_path: Path) -> None:
     wanted = clips(12)
     events = outcomes(dask, Deadly(stuck=wanted[5].youtube_id), wanted, tmp_path, timeout_s=2.0)

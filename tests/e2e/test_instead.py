@@ -343,7 +343,7 @@ class TestSound:
                     len(sandbox.expected(row)) / 30, abs=0.1
                 )
 
-    @pytest.mark.parametrize("option", ["--sound", "--frames"])
+    @pytest.mark.parametrize("option", first_of(["--sound", "--frames"]))
     def test_a_full_disk_ends_the_run_in_one_line_and_leaves_whole_files(
         self, many: Sandbox, disk: Disk, option: str
     ) -> None:

@@ -107,6 +107,7 @@ class TestFullDisk:
         disk.ballast.unlink()
         complete(sandbox)
 
+    @pytest.mark.soak
     def test_a_cache_without_room_for_the_archive_is_named(self, disk: Disk, make_sandbox: MakeSandbox) -> None:
         sandbox = make_sandbox(many_rows(2), official=True)
         disk.fill()

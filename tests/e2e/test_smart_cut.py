@@ -76,7 +76,7 @@ FEW = range(31, 62, 10)
 @pytest.mark.parametrize(
     ("name", "tenths"),
     [
-        *((name, FEW) for name in ("usual", "variable frame rate")),
+        ("usual", FEW),
         *(pytest.param(name, range(31, 62, 3), marks=pytest.mark.soak) for name in VARIANTS if name != "vp9"),
     ],
 )

@@ -467,6 +467,7 @@ class TestStops:
         assert sandbox.run(*command).code == 0
         assert_there(sandbox, sandbox.on_mirror)
 
+    @pytest.mark.soak
     def test_everything_killed_at_random_and_run_again_is_as_if_it_never_was(self, tmp_path: Path) -> None:
         sandbox, chance, seen = mixed(tmp_path, 33, 3, 0.1), random.Random(8), set[Path]()
         sandbox.world.bandwidth_bit_s = 2e6
