@@ -30,7 +30,7 @@ def plan_of(
     retry: Retry = "due",
     source: Literal["youtube", "both"] = "youtube",
 ) -> Plan:
-    """A plan with so many clips in each state; the first of those that were not offered are not due."""
+    """A plan with these numbers of clips in each state; the first of those that were not offered are not due."""
     column = np.repeat(np.array([*states], np.uint8), [*states.values()])
     waiting = np.zeros(len(column), bool)
     waiting[np.flatnonzero(column == ClipState.NOT_OFFERED)[:not_due]] = True
