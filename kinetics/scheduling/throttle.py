@@ -23,7 +23,7 @@ from enum import Enum, auto
 from kinetics.records import ArchiveResult, Category, Clip, ClipKey, ControlCall, ControlResult, Item, Outcome, Result
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S, HOUR_S, Backoff, BanBackoff, SpacingLearner
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
-from kinetics.scheduling.undecided import Decided, Meaning, ThumbnailWitness, UndecidedFailures
+from kinetics.scheduling.undecided import Decided, Meaning, ThumbnailWitness, UndecidedFailures, cause
 
 MAX_PLAYER_CALLS = 2
 """Clips that may wait for the answer to their player call at once, however many workers there are. A larger value lets
@@ -326,13 +326,12 @@ class Throttle:
             self._state = BreakerState.OPEN
         if result.status == "done":
             return replace(self._came(sent), spacing=self._proceed(now))
-        self._controls.rotate()  # this video may have been removed meanwhile, but hardly all of them
-        is_verdict = result.category and result.category.gone and result.category is not Category.UNAVAILABLE
-        if is_verdict and self._more_controls:
-            self._alike, self._more_controls = alike, self._more_controls - 1
-            return Decision(control=ControlCall(self._controls[-1]))
+        self._controls.rotate()  # this video may fail for itself meanwhile, but hardly all of them
         if result.status == "postponed":
             return self._open(result, now, answered, put_back=self._undecided.put_back_doubts())
+        if alike and self._more_controls and _fails_otherwise(result, alike):
+            self._alike, self._more_controls = alike, self._more_controls - 1
+            return Decision(control=ControlCall(self._controls[-1]))
         return self._open_for(alike, now, answered) if alike else Decision()
 
     def _sent_before_opening(self, sent: float) -> bool:
@@ -400,6 +399,12 @@ class Throttle:
             return outcome.category, self._cause_backoff
         self._spacing.refused(now)
         return Category.UNAVAILABLE if is_doubt else Category.THROTTLED, self._ban_backoff
+
+
+def _fails_otherwise(result: ControlResult, alike: Outcome) -> bool:
+    """Whether a control call's video fails for itself, and not as the others do; "unavailable" may be said of all."""
+    own = Outcome(result.call.clip, "failed", result.category, result.reason)
+    return result.category is not Category.UNAVAILABLE and cause(own) != cause(alike)
 
 
 def _decision(held: Decided) -> Decision:

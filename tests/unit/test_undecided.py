@@ -359,6 +359,16 @@ def test_a_control_call_for_a_video_that_is_gone_is_followed_at_once_by_one_for_
     assert {number for number, end in ends(run).items() if end == Category.NOT_OFFERED} == {*range(35)}
 
 
+@pytest.mark.parametrize("fault", ["private", "broken"])
+def test_a_control_call_for_a_video_that_fails_for_itself_makes_no_pause_longer(fault: str) -> None:
+    """Nothing has come yet, so that one of any clips is asked for; the first two of these fail in another way."""
+    odd = dict.fromkeys((58, 59), fault)
+    youtube = FakeYouTube(odd, "media", lambda calls, now: calls <= ALIKE_LIMIT + 1)
+    run = play(youtube, 60, controls=[clip(50), clip(58), clip(59)])
+    assert [pause.seconds for _, pause in run.pauses] == [CAUSE_PAUSES_S[0]]
+    assert {number for number, end in ends(run).items() if end == "done"} == {*range(58)}
+
+
 def test_what_is_undecided_at_the_end_may_work_later() -> None:
     run = play(FakeYouTube({0: GONE, 1: GONE}), 2)
     assert ends(run) == {0: Category.THROTTLED, 1: Category.THROTTLED}
