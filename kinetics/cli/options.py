@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, NoReturn
-from urllib.parse import unquote
 
-from kinetics.humanize import without_password
-from kinetics.net.proxy import parse_proxy
+from kinetics import __version__
+from kinetics.cli import option_values as values
 from kinetics.records import Cut, Shard, Subset
 from kinetics.storage.layout import local_folder
-from kinetics.youtube.engines import ENGINE_NAMES
+from kinetics.youtube.engines import engine_versions
 
+DESCRIPTION = """\
+Download the clips of a Kinetics data set from YouTube, trimmed to their
+annotated sections. Run it again to go on where it stopped, and to retry what
+failed.
+"""
 EXAMPLES = """\
 examples:
-  python download.py -v 700 -s train -w 16         the training set of Kinetics-700, with 16 workers
-  python download.py -v 400 -s validate --dry-run  what would be done, without doing it
+  python download.py -v 700 -s train -w 16
+      the training set of Kinetics-700, with 16 workers
+  python download.py -v 400 -s val --dry-run
+      what would be done, without doing it
   python download.py --annotations few_shot.csv -s test -o data --cut keyframe
+      the clips of your own list, into the folder data
 """
 
+DEFAULT_ENGINES = ("pytubefix", "yt-dlp")
 INSTALLED_COMMAND = "kinetics-download"
 """The command that `pip install .` gives (pyproject.toml)."""
 
@@ -139,12 +147,15 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command's options."""
     parser = _Parser(
         prog=program_name(),
-        description="Download the clips of a Kinetics data set from YouTube, trimmed to their annotated sections.\n"
-        "Run it again to go on where it stopped, and to retry what failed.",
+        usage="%(prog)s [-v VERSION] [-s SUBSET] [-o DIR] [-w WORKERS] [options]",
+        description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=Command.DOWNLOAD)
+    parser.add_argument(
+        "-V", "--program-version", action=_ProgramVersion, nargs=0, help="show the program's version and exit"
+    )
     what = parser.add_argument_group("What to fetch")
     _add_clips(what)
     _add_form(what)
@@ -170,19 +181,41 @@ class _Instead(argparse.Action):
             setattr(namespace, self.dest, tuple(values) if isinstance(values, list) else values)
 
 
+class _ProgramVersion(argparse.Action):
+    """Prints the versions that a report of a fault needs, and ends the program."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        python = ".".join(map(str, sys.version_info[:3]))
+        print(f"kinetics-downloader {__version__} (Python {python}, {engine_versions(DEFAULT_ENGINES)})")
+        parser.exit()
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line: the usage would fill a screen."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} ({self.prog} --help lists the options)\n")
+        known = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+        mistyped = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        nearest = get_close_matches(mistyped[1], known, n=1) if mistyped else ()
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        self.exit(2, f"error: {message}{hint} ({self.prog} --help lists the options)\n")
 
 
 def _add_clips(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "-v", "--version", choices=("400", "600", "700", "700-2020"), default="700", help="(default: 700)"
+        "-v",
+        "--version",
+        choices=("400", "600", "700", "700-2020"),
+        default="700",
+        help="which Kinetics (default: 700)",
     )
     group.add_argument(
-        "-s", "--subset", choices=("train", "test", "validate", "all"), default="train", help="subset (default: train)"
+        "-s",
+        "--subset",
+        type=values.subset,
+        choices=("train", "test", "validate", "all"),
+        default="train",
+        help="val and validation mean validate (default: train)",
     )
     group.add_argument(
         "--annotations",
@@ -203,20 +236,22 @@ def _add_clips(group: argparse._ArgumentGroup) -> None:
         help="only the clips in this CSV, such as a manifest: its columns youtube_id, time_start and time_end",
     )
     group.add_argument(
-        "--limit", type=_positive(int), metavar="N", help="at most N clips of each class, the first ones"
+        "--limit", type=values.positive(int), metavar="N", help="at most N clips of each class, the first ones"
     )
     group.add_argument(
         "--sample",
-        type=_positive(int),
+        type=values.positive(int),
         metavar="N",
         help="N clips drawn at random from all of these; the same ones each time, for the same --seed",
     )
-    group.add_argument("--seed", type=_whole, default=0, metavar="S", help="for --sample and --shards (default: 0)")
+    group.add_argument(
+        "--seed", type=values.whole, default=0, metavar="S", help="random seed of --sample and --shards (default: 0)"
+    )
     group.add_argument(
         "--shard",
-        type=_shard,
+        type=values.shard,
         metavar="N/OF",
-        help="only the Nth of OF parts of all these clips, with tables of its own, for job arrays",
+        help="only the Nth of OF equal parts, with log and table of its own, for job arrays",
     )
 
 
@@ -225,23 +260,23 @@ def _add_form(group: argparse._ArgumentGroup) -> None:
         "--cut",
         choices=("smart", "exact", "keyframe", "none"),
         default="smart",
-        help="smart: begins at the very frame, re-encoded up to the first keyframe, copied from there; exact: the same "
-        "frames, all re-encoded; keyframe: copied, begins up to some seconds early; none: the whole video "
+        help="smart: exactly the annotated frames, re-encoded up to the first keyframe, copied from there; exact: the "
+        "same frames, all re-encoded; keyframe: copied, begins up to some seconds early; none: the whole video "
         "(default: smart)",
     )
     group.add_argument(
         "--source",
         choices=("youtube", "mirror", "both"),
         default="youtube",
-        help="youtube; mirror: the archives of trimmed clips that the CVDF foundation keeps; both: what is quicker "
-        "first, then the other for what is missing (default: youtube)",
+        help="youtube; mirror: the archives of trimmed clips that the CVDF foundation keeps; both: the quicker one "
+        "first, then the other one for what is missing (default: youtube)",
     )
     group.add_argument(
         "--max-height",
-        type=_positive(int),
+        type=values.positive(int),
         default=360,
         metavar="LINES",
-        help="tallest picture; the smallest is taken where none is that small (default: 360)",
+        help="tallest picture to take; if all are taller, the smallest is taken (default: 360)",
     )
     group.add_argument(
         "--retry",
@@ -257,7 +292,7 @@ def _add_where(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-o",
         "--output",
-        type=_output,
+        type=values.output,
         default=Path(),
         metavar="DIR",
         help="folder for the data set, or a URL such as s3://bucket/prefix (default: here)",
@@ -268,44 +303,47 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-w",
         "--workers",
-        type=_positive(int),
+        type=values.positive(int),
         metavar="WORKERS",
-        help="worker processes (default: 8, and one a core for what is done instead of downloading)",
+        help="worker processes (default: 8; one per core for what is done instead of downloading)",
     )
     group.add_argument(
         "--scheduler",
-        type=_scheduler,
+        type=values.scheduler,
         metavar="ADDRESS",
-        help="let the workers of a Dask scheduler do it, such as tcp://host:8786, a clip for each of their threads "
-        "(-w: the most at a time on each host), each host with its own throttle: docs/cluster.md",
+        help="run on the workers of a Dask cluster, such as tcp://host:8786, where -w is the most clips at a time on "
+        "each host: docs/cluster.md",
     )
     group.add_argument(
         "--engine",
-        type=_engines,
-        default=("pytubefix", "yt-dlp"),
+        type=values.engines,
+        default=DEFAULT_ENGINES,
         metavar="LIST",
-        help="who asks YouTube, the next one where the one before fails: pytubefix, yt-dlp, pytube "
+        help="libraries that ask YouTube, each where the one before it fails: pytubefix, yt-dlp, pytube "
         "(default: pytubefix,yt-dlp)",
     )
     group.add_argument(
         "--timeout",
-        type=_positive(float),
+        type=values.positive(float),
         metavar="SECONDS",
         help="most time for one clip (default: 300, with --cut none 3600; longer where --limit-rate needs it)",
     )
     group.add_argument(
-        "--rate", type=_positive(float), metavar="PER_HOUR", help="most clips an hour from YouTube (default: no limit)"
+        "--rate",
+        type=values.positive(float),
+        metavar="PER_HOUR",
+        help="most clips an hour from YouTube (default: no limit)",
     )
     group.add_argument(
         "--limit-rate",
-        type=_rate,
+        type=values.rate,
         metavar="BYTES",
         help="most bytes a second, all workers together, such as 500K or 5M (default: no limit)",
     )
     group.add_argument(
         "--no-reuse",
         action="store_true",
-        help="fetch what another version's folder beside this one already has, too, instead of linking it",
+        help="fetch clips that another version's folder beside this one has, instead of linking them",
     )
     group.add_argument(
         "--no-thumbnails",
@@ -313,11 +351,11 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         help="do not ask i.ytimg.com whether a video that YouTube calls unavailable still has its thumbnail",
     )
     group.add_argument(
-        "--cookies", type=Path, metavar="FILE", help="cookies.txt of your own login; only yt-dlp can send it"
+        "--cookies", type=Path, metavar="FILE", help="cookies.txt of your own login, which only yt-dlp can send"
     )
     group.add_argument(
         "--proxy",
-        type=_proxy,
+        type=values.proxy,
         metavar="URL",
         help="HTTP proxy, with a login if it asks for one: http://user:password@host:3128 (default: the environment's "
         "HTTPS_PROXY, if set)",
@@ -326,7 +364,7 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
 
 def _add_instead(group: argparse._ArgumentGroup) -> None:
     one = group.add_mutually_exclusive_group()
-    one.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+    one.add_argument("--dry-run", action="store_true", help="say what a run would do, and stop")
     flag: dict[str, Any] = {"action": _Instead, "nargs": 0, "default": argparse.SUPPRESS}
     one.add_argument(
         "--report",
@@ -339,12 +377,12 @@ def _add_instead(group: argparse._ArgumentGroup) -> None:
     one.add_argument(
         "--verify",
         **flag,
-        help="decode every clip on disk; what is unfit is moved away, and fetched by the next run",
+        help="decode every clip on disk; damaged ones are moved away, and the next run fetches them again",
     )
     one.add_argument(
         "--frames",
         action=_Instead,
-        type=_fps,
+        type=values.fps,
         metavar="FPS",
         help="write FPS frames a second of every clip, or all, as JPEG files",
     )
@@ -354,9 +392,9 @@ def _add_instead(group: argparse._ArgumentGroup) -> None:
     one.add_argument(
         "--shards",
         action=_Instead,
-        type=_positive(int),
+        type=values.positive(int),
         metavar="CLIPS",
-        help="write WebDataset tar files of CLIPS clips each, 1 GB at most",
+        help="write WebDataset tar files of CLIPS clips each, at most 1 GB",
     )
     one.add_argument(
         "--lists",
@@ -382,101 +420,10 @@ def _add_details(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--quick", action="store_true", help="let --verify read the headers only")
     group.add_argument(
         "--short-side",
-        type=_positive(int),
+        type=values.positive(int),
         metavar="PIXELS",
-        help="the shorter side of --frames (default: as it is in the clip)",
+        help="shorter side of --frames (default: as in the clip)",
     )
-    group.add_argument("--quality", type=_quality, metavar="Q", help="JPEG quality of --frames, 1 to 100 (default: 90)")
-
-
-def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    def convert(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = 0
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
-        return value
-
-    return convert
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-
-
-def _shard(text: str) -> Shard:
-    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a part such as 3/16, from 1/16 to 16/16")
-    return Shard(int(match[1]), int(match[2]))
-
-
-def _fps(text: str) -> float | Literal["all"]:
-    return "all" if text == "all" else _positive(float)(text)
-
-
-def _quality(text: str) -> int:
-    if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", text.strip(), re.IGNORECASE)
-    if not match or not float(match[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes such as 500K or 5M")
-    return float(match[1]) * {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}[match[2].upper()]
-
-
-def _scheduler(text: str) -> str:
-    try:
-        text = json.loads(Path(text).read_text())["address"]  # its scheduler file
-    except OSError:
-        pass
-    except (ValueError, LookupError, TypeError):
-        text = ""
-    if not re.fullmatch(r"([a-z]+://)?[^/]+:\d+", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the address of a Dask scheduler such as tcp://host:8786")
-    return text
-
-
-def _output(text: str) -> Path | str:
-    """A folder, or a URL that leads elsewhere. One that begins with file:// is only another name for a folder."""
-    if "://" not in text:
-        return _folder(text)
-    protocol, _, rest = text.partition("://")
-    if protocol == "file" and rest.startswith("/"):
-        return _folder(unquote(rest))
-    if protocol == "file" or not re.fullmatch(r"[a-z][a-z0-9+.-]*", protocol) or not rest.strip("/"):
-        text = without_password(text)
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a folder nor a URL such as s3://bucket/prefix")
-    return text.rstrip("/")
-
-
-def _folder(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise argparse.ArgumentTypeError(f"there is no home folder for {text!r}") from None
-
-
-def _engines(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if not set(names) <= set(ENGINE_NAMES):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(ENGINE_NAMES)}")
-    return names
-
-
-def _proxy(text: str) -> str:
-    try:
-        parse_proxy(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{without_password(text)!r} is not the address of an HTTP proxy such as http://host:3128"
-        ) from None
-    return text if "://" in text else f"http://{text}"
+    group.add_argument(
+        "--quality", type=values.quality, metavar="Q", help="JPEG quality of --frames, 1 to 100 (default: 90)"
+    )

@@ -1,0 +1,129 @@
+"""The values of the command's options: each function turns the text of one into a value.
+
+They raise argparse.ArgumentTypeError with what is wrong about it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote
+
+from kinetics.humanize import without_password
+from kinetics.net.proxy import parse_proxy
+from kinetics.records import Shard
+from kinetics.youtube.engines import ENGINE_NAMES
+
+SUBSET_ALIASES = {"val": "validate", "validation": "validate"}
+
+
+def subset(text: str) -> str:
+    """Return the name of a subset; whether there is such a subset, argparse checks."""
+    return SUBSET_ALIASES.get(text, text)
+
+
+def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """Return a converter to a number of some kind that is above zero."""
+
+    def convert(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
+        return value
+
+    return convert
+
+
+def whole(text: str) -> int:
+    """Return a whole number, such as a seed."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def shard(text: str) -> Shard:
+    """Return one part of several: 3/16."""
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part such as 3/16, from 1/16 to 16/16")
+    return Shard(int(match[1]), int(match[2]))
+
+
+def fps(text: str) -> float | Literal["all"]:
+    """Return a number of frames a second, or `all`."""
+    return "all" if text == "all" else positive(float)(text)
+
+
+def quality(text: str) -> int:
+    """Return a JPEG quality, 1 to 100."""
+    if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100")
+    return int(text)
+
+
+def rate(text: str) -> float:
+    """Return a number of bytes: 500K, 5M."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", text.strip(), re.IGNORECASE)
+    if not match or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes such as 500K or 5M")
+    return float(match[1]) * {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}[match[2].upper()]
+
+
+def scheduler(text: str) -> str:
+    """Return the address of a Dask scheduler, or the one in its scheduler file."""
+    try:
+        text = json.loads(Path(text).read_text())["address"]  # its scheduler file
+    except OSError:
+        pass
+    except (ValueError, LookupError, TypeError):
+        text = ""
+    if not re.fullmatch(r"([a-z]+://)?[^/]+:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the address of a Dask scheduler such as tcp://host:8786")
+    return text
+
+
+def output(text: str) -> Path | str:
+    """Return a folder, or a URL that leads elsewhere; a URL that begins with file:// names a folder."""
+    if "://" not in text:
+        return _folder(text)
+    protocol, _, rest = text.partition("://")
+    if protocol == "file" and rest.startswith("/"):
+        return _folder(unquote(rest))
+    if protocol == "file" or not re.fullmatch(r"[a-z][a-z0-9+.-]*", protocol) or not rest.strip("/"):
+        text = without_password(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a folder nor a URL such as s3://bucket/prefix")
+    return text.rstrip("/")
+
+
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"there is no home folder for {text!r}") from None
+
+
+def engines(text: str) -> tuple[str, ...]:
+    """Return the names of engines, separated by commas, each once."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not set(names) <= set(ENGINE_NAMES):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(ENGINE_NAMES)}")
+    return names
+
+
+def proxy(text: str) -> str:
+    """Return the URL of an HTTP proxy; http:// may be left out."""
+    try:
+        parse_proxy(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{without_password(text)!r} is not the address of an HTTP proxy such as http://host:3128"
+        ) from None
+    return text if "://" in text else f"http://{text}"
