@@ -13,6 +13,11 @@ def without_numbers(reason: str) -> str:
     return _NUMBER.sub("..", reason)
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 clip`, `2 clips`; of another plural than with an s: `2 classes`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def percent(share: float) -> str:
     """Return a share as a percentage: never 100 % while something is missing, nor 0 % once something is there."""
     if share in (0, 1):

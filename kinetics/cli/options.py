@@ -157,7 +157,8 @@ def make_parser() -> argparse.ArgumentParser:
         "-V", "--program-version", action=_ProgramVersion, nargs=0, help="show the program's version and exit"
     )
     what = parser.add_argument_group("What to fetch")
-    _add_clips(what)
+    _add_data_set(what)
+    _add_selection(what)
     _add_form(what)
     _add_where(parser.add_argument_group("Where"))
     _add_how(parser.add_argument_group("How"))
@@ -201,7 +202,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}{hint} ({self.prog} --help lists the options)\n")
 
 
-def _add_clips(group: argparse._ArgumentGroup) -> None:
+def _add_data_set(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-v",
         "--version",
@@ -223,6 +224,9 @@ def _add_clips(group: argparse._ArgumentGroup) -> None:
         metavar="PATH",
         help="CSV, JSON, folder or tar.gz to use instead of the official archive, which is fetched once and kept",
     )
+
+
+def _add_selection(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--classes",
         nargs="+",
