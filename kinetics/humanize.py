@@ -70,6 +70,11 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
+def error_words(error: Exception) -> str:
+    """Return what an error says, without the number and the path that the text of an OSError repeats."""
+    return str(getattr(error, "strerror", None) or error)
+
+
 _LOGIN = re.compile(r"""(?:(?<=://)|(?<![^\s'"=]))([^/\s:@'"=]*):[^/\s]*@""")
 """User and password in a URL, or in an address without a scheme at the beginning of a word."""
 

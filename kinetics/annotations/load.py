@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -18,13 +18,19 @@ from kinetics.records import SPLIT_OF, Subset
 
 
 def load(
-    version: str, subset: Subset | Literal["all"], path: Path | None = None, *, progress: ProgressCallback | None = None
+    version: str,
+    subset: Subset | Literal["all"],
+    path: Path | None = None,
+    *,
+    progress: ProgressCallback | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> Annotations:
     """Load the clips of a subset from `path`: a CSV, a JSON, a folder of them, or a tar archive.
 
     Without a path, the version's official archive is read from the user's cache folder. If it is missing or damaged
-    there, it is fetched first, and `progress` is called. All rows of a single file that the user names belong to the
-    subset, whatever its split column says; with `all`, that column decides.
+    there, it is fetched first: `progress` is called with the bytes, and `notify` with what a person should know. All
+    rows of a single file that the user names belong to the subset, whatever its split column says; with `all`, that
+    column decides.
 
     Raises Fatal if no row is usable.
     """
@@ -34,7 +40,9 @@ def load(
     if archive.is_file():
         with suppress(DamagedArchiveError):
             return _load(archive, subset)
-    fetch(VERSIONS[version], archive, progress)
+    if notify:
+        notify(f"fetching the annotations of Kinetics-{version} from {VERSIONS[version]}, once")
+    fetch(VERSIONS[version], archive, progress, notify)
     return _load(archive, subset)
 
 

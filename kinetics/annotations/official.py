@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from kinetics.annotations.files import ARCHIVE_ERRORS, MAX_FILE, decompress, regular_members
 from kinetics.errors import ClipError, Fatal
+from kinetics.humanize import counted
 from kinetics.net.http import AllowedHosts, HttpSession
 from kinetics.net.proxy import refused_login
 from kinetics.net.responses import root_cause
@@ -33,14 +34,23 @@ RETRY_STATUSES = {408, 429, 500, 502, 503, 504}
 """HTTP statuses after which another attempt may succeed."""
 
 
-def fetch(url: str, into: Path, progress: ProgressCallback | None = None) -> None:
+def fetch(
+    url: str,
+    into: Path,
+    progress: ProgressCallback | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> None:
     """Fetch a tar archive into a file, completely or not at all; each attempt reports its `progress` from 0 again.
+
+    `notify` is told why an attempt failed, and when the next one begins.
 
     Raises Fatal if no attempt brings the complete archive, or the file cannot be written.
     """
     session, reason = HttpSession(hosts=ARCHIVE_HOST), ""
-    for pause in (0, *PAUSES_S):
-        time.sleep(pause)
+    for pause_s in (0, *PAUSES_S):
+        if pause_s and notify:
+            notify(f"no annotations yet ({reason}); trying again in {counted(pause_s, 'second')}")
+        time.sleep(pause_s)
         try:
             with atomic_write(into) as temporary:
                 _transfer(session, url, temporary, progress)

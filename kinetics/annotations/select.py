@@ -13,6 +13,7 @@ import pandas as pd
 from kinetics.annotations.load import load_list
 from kinetics.annotations.table import Annotations
 from kinetics.errors import Fatal
+from kinetics.humanize import error_words
 from kinetics.records import KEY, Shard
 
 
@@ -57,7 +58,7 @@ def _class_names(arguments: Iterable[str]) -> list[str]:
         try:
             lines = Path(file).expanduser().read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise Fatal(f"Cannot read the classes in {file}: {error}. Check the path after @.") from error
+            raise Fatal(f"Cannot read the classes in {file}: {error_words(error)}. Check the path after @.") from error
         if not any(line.strip() for line in lines):
             raise Fatal(f"{file} names no class: write one per line.")
         names += [line for line in lines if line.strip()]

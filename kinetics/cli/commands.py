@@ -11,7 +11,8 @@ from kinetics.annotations.select import in_random_order
 from kinetics.annotations.table import Annotations
 from kinetics.cli.context import Context
 from kinetics.cli.options import Command, Options
-from kinetics.cli.terminal import make_bar, shown
+from kinetics.cli.progress import make_bar, shown
+from kinetics.cli.terminal import tell
 from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound
 from kinetics.dataset.compare import VERDICTS
 from kinetics.dataset.compare import compare as compare_manifests
@@ -21,7 +22,7 @@ from kinetics.dataset.manifest import write_manifest
 from kinetics.dataset.settings import keep_settings
 from kinetics.dataset.shards import WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
-from kinetics.humanize import without_numbers
+from kinetics.humanize import counted, size, without_numbers
 from kinetics.planning.plan import on_disk
 from kinetics.records import Category, Clip, Outcome, Subset
 from kinetics.report.collect import collect
@@ -55,7 +56,7 @@ def list_classes(options: Options, context: Context) -> int:
     print(f"{'clips':>8} {'on disk':>8}  class")
     for label in sorted(counts.index[counts > 0]):
         print(f"{counts[label]:8,} {there.get(label, 0):8,}  {label or '(no label)'}")
-    print(f"{len(frame):8,} {there.sum():8,}  in {(counts > 0).sum():,} classes")
+    print(f"{len(frame):8,} {there.sum():8,}  in {counted((counts > 0).sum(), 'class', 'classes')}")
     return 0
 
 
@@ -68,17 +69,19 @@ def verify(options: Options, context: Context) -> int:
             checks = verify_clips(
                 context.run_on_files, context.layout, subset, frame, quick=options.quick, cut=options.cut
             )
-            unfit = [one for one in shown(_what(options, subset), len(frame), checks) if one.status == "failed"]
+            outcomes = shown(_what(options, subset), len(frame), checks, done="sound", failed="unfit")
+            unfit = [one for one in outcomes if one.status == "failed"]
             fit = len(frame) - len(unfit)
-            print(f"{_name(options, subset)}: {fit:,} of {len(frame):,} clips are as they should be")
+            tell(f"{_name(options, subset)}: {counted(len(frame), 'clip')} checked, {fit:,} as they should be")
             for reason, count in Counter(without_numbers(one.reason) for one in unfit).most_common():
-                print(f"  {count:8,}  {reason}")
+                tell(f"  {count:8,}  {reason}")
             moved += sum(one.category is Category.MEDIA_ERROR for one in unfit)
             kept += sum(one.category is not Category.MEDIA_ERROR for one in unfit)
     if moved:
-        print(f"{moved:,} were moved to {context.layout.rejected_folder}; a run without --verify fetches them again")
+        clips_moved = counted(moved, "unfit clip")
+        tell(f"{clips_moved} moved to {context.layout.rejected_folder}; a run without --verify fetches what is missing")
     if kept:
-        print(f"{kept:,} could not be checked to the end, and stay")
+        tell(f"{counted(kept, 'clip')} could not be checked to the end, and left in place")
     return int(bool(moved or kept))
 
 
@@ -92,7 +95,7 @@ def manifest(options: Options, context: Context) -> int:
             facts = {
                 one.clip.key: one.facts for one in shown(_what(options, subset), len(frame), outcomes) if one.facts
             }
-            print(f"{write_manifest(layout, subset, frame, facts)}: {len(facts):,} clips")
+            tell(f"{write_manifest(layout, subset, frame, facts)}: {counted(len(facts), 'clip')}")
             unfit += len(frame) - len(facts)
     return _exit_code(unfit)
 
@@ -118,7 +121,7 @@ def sound(options: Options, context: Context) -> int:
         for one in outcomes:
             unfit += one.status == "failed"
             silent += [one.clip] if one.sound is False else []
-        print(f"{len(silent):,} without sound, listed in {write_silent_list(layout, subset, silent, suffix)}")
+        tell(f"{len(silent):,} without sound, listed in {write_silent_list(layout, subset, silent, suffix)}")
     return _exit_code(unfit)
 
 
@@ -134,11 +137,13 @@ def shards(options: Options, context: Context) -> int:
             packed = WebDatasetShards(layout, subset, samples, options.shards)
             free = free_space(target.folder)
             if packed.bytes_to_write > free:
-                raise Fatal(f"The shards take {packed.bytes_to_write:,} bytes, and {target.folder} has {free:,} free.")
+                needed = f"The shards take {size(packed.bytes_to_write)}, and {target.folder} has {size(free)} free."
+                raise Fatal(f"{needed} Make room, or choose fewer clips.")
             with make_bar(_what(options, subset), packed.clips) as bar:
                 for count in packed.write():
                     bar.update(count)
-            print(f"{target.folder}: {packed.count:,} shards of {subset}, {packed.clips:,} clips")
+            shards, packed_clips = counted(packed.count, "shard"), counted(packed.clips, "clip")
+            tell(f"{target.folder}: {shards} of {subset}, {packed_clips}")
     return 0
 
 
@@ -147,7 +152,7 @@ def lists(options: Options, context: Context) -> int:
     classes = classes_of(options.version, options.annotations)
     for subset, frame in context.clips_on_disk.items():
         for path in write_lists(context.layout, subset, frame, classes):
-            print(path)
+            tell(str(path))
     return 0
 
 
@@ -160,7 +165,7 @@ def compare(options: Options, context: Context) -> int:
     for label, counts in rows:
         print("".join(f"{counts[verdict]:15,}" for verdict in VERDICTS) + f"  {label or '(no label)'}")
     everything, common = found.write(options.output.absolute())
-    print(f"every clip: {everything}\nwhat both have, for --only: {common}")
+    tell(f"every clip: {everything}\nwhat both have, for --only: {common}")
     return 0
 
 
@@ -194,14 +199,14 @@ def _converted(
             keep_settings(target.folder, settings)
         for subset, frame in clips.items():
             left = frame[~on_disk(frame, target, suffix)]
-            print(f"{target.folder}: {len(frame) - len(left):,} of them are there, {len(left):,} to do", flush=True)
+            tell(f"{target.folder}: {len(frame) - len(left):,} there, {len(left):,} to do")
             with closing(context.run_on_files(job, Annotations(left, ()).clips())) as events:
                 yield subset, shown(_what(options, subset), len(left), events)
 
 
 def _exit_code(unfit: int) -> int:
     if unfit:
-        print(f"{unfit:,} clips are unfit: --verify moves them away, so that the next run fetches them")
+        tell(f"{counted(unfit, 'unfit clip')}: --verify moves them away, so that the next run fetches them")
     return int(bool(unfit))
 
 

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from kinetics.cli.messages import why_stopped
-from kinetics.cli.options import Options
+from kinetics.cli.options import ON_CLIPS, Command, Options
+from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal
-from kinetics.humanize import one_line
+from kinetics.humanize import counted, one_line
 from kinetics.records import SPLIT_OF, Clip, Subset
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.pool import run
 from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import PortableJob
-from kinetics.storage.layout import Layout
+from kinetics.storage.layout import Layout, check_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,18 @@ class Context:
     def layout(self) -> Layout:
         options = self.options
         shard = options.shard.name if options.shard else ""
-        return Layout(options.output.absolute(), options.version, shard=shard, url=options.url)
+        return Layout(options.output.resolve(), options.version, shard=shard, url=options.url)
+
+    def check_folder(self) -> None:
+        """Raise Fatal if the folder cannot be written to, or lacks the data set that the command is for.
+
+        Nothing is made, so that a mistyped name leaves no trace.
+        """
+        options, folder = self.options, self.layout.folder
+        if options.command in ON_CLIPS and not folder.is_dir():
+            raise Fatal(f"There is no {folder.name} in {folder.parent}: check -o and -v.")
+        if options.command not in (Command.LIST_CLASSES, Command.COMPARE):
+            check_folder(folder)
 
     @cached_property
     def subsets(self) -> list[Subset]:
@@ -87,7 +99,11 @@ class Context:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            loaded = load(options.version, options.subset, options.annotations, progress=progress)
+            def notify(text: str) -> None:
+                bar.clear()
+                tell(text, sys.stderr)
+
+            loaded = load(options.version, options.subset, options.annotations, progress=progress, notify=notify)
         chosen = select(
             loaded,
             classes=options.classes,
@@ -98,7 +114,7 @@ class Context:
             shard=options.shard,
         )
         for warning in chosen.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+            tell(f"warning: {warning}", sys.stderr)
         return chosen
 
     @cached_property
@@ -108,7 +124,7 @@ class Context:
 
         frame = self.annotations.frame
         found = frame[on_disk(frame, self.layout)]
-        print(f"{self.options.name}: {len(found):,} of {len(frame):,} clips on disk", flush=True)
+        tell(f"{self.options.name}: {len(found):,} of {counted(len(frame), 'clip')} on disk")
         return {subset: found[found["split"] == SPLIT_OF[subset]] for subset in self.subsets}
 
     def run(
@@ -153,5 +169,5 @@ class Context:
                 if isinstance(event, GaveUp):
                     raise Fatal(why_stopped(event))
                 if isinstance(event, Notice):
-                    tqdm.write(one_line(event.text), file=sys.stderr)
+                    tell(one_line(event.text), sys.stderr)
                 yield event

@@ -13,16 +13,26 @@ from functools import partial
 
 from kinetics.cli.context import Context
 from kinetics.cli.jobs import download_job, engines_with_cookies, extract_job
-from kinetics.cli.messages import announcement, explanation, mirror_offer, source_order, summary, why_stopped
+from kinetics.cli.messages import (
+    announcement,
+    explanation,
+    forecast,
+    mirror_hint,
+    mirror_offer,
+    source_order,
+    summary,
+    why_stopped,
+)
 from kinetics.cli.options import Options
+from kinetics.cli.progress import ProgressBar, make_bar
 from kinetics.cli.run_counts import RunCounts
-from kinetics.cli.terminal import ProgressBar, make_bar
-from kinetics.humanize import duration_text, one_line, size
+from kinetics.cli.terminal import tell
+from kinetics.humanize import one_line, size
 from kinetics.planning import reuse
 from kinetics.planning.estimate import Estimate, estimate
 from kinetics.planning.plan import Plan, make_plan
 from kinetics.planning.reuse import ReuseCandidates
-from kinetics.planning.sources import Mirror, SourceRunner, compare_orders, run_sources
+from kinetics.planning.sources import Mirror, SourceRunner, compare_orders, run_sources, usual_offer
 from kinetics.records import SPLIT_OF, ArchiveProgress, Category, ClipState, Outcome, Source, Split
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
@@ -35,6 +45,9 @@ from kinetics.storage.ledger import Ledger
 from kinetics.storage.locks import hold_subsets
 from kinetics.storage.table_sync import TableSync, readable_tables
 from kinetics.youtube.engines import engine_versions
+
+WORTH_A_HINT = 2.0
+"""How many times quicker the mirror has to be for a run without it to mention it."""
 
 
 def download(options: Options, context: Context) -> int:
@@ -58,7 +71,7 @@ def download(options: Options, context: Context) -> int:
             engines=engine_versions(engines_with_cookies(options.engine, options.cookies)),
         )
         candidates = [] if options.no_reuse or layout.url else reuse.find_candidates(plan, layout)
-        print(announcement(options, layout, plan, reuse.count_candidates(candidates)), flush=True)
+        tell(announcement(options, layout, plan, reuse.count_candidates(candidates)))
         mirror = Mirror(options.version, context.subsets) if options.source != "youtube" and plan.todo else None
         order = print_forecast(options, context, layout, plan, mirror)
         if options.dry_run:
@@ -76,9 +89,9 @@ def download(options: Options, context: Context) -> int:
                 progress = ProgressBar(bar, counts, provisional=options.source == "both", to_read=to_read)
                 gave_up = record_and_show(tables.syncing(events), ledgers, progress)
         finally:
-            print(summary(options, layout, plan, counts.counts, ledgers.values()), flush=True)
+            tell(summary(options, layout, plan, counts.counts, ledgers.values()))
     if gave_up:
-        print(why_stopped(gave_up), file=sys.stderr)
+        tell(why_stopped(gave_up), file=sys.stderr)
     return exit_code(plan, counts.counts, gave_up, all_read=not (mirror and mirror.unread))
 
 
@@ -92,7 +105,10 @@ def record_and_show(events: Iterable[Event], ledgers: Mapping[Split, Ledger], pr
                 progress.show(event)
             case ArchiveProgress():
                 progress.show_archive(event)
-            case Pause() | SpacingChanged():
+            case Pause():
+                progress.say(explanation(event))
+                progress.pause(event)
+            case SpacingChanged():
                 progress.say(explanation(event))
             case Notice():
                 progress.say(one_line(event.text))
@@ -159,7 +175,7 @@ def link_candidates(
                 raise cannot_write(error, layout.folder) from error
             bar.update()
     plan = plan.with_linked(linked)
-    print(f"{len(linked):,} linked from other versions' folders; {plan.todo:,} to do", flush=True)
+    tell(f"{len(linked):,} linked from other versions' folders; {plan.todo:,} to do")
     return plan
 
 
@@ -177,16 +193,17 @@ def print_forecast(
     )
     if not share:
         return order
-    to_come_size = share * to_come.size
-    forecast = f"about {size(to_come_size)} and {duration_text(seconds)} to come, by {to_come.basis}"
+    text = "  " + forecast(to_come, seconds=seconds, share=share)
     if layout.url:
-        print(forecast, flush=True)
-        return order
-    free = free_space(layout.folder)
-    print(f"{forecast}; {size(free)} free", flush=True)
-    if to_come_size > free:
-        lack = f"{layout.root} has {size(free)} free, which is less than the {size(to_come_size)} to come"
-        print(f"warning: {lack}", file=sys.stderr)
+        tell(text)
+    else:
+        free = free_space(layout.folder)
+        tell(f"{text}; {size(free)} free")
+        if share * to_come.size > free:
+            lack = f"{layout.root} has {size(free)} free, less than the {size(share * to_come.size)} to come"
+            tell(f"warning: {lack}", file=sys.stderr)
+    if not mirror and options.whole_subset and (offer := usual_offer(plan)).seconds < seconds / WORTH_A_HINT:
+        tell("  " + mirror_hint(offer))
     return order
 
 
@@ -200,11 +217,11 @@ def choose_source_order(
 
     alone, offer = options.source == "mirror", mirror.offer(plan)
     if not offer.archives:
-        print("the mirror holds none of the clips to do", flush=True)
+        tell("  the mirror holds none of the clips to do")
         return (("mirror",), 0.0, 0.0) if alone else (("mirror", "youtube"), youtube.seconds, 1.0)
-    print(mirror_offer(offer), flush=True)
+    tell("  " + mirror_offer(offer))
     weighed = compare_orders(offer, youtube, plan.count(ClipState.NOT_OFFERED) + plan.count(ClipState.WAS_GONE))
     if alone:
         return ("mirror",), weighed.mirror_s, offer.share
-    print(source_order(weighed), flush=True)
+    tell("  " + source_order(weighed))
     return weighed.order, weighed.seconds(weighed.order[0]), 1.0

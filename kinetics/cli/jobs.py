@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kinetics.cli.context import Context
 from kinetics.cli.options import Options
+from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal
 from kinetics.mirror.extract_job import ExtractArchive
 from kinetics.net.proxy import check_proxy
@@ -24,7 +25,7 @@ def prepare(options: Options, context: Context) -> None:
     if options.dry_run:
         return
     if problem := check_proxy(FIRST_HOST[options.source]):
-        print(f"warning: {problem}. The run waits until it does", file=sys.stderr, flush=True)
+        tell(f"warning: {problem}. The run waits until it does", sys.stderr)
     if not options.scheduler:
         warm_up(modules(options, context))
 

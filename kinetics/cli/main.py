@@ -9,7 +9,7 @@ from typing import NoReturn
 from kinetics.cli.context import Context
 from kinetics.cli.jobs import prepare
 from kinetics.cli.options import Command, Options, parse
-from kinetics.cli.terminal import StopSignals, keep_stdio_alive
+from kinetics.cli.terminal import StopSignals, keep_stdio_alive, tell
 from kinetics.errors import Fatal
 from kinetics.net.proxy import use_proxy
 from kinetics.storage.object_store import open_store
@@ -32,18 +32,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         use_proxy(options.proxy)
         if options.url:
             open_store(options.url)
-        return _run(options, Context(options))
+        context = Context(options)
+        if not options.url:
+            context.check_folder()
+        return _run(options, context)
     except Fatal as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}", sys.stderr)
         return FATAL
     except OSError as error:
         path, what = error.filename or options.output, error.strerror or error
-        print(f"error: {path}: {what}. Fix that and run the command again.", file=sys.stderr)
+        tell(f"error: {path}: {what}. Fix that and run the command again.", sys.stderr)
         return FATAL
     except (KeyboardInterrupt, ImportError) as error:
         if isinstance(error, ImportError) and not stop.received:
             raise  # compiled code that is just being imported makes one of an interrupt
-        print("interrupted; run the same command to go on from here", file=sys.stderr)
+        tell("interrupted; run the same command to go on from here", sys.stderr)
         return INTERRUPTED
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from kinetics.cli.options import INSTALLED_COMMAND, program_name
-from kinetics.humanize import duration_text, one_line, percent, size, without_password
+from kinetics.humanize import counted, duration_text, one_line, percent, size, without_password
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.net.http import YOUTUBE
 from kinetics.records import Category, ClipState, Source
@@ -19,12 +19,14 @@ from kinetics.storage.ledger import outlook
 
 if TYPE_CHECKING:
     from kinetics.cli.options import Options
+    from kinetics.planning.estimate import Estimate
     from kinetics.planning.plan import Plan
     from kinetics.planning.sources import MirrorOffer, SourceTimes
     from kinetics.storage.layout import Layout
     from kinetics.storage.ledger import Ledger
 
 UPGRADE = "pip install --upgrade pytubefix yt-dlp"
+RATE_LIMIT = " (rate limit; normal)"
 CHECK_MACHINE = "look at this machine and its connection"
 WHAT_MAY_HELP: Mapping[Category, str] = {
     Category.UNAVAILABLE: "YouTube may be refusing this address; waiting may help, or another network",
@@ -33,28 +35,32 @@ WHAT_MAY_HELP: Mapping[Category, str] = {
     Category.MEDIA_ERROR: f"YouTube may be refusing all media; waiting may help, another network, or {UPGRADE}",
 }
 """What a person can do about a cause that many clips have in common, by their category."""
+MIN_ABBREVIATION = len("--ret")
+"""Characters of an option's name that argparse needs: --re may be --report as well."""
 NAMES: Mapping[Source, str] = {"youtube": YOUTUBE.name, "mirror": MIRROR.name}
 
 
 def announcement(options: Options, layout: Layout, plan: Plan, reusable: int) -> str:
-    """Say what a run will do, in one line; `reusable` clips may be in another version's folder."""
-    what = "videos" if options.cut == "none" else "clips"
-    states = (
-        (ClipState.NEVER_TRIED, "never tried"),
-        (ClipState.MAY_WORK, "failed before but may work now"),
-        (ClipState.NOT_OFFERED, "not offered before" + _asked_again(plan)),
-        (ClipState.WAS_GONE, "gone before"),
-    )
-    known = ", ".join(f"{plan.count(state):,} {words}" for state, words in states if plan.count(state))
+    """Say what a run will do, and where; `reusable` clips may be in another version's folder."""
+    what = "video" if options.cut == "none" else "clip"
+    on_disk, gone = plan.count(ClipState.ON_DISK), plan.count(ClipState.WAS_GONE)
+    to_do = f"{plan.todo:,} to do" if plan.todo else "nothing to do"
+    asked = " (asked for again; --retry transient leaves them out)" if options.retry in ("due", "all") else ""
     not_due = 0 if plan.source == "both" else len(plan.not_due_rows)
-    left_out = plan.wanted - plan.count(ClipState.ON_DISK) - plan.todo - not_due
-    return (
-        f"{options.name}: {plan.wanted:,} {what} wanted, {plan.count(ClipState.ON_DISK):,} on disk"
-        + (f", {known}" if known else "")
-        + (f"; {plan.todo:,} to do" if plan.todo else "; nothing to do")
-        + (f", {reusable:,} perhaps by a link to another version's folder" if reusable else "")
-        + (f" ({left_out:,} left out by --retry {options.retry})" if left_out else "")
-        + f" -> {layout.display_path(layout.folder)}"
+    lines = (
+        (plan.count(ClipState.NEVER_TRIED), "never tried"),
+        (plan.count(ClipState.MAY_WORK), "failed before but may work now"),
+        (plan.count(ClipState.NOT_OFFERED), "not offered before" + _asked_again(plan)),
+        (gone, "gone before" + asked),
+        (plan.wanted - on_disk - plan.todo - not_due, f"left out by --retry {options.retry}"),
+        (reusable, "perhaps by a link to another version's folder"),
+    )
+    return "\n".join(
+        (
+            f"{options.name}: {counted(plan.wanted, what)} wanted, {on_disk:,} on disk; {to_do}",
+            *(f"  {count:8,}  {words}" for count, words in lines if count),
+            f"  folder: {layout.display_path(layout.folder)}",
+        )
     )
 
 
@@ -68,9 +74,20 @@ def _asked_again(plan: Plan) -> str:
     return f" ({which}{how} after 30 days, with newer engines, or with --retry all)"
 
 
+def forecast(to_come: Estimate, *, seconds: float, share: float) -> str:
+    """Say how much is to come, and how long that may take; `share` is the share of the clips that will come."""
+    return f"about {size(share * to_come.size)} and {duration_text(seconds)} to come, by {to_come.basis}"
+
+
+def mirror_hint(offer: MirrorOffer) -> str:
+    """Say what the mirror would bring, where only YouTube is asked."""
+    clips = counted(round(offer.share * offer.missing), "clip")
+    return f"--source both would bring about {clips} of these from a mirror in {duration_text(offer.seconds)}"
+
+
 def mirror_offer(offer: MirrorOffer) -> str:
     """Say what the mirror would bring, and how much of it has to be read for that."""
-    archives = "1 archive" if len(offer.archives) == 1 else f"{len(offer.archives):,} archives"
+    archives = counted(len(offer.archives), "archive")
     much = f"{'at least ' if offer.unknown_sizes else ''}{size(offer.size)}"
     return f"the mirror: {archives} of {much} to read, which should bring {percent(offer.share)} of the clips to do"
 
@@ -94,10 +111,9 @@ def explanation(event: Pause | SpacingChanged) -> str:
             return f"{now} spacing the {items}s out did not help: they go out{to} at full speed again"
         rate = f"{3600 / event.seconds:,.0f} {items}s an hour go out{to} now, slowly more"
         return f"{now} {event.server} refuses again and again: {rate}"
-    until = datetime.now() + timedelta(seconds=event.seconds)
-    form = "%H:%M:%S" if until.date() == datetime.now().date() else "%d %b %H:%M:%S"
+    until = _clock(datetime.now() + timedelta(seconds=event.seconds), "%H:%M:%S")
     who = f"{event.host} is" if event.host else "all workers are"
-    return f"{now} {_why_paused(event)} -- {who} paused until {until:{form}}; then one {items} is tried"
+    return f"{now} {_why_paused(event)} -- {who} paused until {until}; then one {items} is tried"
 
 
 def _why_paused(event: Pause) -> str:
@@ -105,17 +121,32 @@ def _why_paused(event: Pause) -> str:
     if event.category is Category.NETWORK:
         return reason
     if not event.alike:
-        return f"{event.server} says: {reason}"
+        return f"{event.server} says: {reason}" + (RATE_LIMIT if event.category is Category.THROTTLED else "")
     advice = WHAT_MAY_HELP.get(event.category, CHECK_MACHINE)
     if event.alike == 1:
         return f"it still fails in the same way ({reason}): {advice}"
     return f"{event.alike} clips failed alike and none came between them ({reason}): {advice}"
 
 
+def pause_in_short(event: Pause, until: datetime) -> str:
+    """Say what everybody waits for, in the few words that fit beside a bar."""
+    at = _clock(until, "%H:%M")
+    if event.category is Category.NETWORK:
+        return f"no connection; next try at {at}"
+    if event.alike:
+        return f"paused until {at} (clips failed alike)"
+    return f"paused by {event.server} until {at}{RATE_LIMIT}"
+
+
+def _clock(when: datetime, time_of_day: str) -> str:
+    """Return a time, with its date if that is not today."""
+    return f"{when:{time_of_day if when.date() == datetime.now().date() else f'%d %b {time_of_day}'}}"
+
+
 def summary(
     options: Options, layout: Layout, plan: Plan, counts: Counter[Category | None], ledgers: Iterable[Ledger]
 ) -> str:
-    """Say what a run has done, what is missing and why, and how to go on."""
+    """Say what a run has done, what is missing and why, and what to type next."""
     done, linked = counts[None], plan.count(ClipState.LINKED)
     there = plan.count(ClipState.ON_DISK) + linked + done
     new = f"{done:,} of them new" + (f", {linked:,} linked from other versions" if linked else "")
@@ -127,15 +158,40 @@ def summary(
         lines.append(f"  {untried:8,}  not tried yet")
     if failures:
         lines += [f"reasons: {layout.display_path(ledger.errors_log)}" for ledger in ledgers]
-    if untried or plan.may_work_left_out or any(not category.settled for category in failures):
+    if untried or any(not category.settled for category in failures):
         lines.append(f"to go on: {this_command()}")
+    elif plan.may_work_left_out:
+        left_out = counted(plan.may_work_left_out, "clip")
+        lines.append(f"to try {left_out} that may work now: {this_command(leave_out='--retry')}")
+    elif there < plan.wanted and options.source == "youtube" and options.cut != "none" and not options.shard:
+        lines.append(f"the mirror may have the rest: {this_command('--source', 'both')}")
     return "\n".join(lines)
 
 
-def this_command() -> str:
-    """Return the command that was given, without passwords, to be run again."""
-    command = [INSTALLED_COMMAND, *sys.argv[1:]] if program_name() == INSTALLED_COMMAND else ["python", *sys.argv]
-    return without_password(shlex.join(command))
+def this_command(*more: str, leave_out: str = "") -> str:
+    """Return the command that was given, without passwords, with more options or without one that has a value."""
+    given = _without_option(sys.argv[1:], leave_out) if leave_out else sys.argv[1:]
+    return without_password(shlex.join([*_program(), *given, *more]))
+
+
+def ends_with_command(line: str) -> bool:
+    """Whether a line ends with a command to type, which has to stay as it is."""
+    return f": {shlex.join(_program())}" in line
+
+
+def _program() -> list[str]:
+    return [INSTALLED_COMMAND] if program_name() == INSTALLED_COMMAND else ["python", sys.argv[0]]
+
+
+def _without_option(arguments: Iterable[str], option: str) -> Iterator[str]:
+    """Yield the arguments without an option and its value; its name may be abbreviated, as argparse allows."""
+    rest = iter(arguments)
+    for argument in rest:
+        name, _, value = argument.partition("=")
+        if len(name) < MIN_ABBREVIATION or not option.startswith(name):
+            yield argument
+        elif not value:
+            next(rest, None)
 
 
 def why_stopped(gave_up: GaveUp) -> str:

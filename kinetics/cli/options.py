@@ -110,6 +110,12 @@ class Options:
     compare: tuple[Path, Path] | None
 
     @property
+    def whole_subset(self) -> bool:
+        """Whether all clips of the official lists are wanted, as clips."""
+        narrowed = self.annotations or self.classes or self.only or self.limit or self.sample or self.shard
+        return not narrowed and self.cut != "none"
+
+    @property
     def name(self) -> str:
         """What the run is about, for a person: `Kinetics700 train, shard 3/16`."""
         return f"Kinetics{self.version} {self.subset}" + (f", shard {self.shard}" if self.shard else "")
@@ -154,14 +160,21 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(command=Command.DOWNLOAD)
     parser.add_argument(
-        "-V", "--program-version", action=_ProgramVersion, nargs=0, help="show the program's version and exit"
+        "-V",
+        "--program-version",
+        action=_ProgramVersion,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="show the program's version and exit",
     )
     what = parser.add_argument_group("What to fetch")
     _add_data_set(what)
     _add_selection(what)
     _add_form(what)
     _add_where(parser.add_argument_group("Where"))
-    _add_how(parser.add_argument_group("How"))
+    how = parser.add_argument_group("How")
+    _add_how(how)
+    _add_network(how)
     _add_instead(parser.add_argument_group("Instead of downloading"))
     _add_details(parser.add_argument_group("Details of these"))
     return parser
@@ -354,6 +367,9 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="do not ask i.ytimg.com whether a video that YouTube calls unavailable still has its thumbnail",
     )
+
+
+def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--cookies", type=Path, metavar="FILE", help="cookies.txt of your own login, which only yt-dlp can send"
     )

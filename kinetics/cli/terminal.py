@@ -1,4 +1,4 @@
-"""The terminal: signals that stop a run, output streams that outlive their reader, the progress bar."""
+"""The terminal: signals that stop a run, output streams that outlive their reader, lines that fit."""
 
 from __future__ import annotations
 
@@ -6,28 +6,14 @@ import io
 import os
 import signal
 import sys
-import time
-from collections.abc import Iterable, Iterator
+from textwrap import TextWrapper
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from tqdm import tqdm
-
-from kinetics.cli.run_counts import RunCounts
-from kinetics.humanize import one_line, size
-from kinetics.records import ArchiveProgress, Category, Outcome
+from kinetics.cli.messages import ends_with_command
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-    from kinetics.scheduling.dispatch import Event
-
-BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}"
-"""Short enough for 80 columns: the counts matter more than the bar."""
-LOG_INTERVAL_S = 30.0
-"""Seconds between two lines of progress where standard error is not a terminal."""
-MAX_SHOWN = 20
-"""Failed clips that are named on the terminal, for each subset; the tables name them all."""
 
 
 class StopSignals:
@@ -73,100 +59,28 @@ def keep_stdio_alive() -> None:
     )
 
 
-class ProgressBar:
-    """The bar of a run: clips done, gone, not offered and failed, speed and remaining time.
-
-    `provisional`: what the mirror lacks is still to be asked for elsewhere. `to_read`: bytes of the mirror's archives.
-    """
-
-    def __init__(self, bar: tqdm[None], counts: RunCounts, *, provisional: bool = False, to_read: int = 0) -> None:
-        self._bar = bar
-        self._counts = counts
-        self._provisional = provisional
-        self._to_read = to_read
-        self._began = time.monotonic()
-        self._bytes = 0
-        self._positions = dict[str, int]()
-        self._read = 0
-
-    def show(self, outcome: Outcome) -> None:
-        """Count an attempt; a postponed clip is still to come."""
-        self._bytes += outcome.bytes_received if outcome.source == "youtube" else 0
-        self._counts.take(outcome)
-        self._update()
-
-    def show_archive(self, archive: ArchiveProgress) -> None:
-        """Count what has arrived of an archive."""
-        arrived = archive.position - self._positions.get(archive.url, 0)
-        self._positions[archive.url] = archive.position
-        self._read += arrived
-        self._bytes += max(0, arrived)  # an archive may have been restarted
-        self._update()
-        self.refresh()
-
-    def _update(self) -> None:
-        counts = self._counts.counts
-        lacking = counts[Category.NOT_FOUND] if self._provisional else 0
-        done, gone, not_offered = counts[None], self._counts.gone - lacking, counts[Category.NOT_OFFERED]
-        failed = counts.total() - done - gone - not_offered - lacking
-        text = f"{done} done, {gone} gone, "
-        text += (f"{not_offered} not offered, " if not_offered else "") + f"{failed} failed"
-        speed = self._bytes / 1e6 / max(time.monotonic() - self._began, 1e-3)
-        text += f", {speed:.1f} MB/s" if speed else ""
-        if self._read:
-            text += f", {size(self._read)} of {size(max(self._read, self._to_read))} read"
-        self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(counts.total() - lacking - self._bar.n)
-
-    def say(self, text: str) -> None:
-        """Print a line above the bar."""
-        self._bar.write(text, file=sys.stderr)
-
-    def refresh(self) -> None:
-        """Move the clock on while nothing happens."""
-        if sys.stderr.isatty():
-            self._bar.refresh()
+def columns(stream: TextIO) -> int | None:
+    """Return the width of the terminal that a stream writes to; None where it writes to something else."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
-class _LineWriter:
-    """Standard error where it is not a terminal: each state of the bar becomes a line of its own."""
-
-    def write(self, text: str) -> None:
-        if line := text.strip("\r\n "):
-            sys.stderr.write(line + "\n")
-
-    def flush(self) -> None:
-        sys.stderr.flush()
+def tell(text: str, file: TextIO | None = None) -> None:
+    """Print lines; on a terminal those that are too long for it are broken between words, but for a command to type."""
+    stream = file or sys.stdout
+    width = columns(stream)
+    print(text if width is None else wrapped(text, width), file=stream, flush=True)
 
 
-def make_bar(what: str, total: int) -> tqdm[None]:
-    """Return a bar for `total` items; nothing is shown where there are none."""
-    terminal = sys.stderr.isatty()
-    tqdm.monitor_interval = 0  # its thread would take signals, and `refresh` does its work
-    return tqdm(
-        total=total,
-        desc=what,
-        bar_format=BAR,
-        smoothing=0,  # pauses belong to the speed: an estimate without them would promise too much
-        file=sys.stderr if terminal else _LineWriter(),
-        dynamic_ncols=terminal,
-        mininterval=0.1 if terminal else LOG_INTERVAL_S,
-        miniters=1,
-        disable=not total,
-    )
-
-
-def shown(what: str, total: int, events: Iterable[Event]) -> Iterator[Outcome]:
-    """Yield the outcomes among the events, counted on a bar as they come; the first failures are named."""
-    failures = 0
-    with make_bar(what, total) as bar:
-        progress = ProgressBar(bar, RunCounts())
-        for event in events:
-            if not isinstance(event, Outcome):
-                progress.refresh()
-                continue
-            progress.show(event)
-            failures += event.status == "failed"
-            if event.status == "failed" and failures <= MAX_SHOWN:
-                progress.say(f"{event.clip}: {one_line(event.reason)}")
-            yield event
+def wrapped(text: str, width: int) -> str:
+    """Return lines, each of at most `width` columns if its words allow it; a continued line is indented more."""
+    wrapper = TextWrapper(width, break_long_words=False, break_on_hyphens=False, drop_whitespace=True)
+    lines = list[str]()
+    for line in text.splitlines():
+        wrapper.initial_indent = line[: len(line) - len(line.lstrip())]
+        wrapper.subsequent_indent = wrapper.initial_indent + "    "
+        keep = ends_with_command(line) or not line.strip()
+        lines += [line] if keep else wrapper.wrap(line.lstrip())
+    return "\n".join(lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from kinetics.errors import Fatal
-from kinetics.humanize import seconds_text
+from kinetics.humanize import error_words, seconds_text
 from kinetics.records import KEY
 from kinetics.storage.atomic import write_text
 
@@ -70,7 +70,7 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise Fatal(f"Cannot read the manifest {path}: {error}. Name another file.") from error
+        raise Fatal(f"Cannot read the manifest {path}: {error_words(error)}. Name another file.") from error
     if missing := [column for column in columns if column not in table]:
         raise Fatal(f"{path} lacks the columns {', '.join(missing)}: --manifest writes a file that has them.")
     for column in KEY[1:]:

@@ -23,6 +23,8 @@ from kinetics.storage.layout import clip_name
 MIRROR_SHARE = 240_258 / 246_534
 """Share of the clips that the mirror has: its own count for Kinetics-400's training set."""
 NOT_AT_MIRROR = "the mirror has no complete copy of it"
+MIRROR_ARCHIVE_CLIPS, MIRROR_ARCHIVE_BYTES = 1_000, 1.5e9
+"""Clips and bytes of a usual archive: the 240,258 clips of Kinetics-400's training set are in some 240 of them."""
 MIRROR_BYTES_S = 25e6
 """Bytes a second from the mirror, at 200 Mbit/s; the estimated times and the order of the sources depend on it."""
 
@@ -43,6 +45,11 @@ class MirrorOffer:
         return sum(size for size, _ in self.archives)
 
     @property
+    def seconds(self) -> float:
+        """The estimated time to read these archives."""
+        return self.size / MIRROR_BYTES_S
+
+    @property
     def share(self) -> float:
         """The share of the missing clips that is expected in these archives."""
         return min(1.0, sum(clips for _, clips in self.archives) / self.missing) if self.missing else 0.0
@@ -55,6 +62,14 @@ class MirrorOffer:
         return MirrorOffer(
             self.missing + other.missing, self.archives + other.archives, self.unknown_sizes + other.unknown_sizes
         )
+
+
+def usual_offer(plan: Plan) -> MirrorOffer:
+    """Return what the mirror is likely to have of a plan for whole subsets, without asking it."""
+    archives = math.ceil(plan.wanted / MIRROR_ARCHIVE_CLIPS)
+    needed = archives * (1.0 - math.pow(1.0 - plan.todo / max(1, plan.wanted), MIRROR_ARCHIVE_CLIPS))
+    one = (round(needed * MIRROR_ARCHIVE_BYTES), MIRROR_SHARE * plan.todo)
+    return MirrorOffer(plan.todo, (one,), 0)
 
 
 def _offer(session: HttpSession, index: ArchiveIndex, missing: int, requests: Sequence[ArchiveRequest]) -> MirrorOffer:
@@ -88,7 +103,7 @@ class SourceTimes:
 def compare_orders(offered: MirrorOffer, youtube: Estimate, settled: int) -> SourceTimes:
     """Estimate both orders. `youtube` is for all the missing clips; `settled` of them were gone or not offered."""
     settled_share = (settled + youtube.settled_share * (offered.missing - settled)) / max(1, offered.missing)
-    mirror_s = offered.size / MIRROR_BYTES_S
+    mirror_s = offered.seconds
     return SourceTimes(
         mirror_s=mirror_s,
         mirror_first_s=mirror_s + youtube.seconds * (1.0 - offered.share),

@@ -208,6 +208,17 @@ def free_space(folder: Path) -> int:
     return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
 
 
+def check_folder(folder: Path) -> None:
+    """Raise Fatal if a folder can neither be written to nor be made; nothing is made here."""
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        what = "leads nowhere" if there.is_symlink() else "is a file, not a folder"
+        raise Fatal(f"{there} {what}. Move it away or choose another folder with -o, and run the command again.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        remedy = "Change its permissions or choose another folder with -o, and run the command again."
+        raise Fatal(f"Cannot write to {there}. {remedy}")
+
+
 def names_in(folder: Path) -> list[str]:
     """Return the names in a folder; none if there is no such folder."""
     try:

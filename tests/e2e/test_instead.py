@@ -154,11 +154,11 @@ class TestVerify:
 
         quick = sandbox.run("--verify", "--quick")
         assert (quick.code, quick.requests) == (1, [])
-        assert "4 of 9 clips are as they should be" in quick.out
+        assert "9 clips checked, 4 as they should be" in quick.out
         self.assert_rejected(sandbox, by_header)
         full = sandbox.run("--verify")
         assert (full.code, full.requests) == (1, [])
-        assert "2 of 4 clips are as they should be" in full.out
+        assert "4 clips checked, 2 as they should be" in full.out
         self.assert_rejected(sandbox, (*by_header, *by_playing))
         assert state(good) == good
 
@@ -179,7 +179,7 @@ class TestVerify:
         assert (again.code, sandbox.errors()) == (0, {})
         assert state(good) == good
         last = sandbox.run("--verify")
-        assert (last.code, "9 of 9 clips are as they should be" in last.out) == (0, True)
+        assert (last.code, "9 clips checked, 9 as they should be" in last.out) == (0, True)
         assert state(good) == good
         assert short.youtube_id not in last.err
 
@@ -201,7 +201,7 @@ class TestVerify:
         sandbox = Sandbox(tmp_path, [Row("tai chi", "sl0w-video1", 3, 13), ROWS[7]], {"sl0w-video1": slow})
         assert sandbox.run("--cut", cut).code == 0
         run = sandbox.run("--verify")
-        assert (run.code, "2 of 2 clips are as they should be" in run.out) == (0, True), run.err
+        assert (run.code, "2 clips checked, 2 as they should be" in run.out) == (0, True), run.err
 
     @pytest.mark.soak
     def test_killed_it_goes_on_with_the_rest_and_once_complete_begins_anew(self, many: Sandbox) -> None:
@@ -216,7 +216,7 @@ class TestVerify:
         scratched(many.path(rest[0]), "video", 30)
         run = many.run("--verify")
         assert (run.code, {*many.errors()}) == (1, {noted[4].youtube_id, rest[0].youtube_id})
-        assert "10 of 12 clips are as they should be" in run.out
+        assert "12 clips checked, 10 as they should be" in run.out
         run = many.run("--verify")
         assert run.code == 1
         assert many.errors().keys() == {row.youtube_id for row in (*noted, rest[0])}
@@ -266,7 +266,7 @@ class TestFrames:
         run = sandbox.run("--frames", "5", "--short-side", "180", "--quality", "75")
         assert run.code == 1
         assert f"{broken.youtube_id} {broken.time_start}-{broken.time_end} s: " in run.err
-        assert "1 clips are unfit" in run.out
+        assert "1 unfit clip:" in run.out
         assert not pictures(sandbox, broken).exists()
         for row in {*ALL} - {broken}:
             names = sorted(pictures(sandbox, row).iterdir())

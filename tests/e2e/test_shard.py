@@ -90,12 +90,14 @@ def test_shards_at_the_same_time_give_what_one_run_gives_and_each_clip_is_tried_
     ]
     assert {row["cut"] for row in listed} == {"keyframe"}, "each shard's table knows how its clips were made"
 
-    assert f"1 gone before; 1 to do -> {sandbox.folder}" in (planned := sandbox.run("--dry-run").out)
+    planned = sandbox.run("--dry-run").out
+    assert "1 to do\n         1  gone before" in planned
+    assert f"folder: {sandbox.folder}/Kinetics700\n" in planned
     assert f"by the last {len(rows)} attempts here" in planned
     before = {path: path.read_bytes() for path in tables(sandbox, "stats.csv")}
     again = sandbox.run(*COPY, "--retry", "none")
     assert (again.code, again.requests) == (0, []), again.out
-    assert f"{len(got)} on disk, 1 gone before; nothing to do" in again.out
+    assert f"{len(got)} on disk; nothing to do\n         1  gone before" in again.out
     assert sandbox.errors().keys() == {GONE.youtube_id}, "the log of a run on all clips is complete"
     assert {path: path.read_bytes() for path in tables(sandbox, "stats.csv")} == before
     for code, out in in_array(sandbox, of):

@@ -180,7 +180,7 @@ class TestBoth:
             assert source == ("mirror" if of_mirror else "youtube"), row
 
     def test_what_is_cheaper_comes_first_and_is_named(self, both: Ended) -> None:
-        assert re.search(r"^the mirror first, ", both.run.out, re.MULTILINE), both.run.out
+        assert re.search(r"^  the mirror first, ", both.run.out, re.MULTILINE), both.run.out
         kinds = [request.kind for request in both.run.requests]
         assert "mirror" not in kinds[kinds.index("player") :]
         replaced = both.sandbox.replaced  # which are in two archives, read at the same time
@@ -331,7 +331,7 @@ class TestFewClips:
                 ledger.record(Outcome(clip, "done", clip_bytes=100_000))
 
         both = ended(sandbox, "--source", "both")
-        assert re.search(r"^YouTube first, ", both.run.out, re.MULTILINE), both.run.out
+        assert re.search(r"^  YouTube first, ", both.run.out, re.MULTILINE), both.run.out
         assert both.run.code == 0
         assert both.told[rows[3]] == [GONE, DONE_BY_MIRROR]
         assert both.told[nowhere] == [GONE, NO_MIRROR]
@@ -348,7 +348,7 @@ class TestFewClips:
                 ledger.record(Outcome(clip, "failed", Category.NOT_OFFERED, reason))
         both = ended(sandbox, "--source", "both")
         assert (both.run.code, {*both.run.kinds()}) == (0, {"mirror"})
-        assert "4 not offered before (asked for at the mirror alone now, at YouTube again" in both.run.out
+        assert "4  not offered before (asked for at the mirror alone now, at YouTube again" in both.run.out
         assert "1  not_offered     not offered" in both.run.out
         assert "4/4" in both.run.err
         assert_there(sandbox, rows)

@@ -83,7 +83,7 @@ class TestRun:
         sandbox.world.scenarios[gone.youtube_id] = Scenario(failure=FAILURES["private"])
         run = sandbox.run("-o", bucket, env=machine("one"))
         assert run.code == 0, run.err
-        assert f"-> {bucket}/Kinetics700\n" in run.out
+        assert f"folder: {bucket}/Kinetics700\n" in run.out
         assert f"reasons: {bucket}/Kinetics700_validate_errors.log" in run.out
         assert "free" not in run.out
         self.copied(bucket, sandbox)
@@ -98,8 +98,8 @@ class TestRun:
             assert (run.code, run.kinds()["player"]) == (0, 0), run.err
             return run
 
-        assert "3 on disk, 1 gone before; nothing to do" in elsewhere("--retry", "none").out
-        assert "3 on disk, 1 gone before; 1 to do" in elsewhere("--dry-run").out
+        assert "3 on disk; nothing to do\n         1  gone before\n" in elsewhere("--retry", "none").out
+        assert "3 on disk; 1 to do\n         1  gone before" in elsewhere("--dry-run").out
         assert "4        3  in 3 classes" in elsewhere("--list-classes").out
         report = elsewhere("--report").out
         assert "3 of 4 clips on disk" in report

@@ -1,8 +1,11 @@
-"""What a run says of clips that YouTube did not offer, and the exit code that they lead to."""
+"""What a run says before, during and after it, and the exit code that it leads to."""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -11,12 +14,14 @@ import pandas as pd
 import pytest
 
 from kinetics.cli.download import exit_code
-from kinetics.cli.messages import announcement, summary
+from kinetics.cli.messages import announcement, pause_in_short, summary
 from kinetics.cli.options import parse
+from kinetics.cli.progress import ProgressBar, make_bar
 from kinetics.cli.run_counts import RunCounts
-from kinetics.cli.terminal import ProgressBar, make_bar
+from kinetics.cli.terminal import wrapped
 from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, Retry
 from kinetics.records import Category, Clip, ClipState, Outcome
+from kinetics.scheduling.events import Pause
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 
@@ -39,40 +44,91 @@ def plan_of(
     return Plan(frame, column, waiting, {}, "smart", retry, source, 0)
 
 
-def announced(folder: Path, plan: Plan) -> str:
+def announced(folder: Path, plan: Plan) -> list[str]:
+    """The announcement's lines, without the name and the folder."""
     options = parse(["-v", "700", "-s", "train", "--retry", plan.retry])
-    text = announcement(options, Layout(folder, "700"), plan, 0)
-    return text.removeprefix("Kinetics700 train: ").partition(" -> ")[0]
+    *lines, last = announcement(options, Layout(folder, "700"), plan, 0).splitlines()
+    assert last == f"  folder: {folder}/Kinetics700"
+    return [line.removeprefix("Kinetics700 train: ").strip() for line in lines]
 
 
-def test_what_was_not_offered_is_counted_by_itself_before_the_run(tmp_path: Path) -> None:
+def test_before_the_run_each_kind_of_clip_is_counted_and_what_is_asked_again_says_how_to_leave_it_out(
+    tmp_path: Path,
+) -> None:
     states = {ClipState.ON_DISK: 7, ClipState.MAY_WORK: 5, ClipState.NOT_OFFERED: 35, ClipState.WAS_GONE: 2}
-    assert announced(tmp_path, plan_of(states)) == (
-        "49 clips wanted, 7 on disk, 5 failed before but may work now, 35 not offered before, 2 gone before; 42 to do"
-    )
+    assert announced(tmp_path, plan_of(states)) == [
+        "49 clips wanted, 7 on disk; 42 to do",
+        "5  failed before but may work now",
+        "35  not offered before",
+        "2  gone before (asked for again; --retry transient leaves them out)",
+    ]
+
+
+def test_one_clip_is_not_called_clips(tmp_path: Path) -> None:
+    assert announced(tmp_path, plan_of({ClipState.NEVER_TRIED: 1})) == [
+        "1 clip wanted, 0 on disk; 1 to do",
+        "1  never tried",
+    ]
 
 
 def test_what_is_not_due_is_no_complaint(tmp_path: Path) -> None:
     states = {ClipState.ON_DISK: 25, ClipState.NOT_OFFERED: 35}
-    assert announced(tmp_path, plan_of(states, not_due=35)) == (
-        f"60 clips wanted, 25 on disk, 35 not offered before (asked again {WHEN}); nothing to do"
-    )
-    assert announced(tmp_path, plan_of(states, not_due=30)) == (
-        f"60 clips wanted, 25 on disk, 35 not offered before (30 of them are asked again {WHEN}); 5 to do"
-    )
+    assert announced(tmp_path, plan_of(states, not_due=35)) == [
+        "60 clips wanted, 25 on disk; nothing to do",
+        f"35  not offered before (asked again {WHEN})",
+    ]
+    assert announced(tmp_path, plan_of(states, not_due=30)) == [
+        "60 clips wanted, 25 on disk; 5 to do",
+        f"35  not offered before (30 of them are asked again {WHEN})",
+    ]
 
 
 def test_what_the_user_leaves_out_is_said(tmp_path: Path) -> None:
     states = {ClipState.NEVER_TRIED: 1, ClipState.NOT_OFFERED: 35, ClipState.WAS_GONE: 2}
-    assert announced(tmp_path, plan_of(states, retry="transient")) == (
-        "38 clips wanted, 0 on disk, 1 never tried, 35 not offered before, 2 gone before; "
-        "1 to do (37 left out by --retry transient)"
-    )
+    assert announced(tmp_path, plan_of(states, retry="transient")) == [
+        "38 clips wanted, 0 on disk; 1 to do",
+        "1  never tried",
+        "35  not offered before",
+        "2  gone before",
+        "37  left out by --retry transient",
+    ]
 
 
 def test_with_both_sources_the_mirror_is_asked_at_once(tmp_path: Path) -> None:
     said = announced(tmp_path, plan_of({ClipState.NOT_OFFERED: 35}, not_due=35, source="both"))
-    assert f"35 not offered before (asked for at the mirror alone now, at YouTube again {WHEN}); 35 to do" in said
+    assert said == [
+        "35 clips wanted, 0 on disk; 35 to do",
+        f"35  not offered before (asked for at the mirror alone now, at YouTube again {WHEN})",
+    ]
+
+
+@pytest.mark.parametrize("typed", [["--retry", "none"], ["--retry=none"], ["--ret", "none"]])
+def test_the_command_to_type_after_retry_none_is_one_that_does_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["download.py", "-v", "700", *typed, "-w", "4"])
+    plan = plan_of({ClipState.MAY_WORK: 2, ClipState.ON_DISK: 1}, retry="none")
+    text = summary(parse(typed), Layout(tmp_path, "700"), plan, Counter(), [])
+    assert text.splitlines()[1:] == ["to try 2 clips that may work now: python download.py -v 700 -w 4"]
+
+
+def test_the_command_to_type_when_youtube_has_no_more_is_the_mirrors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["download.py", "-v", "700"])
+    counts, layout = Counter[Category | None]({None: 1, Category.PRIVATE: 1}), Layout(tmp_path, "700")
+    plan = plan_of({ClipState.NEVER_TRIED: 2})
+    told = {
+        name: summary(parse(options), layout, plan, counts, []).splitlines()[-1]
+        for name, options in {"youtube": [], "both": ["--source", "both"], "whole": ["--cut", "none"]}.items()
+    }
+    assert told.pop("youtube") == "the mirror may have the rest: python download.py -v 700 --source both"
+    assert not [line for line in told.values() if "python" in line], "the mirror was asked, or has no whole videos"
+
+
+def test_a_complete_data_set_names_no_command(tmp_path: Path) -> None:
+    text = summary(parse([]), Layout(tmp_path, "700"), plan_of({ClipState.ON_DISK: 2}), Counter(), [])
+    assert text == "Kinetics700 train: 2 of 2 on disk, 0 of them new"
 
 
 @pytest.mark.parametrize("category", Category)
@@ -91,28 +147,112 @@ def test_nothing_but_clips_that_are_not_due_is_exit_code_0() -> None:
     assert exit_code(plan, Counter(), None, all_read=True) == 0
 
 
+class FakeTime:
+    """A clock for the bar: monotonic time that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    fake = FakeTime()
+    monkeypatch.setattr("kinetics.cli.progress.time", fake)
+    return fake
+
+
+def clips() -> Iterator[Clip]:
+    return (Clip(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train") for number in itertools.count())
+
+
 @pytest.mark.parametrize(
     ("categories", "shown"),
     [
-        ([], "2 done, 0 gone, 0 failed"),
+        ([], "2 done"),
         ([Category.PRIVATE, Category.TIMEOUT], "2 done, 1 gone, 1 failed"),
-        ([Category.PRIVATE, *[Category.NOT_OFFERED] * 3], "2 done, 1 gone, 3 not offered, 0 failed"),
+        ([Category.PRIVATE, *[Category.NOT_OFFERED] * 3], "2 done, 1 gone, 3 not offered"),
     ],
 )
-def test_the_bar_names_what_is_not_offered_once_there_is_any(categories: list[Category], shown: str) -> None:
-    clips = (Clip(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train") for number in range(9))
-    with make_bar("700 train", 9) as bar:
+def test_the_bar_names_what_there_is(categories: list[Category], shown: str) -> None:
+    each = clips()
+    with make_bar("700 train", 2 + len(categories)) as bar:
         progress = ProgressBar(bar, RunCounts())
         for category in (None, None, *categories):
-            progress.show(Outcome(next(clips), "failed" if category else "done", category))
+            progress.show(Outcome(next(each), "failed" if category else "done", category))
         assert bar.postfix == shown
         assert bar.n == 2 + len(categories)
 
 
 def test_what_only_the_mirror_was_asked_for_and_lacks_completes_the_bar() -> None:
     """Clips that the mirror lacks count once YouTube was asked, but these it is not asked for."""
-    clip = Clip("-clip-00000", 0.0, 10.0, "tai chi", "train")
+    clip = next(clips())
     with make_bar("700 train", 1) as bar:
         progress = ProgressBar(bar, RunCounts(not_offered={clip.key}), provisional=True)
         progress.show(Outcome(clip, "failed", Category.NOT_FOUND, source="mirror"))
-        assert (bar.postfix, bar.n) == ("0 done, 0 gone, 1 not offered, 0 failed", 1)
+        assert (bar.postfix, bar.n) == ("0 done, 1 not offered", 1)
+
+
+def test_time_left_and_speed_hold_under_a_pause(clock: FakeTime) -> None:
+    """Ten of a hundred clips in ten minutes, then a pause of an hour: ten clips in 70 minutes from then on."""
+    each = clips()
+    with make_bar("700 train", 100) as bar:
+        progress = ProgressBar(bar, RunCounts())
+
+        def left() -> str:
+            progress.refresh()
+            progress._set_postfix()
+            return str(bar.postfix)
+
+        for _ in range(10):
+            clock.now += 60
+            progress.show(Outcome(next(each), "done", bytes_received=60_000_000))
+        assert left() == "10 done, 90.0 minutes left, 1.0 MB/s"
+        clock.now += 30
+        assert left() == "10 done, 89.5 minutes left, 1.0 MB/s", "it counts down between clips"
+        progress.pause(Pause(Category.THROTTLED, "HTTP 429", 3570.0))
+        assert left().startswith("59:30 paused by YouTube until ")
+        assert left().endswith(" (rate limit; normal)")
+        clock.now += 3569
+        assert left().startswith("0:01 paused"), "it counts down"
+        clock.now += 1
+        assert left() == "10 done, 10.5 hours left, 1.0 MB/s", "70 minutes for ten clips, and the speed of before"
+        clock.now += 60
+        progress.show(Outcome(next(each), "done", bytes_received=60_000_000))
+        assert left() == "11 done, 9.6 hours left, 1.0 MB/s"
+
+
+def test_a_pause_of_one_host_among_several_is_no_pause_of_the_bar(clock: FakeTime) -> None:
+    with make_bar("700 train", 100) as bar:
+        progress = ProgressBar(bar, RunCounts())
+        progress.show(Outcome(next(clips()), "done"))
+        progress.pause(Pause(Category.THROTTLED, "HTTP 429", 60.0, host="10.0.0.7"))
+        progress._set_postfix()
+        assert "paused" not in bar.postfix
+
+
+@pytest.mark.parametrize(
+    ("pause", "said"),
+    [
+        (Pause(Category.THROTTLED, "HTTP 429", 5.0), "paused by YouTube until 14:05 (rate limit; normal)"),
+        (Pause(Category.NETWORK, "no route", 5.0), "no connection; next try at 14:05"),
+        (Pause(Category.MEDIA_ERROR, "HTTP 403", 5.0, alike=25), "paused until 14:05 (clips failed alike)"),
+    ],
+)
+def test_the_bar_says_in_a_few_words_what_everybody_waits_for(pause: Pause, said: str) -> None:
+    assert pause_in_short(pause, datetime.now().replace(hour=14, minute=5)) == said
+
+
+def test_on_a_terminal_lines_are_broken_between_words_and_commands_are_left_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["download.py"])
+    command = "to go on: python download.py --annotations a/very/long/path/to/a/list/of/clips.csv -o /a/long/folder"
+    text = "  " + "word " * 30 + "\n" + command + "\n\nshort"
+    *lines, second_last, empty, last = wrapped(text, 40).splitlines()
+    assert [line for line in lines if len(line) > 40] == []
+    assert [line[:6] for line in lines] == ["  word", *["      "] * (len(lines) - 1)], "a continued line is indented"
+    assert " ".join(lines).split() == ["word"] * 30
+    assert (second_last, empty, last) == (command, "", "short")
