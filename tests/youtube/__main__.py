@@ -1,108 +1,39 @@
-"""Run a command against the loopback YouTube: `python -m tests.youtube [options] -- COMMAND...`."""
+"""The entry of `python -m tests.youtube`: missing packages and Ctrl-C become a line and an exit code."""
 
 from __future__ import annotations
 
-import argparse
-import signal
-import subprocess
+import re
 import sys
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
-from typing import get_args
 
-from tests.youtube.mirror import stock_all
-from tests.youtube.samples import read_rows, sample_world, scenarios_of
-from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import THROTTLE_KINDS, FakeThrottle, Shape, ThumbnailMode, World
-
-VERSIONS = ("400", "600", "700", "700-2020")
+REQUIREMENTS = Path(__file__).parents[2] / "requirements.txt"
+INSTALL = "pip install -r requirements.txt trustme"
 
 
-def main(arguments: list[str]) -> int:
-    """Returns the command's exit code; 128 + the signal's number where a signal ended it."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if not options.command:
-        parser.error("name a command after --")
+def missing_packages() -> Iterator[str]:
+    """Yield each package that the loopback YouTube and the program need, and that is not installed."""
+    for name in (*re.findall(r"^[\w.-]+", REQUIREMENTS.read_text("utf-8"), re.MULTILINE), "trustme"):
+        try:
+            metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            yield name
+
+
+def entry() -> int:
+    """Return the exit code of `command.main`; 2 if packages are missing, 130 after Ctrl-C."""
+    if missing := [*missing_packages()]:
+        others = f" and {len(missing) - 1} more" if missing[1:] else ""
+        print(f"not installed: {missing[0]}{others}. Run: {INSTALL}", file=sys.stderr)
+        return 2
     try:
-        world = _world(options)
-    except (OSError, KeyError, ValueError) as error:
-        parser.error(f"cannot read {options.annotations} as annotations: {error!r}")
-    gone = sum(scenario.failure is not None for scenario in world.scenarios.values())
-    with LoopbackYouTube(world, options.log) as youtube:
-        archives = ", ".join(world.annotations)
-        print(
-            f"Loopback YouTube on {youtube.proxy_url}: {len(world.scenarios)} videos, {gone} of them gone; "
-            f"annotations of Kinetics {archives}{', and a mirror of their clips' * options.mirror}. "
-            "Nothing leaves this machine.",
-            file=sys.stderr,
-            flush=True,
-        )
-        return _run(options.command, youtube.env)
+        from tests.youtube.command import main  # noqa: PLC0415 - needs the packages
 
-
-def _run(command: list[str], env: dict[str, str]) -> int:
-    with subprocess.Popen(command, env=env) as process:
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        while True:
-            try:
-                code = process.wait()
-            except KeyboardInterrupt:  # the command has it too, and says when it is done
-                continue
-            return 128 - code if code < 0 else code
-
-
-def _world(options: argparse.Namespace) -> World:
-    if options.annotations is None:
-        world = sample_world()
-    else:
-        rows = read_rows(options.annotations)
-        shapes: list[tuple[Shape, ...]] = [(options.formats,)] if options.formats else [("dash",), ("progressive",)]
-        world = World(scenarios_of((row for _, row in rows), shapes, options.gone_share))
-        for version in VERSIONS:
-            for subset, row in rows:
-                world.annotate(version, subset, [row])
-    if options.mirror:
-        stock_all(world)
-    world.latency_s, world.bandwidth_bit_s = options.latency / 1000, options.bandwidth and options.bandwidth * 1e6
-    world.media_status, world.thumbnails = options.media_status, options.thumbnails
-    if options.throttle_after is not None:
-        world.throttle = FakeThrottle(
-            options.throttle_after, options.throttle_for, options.throttle_kind, options.retry_after
-        )
-    return world
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.youtube",
-        usage="%(prog)s [options] -- COMMAND...",
-        description="Run a command against a small YouTube on this machine. Without --annotations it has some dozen "
-        "short videos, listed in the archive of Kinetics-400, and some of them are gone.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--annotations", type=Path, metavar="FILE", help="have a video for each row of this CSV, in every version")
-    add("--formats", choices=("dash", "progressive", "webm"), help="in this form only; else dash and progressive")
-    add("--gone-share", type=float, default=0.0, metavar="SHARE", help="of the videos of --annotations, 0 to 1")
-    add("--mirror", action="store_true", help="have archives of all clips, 5 %% corrupt and 5 %% short, on a mirror")
-    add("--latency", type=float, default=0.0, metavar="MS", help="before each reply, and for each new connection")
-    add("--bandwidth", type=float, metavar="MBIT", help="Mbit/s of each connection")
-    add("--throttle-after", type=int, metavar="N", help="refuse everybody after that many player calls")
-    add("--throttle-for", type=float, default=5.0, metavar="S", help="for that many seconds")
-    add(
-        "--throttle-kind",
-        choices=THROTTLE_KINDS,
-        default="429",
-        metavar="KIND",
-        help="429, or a name in FAILURES or BLOCKS of tests/youtube/world.py: refuse by that status, or in those words",
-    )
-    add("--retry-after", metavar="VALUE", help="the header that a 429 brings")
-    add("--media-status", type=int, metavar="N", help="answer every request for media with that status")
-    add("--thumbnails", choices=get_args(ThumbnailMode), default="as usual", help="how the thumbnails' host answers")
-    add("--log", type=Path, metavar="FILE", help="append each request as a line of JSON")
-    add("command", nargs="*", help=argparse.SUPPRESS)
-    return parser
+        return main(sys.argv[1:])
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(entry())

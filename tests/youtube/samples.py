@@ -61,43 +61,54 @@ def read_rows(path: Path) -> list[tuple[Subset, Row]]:
 
 
 def sample_world() -> World:
-    """Some dozen short videos in the archive of Kinetics-400, and a failure of each common kind."""
+    """The rows of `SAMPLE` in the archive of every version, with short videos, and a failure of each common kind."""
     world = World(scenarios_of(row for rows in SAMPLE.values() for row in rows) | dict(MISHAPS))
-    for subset, rows in SAMPLE.items():
-        world.annotate("400", subset, rows)
+    for version in VERSIONS:
+        for subset, rows in SAMPLE.items():
+            world.annotate(version, subset, rows)
     return world
 
 
-SAMPLE: Mapping[Subset, tuple[Row, ...]] = {
+VERSIONS = ("400", "600", "700", "700-2020")
+REAL_ENDINGS = frozenset("AEIMQUYcgkosw048")
+"""The last characters that an id of YouTube's can have: it writes 64 bits as 11 characters of 6 bits, which leaves the
+last two bits 0. So an id of `SAMPLE`, which ends in another character, never names a real video, and a made-up clip
+can never pass for a real one."""
+LABELS = (
+    *("abseiling", "baking cookies", "flipping pancake", "javelin throw", "juggling balls", "massaging person's head"),
+    *("playing harmonica", "surfing water", "tai chi", "throwing ball", "washing feet", "zumba"),
+)
+SAMPLE: Mapping[Subset, Sequence[Row]] = {
     "train": (
-        Row("abseiling", "Ab5eil1ng_0", 4, 14),
-        Row("abseiling", "Ab5eil1ng_1", 2, 12),
-        Row("playing harmonica", "h4rmOn-ica0", 7, 17),
-        Row("playing harmonica", "h4rmOn-ica1", 0, 10),
-        Row("playing harmonica", "h4rmOn-ica1", 10, 20),
+        Row("abseiling", "Ab5eil1ng_1", 4, 14),
+        Row("abseiling", "Ab5eil1ng_2", 2, 12),
+        Row("playing harmonica", "h4rmOn-ica1", 7, 17),
+        Row("playing harmonica", "h4rmOn-ica2", 0, 10),
+        Row("playing harmonica", "h4rmOn-ica2", 10, 20),
         Row("massaging person's head", "_massage-01", 1, 11),
         Row("throwing ball", "thr0wing_01", 35, 45),
         Row("tai chi", "--ta1Ch1-01", 30, 40),
         Row("washing feet", "gone-pr1vat", 5, 15),
         Row("washing feet", "gone-regi0n", 5, 15),
     ),
-    "validate": (
-        Row("javelin throw", "--07WQ2iBlw", 1, 11),
-        Row("flipping pancake", "--33Lscn6sk", 4, 14),
-        Row("flipping pancake", "flip_pan-02", 20, 30),
-        Row("flipping pancake", "flip_pan-02", 41, 51),
-        Row("massaging person's head", "-massage_02", 8, 18),
-        Row("throwing ball (not baseball or American football)", "n0t_basebal", 0, 10),
-        Row("throwing ball (not baseball or American football)", "__thr0w-ing", 9, 19),
-        Row("tai chi", "ta1Ch1---02", 44, 54),
-        Row("tai chi", "cut_once-01", 12, 22),
-        Row("washing feet", "busy_once-1", 3, 13),
-        Row("washing feet", "short_row-1", 15, 19),
-        Row("abseiling", "gone-prlvat", 17, 27),
-        Row("abseiling", "gone-remov1", 117, 127),
-        Row("abseiling", "gone-termin", 6, 16),
-        Row("javelin throw", "gone-age-18", 60, 70),
-        Row("javelin throw", "gone-reg1on", 10, 20),
+    "validate": sorted(  # by label, as in the real files: so what goes wrong is spread over a run
+        [
+            *(Row(label, f"made-up-{number:02}x", number, number + 10) for number, label in enumerate(LABELS * 2)),
+            Row("flipping pancake", "flip_pan-02", 20, 30),
+            Row("flipping pancake", "flip_pan-02", 41, 51),
+            Row("throwing ball (not baseball or American football)", "n0t_basebal", 0, 10),
+            Row("tai chi", "cut_once-01", 12, 22),
+            Row("washing feet", "short_row-1", 15, 19),
+            Row("baking cookies", "busy_once-1", 3, 13),
+            Row("surfing water", "busy_once-2", 20, 30),
+            Row("washing feet", "busy_once-3", 3, 13),
+            Row("abseiling", "gone-prlvat", 17, 27),
+            Row("abseiling", "gone-remov1", 117, 127),
+            Row("javelin throw", "gone-age-19", 60, 70),
+            Row("javelin throw", "gone-reg1on", 10, 20),
+            Row("tai chi", "gone-unava1", 0, 10),
+            Row("zumba", "gone-termin", 6, 16),
+        ]
     ),
     "test": (
         Row("abseiling", "te5t-abse-1", 3, 13),
@@ -107,15 +118,20 @@ SAMPLE: Mapping[Subset, tuple[Row, ...]] = {
         Row("washing feet", "gone-te5t-1", 0, 10),
     ),
 }
+BUSY = PlayerFault("status", 503, times=2)
+"""Spoils one attempt at a clip: both engines make a call in it."""
 MISHAPS: Mapping[str, Scenario] = {
     "gone-pr1vat": Scenario(failure=FAILURES["private"]),
     "gone-regi0n": Scenario(failure=FAILURES["region"]),
     "gone-prlvat": Scenario(failure=FAILURES["private, as a message"]),
     "gone-remov1": Scenario(failure=FAILURES["removed"]),
     "gone-termin": Scenario(failure=FAILURES["terminated"]),
-    "gone-age-18": Scenario(failure=FAILURES["age"]),
+    "gone-unava1": Scenario(failure=FAILURES["unavailable"]),
+    "gone-age-19": Scenario(failure=FAILURES["age"]),
     "gone-reg1on": Scenario(failure=FAILURES["region"]),
     "gone-te5t-1": Scenario(failure=FAILURES["unavailable"]),
-    "busy_once-1": Scenario(template(13), player_faults=(PlayerFault("status", 503, times=2),)),
+    "busy_once-1": Scenario(template(13), player_faults=(BUSY,)),
+    "busy_once-2": Scenario(template(30), player_faults=(BUSY,)),
+    "busy_once-3": Scenario(template(13), player_faults=(BUSY,)),
     "cut_once-01": Scenario(template(22), media_faults=(MediaFault("cut", after=20_000, times=1),)),
 }
