@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = Path("demo")
 """Where everything is written, in the current directory."""
 NOTE = FOLDER / "MADE-UP.txt"
-NOTE_TEXT = "The demo made this folder. Its clips are made up. Delete it whenever you like; the next demo does.\n"
+NOTE_TEXT = "The demo made this folder, and its clips are made up. You can delete all of it.\n"
 OPTIONS = ("-v", "400", "-s", "validate", "-o", str(FOLDER))
 STATS = FOLDER / "Kinetics400_validate_stats.csv"
 CLIPS = {f"{row.youtube_id}_{row.time_start:06}_{row.time_end:06}.mp4" for row in SAMPLE["validate"]}
@@ -40,7 +40,8 @@ use another folder:
 
 $ python download.py -v 400 -s validate -o ~/kinetics"""
 STOPPED = """
-The demo was stopped. To start it again: python -m tests.youtube"""
+The demo was stopped. To start it again: python -m tests.youtube
+The commands above would ask the real YouTube now."""
 
 
 @dataclass(frozen=True)
