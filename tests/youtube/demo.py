@@ -35,8 +35,8 @@ This demo downloads made-up clips from a small YouTube on this machine. It takes
 about a minute, nothing leaves this machine, and all clips go to demo/.
 Making the sample videos ..."""
 CONCLUSION = """
-That was the demo; you can delete demo/. For real clips, from the real YouTube,
-use another folder:
+That was the demo; you can delete demo/. The commands above work in the demo
+alone. For real clips, from the real YouTube, type this, with another folder:
 
 $ python download.py -v 400 -s validate -o ~/kinetics"""
 STOPPED = """
