@@ -46,8 +46,8 @@ from kinetics.storage.locks import hold_subsets
 from kinetics.storage.table_sync import TableSync, readable_tables
 from kinetics.youtube.engines import engine_versions
 
-WORTH_A_HINT = 2.0
-"""How many times quicker the mirror has to be for a run without it to mention it."""
+WORTH_A_HINT, WORTH_A_HINT_S = 2.0, 3600.0
+"""How many times quicker the mirror has to be for a run without it to mention it, and how long that run has to be."""
 
 
 def download(options: Options, context: Context) -> int:
@@ -202,8 +202,10 @@ def print_forecast(
         if share * to_come.size > free:
             lack = f"{layout.root} has {size(free)} free, less than the {size(share * to_come.size)} to come"
             tell(f"warning: {lack}", file=sys.stderr)
-    if not mirror and options.whole_subset and (offer := usual_offer(plan)).seconds < seconds / WORTH_A_HINT:
-        tell("  " + mirror_hint(offer))
+    if not mirror and options.whole_subset and seconds >= WORTH_A_HINT_S:
+        offer = usual_offer(plan)
+        if offer.seconds < seconds / WORTH_A_HINT:
+            tell("  " + mirror_hint(offer))
     return order
 
 

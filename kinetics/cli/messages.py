@@ -81,7 +81,7 @@ def forecast(to_come: Estimate, *, seconds: float, share: float) -> str:
 
 def mirror_hint(offer: MirrorOffer) -> str:
     """Say what the mirror would bring, where only YouTube is asked."""
-    clips = counted(round(offer.share * offer.missing), "clip")
+    clips = f"{round(offer.share * offer.missing):,}"
     return f"--source both would bring about {clips} of these from a mirror in {duration_text(offer.seconds)}"
 
 
