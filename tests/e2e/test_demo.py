@@ -4,46 +4,47 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import ROOT, python
+from tests.support.commands import python
+from tests.support.demo_session import DEMO, checkout_in, record
 from tests.support.sandbox import wait_until
 from tests.youtube.samples import MISHAPS, SAMPLE
-
-DEMO = [sys.executable, "-m", "tests.youtube"]
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A folder that looks like the project's, so that the demo can write to it."""
-    for name in ("download.py", "kinetics", "tests", "requirements.txt"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    return tmp_path
+    return checkout_in(tmp_path)
 
 
-def test_the_demo_has_a_pause_a_rerun_that_ends_with_0_and_a_report(checkout: Path) -> None:
+@pytest.mark.fresh
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_demo_has_a_pause_a_rerun_that_ends_with_0_and_a_report_in_lines_that_fit(
+    checkout: Path, columns: int
+) -> None:
     old = checkout / "demo" / "Kinetics400" / "val" / "zumba" / "made-up-00x_000000_000010.mp4"
     old.parent.mkdir(parents=True)
     old.touch()
     (checkout / "demo" / "MADE-UP.txt").touch()
     before = {*checkout.iterdir()}
 
-    ended = subprocess.run(DEMO, cwd=checkout, capture_output=True, text=True, timeout=240, check=False)
+    session = b"".join(record(checkout, columns, 24)).decode().replace(str(checkout), "/home/you/kinetics")
 
-    assert ended.returncode == 0, ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert "Traceback" not in session
     assert not old.exists(), "an earlier demo's clip"
     assert {*checkout.iterdir()} == before, "all is written in demo/"
+    lines = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", session).replace("\r", "\n").splitlines()
+    assert [line for line in lines if len(line.rstrip()) > columns] == []
     command = "$ python download.py -v 400 -s validate -o"
-    shown = [line for line in ended.stdout.splitlines() if line.startswith("$ ")]
+    shown = [line for line in lines if line.startswith("$ ")]
     assert shown == [f"{command} demo", f"{command} demo", f"{command} demo --report", f"{command} ~/kinetics"]
-    assert ended.stdout.index("Exit code 1") < ended.stdout.index("Exit code 0")
-    assert "demo/Kinetics400_validate_report.html" in ended.stdout.splitlines()
+    assert session.index("paused by YouTube until") < session.index("Exit code 1") < session.index("Exit code 0")
+    assert "demo/Kinetics400_validate_report.html" in lines
 
     gone = {name for name, scenario in MISHAPS.items() if scenario.failure}
     there = {row.youtube_id for row in SAMPLE["validate"]} - gone
