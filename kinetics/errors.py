@@ -15,12 +15,16 @@ Foreign exceptions become one of these at the seam that calls the foreign code.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
+from importlib.util import find_spec
 
 from kinetics.records import Category
 
 REASON_LIMIT = 2000
 """Characters that are kept of a reason: it is somebody else's text, and longer than this nobody reads it."""
+MODULES: Mapping[str, str] = {"pillow": "PIL", "yt-dlp": "yt_dlp"}
+"""The modules of packages whose name on the package index is another one."""
 
 
 class KineticsError(Exception):
@@ -35,6 +39,19 @@ class Fatal(KineticsError):
 
     def __init__(self, message: str) -> None:
         super().__init__("".join(char if char.isprintable() else ascii(char)[1:-1] for char in message))
+
+
+def not_installed(needed_by: str, packages: Iterable[str]) -> Fatal:
+    """Return the error of something that needs packages which are not installed."""
+    names = [*packages]
+    return Fatal(f"{needed_by} needs {' and '.join(names)}: pip install {' '.join(names)}")
+
+
+def check_installed(needed_by: str, *packages: str) -> None:
+    """Raise Fatal if a package is not installed. It is looked for and not imported, since an import takes a while."""
+    missing = [package for package in packages if find_spec(MODULES.get(package, package)) is None]
+    if missing:
+        raise not_installed(needed_by, missing)
 
 
 class ClipError(KineticsError):

@@ -143,12 +143,8 @@ class Context:
         options = self.options
         if not options.scheduler:
             return run(job, clips, workers=workers, timeout_s=timeout_s, throttle=throttle(workers))
-        try:
-            from kinetics.scheduling import dask_client  # noqa: PLC0415 - an extra package
-        except ModuleNotFoundError as error:
-            raise Fatal(
-                f"--scheduler needs Dask here, and on the workers: pip install distributed ({error})"
-            ) from error
+        from kinetics.scheduling import dask_client  # noqa: PLC0415 - an extra package
+
         return dask_client.run(
             job,
             clips,

@@ -9,6 +9,7 @@ from typing import NoReturn
 from kinetics.cli.context import Context
 from kinetics.cli.jobs import prepare
 from kinetics.cli.options import Command, Options, parse
+from kinetics.cli.packages import check_packages
 from kinetics.cli.terminal import StopSignals, keep_stdio_alive, tell
 from kinetics.errors import Fatal
 from kinetics.net.proxy import use_proxy
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = StopSignals()
     try:
         stop.listen()
+        check_packages(options)
         use_proxy(options.proxy)
         if options.url:
             open_store(options.url)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from kinetics.annotations.table import Annotations
 from kinetics.dataset.lists import NO_CLASS
-from kinetics.errors import Fatal
 from kinetics.humanize import safe_cell, seconds_text
 from kinetics.records import SPLIT_OF, Clip, Subset
 from kinetics.storage.atomic import atomic_write, cannot_write, write_csv
@@ -89,16 +86,17 @@ class WebDatasetShards:
         """Write the shards that are missing or outdated; yields the number of clips of each shard once it is complete.
 
         Each shard is written atomically. At the end the index is written, and shards that are no longer planned are
-        removed. Raises Fatal if webdataset is missing or a shard cannot be written.
+        removed. Raises Fatal if a shard cannot be written.
         """
-        tar_writer = _tar_writer()
+        from webdataset import TarWriter  # noqa: PLC0415 - an extra package
+
         for path, shard in self._planned():
             if not _is_written(path, shard):
                 try:
                     with (
                         atomic_write(path, self._partial) as temporary,
                         open(temporary, "wb") as file,
-                        tar_writer(file, encoder=False, mtime=0, user="", group="") as writer,
+                        TarWriter(file, encoder=False, mtime=0, user="", group="") as writer,
                     ):
                         for sample in shard:
                             writer.write(sample.as_webdataset())
@@ -140,13 +138,6 @@ def shard_samples(layout: Layout, frame: pd.DataFrame, classes: Sequence[str]) -
             status = path.stat()
             number = class_numbers.get(clip.label, NO_CLASS)
             yield ShardSample(clip, path, status.st_size, status.st_mtime_ns, number)
-
-
-def _tar_writer() -> Any:
-    try:
-        return importlib.import_module("webdataset").TarWriter
-    except ImportError as error:
-        raise Fatal(f"--shards needs webdataset ({error}): pip install webdataset") from error
 
 
 def _pack(samples: Iterable[ShardSample], clips: int) -> Iterator[list[ShardSample]]:

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kinetics.errors import Fatal
+from kinetics.errors import Fatal, not_installed
 from kinetics.humanize import without_password
 
 ATOMIC_UPLOADS = {
@@ -122,7 +122,7 @@ class ObjectStore:
         except ImportError as error:
             missing = getattr(error.__cause__ or error, "name", None) or self._protocol
             packages = dict.fromkeys(("fsspec", ATOMIC_UPLOADS.get(self._protocol, missing)))
-            raise Fatal(f"{self} needs packages that are not installed: pip install {' '.join(packages)}") from error
+            raise not_installed(f"-o {self}", packages) from error
         except Exception as error:  # each of the backends has errors of its own, of any kind
             what = without_password(str(error)) or type(error).__name__
             raise Fatal(

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from kinetics.errors import REASON_LIMIT, ClipError, Gone, MayWorkLater, NotOffered
+from kinetics.errors import REASON_LIMIT, ClipError, Gone, MayWorkLater, NotOffered, check_installed
 from kinetics.records import ASKED_WITH, Category
 from kinetics.youtube.engine_errors import TIMEOUT_S
 from kinetics.youtube.formats import Format, MediaSource, choose_formats
@@ -47,12 +47,20 @@ class Engine(Protocol):
         """
 
 
+def check_engines(names: Sequence[str]) -> None:
+    """Raise Fatal if one of these engines is not installed."""
+    for name in names:
+        check_installed(f"--engine {name}", name)
+
+
 def open_engines(names: Sequence[str], cookies: Path | None = None, visitor_file: Path | None = None) -> list[Engine]:
     """Return the engines of these names; each is imported at its first request. Call this once in a process.
 
     All of them take the proxy and the certificates from the environment. `visitor_file` is where the processes of a run
-    share the visitor id that one of them requested. Raises Fatal if the cookies cannot be read.
+    share the visitor id that one of them requested. Raises Fatal if an engine is not installed, or the cookies cannot
+    be read.
     """
+    check_engines(names)
     socket.setdefaulttimeout(TIMEOUT_S)
     for module in ("pytubefix", "pytube"):  # they log what they also raise, which would tear the progress bar
         logging.getLogger(module).addHandler(logging.NullHandler())

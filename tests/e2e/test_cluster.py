@@ -285,15 +285,6 @@ def test_no_scheduler_is_one_clear_error(make_sandbox: MakeSandbox) -> None:
         assert "Traceback" not in told.err
 
 
-def test_without_dask_the_error_names_the_command(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
-    (tmp_path / "none" / "distributed").mkdir(parents=True)
-    (tmp_path / "none" / "distributed" / "__init__.py").write_text("raise ModuleNotFoundError('distributed')\n")
-    sandbox = make_sandbox(many_rows(2))
-    told = sandbox.run("--scheduler", "tcp://127.0.0.1:1", env={"PYTHONPATH": str(tmp_path / "none")})
-    assert told.code == 2
-    assert "pip install distributed" in told.err.splitlines()[-1]
-
-
 # --- the client itself ---
 
 

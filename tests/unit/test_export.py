@@ -360,12 +360,6 @@ def test_a_clip_that_goes_before_it_is_packed_is_left_out(dataset: DatasetOnDisk
     assert [member.clip for member in shard_samples(dataset.layout, dataset.frame, CLASSES)] == list(ODD[1:])
 
 
-def test_without_webdataset_one_line_says_what_to_do(dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "webdataset", None)
-    with pytest.raises(Fatal, match="pip install webdataset"):
-        write(dataset)
-
-
 # -- what is said of a folder -----------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,20 @@
+"""The packages that single options need, checked for before any work is begun."""
+
+from __future__ import annotations
+
+from kinetics.cli.options import Command, Options
+from kinetics.errors import check_installed
+from kinetics.youtube.engines import check_engines
+
+
+def check_packages(options: Options) -> None:
+    """Raise Fatal if a package that an option needs is not installed.
+
+    Those for a URL are left to `open_store`, since they differ from store to store.
+    """
+    if options.shards:
+        check_installed("--shards", "webdataset")
+    if options.scheduler:
+        check_installed("--scheduler", "distributed")
+    if options.command is Command.DOWNLOAD and options.source != "mirror":
+        check_engines(options.engine)
