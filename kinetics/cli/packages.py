@@ -14,6 +14,8 @@ def check_packages(options: Options) -> None:
     """
     if options.shards:
         check_installed("--shards", "webdataset")
+    if options.command is Command.REPORT:
+        check_installed("--report", "matplotlib", "jinja2", "pillow")
     if options.scheduler:
         check_installed("--scheduler", "distributed")
     if options.command is Command.DOWNLOAD and options.source != "mirror":

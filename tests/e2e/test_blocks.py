@@ -114,7 +114,7 @@ def test_what_is_not_offered_keeps_no_re_run_from_what_failed_in_passing(make_sa
     second = sandbox.run(*COPY)
     assert (second.code, categories(sandbox)) == (0, {"not_offered": 35})
     assert len(sandbox.files()) == 25
-    assert "35 not offered" in second.out
+    assert "35  not offered" in second.out
     asked = {request.video_id for request in second.requests if request.kind == "player"}
     assert asked == {row.youtube_id for row in rows[55:]}, "nobody asks again so soon for what is not offered"
 

@@ -27,8 +27,8 @@ from tests.youtube.world import World
 README = ROOT / "README.md"
 MARKER = "runs: fresh"
 PROGRAM = "python download.py "
-BROUGHT_BY_OTHERS = {"numpy"}
-"""Packages of the tests that come with one in requirements.txt."""
+BROUGHT_BY_OTHERS = {"numpy", "trustme"}
+"""Packages of the tests that come with one in requirements.txt, or that the README installs for the demo."""
 
 pytestmark = [pytest.mark.fresh, pytest.mark.timeout(900)]
 
