@@ -100,7 +100,8 @@ class Context:
                 bar.update(done - bar.n)
 
             def notify(text: str) -> None:
-                bar.clear()
+                if sys.stderr.isatty():
+                    bar.clear()
                 tell(text, sys.stderr)
 
             loaded = load(options.version, options.subset, options.annotations, progress=progress, notify=notify)

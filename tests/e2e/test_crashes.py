@@ -333,7 +333,7 @@ sys.exit(main([]))
                 wait_until(lambda: any(one.bytes_sent for one in youtube.requests), "a piece of the archive")
                 os.kill(process.pid, signal.SIGTERM)
                 out, _ = process.communicate(timeout=60)
-            assert (process.returncode, out.count("\n")) == (130, 2), "that it is fetched, and that it was interrupted"
+            assert (process.returncode, out.count("\n")) == (130, 2), out
             cache = Path(youtube.env["XDG_CACHE_HOME"])
             assert [path for path in cache.rglob("*") if path.is_file()] == []
             assert not (sandbox.folder / "Kinetics700").exists()
