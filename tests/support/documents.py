@@ -41,13 +41,16 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """The commands of a shell block: one a line, with the lines that a backslash or a here-document adds."""
+        """The commands of a shell block: one a line, with the lines that a backslash or a here-document adds.
+
+        Lines that are comments are left out.
+        """
         commands, until = list[str](), ""
         for line in self.text.splitlines():
             if commands and (until or commands[-1].endswith("\\")):
                 commands[-1] += "\n" + line
                 until = "" if line == until else until
-            elif line.strip():
+            elif line.strip() and not line.startswith("#"):
                 commands.append(line)
                 found = HEREDOC.search(line)
                 until = found[1] if found else ""

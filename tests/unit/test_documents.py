@@ -1,0 +1,195 @@
+"""The pages keep their word: every block is tested, every link leads somewhere, every promise names its tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from kinetics.records import Category
+from kinetics.storage.ledger import STATS_FIELDS
+from tests.support.commands import ROOT
+from tests.support.documents import PAGES, Block, fenced_blocks, marked_blocks
+
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+LINKED_PAGES = (*PAGES, ROOT / "CHANGELOG.md")
+SAMPLES = {"text", "mermaid", "json", "csv", "bibtex"}
+"""The languages of blocks that nobody runs."""
+KNOWN_MARKERS = re.compile(r"runs: (?:fresh|sandbox(?:, exit 1)?|\.ci/run|tests/\S+::\w+)|needs YouTube")
+MOST_LINES = 180
+"""Of README.md: what is longer belongs into a page of docs/."""
+
+
+def all_blocks() -> list[Block]:
+    return [block for page in PAGES for block in fenced_blocks(page)]
+
+
+@cache
+def names_of_tests() -> tuple[str, ...]:
+    """Every test's name as pytest writes it, but for its parameters."""
+    return tuple(_names_of_tests())
+
+
+def _names_of_tests() -> Iterator[str]:
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        place = path.relative_to(ROOT).as_posix()
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                inner = (one.name for one in node.body if isinstance(one, ast.FunctionDef))
+                yield from (f"{place}::{node.name}::{name}" for name in inner if name.startswith("test_"))
+            elif isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                yield f"{place}::{node.name}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as a code host makes them."""
+    text = page.read_text("utf-8")
+    for block in fenced_blocks(page):
+        text = text.replace(block.text, "")
+    found = set[str]()
+    for heading in re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE):
+        plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        found.add(slug if slug not in found else f"{slug}-1")
+    return found
+
+
+def local_links(page: Path) -> list[str]:
+    """What a page links to in this checkout: files, and places in them."""
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
+    return [link for link in links if not re.match(r"[a-z]+:", link)]
+
+
+class TestBlocks:
+    def test_every_block_says_how_it_is_tested(self) -> None:
+        unmarked = [
+            f"{block}: {block.marker!r}"
+            for block in all_blocks()
+            if block.language not in SAMPLES and not KNOWN_MARKERS.fullmatch(block.marker)
+        ]
+        assert unmarked == []
+
+    def test_a_new_environment_is_made_for_the_readme_alone(self) -> None:
+        assert {block.path for block in marked_blocks("runs: fresh")} <= {README}
+
+    def test_what_the_sandbox_types_is_for_a_shell(self) -> None:
+        typed = [block for block in all_blocks() if block.marker.startswith("runs: sandbox")]
+        assert typed
+        assert {block.language for block in typed} <= {"sh", "bash"}
+
+    def test_a_block_names_a_test_that_is_there_and_reads_it(self) -> None:
+        named = {block.marker.removeprefix("runs: ") for block in all_blocks() if "::" in block.marker}
+        assert named
+        assert named - {*names_of_tests()} == set()
+        for test in named:
+            file, _, name = test.partition("::")
+            text = (ROOT / file).read_text()
+            assert text.count(name) > 1 or test in text, f"{test} does not ask for its blocks"
+
+    def test_what_ci_runs_is_in_its_script(self) -> None:
+        """The test command is read from the page by the script itself."""
+        script = (ROOT / ".ci" / "run").read_text().replace('"', "").replace("$environment", ".venv")
+        for block in marked_blocks("runs: .ci/run"):
+            for command in re.split(r" && |\n", block.text.strip()):
+                by_the_script = command.startswith(("pip install -r tests/requirements.txt", "python -m pytest"))
+                assert by_the_script or command in script.splitlines(), command
+
+
+class TestFencedBlocks:
+    """The reader of blocks."""
+
+    def blocks(self, text: str, folder: Path) -> list[Block]:
+        page = folder / "page.md"
+        page.write_text(text)
+        return fenced_blocks(page)
+
+    def test_a_marker_stands_directly_before_the_fence(self, tmp_path: Path) -> None:
+        text = "<!-- first -->\n<!-- runs: sandbox -->\n```sh\none\n```\n<!-- far -->\n\n~~~\ntwo\n~~~\n"
+        blocks = [(block.line, block.language, block.marker, block.text) for block in self.blocks(text, tmp_path)]
+        assert blocks == [(3, "sh", "runs: sandbox", "one\n"), (8, "", "", "two\n")]
+
+    def test_a_block_in_a_list_loses_its_indentation(self, tmp_path: Path) -> None:
+        (block,) = self.blocks("1. so:\n\n   <!-- m -->\n   ```python\n   if x:\n       y\n   ```\n", tmp_path)
+        assert (block.marker, block.text) == ("m", "if x:\n    y\n")
+
+    def test_a_longer_fence_holds_a_shorter_one(self, tmp_path: Path) -> None:
+        assert [block.text for block in self.blocks("````md\n```sh\n```\n````\n", tmp_path)] == ["```sh\n```\n"]
+
+    def test_a_fence_that_is_never_closed_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="line 2 is never closed"):
+            self.blocks("\n```sh\none\n", tmp_path)
+
+    def test_a_command_has_the_lines_that_belong_to_it(self, tmp_path: Path) -> None:
+        (block,) = self.blocks("```sh\n# first\none \\\n  more\n\npython - <<'END'\nx\n\nEND\nlast\n```\n", tmp_path)
+        assert block.commands == ["one \\\n  more", "python - <<'END'\nx\n\nEND", "last"]
+
+
+@pytest.mark.parametrize("page", LINKED_PAGES, ids=lambda page: page.name)
+class TestLinks:
+    def test_every_link_leads_to_a_file_or_a_heading(self, page: Path) -> None:
+        for link in local_links(page):
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+    def test_every_file_that_is_named_is_there(self, page: Path) -> None:
+        named = re.findall(r"`((?:kinetics|tests|docs|benchmarks)/[\w./-]+)(?:::\w+)*`", page.read_text())
+        assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, fresh = {README}, {README}
+    while fresh:
+        links = {(page.parent / link.partition("#")[0]).resolve() for page in fresh for link in local_links(page)}
+        fresh = {page for page in links if page.suffix == ".md"} - reached
+        reached |= fresh
+    assert {*DOCS.glob("*.md")} - reached == set()
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= MOST_LINES
+
+
+def test_every_category_is_in_the_tables_and_is_explained() -> None:
+    for page in ("tables.md", "troubleshooting.md"):
+        text = (DOCS / page).read_text()
+        assert [category for category in Category if f"`{category}`" not in text] == [], page
+
+
+def test_every_column_of_the_attempts_table_is_explained() -> None:
+    text = (DOCS / "tables.md").read_text()
+    assert [column for column in STATS_FIELDS if f"`{column}`" not in text] == []
+
+
+def test_every_promise_names_tests_that_are_there() -> None:
+    text = (DOCS / "promises.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| **")]
+    shown_by = [re.fullmatch(r"\| \*\*.*\| `(?:-m soak )?(.*)` \|", row) for row in rows]
+    assert len(rows) >= 20
+    tests = names_of_tests()
+    for row, found in zip(rows, shown_by, strict=True):
+        assert found, f"no test: {row}"
+        places, _, name = found[1].partition(" -k ")
+        for place in places.split():
+            assert any(test.startswith(place) and name in test for test in tests), row
+
+
+def test_every_test_command_of_the_pages_finds_tests() -> None:
+    tests = names_of_tests()
+    for page in PAGES:
+        for arguments in re.findall(r"`python -m pytest (tests/[^`]*)`", page.read_text()):
+            place, _, name = re.sub(" -n 0$", "", arguments).partition(" -k ")
+            assert any(test.startswith(place) and (name in test or name == "NAME") for test in tests), arguments
+
+
+def test_every_extra_that_a_page_names_can_be_installed() -> None:
+    named = {name for page in PAGES for name in re.findall(r'pip install "?\.\[(\w+)\]', page.read_text())}
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"].get("optional-dependencies", {})
+    assert named - extras.keys() == set()
