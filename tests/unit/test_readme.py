@@ -15,16 +15,15 @@ README = ROOT / "README.md"
 
 
 def options_table() -> str:
-    """The options as a Markdown table, in the groups and words of `--help`."""
+    """The options as a Markdown table, in the order and the words of `--help`."""
     return "| option | meaning |\n|---|---|\n" + "".join(_rows(make_parser()))
 
 
 def _rows(parser: argparse.ArgumentParser) -> Iterator[str]:
     for group in parser._action_groups:
-        actions = [action for action in group._group_actions if action.option_strings and action.dest != "help"]
-        if actions:
-            yield f"| **{group.title}** | |\n"
-        for action in actions:
+        for action in group._group_actions:
+            if action.dest == "help":
+                continue
             named = " ".join(action.metavar) if isinstance(action.metavar, tuple) else action.metavar
             choices = "{" + ",".join(action.choices) + "}" if action.choices else named
             value = f" {choices}" if action.nargs != 0 else ""
