@@ -25,7 +25,7 @@ from kinetics.errors import Fatal
 from kinetics.humanize import counted, size, without_numbers
 from kinetics.planning.plan import on_disk
 from kinetics.records import Category, Clip, Outcome, Subset
-from kinetics.report.collect import collect
+from kinetics.report.collect import collect, require_data_set
 from kinetics.report.text import report_lines
 from kinetics.scheduling.worker import PortableJob
 from kinetics.storage.layout import Layout, free_space
@@ -38,13 +38,16 @@ JPEG_QUALITY = 90
 
 def report(options: Options, context: Context) -> int:
     """Tell how the download has gone so far, in figures and as a page."""
-    from kinetics.report import page  # noqa: PLC0415 - brings matplotlib and jinja2, which only this command needs
-
+    require_data_set(context.layout)
+    try:
+        from kinetics.report import page  # noqa: PLC0415 - brings matplotlib and jinja2, which only this command needs
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0].replace("PIL", "pillow")
+        raise Fatal(f"--report needs {package}: pip install -r requirements.txt") from error
     frame = context.annotations.frame
-    for subset in context.subsets:
-        with readable_tables(context.layout, [subset]) as layout:
-            found = collect(layout, subset, frame, options.cut)
-        print(*report_lines(found), *page.write(found, context.layout, subset), sep="\n", flush=True)
+    with readable_tables(context.layout, context.subsets) as layout:
+        found = collect(layout, context.subsets, frame, options.cut)
+    print(*report_lines(found), *page.write(found, context.layout), sep="\n", flush=True)
     return 0
 
 

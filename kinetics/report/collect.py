@@ -7,7 +7,9 @@ went. All of them are only read, so that a run may be in progress meanwhile.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -34,7 +36,7 @@ from kinetics.report.model import (
 )
 from kinetics.report.timeline import build_timeline
 from kinetics.storage import attempts
-from kinetics.storage.layout import Layout, free_space
+from kinetics.storage.layout import Layout, free_space, names_in
 from kinetics.storage.ledger import ERROR_FIELDS
 
 STEPS = ("resolve", "download", "cut")
@@ -53,41 +55,54 @@ SAMPLE_CLIPS = 24
 _STATES = 5
 _GONE, _NOT_OFFERED, _MAY_WORK, _NEVER_TRIED, _ON_DISK = range(_STATES)
 _EPOCH = pd.Timestamp(0, tz="UTC")
+_CLIP = ["split", *KEY]
+"""The columns that identify a clip among those of several subsets: a segment may be in more than one of them."""
 _COLUMNS = (
     *("time", *KEY, "status", "category", "engine", "itag", "resolve_s", "download_s", "cut_s", "bytes_received"),
     *("requests", "clip_bytes", "host", "source"),
 )
 
 
-def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "smart") -> Report:
-    """Return the report on the clips of `frame` that are in this subset; those of other splits are only counted.
+def require_data_set(layout: Layout) -> None:
+    """Raise Fatal if there is neither the data set's folder nor one of its tables, as after a mistyped `-o`."""
+    names = {*(layout.store.names_in("") if layout.store else ()), *names_in(layout.root)}
+    name = layout.folder.name
+    tables = (one for one in names if one.startswith(f"{name}_") and one.endswith(("errors.log", "stats.csv")))
+    if name not in names and not any(tables):
+        where = layout.store or layout.root
+        raise Fatal(f"{where} has no {name} data set: neither a folder {name} nor a table of it. Check -o and -v.")
+
+
+def collect(layout: Layout, subsets: Sequence[Subset], frame: pd.DataFrame, cut: Cut = "smart") -> Report:
+    """Return the report on the clips of `frame` that are in these subsets.
 
     With cut `none` it is about whole videos, each counted once. Raises Fatal if a table cannot be read.
     """
+    frame = frame[frame["split"].isin([SPLIT_OF[subset] for subset in subsets])]
     if cut == "none":
         frame = frame.drop_duplicates("youtube_id")
     frame = frame.reset_index(drop=True)
     present = on_disk(frame, layout) if cut != "none" else frame["youtube_id"].isin(layout.wholes_on_disk()).to_numpy()
-    splits = _count_by_name(frame["split"], np.where(present, _ON_DISK, _NEVER_TRIED))
-    ours = (frame["split"] == SPLIT_OF[subset]).to_numpy()
-    frame, present = frame[ours].reset_index(drop=True), present[ours]
 
-    tables = [part.stats(subset) for part in layout.shard_layouts(subset)]
+    tables = {subset: [part.stats(subset) for part in layout.shard_layouts(subset)] for subset in subsets}
     tried = _read_attempts(tables)
     done = tried[tried["status"] == "done"]
-    failures = _read_failures(layout, subset, frame[~present], done)
+    failures = _read_failures(layout.without_shard, subsets, frame[~present], done)
     states = np.where(present, _ON_DISK, _NEVER_TRIED)
     states[failures.index] = failures["category"].map(_state_after)
-    (total,) = _count_by_name(pd.Series([subset]).repeat(len(frame)), states) or [Completeness(subset, 0, 0, 0, 0)]
+    name = subsets[0] if len(subsets) == 1 else "all"
+    (total,) = _count_by_name(pd.Series([name]).repeat(len(frame)), states) or [Completeness(name, 0, 0, 0, 0)]
+    by_split = {one.name: one for one in _count_by_name(frame["split"], states)}
+    by_subset = [replace(by_split[split], name=subset) for subset, split in SPLIT_OF.items() if split in by_split]
     classes = _count_by_name(frame["label"], states)
     return Report(
         version=layout.version,
-        subset=subset,
+        subset=name,
         shard=layout.shard,
         folder=layout.display_path(layout.folder),
         created_at=datetime.now().astimezone(),
         total=total,
-        splits=tuple(splits),
+        subsets=tuple(by_subset) if len(subsets) > 1 else (),
         classes=tuple(sorted(classes, key=lambda one: (one.share, -one.missing, one.name))),
         reasons=_reasons(failures),
         gone_everywhere=_count_gone_everywhere(failures, frame, tried),
@@ -95,7 +110,9 @@ def collect(layout: Layout, subset: Subset, frame: pd.DataFrame, cut: Cut = "sma
         durations=_durations(done),
         timeline=build_timeline(tried[tried["category"] != Category.NOT_FOUND]),
         space=_space(layout, cut, frame[present], tried),
-        estimate=estimate(total.may_work + total.never_tried, tables, whole=cut == "none"),
+        estimate=estimate(
+            total.may_work + total.never_tried, [*itertools.chain(*tables.values())], whole=cut == "none"
+        ),
         origins=_origins(tried),
         samples=tuple(Sample(clip, layout.target(clip, cut)) for clip in _samples(frame[present]) if not layout.url),
     )
@@ -118,12 +135,13 @@ def _count_by_name(names: pd.Series, states: NDArray[np.int64]) -> list[Complete
     ]
 
 
-def _read_attempts(tables: Iterable[Path]) -> pd.DataFrame:
-    """Return the attempts, with `ended` in seconds since 1970 and `spent_s`, the seconds of all steps together.
+def _read_attempts(tables: Mapping[Subset, Sequence[Path]]) -> pd.DataFrame:
+    """Return the attempts at all subsets, with `split`, `ended` in seconds since 1970, and `spent_s` over all steps.
 
     Rows without a time or a known status are left out; numbers that are damaged or missing are NaN.
     """
-    table = attempts.read(tables, _COLUMNS)
+    read = [attempts.read(paths, _COLUMNS).assign(split=SPLIT_OF[subset]) for subset, paths in tables.items()]
+    table = pd.concat(read, ignore_index=True)
     ended = _seconds(table["time"])
     sound = ended.notna() & table["status"].isin(["done", "failed", "postponed"])
     table = table[sound].drop(columns="time")
@@ -136,22 +154,26 @@ def _read_attempts(tables: Iterable[Path]) -> pd.DataFrame:
     return table
 
 
-def _read_failures(layout: Layout, subset: Subset, missing: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
+def _read_failures(
+    layout: Layout, subsets: Sequence[Subset], missing: pd.DataFrame, done: pd.DataFrame
+) -> pd.DataFrame:
     """Return youtube_id, category and reason of the missing clips that were tried, with the index of `missing`.
 
     A failure in one run's log does not count if another run got the clip later, as that run never writes to this log.
     """
-    logs = [_read_log(part.errors_log(subset)) for part in layout.without_shard.shard_layouts(subset)]
-    log = attempts.sort_by_time(logs)
+    read = list[pd.DataFrame]()
+    for subset in subsets:
+        logs = [_read_log(part.errors_log(subset)) for part in layout.shard_layouts(subset)]
+        read.append(attempts.sort_by_time(logs).assign(split=SPLIT_OF[subset], several_logs=len(logs) > 1))
+    log = pd.concat(read, ignore_index=True)
     log = log[log["category"].isin([*Category]) & log["time"].notna()]
     for column in KEY[1:]:
         log[column] = pd.to_numeric(log[column], errors="coerce").astype(float)
-    log = log.drop_duplicates(KEY, keep="last")
-    got = done[[*KEY, "ended"]].drop_duplicates(KEY, keep="last")
-    found = missing[KEY].reset_index(names="row").merge(log, on=KEY).merge(got, "left", on=KEY).set_index("row")
-    if len(logs) > 1:
-        found = found[~(found["ended"] > _seconds(found["time"]))]
-    return found[["youtube_id", "category", "reason"]]
+    log = log.drop_duplicates(_CLIP, keep="last")
+    got = done[[*_CLIP, "ended"]].drop_duplicates(_CLIP, keep="last")
+    found = missing[_CLIP].reset_index(names="row").merge(log, on=_CLIP).merge(got, "left", on=_CLIP).set_index("row")
+    outdated = found["several_logs"].astype(bool) & (found["ended"] > _seconds(found["time"]))
+    return found.loc[~outdated, ["youtube_id", "category", "reason"]]
 
 
 def _read_log(path: Path) -> pd.DataFrame:
@@ -197,10 +219,10 @@ def _reasons(failures: pd.DataFrame) -> tuple[Reason, ...]:
 
 def _count_gone_everywhere(failures: pd.DataFrame, frame: pd.DataFrame, tried: pd.DataFrame) -> int:
     """Count the clips that are gone from YouTube, and that were not found at the mirror."""
-    lacking = tried[(tried["source"] == "mirror") & (tried["category"] == Category.NOT_FOUND)][KEY].drop_duplicates()
+    lacking = tried[(tried["source"] == "mirror") & (tried["category"] == Category.NOT_FOUND)][_CLIP].drop_duplicates()
     gone_from_youtube = {category for category in Category if category.gone} - {Category.NOT_FOUND}
     gone = failures[failures["category"].isin(gone_from_youtube)]
-    return len(frame.loc[gone.index, KEY].merge(lacking, on=KEY))
+    return len(frame.loc[gone.index, _CLIP].merge(lacking, on=_CLIP))
 
 
 def _durations(done: pd.DataFrame) -> tuple[Duration, ...]:
@@ -241,8 +263,10 @@ def _space(layout: Layout, cut: Cut, present: pd.DataFrame, tried: pd.DataFrame)
     Clips that were linked, or whose table was deleted, have no row with their size: files of some of them are looked
     up, but not in an object store, where each would cost a request.
     """
-    known = tried[tried["clip_bytes"].notna()].drop_duplicates(KEY, keep="last")
-    sizes = present[KEY].merge(known[[*KEY, "clip_bytes"]], "left", on=KEY)["clip_bytes"].to_numpy(float, copy=True)
+    known = tried[tried["clip_bytes"].notna()].drop_duplicates(_CLIP, keep="last")
+    sizes = (
+        present[_CLIP].merge(known[[*_CLIP, "clip_bytes"]], "left", on=_CLIP)["clip_bytes"].to_numpy(float, copy=True)
+    )
     unknown = np.flatnonzero(np.isnan(sizes))
     chosen = unknown[:: max(1, len(unknown) // MAX_SIZES_READ)][: 0 if layout.url else MAX_SIZES_READ]
     for row, clip in zip(chosen, Annotations(present.iloc[chosen], ()).clips(), strict=True):
@@ -262,14 +286,18 @@ def _space(layout: Layout, cut: Cut, present: pd.DataFrame, tried: pd.DataFrame)
 
 
 def _origins(tried: pd.DataFrame) -> tuple[OriginCounts, ...]:
-    """Count the attempts of each source, engine, format and machine."""
-    kinds: dict[str, OriginKind] = {"source": "source", "engine": "engine", "itag": "format (itag)", "host": "machine"}
+    """Count the attempts of each source, machine, engine and format."""
+    kinds: dict[str, OriginKind] = {"source": "source", "host": "machine", "engine": "engine", "itag": "format (itag)"}
     found = list[OriginCounts]()
     for column, kind in kinds.items():
         named = tried[tried[column] != ""]
         counts = pd.crosstab(named[column], named["status"]).reindex(columns=["done", "failed"], fill_value=0)
         counts = counts.sort_values(["done", "failed"], ascending=False, kind="stable")
-        found += [OriginCounts(kind, str(name), done, failed) for name, done, failed in counts.itertuples(name=None)]
+        found += [
+            OriginCounts(kind, str(name), done, failed if column in ("source", "host") else None)
+            for name, done, failed in counts.itertuples(name=None)
+            if done or column in ("source", "host")
+        ]
     return tuple(found)
 
 

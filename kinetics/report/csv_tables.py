@@ -10,26 +10,18 @@ from datetime import datetime
 
 from kinetics.humanize import safe_cell, seconds_text
 from kinetics.records import Category
-from kinetics.report.model import Report
+from kinetics.report.model import Completeness, Report
 
-TABLE_NAMES = ("classes", "reasons", "durations", "hours", "sessions")
+COUNTS = ("wanted", "here", "share", "gone", "may_work_later", "not_tried", "not_offered")
+"""Columns of clips, by what is known of them."""
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 """A video id. It is written unchanged, since tables are joined by it, and no formula of these characters does harm."""
 
 
 def tables(report: Report) -> dict[str, str]:
-    """Return the text of each CSV file, by the names of `TABLE_NAMES`."""
+    """Return the text of each CSV file by its name; that of the subsets has a row for each, then the total."""
     contents: dict[str, tuple[Sequence[str], Iterable[Sequence[object]]]] = {
-        "classes": (
-            ("label", "wanted", "here", "share", "gone", "may_work_later", "not_tried", "not_offered"),
-            (
-                (
-                    *(one.name, one.wanted, one.on_disk, one.share),
-                    *(one.gone, one.may_work, one.never_tried, one.not_offered),
-                )
-                for one in report.classes
-            ),
-        ),
+        "classes": (("label", *COUNTS), map(_counts, report.classes)),
         "reasons": (
             ("category", "gone", "reason", "clips", "example", "not_offered"),
             (
@@ -62,7 +54,16 @@ def tables(report: Report) -> dict[str, str]:
             ((one.begin, one.end, one.done, one.failed, one.throttled) for one in report.timeline.sessions),
         ),
     }
-    return {name: _csv(*contents[name]) for name in TABLE_NAMES}
+    if report.subsets:
+        contents["subsets"] = (("subset", *COUNTS), map(_counts, (*report.subsets, report.total)))
+    return {name: _csv(*content) for name, content in contents.items()}
+
+
+def _counts(one: Completeness) -> Sequence[object]:
+    return (
+        *(one.name, one.wanted, one.on_disk, one.share),
+        *(one.gone, one.may_work, one.never_tried, one.not_offered),
+    )
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

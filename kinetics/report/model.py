@@ -9,29 +9,29 @@ from typing import Literal
 
 from kinetics.planning.estimate import Estimate
 from kinetics.records import Category, Clip, Subset
-from kinetics.report.timeline import Timeline
+from kinetics.report.timeline import Session, Timeline
 
 NO_LABEL = "(no label)"
 """The name of the class that stands for all clips without a label."""
 
-OriginKind = Literal["source", "engine", "format (itag)", "machine"]
+OriginKind = Literal["source", "machine", "engine", "format (itag)"]
 """What attempts are counted by; also the word that the reader sees."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The figures of one subset, or of one shard of it."""
+    """The figures of one subset, or of several together, or of one shard of them."""
 
     version: str
-    subset: Subset
+    subset: Subset | Literal["all"]
     shard: str
-    """Empty for a report on the whole subset."""
+    """Empty for a report on all clips of the subset."""
     folder: str
     """The data set's folder, or its URL."""
     created_at: datetime
     total: Completeness
-    splits: tuple[Completeness, ...]
-    """One for each split of the annotations, also for those of other subsets."""
+    subsets: tuple[Completeness, ...]
+    """One for each subset that has clips, if the report is on several; together they are the total."""
     classes: tuple[Completeness, ...]
     """The least complete class first."""
     reasons: tuple[Reason, ...]
@@ -39,7 +39,7 @@ class Report:
     gone_everywhere: int
     """Clips that are gone from YouTube and were not found at the mirror either."""
     attempts: int
-    """Rows of the attempts tables that could be read."""
+    """Rows of the attempts tables that could be read: done, failed and postponed."""
     durations: tuple[Duration, ...]
     """One for each step, then one for all steps together; empty if no clip was made."""
     timeline: Timeline
@@ -67,14 +67,14 @@ class Report:
         return self.total.may_work + self.total.never_tried
 
     @property
-    def refusals(self) -> str:
-        """How often YouTube refused, and after how many clips, in words; empty if it never did."""
-        clips = [session.clips for session in self.timeline.sessions if session.throttled]
-        if not clips:
-            return ""
-        often = "once" if len(clips) == 1 else f"{len(clips):,} times"
-        least, most = f"{min(clips):,}", f"{max(clips):,}"
-        return f"YouTube refused {often}, after {least if least == most else f'{least} to {most}'} clips"
+    def postponed(self) -> int:
+        """Attempts that told nothing about the clip, as YouTube refused, or could not be reached."""
+        return sum(hour.postponed for hour in self.timeline.hours)
+
+    @property
+    def refused_sessions(self) -> list[Session]:
+        """The sessions that a refusal of YouTube's has ended."""
+        return [session for session in self.timeline.sessions if session.throttled]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,7 @@ class Duration:
 
     step: str
     clips: int
+    """Attempts that made a clip, and have a time for every step."""
     mean_s: float
     median_s: float
     max_s: float
@@ -169,12 +170,13 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class OriginCounts:
-    """How many attempts with one source, engine, format or machine succeeded, and how many failed."""
+    """How many attempts of one source, machine, engine or format made a clip, and how many failed."""
 
     kind: OriginKind
     name: str
     done: int
-    failed: int
+    failed: int | None
+    """None for an engine and a format: an attempt that fails before it has one is counted by source and machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from kinetics.errors import MayWorkLater
-from kinetics.humanize import duration_text, percent, size
+from kinetics.humanize import counted, duration_text, percent, size
 from kinetics.media.convert import thumbnail
-from kinetics.records import Category, Subset
+from kinetics.records import Category
 from kinetics.report import plots
-from kinetics.report.csv_tables import TABLE_NAMES, tables
+from kinetics.report.csv_tables import tables
 from kinetics.report.model import Completeness, Report, Sample
 from kinetics.report.plots import SERIES, ChartPart, Colour
 from kinetics.report.timeline import PAUSE_CAUSES, PauseCause
@@ -35,17 +35,17 @@ MAX_ROWS = 50
 STEP_COLOURS: dict[str, Colour] = {"resolve": "second", "download": "done", "cut": "third"}
 
 
-def write(report: Report, layout: Layout, subset: Subset) -> list[Path]:
+def write(report: Report, layout: Layout) -> list[Path]:
     """Write the page and its tables, and return their paths. Raises Fatal if one cannot be written."""
-    paths = {layout.table(subset, "report.html"): render(report, layout)}
-    paths |= {layout.table(subset, f"report_{name}.csv"): text for name, text in tables(report).items()}
-    for path, text in paths.items():
+    csv_files = {layout.table(report.subset, f"report_{name}.csv"): text for name, text in tables(report).items()}
+    page = {layout.table(report.subset, "report.html"): render(report, layout, csv_files)}
+    for path, text in (page | csv_files).items():
         write_text(path, [text.encode("utf-8", "backslashreplace").decode()])  # a path may contain any bytes
-    return [*paths]
+    return [*page, *csv_files]
 
 
-def render(report: Report, layout: Layout) -> str:
-    """Return the page's HTML. Its links to clips work if it is stored next to the data set's folder."""
+def render(report: Report, layout: Layout, csv_files: Iterable[Path] = ()) -> str:
+    """Return the page's HTML. Its links to clips and CSV files work if it is stored next to the data set's folder."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -55,6 +55,7 @@ def render(report: Report, layout: Layout) -> str:
     )
     environment.filters |= {
         "count": "{:,}".format,
+        "counted": counted,
         "percent": percent,
         "size": size,
         "duration": duration_text,
@@ -66,15 +67,15 @@ def render(report: Report, layout: Layout) -> str:
     return environment.get_template("report.html").render(
         report=report,
         max_rows=MAX_ROWS,
-        states=_states(report.total),
+        missing=_missing(report.total),
         categories=_categories(report.missing_by_category),
         longest_by_step=[(one.step, one.clips_longest, STEP_COLOURS[one.step]) for one in report.durations[:-1]],
         seconds_by_step=[(one.step, round(one.total_s), STEP_COLOURS[one.step]) for one in report.durations[:-1]],
         pauses=_pauses(report),
-        best_hour=max(report.timeline.hours, key=lambda hour: hour.done + hour.failed, default=None),
+        best_hour=max(report.timeline.hours, key=lambda hour: hour.done, default=None),
         plots={name: Markup(svg) for name, svg in _plots(report).items()},
         pictures=pictures,
-        tables={name: layout.table(report.subset, f"report_{name}.csv").name for name in TABLE_NAMES},
+        csv_files=[path.name for path in csv_files],
         undecodable=len(report.samples) - len(pictures),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -83,13 +84,11 @@ def render(report: Report, layout: Layout) -> str:
 
 
 def _plots(report: Report) -> dict[str, str]:
-    total, sessions, drawn = report.total, report.timeline.sessions, dict[str, str]()
-    if total.wanted:
-        drawn["states"] = plots.donut("states", "On disk and missing", _states(total), percent(total.share))
+    sessions, drawn = report.timeline.sessions, dict[str, str]()
     if report.reasons:
-        parts = _categories(report.missing_by_category)
-        failed = sum(count for _, count, _ in parts)
-        drawn["categories"] = plots.donut("categories", "Why clips are missing", parts, f"{failed:,}")
+        drawn["categories"] = plots.donut(
+            "categories", "Why clips are missing", _categories(report.missing_by_category)
+        )
     drawn |= {one.step: plots.histogram(one) for one in report.durations}
     if report.timeline.curve.begins:
         drawn["hours"] = plots.curve(report.timeline, wide=False)
@@ -99,9 +98,8 @@ def _plots(report: Report) -> dict[str, str]:
     return drawn
 
 
-def _states(total: Completeness) -> list[ChartPart]:
+def _missing(total: Completeness) -> list[ChartPart]:
     parts: list[ChartPart] = [
-        ("on disk", total.on_disk, "done"),
         ("gone from YouTube", total.gone, "gone"),
         ("not offered by YouTube", total.not_offered, "notoffered"),
         ("may work later", total.may_work, "later"),

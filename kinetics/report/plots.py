@@ -19,6 +19,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from kinetics.humanize import counted
 from kinetics.report.model import Duration
 from kinetics.report.timeline import PauseCause, Session, Timeline
 
@@ -63,8 +64,8 @@ _STYLE: Mapping[Any, Any] = {
 _THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 
 
-def donut(name: str, title: str, parts: Sequence[ChartPart], middle: str) -> str:
-    """Return a ring of the parts' shares, with a text in the middle."""
+def donut(name: str, title: str, parts: Sequence[ChartPart]) -> str:
+    """Return a ring of the parts' shares, with the number of all clips in the middle."""
     with _plot_style(name):
         figure = Figure(figsize=(220 / UNITS_PER_INCH, 220 / UNITS_PER_INCH))
         axes = figure.add_axes((0, 0, 1, 1))
@@ -76,7 +77,9 @@ def donut(name: str, title: str, parts: Sequence[ChartPart], middle: str) -> str
             radius=1.2,
             wedgeprops={"width": 0.38, "edgecolor": _PLACEHOLDERS["card"], "linewidth": 1.5},
         )
-        axes.text(0, 0, middle, ha="center", va="center", size=24, weight="bold")
+        number, noun = counted(sum(count for _, count, _ in parts), "clip").split()
+        axes.text(0, 0.05, number, ha="center", va="center", size=24, weight="bold")
+        axes.text(0, -0.28, noun, ha="center", va="center", size=13)
         return _svg(figure, name, title, "; ".join(f"{label}: {count:,}" for label, count, _ in parts))
 
 
@@ -85,25 +88,28 @@ def histogram(duration: Duration) -> str:
     with _plot_style(duration.step):
         figure, axes = _new_axes(SMALL_SIZE)
         axes.stairs(duration.counts, duration.edges_s, fill=True, color=_PLACEHOLDERS["done"])
-        for seconds, label, style, side in _average_lines(duration):
-            axes.axvline(seconds, color=_PLACEHOLDERS["ink"], linewidth=1, linestyle=style)
-            axes.annotate(
-                f" {label} ", (seconds, 1.0), xycoords=("data", "axes fraction"), ha=side, va="bottom", size=10
-            )
+        for seconds, label, line in (
+            (duration.median_s, "median", "--"),
+            (duration.mean_within_s, "mean without outliers", ":"),
+        ):
+            axes.axvline(seconds, color=_PLACEHOLDERS["ink"], linewidth=1.5, linestyle=line, label=label)
+        # labels at the lines would overlap wherever median and mean are close
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderpad=0, fontsize=10)
         axes.set_xlim(0, duration.edges_s[-1])
         axes.set_xlabel("seconds")
         axes.set_ylabel("clips")
         title = f"Histogram of the seconds per clip: {duration.step}"
         tallest = max(range(len(duration.counts)), key=duration.counts.__getitem__)
+        begin_s, end_s = duration.edges_s[tallest : tallest + 2]
         description = (
-            f"{duration.clips_within:,} clips from 0 to {duration.edges_s[-1]:.2f} seconds; the tallest bar, from "
-            f"{duration.edges_s[tallest]:.2f} to {duration.edges_s[tallest + 1]:.2f}, has {duration.counts[tallest]:,}."
+            f"{counted(duration.clips_within, 'clip')} from 0 to {duration.edges_s[-1]:.2f} seconds; the tallest bar, "
+            f"from {begin_s:.2f} to {end_s:.2f}, has {duration.counts[tallest]:,}."
         )
         return _svg(figure, duration.step, title, description)
 
 
 def curve(timeline: Timeline, *, wide: bool) -> str:
-    """Return the clips an hour over time, with the pauses in a band below."""
+    """Return the attempts an hour over time, with the pauses in a band below."""
     name, rates = f"hours-{'wide' if wide else 'small'}", timeline.curve
     with _plot_style(name):
         figure, axes = _new_axes(WIDE_SIZE if wide else SMALL_SIZE)
@@ -119,32 +125,33 @@ def curve(timeline: Timeline, *, wide: bool) -> str:
         axes.stairs(rates.done, edges, fill=True, color=_PLACEHOLDERS["done"])
         last_pause = _days([pause.end for pause in timeline.pauses[-1:]])  # it may come after the last answer
         axes.set_xlim(edges[0], max([edges[-1], *last_pause]))
-        axes.set_ylabel("clips an hour")
+        axes.set_ylabel("attempts an hour")
         locator = AutoDateLocator(tz=rates.begins[-1].tzinfo, minticks=3 if wide else 2, maxticks=10 if wide else 6)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=rates.begins[-1].tzinfo))
         description = (
             f"From {rates.begins[0]:%d %B %Y %H:%M} on, in steps of {rates.width_s:,.0f} seconds: at most "
-            f"{max(both):,.0f} clips an hour, on average {timeline.per_hour:,.0f} while active. "
-            f"{len(timeline.pauses):,} pauses."
+            f"{max(both):,.0f} attempts an hour; {counted(len(timeline.pauses), 'pause')}."
         )
-        return _svg(figure, name, "Clips an hour over time", description)
+        return _svg(figure, name, "Attempts an hour over time", description)
 
 
 def session_sizes(sessions: Sequence[Session]) -> str:
-    """Return the clips of each session, in order of time; the last one is grey if no refusal has ended it."""
+    """Return the attempts of each session, in order of time; the last one is grey if no refusal has ended it."""
     with _plot_style("sessions"):
         figure, axes = _new_axes(SMALL_SIZE)
-        clips = [session.clips for session in sessions]
-        axes.stairs(clips, [number + 0.5 for number in range(len(clips) + 1)], fill=True, color=_PLACEHOLDERS["done"])
+        counts = [session.attempts for session in sessions]
+        numbers = [number + 0.5 for number in range(len(counts) + 1)]
+        axes.stairs(counts, numbers, fill=True, color=_PLACEHOLDERS["done"])
         if not sessions[-1].throttled:
-            axes.stairs([clips[-1]], [len(clips) - 0.5, len(clips) + 0.5], fill=True, color=_PLACEHOLDERS["never"])
-        axes.set_xlim(0.5, len(clips) + 0.5)
+            axes.stairs(counts[-1:], numbers[-2:], fill=True, color=_PLACEHOLDERS["never"])
+        axes.set_xlim(0.5, len(counts) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         axes.set_xlabel("session")
-        axes.set_ylabel("clips")
-        description = f"{len(clips):,} sessions of {min(clips):,} to {max(clips):,} clips."
-        return _svg(figure, "sessions", "Clips in each session, in order of time", description)
+        axes.set_ylabel("attempts")
+        least = "" if min(counts) == max(counts) else f"{min(counts):,} to "
+        description = f"{counted(len(counts), 'session')} of {least}{counted(max(counts), 'attempt')}."
+        return _svg(figure, "sessions", "Attempts in each session, in order of time", description)
 
 
 def _plot_style(name: str) -> AbstractContextManager[None]:
@@ -158,12 +165,6 @@ def _new_axes(units: tuple[int, int]) -> tuple[Figure, Axes]:
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_formatter(_THOUSANDS)
     return figure, axes
-
-
-def _average_lines(duration: Duration) -> list[tuple[float, str, str, str]]:
-    """Return value, label, line style and label side of the median and the mean, so that the labels do not overlap."""
-    lines = sorted([(duration.median_s, "median", "--"), (duration.mean_within_s, "mean", ":")])
-    return [(*line, side) for line, side in zip(lines, ("right", "left"), strict=True)]
 
 
 def _pause_spans(timeline: Timeline, cause: PauseCause) -> list[tuple[float, float]]:

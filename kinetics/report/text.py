@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kinetics.humanize import duration_text, one_line, percent, size
+from kinetics.humanize import counted, duration_text, one_line, percent, size
 from kinetics.report.model import Completeness, Duration, Reason, Report, Space
 from kinetics.report.timeline import PAUSE_CAUSES
 
@@ -14,12 +14,9 @@ MAX_LISTED = 10
 
 def report_lines(report: Report) -> Iterator[str]:
     """Yield a report as lines of text."""
-    total = report.total
-    yield f"{report.title}: {total.on_disk:,} of {total.wanted:,} clips on disk ({percent(total.share)})"
-    not_offered = f"{total.not_offered:,} not offered, " if total.not_offered else ""
-    yield f"  {total.gone:,} gone, {not_offered}{total.may_work:,} may work later, {total.never_tried:,} not tried yet"
-    if len(report.splits) > 1:
-        yield from (f"  {split.name}: {split.on_disk:,} of {split.wanted:,}" for split in report.splits)
+    yield f"{report.title}: {_on_disk(report.total)}"
+    yield f"  {_missing(report.total)}"
+    yield from (f"  {one.name}: {_on_disk(one)}; {_missing(one)}" for one in report.subsets)
     yield from _reason_lines(report.reasons)
     if report.gone_everywhere:
         yield f"  {report.gone_everywhere:8,}  of these are gone from YouTube, and the mirror has no complete copy"
@@ -28,18 +25,26 @@ def report_lines(report: Report) -> Iterator[str]:
     yield from _space_lines(report.space)
     if report.clips_to_fetch:
         estimate = f"about {size(report.estimate.size)} and {duration_text(report.estimate.seconds)}"
-        yield f"still to fetch: {report.clips_to_fetch:,} clips, {estimate}, from {report.estimate.basis}"
-    for origin in report.origins:
-        yield f"{origin.kind} {one_line(origin.name)}: {origin.done:,} done, {origin.failed:,} failed"
+        yield f"still to fetch: {counted(report.clips_to_fetch, 'clip')}, {estimate}, from {report.estimate.basis}"
+    yield from _attempt_lines(report)
     yield from _class_lines([one for one in report.classes if one.missing])
+
+
+def _on_disk(one: Completeness) -> str:
+    return f"{one.on_disk:,} of {counted(one.wanted, 'clip')} on disk ({percent(one.share)})"
+
+
+def _missing(one: Completeness) -> str:
+    not_offered = f"{one.not_offered:,} not offered, " if one.not_offered else ""
+    return f"{one.gone:,} gone, {not_offered}{one.may_work:,} may work later, {one.never_tried:,} not tried yet"
 
 
 def _reason_lines(reasons: Sequence[Reason]) -> Iterator[str]:
     if reasons:
-        yield "why clips are missing:"
+        yield "clips by the reason why they are missing:"
     for one in reasons[:MAX_LISTED]:
         yield f"  {one.clips:8,}  {one.category:14}  {one_line(one.text)}"
-    yield from _rest(len(reasons), "reasons")
+    yield from _rest(len(reasons), "reason", "reasons")
 
 
 def _duration_lines(durations: Sequence[Duration]) -> Iterator[str]:
@@ -65,8 +70,10 @@ def _time_lines(report: Report) -> Iterator[str]:
     yield f"  {active} clips an hour while active, {overall} with the pauses of runs"
     if report.durations:
         yield f"  one worker alone would have taken {duration_text(report.durations[-1].total_s)}"
-    if report.refusals:
-        yield f"  {report.refusals}"
+    if sessions := report.refused_sessions:
+        often = "once" if len(sessions) == 1 else counted(len(sessions), "time")
+        least, most = min(one.attempts for one in sessions), max(one.attempts for one in sessions)
+        yield f"  YouTube refused {often}, after {'' if least == most else f'{least:,} to '}{counted(most, 'attempt')}"
 
 
 def _space_lines(space: Space) -> Iterator[str]:
@@ -77,14 +84,23 @@ def _space_lines(space: Space) -> Iterator[str]:
         yield f"  {size(space.bytes_per_clip)} per clip"
 
 
+def _attempt_lines(report: Report) -> Iterator[str]:
+    if report.attempts:
+        postponed = f", {report.postponed:,} of them postponed" if report.postponed else ""
+        yield f"{counted(report.attempts, 'attempt')}{postponed}, by source, machine, engine and format:"
+    for one in report.origins:
+        failed = "" if one.failed is None else f", {one.failed:,} failed"
+        yield f"  {one.kind} {one_line(one.name)}: {one.done:,} done{failed}"
+
+
 def _class_lines(incomplete: Sequence[Completeness]) -> Iterator[str]:
     if incomplete:
         yield "least complete classes:"
     for one in incomplete[:MAX_LISTED]:
         yield f"  {percent(one.share):>8} of {one.wanted:6,}  {one_line(one.name)}"
-    yield from _rest(len(incomplete), "classes")
+    yield from _rest(len(incomplete), "class", "classes")
 
 
-def _rest(count: int, what: str) -> Iterator[str]:
+def _rest(count: int, one: str, several: str) -> Iterator[str]:
     if count > MAX_LISTED:
-        yield f"  and {count - MAX_LISTED:,} more {what}"
+        yield f"  and {counted(count - MAX_LISTED, f'more {one}', f'more {several}')}"

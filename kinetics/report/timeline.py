@@ -1,4 +1,8 @@
-"""The course of a download: clips an hour, the pauses, and the sessions between YouTube's refusals."""
+"""The course of a download: clips an hour, the pauses, and the sessions between YouTube's refusals.
+
+A clip is counted when it is made, which is an attempt with status `done`. Failed attempts are answers, too: they count
+as attempts, and end a pause.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +64,7 @@ class PausePeriod:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The clips that YouTube answered between two of its refusals of one machine."""
+    """The attempts that YouTube answered between two of its refusals of one machine."""
 
     begin: datetime
     end: datetime
@@ -70,21 +74,21 @@ class Session:
     """Whether it ended with a refusal; the last session may not have."""
 
     @property
-    def clips(self) -> int:
+    def attempts(self) -> int:
         return self.done + self.failed
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Clips an hour over time, in steps of the same width."""
+    """Attempts an hour over time, in steps of the same width."""
 
     width_s: float
     """Of a step, in seconds."""
     begins: tuple[datetime, ...]
     done: tuple[float, ...]
-    """Clips an hour in each step."""
+    """Attempts an hour that made a clip, in each step."""
     failed: tuple[float, ...]
-    """Clips an hour in each step."""
+    """Attempts an hour that failed, in each step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,8 @@ class Timeline:
     curve: Curve
     begin: datetime | None = None
     end: datetime | None = None
-    answered: int = 0
-    """Attempts that ended with a clip or a failure, not those that were postponed."""
+    done: int = 0
+    """Clips that were made: attempts with status `done`."""
 
     @property
     def span_s(self) -> float:
@@ -116,14 +120,14 @@ class Timeline:
 
     @property
     def per_hour(self) -> float:
-        """Answered clips in an hour of active time."""
-        return self.answered / self.active_s * HOUR_S if self.active_s > 0 else 0.0
+        """Clips made in an hour of active time."""
+        return self.done / self.active_s * HOUR_S if self.active_s > 0 else 0.0
 
     @property
     def per_hour_overall(self) -> float:
-        """Answered clips an hour, with the pauses for YouTube and the network, but without the time between runs."""
+        """Clips made an hour, with the pauses for YouTube and the network, but without the time between runs."""
         ran_s = self.span_s - self.paused_s("stopped")
-        return self.answered / ran_s * HOUR_S if ran_s > 0 else 0.0
+        return self.done / ran_s * HOUR_S if ran_s > 0 else 0.0
 
 
 def build_timeline(attempts: pd.DataFrame) -> Timeline:
@@ -144,7 +148,7 @@ def build_timeline(attempts: pd.DataFrame) -> Timeline:
         curve=_curve(answers),
         begin=_local(begin_s),
         end=_local(end_s),
-        answered=len(answers),
+        done=int((answers["status"] == "done").sum()),
     )
 
 
@@ -192,18 +196,18 @@ def _sessions_of_host(answers: pd.DataFrame, refused: pd.DataFrame) -> tuple[Ses
     sessions = (
         pd.DataFrame({"number": number, "began": began, "ended": answers["ended"], "done": answers["status"] == "done"})
         .groupby("number")
-        .agg(begin=("began", "min"), end=("ended", "max"), done=("done", "sum"), clips=("done", "size"))
+        .agg(begin=("began", "min"), end=("ended", "max"), done=("done", "sum"), attempts=("done", "size"))
     )
     return tuple(
-        Session(_local(begin), _local(end), done, clips - done, throttled)
-        for begin, end, done, clips, throttled in zip(
+        Session(_local(begin), _local(end), done, attempts - done, throttled)
+        for begin, end, done, attempts, throttled in zip(
             *(sessions[column].tolist() for column in sessions), (sessions.index < len(throttles)).tolist(), strict=True
         )
     )
 
 
 def _curve(answers: pd.DataFrame) -> Curve:
-    """Return the clips an hour in the narrowest steps of `STEP_WIDTHS_S`, or days, of which `MAX_STEPS` are enough."""
+    """Return the attempts an hour in the narrowest of `STEP_WIDTHS_S`, or days, of which `MAX_STEPS` are enough."""
     if answers.empty:
         return Curve(HOUR_S, (), (), ())
     ended = answers["ended"].to_numpy()

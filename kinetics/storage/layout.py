@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 
@@ -126,8 +127,8 @@ class Layout:
         """Return the path of the attempts table."""
         return self.table(subset, "stats.csv")
 
-    def table(self, subset: Subset, name: str) -> Path:
-        """Return the path of a file about a subset, beside the folder of the clips."""
+    def table(self, subset: Subset | Literal["all"], name: str) -> Path:
+        """Return the path of a file about a subset, or about all of them, beside the folder of the clips."""
         shard = f"shard{self.shard}_" if self.shard else ""
         return self.root / f"Kinetics{self.version}_{subset}_{shard}{name}"
 

@@ -69,7 +69,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     layout = small_run.small_run(tmp_path_factory.mktemp("run"), Video(duration_s=3, moving=False))
-    path: Path = page.write(collect(layout, "train", small_run.frame()), layout, "train")[0]
+    path: Path = page.write(collect(layout, ["train"], small_run.frame()), layout)[0]
     return path.as_uri()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kinetics.records import Category, Clip, ClipKey, Status
+from kinetics.records import Category, Clip, ClipKey, Status, Subset
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import STATS_FIELDS
 from tests.youtube.videos import Video
@@ -29,6 +29,11 @@ CLIPS = tuple(
     }.items()
     for youtube_id, start in clips
 )
+OTHERS = (
+    *(Clip(youtube_id, 0.0, 10.0, "tai chi", "val") for youtube_id in ("-tai-chi--1", "_tai_chi_04", "validate-01")),
+    Clip("-tai-chi--2", 0.0, 10.0, "", "test"),
+)
+"""Clips of other subsets: all but one of the same segments as clips of the training set."""
 A1, A2, A3, A4, Y1, Y2, Y3, Y4, J1, J2 = CLIPS
 HERE = (A1, A2, A3, Y1, Y2)
 """The last one was linked from another version's folder."""
@@ -68,10 +73,10 @@ def put(layout: Layout, sizes: dict[Clip, int] | None = None, video: Video | Non
             path.write_bytes(bytes((sizes or {}).get(clip, 500)))
 
 
-def write_tables(layout: Layout, attempts: Sequence[Attempt] = ATTEMPTS) -> None:
+def write_tables(layout: Layout, attempts: Sequence[Attempt] = ATTEMPTS, subset: Subset = "train") -> None:
     """As a run leaves them."""
     missing = dict[ClipKey, Sequence[object]]()
-    with open(layout.stats("train"), "w", newline="") as file:
+    with open(layout.stats(subset), "w", newline="") as file:
         table = csv.DictWriter(file, STATS_FIELDS, restval="", lineterminator="\n")
         table.writeheader()
         for after_s, clip, status, category, reason, steps, received, clip_bytes in attempts:
@@ -89,7 +94,23 @@ def write_tables(layout: Layout, attempts: Sequence[Attempt] = ATTEMPTS) -> None
             if status == "failed":
                 missing[clip.key] = (*segment, category, reason, time)
     lines = ["\t".join(map(str, line)) + "\n" for line in missing.values()]
-    layout.errors_log("train").write_text("".join(lines))
+    layout.errors_log(subset).write_text("".join(lines))
+
+
+def add_other_subsets(layout: Layout) -> None:
+    """Have what a run on the validation set leaves that made one clip; a run on the test set never began.
+
+    A segment that is on disk in the training set failed here, and the other way round.
+    """
+    first, second, third = OTHERS[:3]
+    failures: list[Attempt] = [
+        (610, first, "failed", Category.PRIVATE, "This video is private", (0.5, None, None), 0, None),
+        (620, third, "failed", Category.TIMEOUT, "no clip after 300 s", (0.5, None, None), 0, None),
+    ]
+    write_tables(layout, [(600, second, "done", None, "", (1, 1, 1), 100, 300), *failures], "validate")
+    path = layout.clip(second)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(300))
 
 
 def small_run(folder: Path, video: Video | None = None) -> Layout:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import builtins
+import csv
 import dataclasses
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kinetics.cli.commands import report as report_command
+from kinetics.cli.context import Context
+from kinetics.cli.options import parse
+from kinetics.errors import Fatal
 from kinetics.planning.estimate import estimate
-from kinetics.records import Category, Clip, Outcome
+from kinetics.records import SPLIT_OF, Category, Clip, Outcome
 from kinetics.report import collect as report
-from kinetics.report.collect import SAMPLE_CLIPS, collect
+from kinetics.report.collect import SAMPLE_CLIPS, collect, require_data_set
 from kinetics.report.model import NO_LABEL, Completeness, Report
 from kinetics.report.text import report_lines
 from kinetics.report.timeline import Hour, PausePeriod, Session
@@ -33,6 +41,7 @@ from tests.support.small_run import (
     J2,
     JUGGLING,
     NO_BOT,
+    OTHERS,
     SCRIPT,
     Y1,
     Y2,
@@ -48,7 +57,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def collected(layout: Layout, *clips: Clip) -> Report:
-    return collect(layout, "train", small_run.frame(clips or CLIPS))
+    return collect(layout, ["train"], small_run.frame(clips or CLIPS))
 
 
 def of_attempts(layout: Layout, attempts: list[Attempt]) -> Report:
@@ -112,11 +121,98 @@ def test_clips_without_a_label_are_a_class_with_a_name(layout: Layout) -> None:
     assert [one.name for one in collected(layout, replace(J1, label="")).classes] == [NO_LABEL]
 
 
-def test_splits_are_counted_and_the_rest_is_of_this_one_alone(layout: Layout) -> None:
-    found = collected(layout, *CLIPS, replace(A1, split="val"), replace(A2, split="val"))
-    assert [(one.name, one.on_disk, one.wanted) for one in found.splits] == [("train", 5, 10), ("val", 0, 2)]
-    assert found.total.wanted == 10
-    assert sum(one.wanted for one in found.classes) == 10
+def of_all(layout: Layout) -> Report:
+    return collect(layout, [*SPLIT_OF], small_run.frame([*CLIPS, *OTHERS]))
+
+
+def test_a_report_on_all_subsets_has_a_row_for_each_and_their_sum(layout: Layout) -> None:
+    small_run.add_other_subsets(layout)
+    found = of_all(layout)
+    assert (found.title, found.total) == ("Kinetics700 all", Completeness("all", 6, gone=3, may_work=2, never_tried=3))
+    assert found.subsets == (
+        collected(layout).total,
+        Completeness("validate", on_disk=1, gone=1, may_work=1, never_tried=0),
+        Completeness("test", on_disk=0, gone=0, may_work=0, never_tried=1),
+    )
+    assert collected(layout).subsets == (), "its total says it"
+    assert found.attempts == collected(layout).attempts + 3
+    assert found.missing_by_category[Category.PRIVATE] == 2
+    assert sum(one.wanted for one in found.classes) == found.total.wanted == 14
+    lines = [*report_lines(found)]
+    assert lines[0] == "Kinetics700 all: 6 of 14 clips on disk (42.9%)"
+    assert "  test: 0 of 1 clip on disk (0%); 0 gone, 0 may work later, 1 not tried yet" in lines
+
+
+def test_a_segment_that_is_in_two_subsets_is_a_clip_of_each(layout: Layout) -> None:
+    small_run.add_other_subsets(layout)
+    space = of_all(layout).space
+    # 3500 of the training set, and the one of the validation set, whose segment failed in the training set
+    assert (space.bytes_on_disk, space.clips, space.clips_measured) == (3500 + 300, 6, 6)
+    lines = layout.stats("validate").read_text().splitlines()
+    lacking = lines[2].replace(",failed,private,", ",failed,not_found,").removesuffix("youtube") + "mirror"
+    layout.stats("validate").write_text("\n".join([*lines, lacking, ""]))
+    assert of_all(layout).gone_everywhere == 1
+    assert collected(layout).gone_everywhere == 0
+
+
+def test_clips_of_other_subsets_are_left_out(layout: Layout) -> None:
+    assert collected(layout, *CLIPS, *OTHERS).total == collected(layout).total
+
+
+@pytest.mark.parametrize(
+    "name", ["Kinetics700/", "Kinetics700_validate_stats.csv", "Kinetics700_test_shard1of2_errors.log"]
+)
+def test_a_folder_with_a_table_or_the_clips_has_the_data_set(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.mkdir() if name.endswith("/") else path.touch()
+    require_data_set(Layout(tmp_path, "700"))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Kinetics700-2020/", "Kinetics400_train_stats.csv", "Kinetics700_train_report.html"]
+)
+def test_a_folder_without_it_is_told_and_stays_as_it_is(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "mistyped"
+    if name:
+        folder.mkdir()
+        (folder / name).mkdir() if name.endswith("/") else (folder / name).touch()
+    before = [*tmp_path.rglob("*")]
+    with pytest.raises(Fatal, match=r"mistyped has no Kinetics700 data set.+Check -o and -v\."):
+        require_data_set(Layout(folder, "700"))
+    assert [*tmp_path.rglob("*")] == before
+
+
+def test_a_url_without_the_data_set_is_told_too(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/store"
+    with pytest.raises(Fatal, match=r"/store has no Kinetics700 data set"):
+        require_data_set(Layout(tmp_path / "here", "700", url=url))
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "Kinetics700_train_errors.log").touch()
+    require_data_set(Layout(tmp_path / "here", "700", url=url))
+    assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize(
+    ("imported", "missing", "package"),
+    [("jinja2", "jinja2", "jinja2"), ("matplotlib", "matplotlib.style", "matplotlib"), ("matplotlib", "PIL", "pillow")],
+)
+def test_a_package_that_is_not_installed_is_named(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, imported: str, missing: str, package: str
+) -> None:
+    real_import = builtins.__import__
+
+    def without_it(name: str, *rest: Any) -> object:
+        if name == imported:
+            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+        return real_import(name, *rest)
+
+    for name in ("page", "plots"):
+        monkeypatch.delitem(sys.modules, f"kinetics.report.{name}", raising=False)
+        monkeypatch.delattr(f"kinetics.report.{name}", raising=False)
+    monkeypatch.setattr(builtins, "__import__", without_it)
+    options = parse(["--report", "-o", str(layout.root)])
+    with pytest.raises(Fatal, match=f"^--report needs {package}: pip install -r requirements.txt$"):
+        report_command(options, Context(options))
 
 
 def test_reasons_are_grouped_by_their_words_and_numbers_and_ids_are_left_out(layout: Layout) -> None:
@@ -192,8 +288,22 @@ def test_a_pause_is_a_gap_that_is_not_usual_with_its_cause(layout: Layout) -> No
     )
     assert (found.begin, found.end, found.span_s) == (after(3), after(300), 297)
     assert found.active_s == 30
-    assert found.per_hour == 7 / 30 * 3600
-    assert found.per_hour_overall == pytest.approx(7 / 297 * 3600)
+    assert found.per_hour == 4 / 30 * 3600
+    assert found.per_hour_overall == pytest.approx(4 / 297 * 3600)
+
+
+def test_clips_an_hour_are_the_rows_with_status_done_over_the_time(layout: Layout) -> None:
+    found = collected(layout).timeline
+    with open(layout.stats("train"), newline="") as file:
+        rows = [*csv.DictReader(file)]
+    ends = [datetime.fromisoformat(row["time"]) for row in rows]
+    spent = [sum(float(row[f"{step}_s"] or 0) for step in ("resolve", "download", "cut")) for row in rows]
+    span_s = (max(ends) - min(end - timedelta(seconds=s) for end, s in zip(ends, spent, strict=True))).total_seconds()
+    paused_s = sum(pause.seconds for pause in found.pauses)
+    clips = sum(row["status"] == "done" for row in rows)
+    assert 0 < clips < sum(row["status"] != "postponed" for row in rows) < len(rows)
+    assert found.per_hour_overall == pytest.approx(clips / span_s * 3600)
+    assert found.per_hour == pytest.approx(clips / (span_s - paused_s) * 3600)
 
 
 def test_time_in_which_nothing_ran_does_not_slow_the_pace(layout: Layout) -> None:
@@ -232,7 +342,7 @@ def test_a_session_ends_with_a_refusal_and_has_what_was_under_way_by_then(layout
 def test_neither_a_dead_line_nor_a_second_refusal_in_a_row_makes_a_session(layout: Layout) -> None:
     run = [done(10), refused(20, Category.NETWORK), done(30), refused(40), refused(100), refused(400), done(500)]
     sessions = of_attempts(layout, run).timeline.sessions
-    assert [(one.clips, one.throttled) for one in sessions] == [(2, True), (1, False)]
+    assert [(one.attempts, one.throttled) for one in sessions] == [(2, True), (1, False)]
 
 
 def test_hours_count_what_ended_in_them(layout: Layout) -> None:
@@ -276,13 +386,19 @@ def test_the_last_try_of_a_clip_tells_its_size(layout: Layout) -> None:
     assert collected(layout).space.bytes_on_disk == 3600
 
 
-def test_engines_formats_and_machines_are_counted(layout: Layout) -> None:
-    assert [(one.kind, one.name, one.done, one.failed) for one in collected(layout).origins] == [
-        ("source", "youtube", 4, 3),
-        ("engine", "pytubefix", 4, 0),
-        ("format (itag)", "18", 4, 0),
-        ("machine", "here", 4, 3),
+def test_attempts_are_counted_by_source_machine_engine_and_format(layout: Layout) -> None:
+    with open(layout.stats("train"), "a") as table:  # it failed when it had an engine already, as most others had not
+        table.write(
+            "2026-03-01T12:00:00+00:00,juggling-01,0,10,,failed,timeout,slow,pytubefix,18,,1,,,,,,,,here,,,youtube\n"
+        )
+    found = collected(layout)
+    assert [(one.kind, one.name, one.done, one.failed) for one in found.origins] == [
+        ("source", "youtube", 4, 4),
+        ("machine", "here", 4, 4),
+        ("engine", "pytubefix", 4, None),
+        ("format (itag)", "18", 4, None),
     ]
+    assert found.attempts == 4 + 4 + found.postponed == 11
 
 
 def test_what_neither_source_has_is_counted(layout: Layout) -> None:
@@ -342,7 +458,7 @@ def test_tables_of_parts_tell_together_what_one_table_tells(layout: Layout) -> N
 
 def test_a_shards_report_is_of_its_own_attempts_and_knows_what_others_found_missing(layout: Layout) -> None:
     _, first, second = by_parts(layout)
-    found = {one.shard: collect(one, "train", small_run.frame()) for one in (first, second)}
+    found = {one.shard: collect(one, ["train"], small_run.frame()) for one in (first, second)}
     assert 0 < found["1of2"].attempts < len(small_run.ATTEMPTS)
     assert sum(one.attempts for one in found.values()) < len(small_run.ATTEMPTS), "the third run was on all clips"
     assert {one.total for one in found.values()} == {
@@ -372,7 +488,7 @@ def test_whole_videos_count_once(layout: Layout) -> None:
     for clip in (A1, Y1):
         layout.whole(clip.youtube_id).parent.mkdir(exist_ok=True)
         layout.whole(clip.youtube_id).touch()
-    found = collect(layout, "train", small_run.frame(), cut="none")
+    found = collect(layout, ["train"], small_run.frame(), cut="none")
     assert (found.total.wanted, found.total.on_disk) == (9, 2), "one video has two segments"
     assert [sample.path for sample in found.samples] == [layout.whole(A1.youtube_id), layout.whole(Y1.youtube_id)]
 
@@ -388,7 +504,7 @@ def test_with_no_tables_and_nothing_on_disk_all_is_untried(tmp_path: Path) -> No
 
 def test_a_run_that_was_only_refused_has_no_pace(layout: Layout) -> None:
     found = of_attempts(layout, [refused(10), refused(70)])
-    assert (found.timeline.answered, found.timeline.per_hour, found.durations) == (0, 0, ())
+    assert (found.timeline.done, found.timeline.per_hour, found.durations) == (0, 0, ())
     assert [*report_lines(found)]
 
 
@@ -446,11 +562,13 @@ def test_the_terminal_is_told_the_same_numbers(layout: Layout) -> None:
         "5.0 minutes in total, 30 seconds active",
         "110 seconds paused: YouTube refused",
         "2.6 minutes paused: no connection to YouTube",
-        "840 clips an hour while active, 85 with the pauses of runs",
-        "YouTube refused once, after 4 clips",
+        "480 clips an hour while active, 48 with the pauses of runs",
+        "YouTube refused once, after 4 attempts",
         "still to fetch: 3 clips, about 3.00 MB and 36 seconds, from published figures",
         "3.50 kB of clips on disk, 7.55 kB received",
-        "engine pytubefix: 4 done, 0 failed",
+        "10 attempts, 3 of them postponed, by source, machine, engine and format:",
+        "source youtube: 4 done, 3 failed",
+        "engine pytubefix: 4 done\n",
         "0% of      2  juggling",
     ):
         assert words in text, text
