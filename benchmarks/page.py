@@ -75,7 +75,7 @@ def _make(layout: Layout, annotations: Path, clips: list[Clip]) -> None:
     for folder in {layout.clip(clip).parent for clip in clips}:
         folder.mkdir(parents=True)
     with ExitStack() as files, open(annotations, "w", newline="") as wanted:
-        attempts, errors_logs = dict[Split, csv.DictWriter[str]](), dict[Split, TextIO]()
+        attempts, errors_logs = dict[Split, "csv.DictWriter[str]"](), dict[Split, TextIO]()
         for subset, split in SPLIT_OF.items():
             table = files.enter_context(open(layout.stats(subset), "w", newline=""))
             attempts[split] = csv.DictWriter(table, STATS_FIELDS, restval="", lineterminator="\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -29,12 +30,9 @@ CLIPS = tuple(
     }.items()
     for youtube_id, start in clips
 )
-OTHERS = (
-    *(Clip(youtube_id, 0.0, 10.0, "tai chi", "val") for youtube_id in ("-tai-chi--1", "_tai_chi_04", "validate-01")),
-    Clip("-tai-chi--2", 0.0, 10.0, "", "test"),
-)
-"""Clips of other subsets: all but one of the same segments as clips of the training set."""
 A1, A2, A3, A4, Y1, Y2, Y3, Y4, J1, J2 = CLIPS
+OTHERS = (*(replace(clip, split="val") for clip in (A1, A4, J2)), replace(A2, split="test", label=""))
+"""Clips of other subsets, of the same segments as clips of the training set."""
 HERE = (A1, A2, A3, Y1, Y2)
 """The last one was linked from another version's folder."""
 Steps = tuple[float | None, float | None, float | None]
@@ -98,9 +96,9 @@ def write_tables(layout: Layout, attempts: Sequence[Attempt] = ATTEMPTS, subset:
 
 
 def add_other_subsets(layout: Layout) -> None:
-    """Have what a run on the validation set leaves that made one clip; a run on the test set never began.
+    """Have what a run on the validation set leaves that made one clip; the test set was never begun.
 
-    A segment that is on disk in the training set failed here, and the other way round.
+    A clip that is on disk in the training set failed here, another the other way round, and one failed in both.
     """
     first, second, third = OTHERS[:3]
     failures: list[Attempt] = [

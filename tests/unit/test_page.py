@@ -18,18 +18,21 @@ import matplotlib as mpl
 import pytest
 
 from kinetics.errors import Fatal
-from kinetics.records import Category
+from kinetics.records import SPLIT_OF, Category
 from kinetics.report import page
 from kinetics.report.collect import collect
 from kinetics.report.model import Completeness, Reason, Report
+from kinetics.report.text import report_lines
 from kinetics.report.timeline import Hour, PausePeriod, Session
 from kinetics.storage.layout import Layout
 from tests.support import small_run
-from tests.support.small_run import A1, A2, BEGIN, HERE, JUGGLING, SCRIPT
+from tests.support.small_run import A1, A2, BEGIN, CLIPS, HERE, JUGGLING, OTHERS, SCRIPT
 from tests.youtube.videos import Video
 
 SHORT = Video(duration_s=3, moving=False)
 MEGABYTE = 1_000_000
+NAMES = ("classes", "reasons", "durations", "hours", "sessions")
+"""Of the tables of one subset."""
 
 
 class Seen(HTMLParser):
@@ -80,12 +83,51 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def test_a_page_and_its_tables_are_written_beside_the_data_set(layout: Layout, report: Report) -> None:
     paths = page.write(report, layout)
-    names = ("", "_classes", "_reasons", "_durations", "_hours", "_sessions")
-    assert [path.name for path in paths] == [
-        f"Kinetics700_train_report{name}.{'csv' if name else 'html'}" for name in names
-    ]
+    names = ("report.html", *(f"report_{name}.csv" for name in NAMES))
+    assert [path.name for path in paths] == [f"Kinetics700_train_{name}" for name in names]
     assert all(path.parent == layout.root and path.stat().st_size for path in paths)
     assert not [*layout.root.glob("*.part")]
+
+
+def test_all_subsets_have_one_page_and_a_table_with_a_row_for_each_and_the_total(tmp_path: Path) -> None:
+    layout = small_run.small_run(tmp_path)
+    small_run.add_other_subsets(layout)
+    report = collect(layout, [*SPLIT_OF], small_run.frame([*CLIPS, *OTHERS]))
+    paths = page.write(report, layout)
+    names = ("report.html", *(f"report_{name}.csv" for name in (*NAMES, "subsets")))
+    assert [path.name for path in paths] == [f"Kinetics700_all_{name}" for name in names]
+    assert [(row["subset"], row["wanted"], row["here"], row["gone"]) for row in table(paths[-1])] == [
+        *(("train", "10", "5", "2"), ("validate", "3", "1", "1"), ("test", "1", "0", "0"), ("all", "14", "6", "3"))
+    ]
+    html = paths[0].read_text("utf-8")
+    assert "6 of 14 clips are on disk." in Seen(html).text
+    (rows,) = re.findall(r'aria-label="Subsets".+?<tbody>(.+?)</tbody>', html, re.DOTALL)
+    assert re.findall(r'<th scope="row">(\w+)</th>.+?>([0-9.]+%)</td>', rows) == [
+        *(("train", "50.0%"), ("validate", "33.3%"), ("test", "0%"))
+    ]
+    assert "Subsets" not in Seen(page.render(collect(layout, ["train"], small_run.frame()), layout)).text
+
+
+def test_each_number_stands_once_on_the_page_and_in_the_text(layout: Layout, report: Report) -> None:
+    total = Completeness("train", on_disk=7001, gone=811, may_work=523, never_tried=617, not_offered=419)
+    pause = PausePeriod(BEGIN, BEGIN + timedelta(hours=8), "throttled")
+    told = replace(
+        report,
+        total=total,
+        attempts=9377,
+        timeline=replace(report.timeline, done=3511, begin=BEGIN, end=BEGIN + timedelta(hours=37), pauses=(pause,)),
+        space=replace(report.space, bytes_on_disk=123 * 10**9, bytes_free=456 * 10**9, bytes_received=789 * 10**9),
+        estimate=replace(report.estimate, size=234e9, seconds=5 * 86_400.0),
+    )
+    page_text = re.sub(r"<(title|desc)\b.*?</\1>", "", page.render(told, layout), flags=re.DOTALL)
+    text = "\n".join(report_lines(told))
+    numbers = {
+        *("74.7%", "7,001", "9,371", "811", "523", "617", "419", "1,140", "9,377", "37.0 hours", "29.0 hours"),
+        *("8.0 hours", "121", "95", "123 GB", "456 GB", "789 GB", "234 GB", "5.0 days"),
+    }
+    for told_text in (Seen(page_text).text, text):
+        found = Counter(re.findall(r"(?<![\d.,])[\d.,]*\d(?:%| GB| hours| days)?", told_text))
+        assert {number: found[number] for number in numbers} == dict.fromkeys(numbers, 1), told_text
 
 
 def test_who_has_the_old_page_open_never_sees_half_of_the_new_one(layout: Layout, report: Report) -> None:
@@ -130,7 +172,7 @@ def test_what_is_not_offered_has_a_number_of_its_own_on_the_page_and_in_the_tabl
     total = replace(report.total, not_offered=3)
     changed = replace(report, reasons=(*report.reasons, refused), total=total, classes=(total,))
     seen = Seen(page.render(changed, layout))
-    assert re.search(r"not offered by YouTube\s*323\.1%", seen.text)
+    assert re.search(r"not offered by YouTube\s+3\s+23\.1%", seen.text)
     assert "This video is not availablenot offered; e.g. -_id-_id-_i" in seen.text
     paths = page.write(changed, layout)
     assert [row["not_offered"] for row in table(paths[1])] == ["3"]

@@ -136,7 +136,9 @@ def test_a_report_on_all_subsets_has_a_row_for_each_and_their_sum(layout: Layout
     )
     assert collected(layout).subsets == (), "its total says it"
     assert found.attempts == collected(layout).attempts + 3
-    assert found.missing_by_category[Category.PRIVATE] == 2
+    assert found.missing_by_category == {
+        **{Category.PRIVATE: 2, Category.REMOVED: 1, Category.SERVER_ERROR: 1, Category.TIMEOUT: 1}
+    }
     assert sum(one.wanted for one in found.classes) == found.total.wanted == 14
     lines = [*report_lines(found)]
     assert lines[0] == "Kinetics700 all: 6 of 14 clips on disk (42.9%)"
