@@ -68,7 +68,7 @@ class Report:
 
     @property
     def postponed(self) -> int:
-        """Attempts that told nothing about the clip, as YouTube refused, or could not be reached."""
+        """Attempts that told nothing about the clip, as the server refused, or could not be reached."""
         return sum(hour.postponed for hour in self.timeline.hours)
 
     @property

@@ -66,8 +66,8 @@ def _time_lines(report: Report) -> Iterator[str]:
     for cause, words in PAUSE_CAUSES.items():
         if paused_s := timeline.paused_s(cause):
             yield f"  {duration_text(paused_s)} paused: {words}"
-    active, overall = f"{timeline.per_hour:,.0f}", f"{timeline.per_hour_overall:,.0f}"
-    yield f"  {active} clips an hour while active, {overall} with the pauses of runs"
+    active, overall = counted(round(timeline.per_hour), "clip"), f"{timeline.per_hour_overall:,.0f}"
+    yield f"  {active} an hour while active, {overall} with the pauses of runs"
     if report.durations:
         yield f"  one worker alone would have taken {duration_text(report.durations[-1].total_s)}"
     if sessions := report.refused_sessions:
@@ -86,8 +86,8 @@ def _space_lines(space: Space) -> Iterator[str]:
 
 def _attempt_lines(report: Report) -> Iterator[str]:
     if report.attempts:
-        postponed = f", {report.postponed:,} of them postponed" if report.postponed else ""
-        yield f"{counted(report.attempts, 'attempt')}{postponed}, by source, machine, engine and format:"
+        postponed = f"; in {report.postponed:,} of them the server refused, or could not be reached"
+        yield f"{counted(report.attempts, 'attempt')}{postponed if report.postponed else ''}:"
     for one in report.origins:
         failed = "" if one.failed is None else f", {one.failed:,} failed"
         yield f"  {one.kind} {one_line(one.name)}: {one.done:,} done{failed}"

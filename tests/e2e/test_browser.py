@@ -132,7 +132,7 @@ def full_address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return page.write(told, layout)[0].as_uri()
 
 
-ALL_WIDTHS = (320, 360, 390, 460, 740, 820, 900, 1180, 1400)
+ALL_WIDTHS = (320, 360, 390, 500, 740, 820, 900, 1180, 1400)
 
 
 def test_at_every_width_all_columns_are_seen_no_word_is_broken_and_no_text_of_a_plot_covers_another(

@@ -568,7 +568,7 @@ def test_the_terminal_is_told_the_same_numbers(layout: Layout) -> None:
         "YouTube refused once, after 4 attempts",
         "still to fetch: 3 clips, about 3.00 MB and 36 seconds, from published figures",
         "3.50 kB of clips on disk, 7.55 kB received",
-        "10 attempts, 3 of them postponed, by source, machine, engine and format:",
+        "10 attempts; in 3 of them the server refused, or could not be reached:",
         "source youtube: 4 done, 3 failed",
         "engine pytubefix: 4 done\n",
         "0% of      2  juggling",
