@@ -47,7 +47,7 @@ def report(options: Options, context: Context) -> int:
     frame = context.annotations.frame
     with readable_tables(context.layout, context.subsets) as layout:
         found = collect(layout, context.subsets, frame, options.cut)
-    print(*report_lines(found), *page.write(found, context.layout), sep="\n", flush=True)
+    tell("\n".join([*report_lines(found), *map(str, page.write(found, context.layout))]))
     return 0
 
 

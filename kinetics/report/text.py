@@ -16,7 +16,9 @@ def report_lines(report: Report) -> Iterator[str]:
     """Yield a report as lines of text."""
     yield f"{report.title}: {_on_disk(report.total)}"
     yield f"  {_missing(report.total)}"
-    yield from (f"  {one.name}: {_on_disk(one)}; {_missing(one)}" for one in report.subsets)
+    for one in report.subsets:
+        yield f"  {one.name}: {_on_disk(one)}"
+        yield f"    {_missing(one)}"
     yield from _reason_lines(report.reasons)
     if report.gone_everywhere:
         yield f"  {report.gone_everywhere:8,}  of these are gone from YouTube, and the mirror has no complete copy"
@@ -50,7 +52,7 @@ def _reason_lines(reasons: Sequence[Reason]) -> Iterator[str]:
 def _duration_lines(durations: Sequence[Duration]) -> Iterator[str]:
     if not durations:
         return
-    yield "seconds per clip:   mean   median       max   mean and max without outliers (above Q3 + 1.5 IQR)"
+    yield "seconds per clip:   mean   median       max   mean and max without outliers"
     for one in durations:
         figures = f"{one.mean_s:10.2f} {one.median_s:8.2f} {one.max_s:9.2f}"
         yield f"  {one.step:10} {figures} {one.mean_within_s:8.2f} {one.max_within_s:9.2f}"
