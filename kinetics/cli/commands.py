@@ -38,12 +38,9 @@ JPEG_QUALITY = 90
 
 def report(options: Options, context: Context) -> int:
     """Tell how the download has gone so far, in figures and as a page."""
+    from kinetics.report import page  # noqa: PLC0415 - brings matplotlib and jinja2, which only this command needs
+
     require_data_set(context.layout)
-    try:
-        from kinetics.report import page  # noqa: PLC0415 - brings matplotlib and jinja2, which only this command needs
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0].replace("PIL", "pillow")
-        raise Fatal(f"--report needs {package}: pip install -r requirements.txt") from error
     frame = context.annotations.frame
     with readable_tables(context.layout, context.subsets) as layout:
         found = collect(layout, context.subsets, frame, options.cut)

@@ -58,7 +58,7 @@ class Context:
         """
         options, folder = self.options, self.layout.folder
         if options.command in ON_CLIPS and not folder.is_dir():
-            raise Fatal(f"There is no {folder.name} in {folder.parent}: check -o and -v.")
+            raise Fatal(f"{folder.parent} has no {folder.name} data set: no folder of that name. Check -o and -v.")
         if options.command not in (Command.LIST_CLASSES, Command.COMPARE):
             check_folder(folder)
 

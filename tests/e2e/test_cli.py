@@ -178,19 +178,22 @@ class TestReport:
         assert (process.returncode, "60 of 60 on disk" in out) == (0, True)
 
     @pytest.mark.soak
-    def test_all_subsets_each_get_their_own(self, sandbox: Sandbox) -> None:
+    def test_all_subsets_have_one_page_with_a_total(self, sandbox: Sandbox) -> None:
         lines = sandbox.csv.read_text().splitlines()
         sandbox.csv.write_text("\n".join([f"{lines[0]},split", *(f"{line},train" for line in lines[1:])]))
-        assert sandbox.run("-s", "all", "--report").code == 0
-        assert {path.name for path in sandbox.folder.glob("*.html")} == {
-            f"Kinetics700_{subset}_report.html" for subset in ("train", "validate", "test")
-        }
+        sandbox.stats.touch()
+        ran = sandbox.run("-s", "all", "--report")
+        assert ran.code == 0
+        assert "Kinetics700 all: 0 of 8 clips on disk" in ran.out
+        assert {path.name for path in sandbox.folder.glob("*.html")} == {"Kinetics700_all_report.html"}
 
     @pytest.mark.soak
-    def test_before_anything_was_fetched_it_says_so(self, sandbox: Sandbox) -> None:
+    def test_a_folder_without_the_data_set_is_an_error_and_stays_as_it_is(self, sandbox: Sandbox) -> None:
+        before = {*sandbox.folder.rglob("*")}
         ran = sandbox.run("--report")
-        assert ran.code == 0
-        assert "0 of 8 clips on disk" in ran.out
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.startswith(f"error: {sandbox.folder} has no Kinetics700 data set")
+        assert {*sandbox.folder.rglob("*")} == before
 
 
 class TestForetold:

@@ -15,6 +15,7 @@ NEEDS = {
     "--scheduler 127.0.0.1:1": ("distributed", "--scheduler needs distributed: pip install distributed"),
     "-o s3://bucket/data": ("fsspec", "-o s3://bucket/data needs fsspec and s3fs: pip install fsspec s3fs"),
     "-o s3a://bucket": ("s3fs", "-o s3a://bucket needs fsspec and s3fs: pip install fsspec s3fs"),
+    "--report": ("jinja2", "--report needs jinja2: pip install jinja2"),
     "--engine pytube": ("pytube", "--engine pytube needs pytube: pip install pytube"),
     "--engine pytubefix,yt-dlp": ("yt_dlp", "--engine yt-dlp needs yt-dlp: pip install yt-dlp"),
     "--source both --dry-run": ("pytubefix", "--engine pytubefix needs pytubefix: pip install pytubefix"),

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import builtins
 import csv
 import dataclasses
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kinetics.cli.commands import report as report_command
-from kinetics.cli.context import Context
-from kinetics.cli.options import parse
 from kinetics.errors import Fatal
 from kinetics.planning.estimate import estimate
 from kinetics.records import SPLIT_OF, Category, Clip, Outcome
@@ -193,29 +187,6 @@ def test_a_url_without_the_data_set_is_told_too(tmp_path: Path) -> None:
     (tmp_path / "store" / "Kinetics700_train_errors.log").touch()
     require_data_set(Layout(tmp_path / "here", "700", url=url))
     assert not (tmp_path / "here").exists()
-
-
-@pytest.mark.parametrize(
-    ("imported", "missing", "package"),
-    [("jinja2", "jinja2", "jinja2"), ("matplotlib", "matplotlib.style", "matplotlib"), ("matplotlib", "PIL", "pillow")],
-)
-def test_a_package_that_is_not_installed_is_named(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch, imported: str, missing: str, package: str
-) -> None:
-    real_import = builtins.__import__
-
-    def without_it(name: str, *rest: Any) -> object:
-        if name == imported:
-            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
-        return real_import(name, *rest)
-
-    for name in ("page", "plots"):
-        monkeypatch.delitem(sys.modules, f"kinetics.report.{name}", raising=False)
-        monkeypatch.delattr(f"kinetics.report.{name}", raising=False)
-    monkeypatch.setattr(builtins, "__import__", without_it)
-    options = parse(["--report", "-o", str(layout.root)])
-    with pytest.raises(Fatal, match=f"^--report needs {package}: pip install -r requirements.txt$"):
-        report_command(options, Context(options))
 
 
 def test_reasons_are_grouped_by_their_words_and_numbers_and_ids_are_left_out(layout: Layout) -> None:

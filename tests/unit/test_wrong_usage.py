@@ -48,8 +48,15 @@ WRONG = [
     ((*DRY, "-o", "rows.csv/inside"), "rows.csv is a file, not a folder"),
     ((*DRY, "-o", "linked"), "linked/Kinetics700 leads nowhere"),
     *(
-        ((*command, "--annotations", "rows.csv", "-o", "mistyped"), "There is no Kinetics700 in ")
-        for command in (("--verify",), ("--manifest",), ("--lists",), ("--sound", "wav"), ("--shards", "10"))
+        ((*command, "--annotations", "rows.csv", "-o", "mistyped"), "mistyped has no Kinetics700 data set: ")
+        for command in (
+            ("--report",),
+            ("--verify",),
+            ("--manifest",),
+            ("--lists",),
+            ("--sound", "wav"),
+            ("--shards", "10"),
+        )
     ),
 ]
 
