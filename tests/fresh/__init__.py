@@ -1,1 +1,1 @@
-"""The first hour of a new user, in an environment of its own; not part of the ordinary run."""
+"""The first hours of a new user: what README.md and docs/ say is typed as it stands. Not part of the ordinary run."""

@@ -16,13 +16,14 @@ from tests.support.demo_session import DEMO, checkout_in, record
 from tests.support.sandbox import wait_until
 from tests.youtube.samples import MISHAPS, SAMPLE
 
+pytestmark = pytest.mark.fresh
+
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     return checkout_in(tmp_path)
 
 
-@pytest.mark.fresh
 @pytest.mark.parametrize("columns", [80, 120])
 def test_the_demo_has_a_pause_a_rerun_that_ends_with_0_and_a_report_in_lines_that_fit(
     checkout: Path, columns: int

@@ -34,6 +34,8 @@ from tests.youtube.samples import scenarios_of
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, Row, Scenario, World
 
+pytestmark = pytest.mark.fresh
+
 ROWS = (
     Row("juggling balls", "--07WQ2iBlw", 1, 5),
     Row("tai chi", "-two_parts1", 0, 4),
@@ -135,7 +137,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
 
 def blocks_of(test: str) -> list[Any]:
     """The blocks that a test of this module runs, as its parameters."""
-    return [pytest.param(block, id=str(block)) for block in marked_blocks(f"runs: tests/e2e/test_documents.py::{test}")]
+    return [
+        pytest.param(block, id=str(block)) for block in marked_blocks(f"runs: tests/fresh/test_documents.py::{test}")
+    ]
 
 
 def commands_of(test: str) -> list[str]:
@@ -303,7 +307,7 @@ def test_the_script_for_slurm_runs_as_it_stands(clone: Clone, dask: str, shared:
 
 def test_the_job_array_runs_as_it_stands(clone: Clone, shared: Path) -> None:
     """A stand-in for Slurm runs those tasks of the array that have clips."""
-    array, typed = marked_blocks("runs: tests/e2e/test_documents.py::test_the_job_array_runs_as_it_stands")
+    array, typed = marked_blocks("runs: tests/fresh/test_documents.py::test_the_job_array_runs_as_it_stands")
     (clone.folder / "kinetics.sh").write_text(array.text.replace(SHARED, str(shared)))
     assert "--array=1-16 " in array.text
     rows = Annotations(pd.DataFrame(ROWS[:CLIPS], columns=Row._fields), ())

@@ -3,7 +3,7 @@
 The marker is the text of an HTML comment on the line directly before the fence:
 
 - `runs: fresh`: typed in a new environment by `tests/fresh`; only in README.md
-- `runs: sandbox`, or `runs: sandbox, exit 1`: its commands are typed by `tests/e2e/test_documents.py`
+- `runs: sandbox`, or `runs: sandbox, exit 1`: its commands are typed by `tests/fresh/test_documents.py`
 - `runs: tests/...::test_name`: that test reads the block and runs it
 - `runs: .ci/run`: its commands are those of `.ci/run`
 - `needs YouTube`: it cannot be run without the real YouTube
