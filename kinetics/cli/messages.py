@@ -174,9 +174,10 @@ def this_command(*more: str, leave_out: str = "") -> str:
     return without_password(shlex.join([*_program(), *given, *more]))
 
 
-def ends_with_command(line: str) -> bool:
-    """Whether a line ends with a command to type, which has to stay as it is."""
-    return f": {shlex.join(_program())}" in line
+def split_command(line: str) -> tuple[str, str]:
+    """Return a line as what it says, and the command to type that it ends with, which has to stay as it is."""
+    said, program, rest = line.partition(f": {shlex.join(_program())}")
+    return (f"{said}:", program[2:] + rest) if program else (line, "")
 
 
 def _program() -> list[str]:

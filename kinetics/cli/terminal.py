@@ -10,7 +10,7 @@ from textwrap import TextWrapper
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
-from kinetics.cli.messages import ends_with_command
+from kinetics.cli.messages import split_command
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -68,7 +68,7 @@ def columns(stream: TextIO) -> int | None:
 
 
 def tell(text: str, file: TextIO | None = None) -> None:
-    """Print lines; on a terminal those that are too long for it are broken between words, but for a command to type."""
+    """Print lines; on a terminal, long ones are broken between words, and before a command to type."""
     stream = file or sys.stdout
     width = columns(stream)
     print(text if width is None else wrapped(text, width), file=stream, flush=True)
@@ -81,6 +81,8 @@ def wrapped(text: str, width: int) -> str:
     for line in text.splitlines():
         wrapper.initial_indent = line[: len(line) - len(line.lstrip())]
         wrapper.subsequent_indent = wrapper.initial_indent + "    "
-        keep = ends_with_command(line) or not line.strip()
-        lines += [line] if keep else wrapper.wrap(line.lstrip())
+        said, command = split_command(line)
+        fits = len(line) <= width
+        lines += [line] if fits else wrapper.wrap(said.lstrip())
+        lines += [f"  {command}"] if command and not fits else []
     return "\n".join(lines)

@@ -91,9 +91,7 @@ def test_every_clip_that_youtube_still_has_is_there(first_hour: FirstHour) -> No
 def test_the_report_is_written(first_hour: FirstHour) -> None:
     reported = first_hour.download_with("--report")
     assert reported.code == 0, reported.output
-    pages = [
-        path for path in first_hour.home.rglob("*.html") if "Kinetics" in path.name and path.name in reported.output
-    ]
+    pages = [path for path in first_hour.home.rglob("Kinetics*.html") if f"{path}\n" in reported.output]
     assert len(pages) == 1, reported.output
     assert "<svg" in pages[0].read_text() or "<img" in pages[0].read_text()
 

@@ -251,8 +251,9 @@ def test_on_a_terminal_lines_are_broken_between_words_and_commands_are_left_whol
     monkeypatch.setattr("sys.argv", ["download.py"])
     command = "to go on: python download.py --annotations a/very/long/path/to/a/list/of/clips.csv -o /a/long/folder"
     text = "  " + "word " * 30 + "\n" + command + "\n\nshort"
-    *lines, second_last, empty, last = wrapped(text, 40).splitlines()
+    *lines, says, typed, empty, last = wrapped(text, 40).splitlines()
     assert [line for line in lines if len(line) > 40] == []
     assert [line[:6] for line in lines] == ["  word", *["      "] * (len(lines) - 1)], "a continued line is indented"
     assert " ".join(lines).split() == ["word"] * 30
-    assert (second_last, empty, last) == (command, "", "short")
+    assert (f"{says} {typed.strip()}", empty, last) == (command, "", "short")
+    assert wrapped(command, 200) == command
