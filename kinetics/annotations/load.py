@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import pandas as pd
 import platformdirs
@@ -41,7 +42,7 @@ def load(
         with suppress(DamagedArchiveError):
             return _load(archive, subset)
     if notify:
-        notify(f"fetching the annotations of Kinetics-{version} from {VERSIONS[version]}, once")
+        notify(f"fetching the annotations of Kinetics-{version} from {urlsplit(VERSIONS[version]).hostname}")
     fetch(VERSIONS[version], archive, progress, notify)
     return _load(archive, subset)
 

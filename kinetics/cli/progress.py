@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kinetics.scheduling.dispatch import Event
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {elapsed}{postfix}"
+PAUSED_BAR = "{desc} {n_fmt}/{total_fmt}{postfix}"
 SHORTEST_BAR = 5
 """Columns that the bar itself keeps; what does not fit beside it is left out."""
 LOG_INTERVAL_S = 30.0
@@ -143,22 +144,24 @@ class ProgressBar:
         return self._counts.counts[Category.NOT_FOUND] if self._provisional else 0
 
     def _set_postfix(self) -> None:
-        """Set the text beside the bar: as much of it, in order of importance, as fits."""
+        """Set the text beside the bar, or instead of it in a pause: as much, in order of importance, as fits."""
         width = columns(sys.stderr)
-        room = math.inf
-        if width is not None:
-            fixed = f"{self._bar.desc} 100%|| {self._bar.total}/{self._bar.total} 00:00:00, "
-            room = width - len(fixed) - SHORTEST_BAR
-        text = ""
-        for part in self._parts():
-            longer = f"{text}, {part}" if text else part
-            text = longer if len(longer) <= room or not text else text
+        counts = f"{self._bar.desc} {self._bar.total}/{self._bar.total}, "
+        room = math.inf if width is None else width - len(counts)
+        if left_s := math.ceil(self._clock.pause_left_s):
+            self._bar.bar_format = PAUSED_BAR
+            text = f"{left_s // 60}:{left_s % 60:02} {self._pause}"
+            text = text if len(text) <= room else text.partition(" (")[0]
+        else:
+            self._bar.bar_format = BAR
+            room -= len(" 100%|| 00:00:00") + SHORTEST_BAR
+            text = ""
+            for part in self._parts():
+                longer = f"{text}, {part}" if text else part
+                text = longer if len(longer) <= room or not text else text
         self._bar.set_postfix_str(text, refresh=False)
 
     def _parts(self) -> Iterator[str]:
-        if left_s := math.ceil(self._clock.pause_left_s):
-            yield f"{left_s // 60}:{left_s % 60:02} {self._pause}"
-            return
         counts = self._counts.counts
         done, gone, not_offered = counts[None], self._counts.gone - self._lacking, counts[Category.NOT_OFFERED]
         ended = counts.total() - self._lacking
