@@ -69,7 +69,7 @@ def verify(options: Options, context: Context) -> int:
             checks = verify_clips(
                 context.run_on_files, context.layout, subset, frame, quick=options.quick, cut=options.cut
             )
-            outcomes = shown(_what(options, subset), len(frame), checks, done="sound", failed="unfit")
+            outcomes = shown(_what(options, subset), len(frame), checks, done="fit", failed="unfit")
             unfit = [one for one in outcomes if one.status == "failed"]
             fit = len(frame) - len(unfit)
             tell(f"{_name(options, subset)}: {counted(len(frame), 'clip')} checked, {fit:,} as they should be")
