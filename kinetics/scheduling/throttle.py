@@ -221,10 +221,10 @@ class Throttle:
 
         Where the media are refused, such an answer does not close the breaker: only a clip that is fetched does.
         """
-        decision = _decision(self._undecided.answered(sent))
+        held = self._undecided.answered(sent)
         if self._sent_before_opening(sent) or (self._state is not BreakerState.CLOSED and self._opened_by_media):
-            return decision
-        return replace(decision, spacing=self._proceed(now))
+            return _decision(held)
+        return _decision(held, spacing=self._proceed(now))
 
     def returned(self, *, sent: float) -> None:
         """Take in that no outcome will ever come of a clip that went out at `sent`; after a probe comes another."""
@@ -263,10 +263,10 @@ class Throttle:
             case Meaning.CAME:
                 self._add_control(outcome.clip)
                 spacing = self._proceed(now) if closes else None
-                decision = replace(self._came(sent), outcome=outcome, spacing=spacing)
+                decision = _decision(self._came(sent), outcome=outcome, spacing=spacing)
             case Meaning.VERDICT:
                 spacing = self._proceed(now) if closes else None
-                decision = replace(_decision(self._undecided.answered(sent)), outcome=outcome, spacing=spacing)
+                decision = _decision(self._undecided.answered(sent), outcome=outcome, spacing=spacing)
             case Meaning.CONFIRMED:
                 is_answer = closes and not self._undecided.in_doubt
                 decision = Decision(outcome, spacing=self._proceed(now) if is_answer else None)
@@ -275,7 +275,10 @@ class Throttle:
                 decision = Decision(outcome)
             case _:
                 decision = self._hold(outcome, now, before_opening, answered)
-        return replace(decision, decided=(*self._undecided.confirmed(), *decision.decided), notice=notice)
+        confirmed = tuple(self._undecided.confirmed())
+        if not (confirmed or notice):
+            return decision
+        return replace(decision, decided=(*confirmed, *decision.decided), notice=notice)
 
     def _hold(self, outcome: Outcome, now: float, before_opening: bool, answered: bool) -> Decision:
         """Hold back an outcome that may have a common cause; if it has, find out or open the breaker."""
@@ -314,10 +317,10 @@ class Throttle:
         self._alike, self._more_controls = alike, len(self._controls) - 1
         return ControlCall(self._controls[-1])
 
-    def _came(self, sent: float) -> Decision:
+    def _came(self, sent: float) -> Decided:
         """Take in that a clip came: what failed before it went out has failed for itself."""
         self._cause_backoff.answered()
-        return _decision(self._undecided.came(sent))
+        return self._undecided.came(sent)
 
     def _settle_control(self, result: ControlResult, sent: float, now: float, answered: bool) -> Decision:
         """Take in whether a video that came before is offered again."""
@@ -325,7 +328,7 @@ class Throttle:
         if self._state is BreakerState.HALF_OPEN:
             self._state = BreakerState.OPEN
         if result.status == "done":
-            return replace(self._came(sent), spacing=self._proceed(now))
+            return _decision(self._came(sent), spacing=self._proceed(now))
         self._controls.rotate()  # this video may fail for itself meanwhile, but hardly all of them
         if result.status == "postponed":
             return self._open(result, now, answered, put_back=self._undecided.put_back_doubts())
@@ -407,8 +410,8 @@ def _fails_otherwise(result: ControlResult, alike: Outcome) -> bool:
     return result.category is not Category.UNAVAILABLE and cause(own) != cause(alike)
 
 
-def _decision(held: Decided) -> Decision:
+def _decision(held: Decided, outcome: Outcome | None = None, spacing: SpacingChanged | None = None) -> Decision:
     """Return what follows for outcomes that were held back; a doubt that goes back to the queue has its row already."""
     rows = (replace(one, status="postponed") for one in held.again if not one.unconfirmed)
     clips = (replace(one.clip, again=True) for one in held.again)
-    return Decision(decided=(*rows, *held.recorded), put_back=tuple(clips))
+    return Decision(outcome, decided=(*rows, *held.recorded), put_back=tuple(clips), spacing=spacing)

@@ -166,6 +166,8 @@ class UndecidedFailures:
     def came(self, sent: float) -> Decided:
         """Return what is decided by a clip that went out at `sent` and has come: failures before it are their own."""
         self._suspected.clear()
+        if not self._failures:
+            return self.answered(sent)
         earlier = [held.outcome for held in self._failures if held.since <= sent]
         self._failures = [held for held in self._failures if held.since > sent]
         again = self._to_ask_again(one for one in earlier if one.category is Category.NOT_OFFERED)
@@ -175,6 +177,8 @@ class UndecidedFailures:
     def answered(self, sent: float) -> Decided:
         """Return which doubts are decided by an answer to a call made at `sent`: those videos are gone."""
         self._suspected.discard(Category.UNAVAILABLE)
+        if not self._doubts:
+            return Decided([], [])
         earlier = [held.outcome for held in self._doubts if held.since <= sent]
         self._doubts = [held for held in self._doubts if held.since > sent]
         again = self._to_ask_again(earlier)

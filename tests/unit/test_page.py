@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import csv
+import functools
 import hashlib
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -19,7 +21,7 @@ import pytest
 
 from kinetics.errors import Fatal
 from kinetics.records import SPLIT_OF, Category
-from kinetics.report import page
+from kinetics.report import page, plots
 from kinetics.report.collect import collect
 from kinetics.report.model import Completeness, Reason, Report
 from kinetics.report.text import report_lines
@@ -59,6 +61,18 @@ class Seen(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
+
+
+DRAWN_ONCE = ("histogram", "curve", "session_sizes")
+"""Plots, of which those with the same figures are drawn once for all tests: drawing takes most of a page's time."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def drawn_once() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in DRAWN_ONCE:
+            patch.setattr(plots, name, functools.cache(getattr(plots, name)))
+        yield patch
 
 
 @pytest.fixture(scope="module")
@@ -332,6 +346,8 @@ def test_the_worst_of_runs_makes_a_page_of_less_than_five_megabytes(layout: Layo
 
 
 def test_a_users_own_plot_style_changes_nothing(layout: Layout, report: Report, html: str) -> None:
+    for name in DRAWN_ONCE:
+        getattr(plots, name).cache_clear()
     with mpl.rc_context({"axes.facecolor": "red", "font.size": 40, "text.usetex": True}):
         again = page.render(report, layout)
     assert Counter(re.findall(r"<svg.*?</svg>", again, re.DOTALL)) == Counter(
