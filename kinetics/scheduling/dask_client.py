@@ -30,6 +30,7 @@ from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
 from kinetics.errors import Fatal
+from kinetics.humanize import counted
 from kinetics.records import Category, Clip, Item, Result
 from kinetics.scheduling import dask_worker
 from kinetics.scheduling.dask_worker import TOPIC, RunContext, with_host
@@ -323,8 +324,7 @@ class _DaskPool:
         if self._opening and present and (not self._handshakes or now > self._handshakes_end):
             self._opening = False
             at_once = sum(host.throttle.workers for host in self.hosts)
-            hosts = "1 host" if len(self.hosts) == 1 else f"{len(self.hosts):,} hosts"
-            yield Notice(f"Dask: {at_once:,} clips at once, on {hosts}")
+            yield Notice(f"Dask: {counted(at_once, 'clip')} at once, on {counted(len(self.hosts), 'host')}")
         yield from self._wait_for_workers(now)
 
     def _present_workers(self) -> Mapping[str, int]:
@@ -363,7 +363,7 @@ class _DaskPool:
             return
         lost = [number for number, clip in host.clips.items() if clip.worker == worker]
         if lost:
-            clips = "1 clip goes" if len(lost) == 1 else f"{len(lost)} clips go"
+            clips = counted(len(lost), "clip goes", "clips go")
             yield Notice(f"the Dask worker {worker} is gone; its {clips} out again")
         for number in lost:
             yield from self._clip_lost(number)

@@ -24,7 +24,7 @@ PACKAGES = {
     "storage": "records errors humanize",
     "media": "records errors net",
     "annotations": "records errors humanize net storage",
-    "scheduling": "records errors storage",
+    "scheduling": "records errors humanize storage",
     "youtube": "records errors net storage media scheduling",
     "mirror": "records errors humanize net storage media scheduling",
     "planning": "records errors net storage media annotations scheduling mirror",
