@@ -34,10 +34,11 @@ from kinetics.planning.plan import Plan, make_plan
 from kinetics.planning.reuse import ReuseCandidates
 from kinetics.planning.sources import Mirror, SourceRunner, compare_orders, run_sources, usual_offer
 from kinetics.records import SPLIT_OF, ArchiveProgress, Category, ClipState, Outcome, Source, Split
+from kinetics.scheduling.control_calls import CONTROLS
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.scheduling.pool import run
-from kinetics.scheduling.throttle import CONTROLS, RefusedItems, Throttle
+from kinetics.scheduling.throttle import RefusedItems, Throttle
 from kinetics.scheduling.undecided import ThumbnailWitness
 from kinetics.storage.atomic import cannot_write
 from kinetics.storage.layout import Layout, free_space

@@ -15,15 +15,15 @@ All times are seconds of one clock that never goes back, such as time.monotonic(
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from kinetics.records import ArchiveResult, Category, Clip, ClipKey, ControlCall, ControlResult, Item, Outcome, Result
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S, HOUR_S, Backoff, BanBackoff, SpacingLearner
+from kinetics.scheduling.control_calls import ControlCalls
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
-from kinetics.scheduling.undecided import Decided, Meaning, ThumbnailWitness, UndecidedFailures, cause
+from kinetics.scheduling.undecided import Decided, Meaning, ThumbnailWitness, UndecidedFailures
 
 MAX_PLAYER_CALLS = 2
 """Clips that may wait for the answer to their player call at once, however many workers there are. A larger value lets
@@ -43,10 +43,6 @@ NETWORK_GIVE_UP_S = 2 * HOUR_S
 """Seconds of nothing but network errors after which the run ends."""
 BAN_GIVE_UP_S = 24 * HOUR_S
 """Seconds of nothing but refusals after which the run ends. Four times the longest pause, so that each is tried."""
-CONTROLS = 3
-"""Clips that came last, one of which a control call asks for again; at the start of a run, clips that are likely to be
-offered. With 1, a video that is removed in the middle of a run could make everybody wait in vain; with many, a change
-of YouTube's is found late."""
 CAUSE_PAUSES_S = (15.0, 60.0, 300.0, 900.0, HOUR_S)
 """Seconds to pause after the first, second, ... time that clips failed alike; the last one repeats."""
 CAUSE_GIVE_UP_S = 6 * HOUR_S
@@ -182,10 +178,7 @@ class Throttle:
         self._refused_items = RefusedItems() if refused_items is None else refused_items
         self._witness = ThumbnailWitness() if witness is None else witness
         self._undecided = UndecidedFailures(known or {}, self._witness)
-        self._alike: Outcome | None = None  # the last of those that failed alike, while a control call is out for them
-        self._any_came = False
-        self._more_controls = 0  # that may be asked for before everybody pauses
-        self._controls = deque(controls, CONTROLS)  # the last clips that came; the last one is asked for next
+        self._controls = ControlCalls(controls)
 
     @property
     def unproven(self) -> bool:
@@ -261,7 +254,7 @@ class Throttle:
         notice = self._witness.take(outcome)
         match self._undecided.take(outcome):
             case Meaning.CAME:
-                self._add_control(outcome.clip)
+                self._controls.came(outcome.clip)
                 spacing = self._proceed(now) if closes else None
                 decision = _decision(self._came(sent), outcome=outcome, spacing=spacing)
             case Meaning.VERDICT:
@@ -286,7 +279,7 @@ class Throttle:
             return Decision(replace(outcome, status="postponed"), requeue=True)
         is_common = self._undecided.hold(outcome, now)
         recorded = Decision(replace(outcome, status="postponed") if outcome.unconfirmed else None)
-        if not is_common or before_opening or self._alike:
+        if not is_common or before_opening or self._controls.alike:
             return recorded
         if self._state is BreakerState.CLOSED and (control := self._call_control(outcome, now, answered)):
             return replace(recorded, control=control)
@@ -295,27 +288,16 @@ class Throttle:
 
     def last_control(self, now: float) -> ControlCall | None:
         """Return what to ask for before the run ends, to decide what is in doubt; None if nothing can or need be."""
-        question = self._undecided.open_question if self._any_came else None
+        question = self._undecided.open_question if self._controls.any_came else None
         return self._call_control(question, now, answered=False) if question else None
 
     def _call_control(self, alike: Outcome, now: float, answered: bool) -> ControlCall | None:
         """Let nothing but a control call go out next, if there is a video to ask for; `alike` is why."""
-        if not self._controls:
-            return None
-        self._state, self._opened_at, self._opened_by_media = BreakerState.OPEN, now, answered
-        self._window = 1
-        return self._control_for(alike)
-
-    def _add_control(self, clip: Clip) -> None:
-        """Note a clip that came: better for control calls than those that were likely to be offered."""
-        if not self._any_came:
-            self._controls.clear()
-        self._any_came = True
-        self._controls.append(clip)
-
-    def _control_for(self, alike: Outcome) -> ControlCall:
-        self._alike, self._more_controls = alike, len(self._controls) - 1
-        return ControlCall(self._controls[-1])
+        control = self._controls.begin(alike)
+        if control:
+            self._state, self._opened_at, self._opened_by_media = BreakerState.OPEN, now, answered
+            self._window = 1
+        return control
 
     def _came(self, sent: float) -> Decided:
         """Take in that a clip came: what failed before it went out has failed for itself."""
@@ -324,17 +306,15 @@ class Throttle:
 
     def _settle_control(self, result: ControlResult, sent: float, now: float, answered: bool) -> Decision:
         """Take in whether a video that came before is offered again."""
-        alike, self._alike = self._alike, None
         if self._state is BreakerState.HALF_OPEN:
             self._state = BreakerState.OPEN
+        alike = self._controls.alike
+        if another := self._controls.end(result):
+            return Decision(control=another)
         if result.status == "done":
             return _decision(self._came(sent), spacing=self._proceed(now))
-        self._controls.rotate()  # this video may fail for itself meanwhile, but hardly all of them
         if result.status == "postponed":
             return self._open(result, now, answered, put_back=self._undecided.put_back_doubts())
-        if alike and self._more_controls and _fails_otherwise(result, alike):
-            self._alike, self._more_controls = alike, self._more_controls - 1
-            return Decision(control=ControlCall(self._controls[-1]))
         return self._open_for(alike, now, answered) if alike else Decision()
 
     def _sent_before_opening(self, sent: float) -> bool:
@@ -388,9 +368,8 @@ class Throttle:
         self._window = 1
         self._answers_in_a_row = 0
         pause = Pause(category, outcome.reason, pause_s, alike=alike)
-        if not (alike and self._controls and isinstance(outcome, Outcome)):
-            return replace(decision, pause=pause)
-        return replace(decision, pause=pause, control=self._control_for(outcome))
+        control = self._controls.begin(outcome) if alike and isinstance(outcome, Outcome) else None
+        return replace(decision, pause=pause, control=control)
 
     def _backoff_for(self, outcome: Result, now: float, alike: int) -> tuple[Category, Backoff]:
         """Return the category of a pause, and how its length grows from one to the next."""
@@ -402,12 +381,6 @@ class Throttle:
             return outcome.category, self._cause_backoff
         self._spacing.refused(now)
         return Category.UNAVAILABLE if is_doubt else Category.THROTTLED, self._ban_backoff
-
-
-def _fails_otherwise(result: ControlResult, alike: Outcome) -> bool:
-    """Whether a control call's video fails for itself, and not as the others do; "unavailable" may be said of all."""
-    own = Outcome(result.call.clip, "failed", result.category, result.reason)
-    return result.category is not Category.UNAVAILABLE and cause(own) != cause(alike)
 
 
 def _decision(held: Decided, outcome: Outcome | None = None, spacing: SpacingChanged | None = None) -> Decision:
