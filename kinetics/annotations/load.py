@@ -65,16 +65,6 @@ def _load(path: Path, subset: Subset | Literal["all"]) -> Annotations:
     return Annotations(table, tuple(warnings))
 
 
-def classes_of(version: str, path: Path | None = None) -> list[str]:
-    """Return the sorted labels of all subsets of a version; a class number is an index into this list.
-
-    If `path` is a single CSV or JSON file, these are the labels in it. Raises Fatal if no row is usable.
-    """
-    single = path is not None and path.is_file() and path.suffix.lower() in (".csv", ".json", ".txt")
-    labels = (load_list(path) if path and single else load(version, "all", path)).frame["label"]
-    return sorted(label for label in labels.cat.categories if label)
-
-
 def load_list(path: Path) -> Annotations:
     """Return the clips in a CSV or JSON file that selects among others; its split column is ignored.
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 
-from kinetics.annotations.load import classes_of
+from kinetics.annotations.classes import classes_of
 from kinetics.annotations.select import in_random_order
 from kinetics.annotations.table import Annotations
 from kinetics.cli.context import Context

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from kinetics.annotations.load import classes_of, load
+from kinetics.annotations.classes import class_names, classes_of
+from kinetics.annotations.load import load
 from kinetics.annotations.select import in_random_order, select
 from kinetics.annotations.table import Annotations
 from kinetics.cli.options import parse
@@ -91,8 +93,33 @@ def test_the_classes_are_those_of_the_whole_version_whatever_is_chosen(tmp_path:
     write(folder / "train.csv", [row for row in ROWS if row[0] != "tai chi"])
     write(folder / "validate.csv", [row for row in ROWS if row[0] == "tai chi"])
     write(folder / "test.csv", [("zz_00000000", 0, 10)], HEADER[6:])
-    assert classes_of("700", folder) == sorted(LABELS)
-    assert classes_of("700", folder / "train.csv") == sorted(LABELS[:3])
+    for path in (folder, folder / "train.csv", folder / "validate.csv", None):
+        assert classes_of("700", path) == class_names("700")
+
+
+def test_annotations_of_another_data_set_have_classes_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "kinetics"
+    folder.mkdir()
+    write(folder / "train.csv", [("waiting for a bus", *ROWS[0][1:]), *ROWS[1:]])
+    write(folder / "validate.csv", ROWS[:1])
+    assert classes_of("700", folder) == sorted({"waiting for a bus", *(row[0] for row in ROWS)})
+    assert classes_of("700", folder / "validate.csv") == class_names("700")
+
+
+@pytest.mark.parametrize(
+    ("version", "count", "digest"),
+    [
+        ("400", 400, "a8dafb93a120"),
+        ("600", 600, "5d9a560f98fc"),
+        ("700", 700, "a34c9fed41f5"),
+        ("700-2020", 700, "a34c9fed41f5"),
+    ],
+)
+def test_the_class_names_are_the_published_ones(version: str, count: int, digest: str) -> None:
+    """Their digests are those of the official lists' labels, sorted."""
+    names = class_names(version)
+    assert (len(names), names) == (count, sorted({*names}))
+    assert hashlib.sha256("\n".join(names).encode()).hexdigest().startswith(digest)
 
 
 # -- limit and sample -------------------------------------------------------------------------------------------------
