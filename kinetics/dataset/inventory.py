@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import pandas as pd
@@ -15,11 +15,11 @@ import pandas as pd
 from kinetics.annotations.table import Annotations
 from kinetics.dataset.clip_jobs import Measure, Verify
 from kinetics.media.check import Expected, mismatch
-from kinetics.records import KEY, Category, Clip, ClipKey, Cut, Outcome, Subset
+from kinetics.records import KEY, SPLIT_OF, Category, Clip, ClipKey, Cut, Outcome, Subset
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.worker import PortableJob
 from kinetics.storage import attempts
-from kinetics.storage.atomic import cannot_write
+from kinetics.storage.atomic import cannot_write, move, remove_empty_folders
 from kinetics.storage.journal import Journal
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
@@ -33,23 +33,27 @@ def verify_clips(
 ) -> Iterator[Outcome | None]:
     """Check that these clips are as they should be; yields the outcome of each, and None for every other event.
 
-    A bad clip is moved to `.partial/rejected` and recorded as missing, so that the next run fetches it. The caller must
-    hold the subset's lock. Raises Fatal if something cannot be moved or written.
+    A bad clip is moved to `.partial/rejected` and recorded as missing, so that the next run fetches it; folders without
+    any clip are removed at the end, since some readers refuse them. The caller must hold the subset's lock. Raises
+    Fatal if something cannot be moved or written.
     """
     task = "verify-quick" if quick else "verify"
     expected = dict[ClipKey, Expected]()
-    with Ledger(layout, subset) as ledger, Journal(layout.state_file(subset, task)) as journal:
+    with ExitStack() as stack:
+        stack.callback(_remove_emptied_folders, layout, subset)
+        ledger = stack.enter_context(Ledger(layout, subset))
+        journal = stack.enter_context(Journal(layout.state_file(subset, task)))
         left = yield from _from_journal(journal, layout, frame)
         left = left.merge(attempts.last_successes(layout, subset), "left", on=KEY)
-        with closing(run(Verify(layout, quick), _with_expectations(left, expected))) as events:
-            for found in _outcomes(events):
-                outcome = found and _compared(found, expected.pop(found.clip.key), cut)
-                if outcome and outcome.facts:
-                    journal.add(layout.clip(outcome.clip), outcome.facts)
-                elif outcome and outcome.category is Category.MEDIA_ERROR:
-                    _reject(outcome.clip, layout)
-                    ledger.record(outcome)
-                yield outcome
+        events = stack.enter_context(closing(run(Verify(layout, quick), _with_expectations(left, expected))))
+        for found in _outcomes(events):
+            outcome = found and _compared(found, expected.pop(found.clip.key), cut)
+            if outcome and outcome.facts:
+                journal.add(layout.clip(outcome.clip), outcome.facts)
+            elif outcome and outcome.category is Category.MEDIA_ERROR:
+                _reject(outcome.clip, layout)
+                ledger.record(outcome)
+            yield outcome
         journal.remove({layout.clip(clip).name for clip in Annotations(frame, ()).clips()})
 
 
@@ -108,9 +112,16 @@ def _compared(outcome: Outcome, expected: Expected, cut: Cut) -> Outcome:
 def _reject(clip: Clip, layout: Layout) -> None:
     rejected = layout.rejected(clip)
     try:
-        rejected.parent.mkdir(parents=True, exist_ok=True)
-        layout.clip(clip).replace(rejected)
+        move(layout.clip(clip), rejected)
     except FileNotFoundError:
         return  # another process has moved or removed it
     except OSError as error:
         raise cannot_write(error, rejected) from error
+
+
+def _remove_emptied_folders(layout: Layout, subset: Subset) -> None:
+    folder = layout.folder / SPLIT_OF[subset]
+    try:
+        remove_empty_folders(folder)
+    except OSError as error:
+        raise cannot_write(error, folder) from error

@@ -38,6 +38,9 @@ def atomic_write(final: Path, partial: Path | None = None) -> Iterator[Path]:
         final.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.replace(temporary, final)
+        except FileNotFoundError:  # a run on another shard has just removed the folder, as it was empty
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary, final)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
@@ -86,6 +89,59 @@ def atomic_folder(final: Path, partial: Path) -> Iterator[Path]:
                 shutil.copytree(temporary, copy, dirs_exist_ok=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move(source: Path, final: Path) -> None:
+    """Move a file or a folder to its final name, where it appears whole, also on another file system.
+
+    A crash in between leaves it at both names. Raises FileNotFoundError if there is none.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.replace(final)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        if source.is_dir():
+            with atomic_folder(final, final.parent) as folder:
+                shutil.copytree(source, folder, dirs_exist_ok=True)
+            discard(source, source.parent)
+        else:
+            with atomic_write(final) as copy:
+                shutil.copyfile(source, copy)
+            source.unlink()
+
+
+def discard(path: Path, partial: Path) -> None:
+    """Remove a file or a folder, if it is there; at no moment is a part of it under its name.
+
+    A folder is first moved to `partial`, or, if that is on another file system, to a hidden name beside it.
+    """
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    partial.mkdir(parents=True, exist_ok=True)
+    hidden = f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
+    try:
+        temporary = path.rename(partial / hidden)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        temporary = path.rename(path.with_name(hidden))
+    shutil.rmtree(temporary)
+
+
+def remove_empty_folders(folder: Path) -> None:
+    """Remove the empty folders in a folder, then the folder itself if it is empty; what is a link is left.
+
+    Readers take every folder for a class, and some refuse one without clips.
+    """
+    for path in [*folder.iterdir(), folder] if folder.is_dir() else ():
+        try:
+            path.rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.EBUSY):
+                raise
 
 
 def cannot_write(error: OSError, path: Path) -> Fatal:

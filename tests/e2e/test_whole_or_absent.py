@@ -40,3 +40,45 @@ def test_a_writer_that_is_killed_leaves_no_final_file(tmp_path: Path, moment: st
     assert ran.returncode == -signal.SIGKILL
     assert not (tmp_path / "final").exists()
     assert len(list((tmp_path / ".partial").iterdir())) == 1
+
+
+@pytest.mark.parametrize("moment", ["before the move", "while removing"])
+def test_a_folder_that_is_being_removed_when_the_process_is_killed_is_whole_or_absent(
+    tmp_path: Path, moment: str
+) -> None:
+    final = tmp_path / "label" / "final"
+    final.mkdir(parents=True)
+    for name in ("one", "two"):
+        (final / name).touch()
+    where = "pathlib.Path.rename" if moment == "before the move" else "os.unlink"
+    script = (
+        "import os, pathlib, sys; from kinetics.storage.atomic import discard\n"
+        f"{where} = lambda *_, **__: os.kill(os.getpid(), 9)\n"
+        "discard(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
+    )
+    ran = python("-c", script, str(final), str(tmp_path / ".partial"))
+    assert ran.returncode == -signal.SIGKILL
+    names = [path.name for path in final.parent.glob("*/*")]
+    assert sorted(names) == (["one", "two"] if moment == "before the move" else [])
+
+
+@pytest.mark.parametrize("moment", ["while copying", "before the removal"])
+def test_a_file_that_is_being_moved_to_another_disk_when_the_process_is_killed_is_not_lost(
+    tmp_path: Path, moment: str
+) -> None:
+    source, final = tmp_path / "clip", tmp_path / "rejected" / "clip"
+    source.write_text("whole")
+    where = "shutil.copyfile" if moment == "while copying" else "pathlib.Path.unlink"
+    script = (
+        "import errno, os, pathlib, shutil, sys; from kinetics.storage.atomic import move\n"
+        "def other_disk(*_): raise OSError(errno.EXDEV, 'another disk')\n"
+        "pathlib.Path.replace = other_disk\n"
+        "def kill(path, *_, **__): os.kill(os.getpid(), 9) if path.name == 'clip' else None\n"
+        f"{where} = kill\n"
+        "move(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
+    )
+    ran = python("-c", script, str(source), str(final))
+    assert ran.returncode == -signal.SIGKILL
+    assert source.read_text() == "whole"
+    assert final.exists() == (moment == "before the removal")
+    assert not final.exists() or final.read_text() == "whole"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +42,17 @@ WANTED = Clip("-_abcDEF012", 7.0, 17.0, "playing harmonica", "val")
 @pytest.fixture
 def dataset(tmp_path: Path) -> DatasetOnDisk:
     return DatasetOnDisk(tmp_path)
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system."""
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other disk")
+    folder = Path(tempfile.mkdtemp(dir=shared))
+    yield folder
+    shutil.rmtree(folder)
 
 
 def verify(
@@ -254,6 +267,65 @@ def test_a_disk_that_cannot_be_read_at_one_place_costs_the_clip_there(
     (outcome,) = verify(dataset)
     assert "Input/output error" in outcome.reason
     assert not path.exists()
+
+
+def test_a_class_or_split_without_clips_is_removed_as_readers_refuse_it(dataset: DatasetOnDisk) -> None:
+    bad, good = numbered(1, "abseiling")[0], numbered(1)[0]
+    bad_path, good_path = dataset.put(bad, b""), dataset.put(good)
+    verify(dataset)
+    assert [path.name for path in (dataset.layout.folder / "val").iterdir()] == ["tai_chi"]
+    bad_path.parent.mkdir()  # as a run leaves it that was killed in between
+    good_path.write_bytes(b"")
+    verify(dataset)
+    assert not (dataset.layout.folder / "val").exists()
+
+
+def test_a_run_that_was_interrupted_leaves_no_class_without_clips(dataset: DatasetOnDisk) -> None:
+    path = dataset.put(CLIP, b"")
+    dataset.put(numbered(1)[0])
+    checks = verify_clips(run_here, dataset.layout, "validate", dataset.frame, quick=False, cut="smart")
+    next(checks)
+    checks.close()  # type: ignore[attr-defined]
+    assert not path.parent.exists()
+
+
+@pytest.mark.parametrize("spoil", ["a file", "a folder"])
+@pytest.mark.parametrize("linked", ["val", "val/tai_chi"])
+def test_what_is_unfit_is_moved_away_whole_from_a_split_or_class_on_another_disk(
+    dataset: DatasetOnDisk, other_disk: Path, linked: str, spoil: str
+) -> None:
+    (bad, good) = numbered(2)
+    link = dataset.layout.folder / linked
+    link.parent.mkdir(parents=True)
+    link.symlink_to(other_disk)
+    path, kept = dataset.put(bad, b"404 not found"), dataset.put(good)
+    if spoil == "a folder":
+        a_folder(path)
+        (path / "within").write_bytes(b"404 not found")
+    assert [one.status for one in verify(dataset)] == ["failed", "done"]
+    rejected = dataset.layout.rejected(bad)
+    assert (rejected / "within" if spoil == "a folder" else rejected).read_bytes() == b"404 not found"
+    assert [*path.parent.iterdir()] == [kept]
+    assert link.is_symlink()
+    assert not [one for one in rejected.parent.iterdir() if one != rejected]
+
+
+def test_a_move_to_another_disk_that_is_full_leaves_the_clip_where_it_is(
+    dataset: DatasetOnDisk, other_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = dataset.layout.folder / "val"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(other_disk)
+    path = dataset.put(CLIP, b"404 not found")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(Fatal, match="the disk is full"):
+        verify(dataset)
+    assert path.read_bytes() == b"404 not found"
+    assert not [*dataset.layout.rejected(CLIP).parent.iterdir()]
 
 
 @pytest.mark.parametrize("split", ["val", "train"])
