@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -19,12 +20,13 @@ from kinetics.dataset.compare import compare as compare_manifests
 from kinetics.dataset.inventory import measure_clips, verify_clips
 from kinetics.dataset.lists import write_lists, write_silent_list
 from kinetics.dataset.manifest import write_manifest
+from kinetics.dataset.results import ResultTable
 from kinetics.dataset.settings import keep_settings
 from kinetics.dataset.shards import WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
 from kinetics.humanize import counted, size, without_numbers
 from kinetics.planning.plan import on_disk
-from kinetics.records import Category, Clip, Outcome, Subset
+from kinetics.records import SPLIT_OF, Category, Clip, Outcome, Subset
 from kinetics.report.collect import collect, require_data_set
 from kinetics.report.text import report_lines
 from kinetics.scheduling.worker import PortableJob
@@ -32,6 +34,8 @@ from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.locks import hold_subsets, lock
 from kinetics.storage.table_sync import readable_tables
 
+DERIVED = ("frames", "sound", "shards", "lists")
+"""The kinds of files made from the clips; each is the name of its option as well."""
 JPEG_QUALITY = 90
 """1 to 100, unless --quality says otherwise."""
 
@@ -80,6 +84,10 @@ def verify(options: Options, context: Context) -> int:
     if moved:
         clips_moved = counted(moved, "unfit clip")
         tell(f"{clips_moved} moved to {context.layout.rejected_folder}; a run without --verify fetches what is missing")
+        made = [kind for kind in DERIVED if context.layout.derived_layout(kind).folder.is_dir()]
+        if made:
+            folders = ", ".join(context.layout.derived_layout(kind).folder.name for kind in made)
+            tell(f"made before that: {folders}; afterwards run {' and '.join(f'--{kind}' for kind in made)} again")
     if kept:
         tell(f"{counted(kept, 'clip')} could not be checked to the end, and left in place")
     return int(bool(moved or kept))
@@ -191,17 +199,43 @@ def _converted(
     suffix: str,
     settings: Mapping[str, object] | None = None,
 ) -> Iterator[tuple[Subset, Iterator[Outcome]]]:
-    """Convert what is not converted yet, all with the same settings; yields each subset's outcomes as they come."""
+    """Convert what was not made of the clips' present files, all with the same settings; yields each subset's outcomes.
+
+    Results whose clips are gone are removed.
+    """
     clips = context.clips_on_disk
     with ExitStack() as stack:
         stack.enter_context(hold_subsets(target, context.subsets))
         if settings:
             keep_settings(target.folder, settings)
         for subset, frame in clips.items():
-            left = frame[~on_disk(frame, target, suffix)]
-            tell(f"{target.folder}: {len(frame) - len(left):,} there, {len(left):,} to do")
-            with closing(context.run_on_files(job, Annotations(left, ()).clips())) as events:
-                yield subset, shown(_what(options, subset), len(left), events)
+            table = ResultTable(context.layout, target, subset)
+            _remove_orphans(table, target, subset)
+            with table:
+                there, current = table.states(frame, suffix)
+                left = frame[~current]
+                stale = int((there & ~current).sum())
+                anew = f" ({stale:,} of them again: their clips have changed)" if stale else ""
+                tell(f"{target.folder}: {int(current.sum()):,} there, {len(left):,} to do{anew}")
+                with closing(context.run_on_files(job, Annotations(left, ()).clips())) as events:
+                    yield subset, table.noting(shown(_what(options, subset), len(left), events), suffix)
+
+
+def _remove_orphans(table: ResultTable, target: Layout, subset: Subset) -> None:
+    """Remove the results whose clips are gone, and say so."""
+    count, removed = table.remove_orphans()
+    if not count:
+        return
+    results = f"{counted(count, 'result')} of clips that are gone"
+    if removed:
+        tell(f"{target.folder}: {results} removed")
+    else:
+        where, subset_folder = "more than of clips that are there", target.folder / SPLIT_OF[subset]
+        tell(
+            f"warning: {subset_folder} holds {results}, {where}: they are left. Is a disk not mounted? If not, remove "
+            "what you do not need.",
+            sys.stderr,
+        )
 
 
 def _exit_code(unfit: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Literal, Self
 from kinetics.errors import ClipError, Fatal
 from kinetics.media import check, convert
 from kinetics.records import Category, Clip, Outcome
-from kinetics.storage.atomic import atomic_folder, atomic_write, cannot_write
-from kinetics.storage.layout import Layout
+from kinetics.storage.atomic import atomic_folder, atomic_write, cannot_write, discard
+from kinetics.storage.layout import Layout, names_in
 
 ClipWorker = Callable[[Clip, Callable[[], None]], Outcome]
 """Does the job on one clip, like every worker; nothing here needs to call the second argument."""
@@ -21,6 +22,8 @@ _MACHINE_ERRNOS = {
     *(errno.ETIMEDOUT, errno.EHOSTDOWN),
 }
 """Read errors that are the machine's fault, not the file's: the next file would fail in the same way."""
+FRAME = re.compile(r"img_\d+\.jpg")
+"""The name of a frame; a folder with any other file is not replaced."""
 
 
 class _ClipJob:
@@ -88,14 +91,19 @@ class ExtractFrames(_ClipJob):
     quality: int
 
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
-        check.read_facts(path)  # the decoder would take a truncated clip for a short one
+        facts = check.read_facts(path)  # the decoder would take a truncated clip for a short one
         final, partial = self.target.clip(clip, ""), self.target.partial(clip.split)
+        foreign = [name for name in names_in(final) if not FRAME.fullmatch(name)]
+        if foreign:
+            what = f"Cannot make the frames in {final} anew: {foreign[0]} in it is none of them."
+            raise Fatal(f"{what} Move it away, and run the command again.")
         try:
+            discard(final, partial)  # it was made of another file
             with atomic_folder(final, partial) as folder:
                 convert.write_frames(path, folder, self.fps, self.short_side, self.quality)
         except OSError as error:
             raise cannot_write(error, self.target.folder) from error
-        return done
+        return replace(done, facts=facts)
 
 
 @dataclass(frozen=True)
@@ -107,12 +115,14 @@ class ExtractSound(_ClipJob):
     form: convert.SoundFormat
 
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
-        if not check.read_facts(path).sound:
-            return replace(done, sound=False)
+        facts = check.read_facts(path)
         final, partial = self.target.clip(clip, f".{self.form}"), self.target.partial(clip.split)
         try:
+            discard(final, partial)  # it was made of another file
+            if not facts.sound:
+                return replace(done, sound=False)
             with atomic_write(final, partial) as temporary:
                 convert.write_sound(path, temporary, self.form)
         except OSError as error:
             raise cannot_write(error, self.target.folder) from error
-        return replace(done, sound=True)
+        return replace(done, sound=True, facts=facts)

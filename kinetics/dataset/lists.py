@@ -58,11 +58,13 @@ def _hugging_face_config(layout: Layout) -> Iterator[str]:
 def write_silent_list(layout: Layout, subset: Subset, silent: Iterable[Clip], suffix: str) -> Path:
     """Add clips to the list of those without sound; returns its path. Each line is a path in the data set's folder.
 
-    A clip that now has a sound file of that suffix is removed from the list.
+    A clip that is gone, or that now has a sound file of that suffix, is removed from the list.
     """
     path, sounds = layout.table(subset, "silent.txt"), layout.derived_layout("sound").folder
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    still_silent = [line for line in lines if not (sounds / line).with_suffix(suffix).exists()]
+    still_silent = [
+        line for line in lines if (layout.folder / line).exists() and not (sounds / line).with_suffix(suffix).exists()
+    ]
     found = {str(layout.clip(clip).relative_to(layout.folder)) for clip in silent}
     write_text(path, [f"{line}\n" for line in sorted(found.union(still_silent))])
     return path

@@ -283,6 +283,14 @@ class TestFrames:
         assert sandbox.run("--frames", "5", "--short-side", "180", "--quality", "75").code == 0
         assert len(list(pictures(sandbox, broken).iterdir())) == 50
         assert state(before) == before
+        swapped = ALL[0]
+        shutil.copy(PLAIN.progressive.path, sandbox.path(swapped))
+        sandbox.path(ALL[1]).unlink()
+        again = sandbox.run("--frames", "5", "--short-side", "180", "--quality", "75")
+        assert "1 result of clips that are gone removed" in again.out
+        assert "7 there, 1 to do (1 of them again: their clips have changed)" in again.out
+        assert (again.code, len(list(pictures(sandbox, swapped).iterdir()))) == (0, 20)
+        assert not pictures(sandbox, ALL[1]).exists()
 
     def counter(self, path: Path) -> int:
         with av.open(str(path)) as container:
@@ -331,7 +339,7 @@ class TestSound:
         for _ in range(2):
             run = sandbox.run("--sound", "wav")
             assert (run.code, run.requests) == (0, [])
-            names = [path.name for path in made(sandbox, "sound", "")]
+            names = [path.name for path in made(sandbox, "sound", ".wav")]
             assert sorted(names) == sorted(sandbox.path(row).with_suffix(".wav").name for row in ROWS)
             silent = sandbox.folder / "Kinetics700_validate_silent.txt"
             assert silent.read_text() == "val/tai_chi/no-s0und-01_000002_000005.mp4\n"

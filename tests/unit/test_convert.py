@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -16,12 +17,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kinetics.annotations.table import Annotations
 from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound
+from kinetics.dataset.results import ResultTable
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media.convert import SOUND_CODECS, SoundFormat, write_frames, write_sound
-from kinetics.records import Category
+from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.atomic import atomic_folder
-from tests.support.dataset import CLIP, PLAIN, ROTATED, SILENT, UPRIGHT, DatasetOnDisk, scratched
+from tests.support.dataset import (
+    CLIP,
+    PLAIN,
+    ROTATED,
+    SILENT,
+    UPRIGHT,
+    DatasetOnDisk,
+    numbered,
+    run_here,
+    scratched,
+    watched,
+)
 from tests.youtube.encoder import pitch_at
 from tests.youtube.picture import read_counter
 from tests.youtube.videos import Video
@@ -314,6 +328,178 @@ def test_sound_lies_beside_the_clips_and_one_without_any_makes_no_file(
     assert [work(clip, lambda: None).sound for clip in (CLIP, mute)] == [True, False]
     files = [path for path in dataset.layout.derived_layout("sound").folder.rglob("*") if path.is_file()]
     assert files == [dataset.folder / f"Kinetics700_sound/val/playing_harmonica/-_abcDEF012_000007_000011.{form}"]
+
+
+# -- results follow their clips --------------------------------------------------------------------------------------
+
+
+def converted(
+    dataset: DatasetOnDisk, *, kind: Literal["frames", "sound"] = "frames", noting: bool = True
+) -> list[Clip]:
+    """Do what --frames or --sound does; returns the clips that it worked on. Without `noting` it dies in between."""
+    target, suffix = dataset.layout.derived_layout(kind), "" if kind == "frames" else ".wav"
+    job = (
+        ExtractFrames(dataset.layout, target, 1, 36, 50) if not suffix else ExtractSound(dataset.layout, target, "wav")
+    )
+    table = ResultTable(dataset.layout, target, "validate")
+    table.remove_orphans()
+    with table:
+        on_disk = dataset.frame[[dataset.layout.clip(clip).exists() for clip in dataset.clips]]
+        _, current = table.states(on_disk, suffix)
+        seen = list[Clip]()
+        run = watched(seen)(job, [*Annotations(on_disk[~current], ()).clips()])
+        outcomes = (one for one in run if isinstance(one, Outcome))
+        [*(table.noting(outcomes, suffix) if noting else outcomes)]
+    return seen
+
+
+def frame_count(dataset: DatasetOnDisk, clip: Clip) -> int:
+    return len(list(dataset.layout.derived_layout("frames").clip(clip, "").glob("*.jpg")))
+
+
+def fetched_again(path: Path, video: Video, mtime_ns: int | None = None) -> None:
+    """Let another file take the place of a clip, by default one of this moment, and later than any result."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(video.progressive.path.read_bytes())
+    if mtime_ns is not None:
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+
+
+@pytest.mark.parametrize("mtime_ns", [None, 10**18], ids=["new", "older than the result"])
+def test_frames_of_a_clip_that_was_fetched_again_are_made_anew_and_the_others_stay(
+    dataset: DatasetOnDisk, mtime_ns: int | None
+) -> None:
+    """As after a --verify that threw the clip out: 2 pictures of 4 do not pass for done."""
+    clips = numbered(3)
+    paths = [dataset.put(clip, video) for clip, video in zip(clips, (PLAIN, UPRIGHT, PLAIN), strict=True)]
+    assert converted(dataset) == clips
+    assert [frame_count(dataset, clip) for clip in clips] == [4, 2, 4]
+    assert converted(dataset) == []
+    fetched_again(paths[1], PLAIN, mtime_ns)
+    assert converted(dataset) == clips[1:2]
+    assert [frame_count(dataset, clip) for clip in clips] == [4, 4, 4]
+    assert converted(dataset) == []
+    assert not left_over(dataset.folder)
+
+
+def test_sound_of_an_earlier_file_is_made_anew_or_goes_where_the_clip_is_silent_now(dataset: DatasetOnDisk) -> None:
+    clips = numbered(2)
+    paths = [dataset.put(clip) for clip in clips]
+    assert converted(dataset, kind="sound") == clips
+    fetched_again(paths[0], SILENT)
+    fetched_again(paths[1], TEN)
+    assert converted(dataset, kind="sound") == clips
+    sounds = [dataset.layout.derived_layout("sound").clip(clip, ".wav") for clip in clips]
+    assert not sounds[0].exists()
+    samples, rate = heard(sounds[1])
+    assert len(samples) / rate == pytest.approx(10, abs=0.1)
+
+
+def test_a_result_whose_line_a_crash_has_cost_is_known_by_its_time_and_never_wrongly(dataset: DatasetOnDisk) -> None:
+    clips = numbered(3)
+    paths = [dataset.put(clip) for clip in clips]
+    before_ns = time.time_ns() - 10**10
+    for path in paths:
+        os.utime(path, ns=(before_ns, before_ns))
+    time.sleep(0.02)  # the clock of a file system ticks every few milliseconds
+    converted(dataset, noting=False)
+    (table,) = dataset.layout.derived_layout("frames").folder.glob("val_made.tsv")
+    assert table.read_text().count("\n") == 1, "nothing was noted but the header"
+    fetched_again(paths[1], UPRIGHT)
+    fetched_again(paths[2], UPRIGHT, before_ns)  # put there later, though the file is old: the times cannot tell
+    assert converted(dataset) == clips[1:]
+    assert [frame_count(dataset, clip) for clip in clips] == [4, 2, 2]
+    os.link(paths[0], dataset.folder / "another version")  # it looks as if it had just come
+    assert converted(dataset) == [], "what was found once is known"
+
+
+def test_a_table_that_was_cut_anywhere_never_says_anything_wrong(dataset: DatasetOnDisk) -> None:
+    clips = numbered(2)
+    paths = [dataset.put(clip) for clip in clips]
+    converted(dataset)
+    table = dataset.layout.derived_layout("frames").folder / "val_made.tsv"
+    whole = table.read_bytes()
+    for path in paths:
+        fetched_again(path, UPRIGHT)
+    for length in range(len(whole)):
+        table.write_bytes(whole[:length])
+        results = ResultTable(dataset.layout, dataset.layout.derived_layout("frames"), "validate")
+        with results:
+            there, current = results.states(dataset.frame, "")
+        assert (there.tolist(), current.tolist()) == ([True, True], [False, False])
+
+
+def test_results_of_clips_that_are_gone_are_removed_and_nothing_else_is(dataset: DatasetOnDisk) -> None:
+    clips = [*numbered(3), *numbered(1, "abseiling")]
+    paths = [dataset.put(clip) for clip in clips]
+    converted(dataset)
+    frames = dataset.layout.derived_layout("frames")
+    changed, mine = frames.clip(clips[1], ""), frames.folder / "val/abseiling/of mine"
+    (changed / "notes.txt").touch()
+    mine.mkdir()
+    for path in (paths[1], paths[3]):
+        path.unlink()
+    assert ResultTable(dataset.layout, frames, "validate").remove_orphans() == (1, True)
+    assert not frames.clip(clips[3], "").exists()
+    assert (changed / "notes.txt").exists(), "another has put something into it"
+    assert mine.exists()
+    mine.rmdir()
+    paths[2].unlink()
+    assert ResultTable(dataset.layout, frames, "validate").remove_orphans() == (1, True)
+    assert not mine.parent.exists(), "a class without clips"
+    assert not left_over(dataset.folder)
+
+
+def test_where_most_clips_are_gone_their_results_are_left(dataset: DatasetOnDisk) -> None:
+    """The clips may be on a disk that is not mounted."""
+    clips = numbered(3)
+    paths = [dataset.put(clip) for clip in clips]
+    converted(dataset)
+    frames = dataset.layout.derived_layout("frames")
+    shutil.rmtree(paths[0].parent.parent)
+    assert ResultTable(dataset.layout, frames, "validate").remove_orphans() == (3, False)
+    assert [frame_count(dataset, clip) for clip in clips] == [4, 4, 4]
+
+
+@pytest.mark.parametrize("path", ["val/../precious", "val/..", "../val/precious/x", "/val/precious/x", "train/a/b"])
+def test_a_table_that_somebody_has_changed_removes_nothing_elsewhere(dataset: DatasetOnDisk, path: str) -> None:
+    clips = numbered(1)
+    dataset.put(clips[0])
+    converted(dataset)
+    frames = dataset.layout.derived_layout("frames")
+    target = Path(os.path.normpath(frames.folder / path))
+    target.mkdir(parents=True, exist_ok=True)
+    with open(frames.folder / "val_made.tsv", "a") as table:
+        table.write(f"made\t1\t1\t{target.stat().st_mtime_ns}\t{path}\n")
+    ResultTable(dataset.layout, frames, "validate").remove_orphans()
+    assert target.exists()
+
+
+def test_a_shards_results_are_known_to_a_run_on_all_clips(dataset: DatasetOnDisk) -> None:
+    clips = numbered(2)
+    paths = [dataset.put(clip) for clip in clips]
+    frames = dataset.layout.derived_layout("frames")
+    shard = ResultTable(dataset.layout, replace(frames, shard="1of2"), "validate")
+    with shard:
+        job = ExtractFrames(dataset.layout, frames, 1, 36, 50)
+        [*shard.noting((one for one in run_here(job, clips) if isinstance(one, Outcome)), "")]
+    assert converted(dataset) == []
+    fetched_again(paths[0], UPRIGHT, 10**18)
+    assert converted(dataset) == clips[:1]
+
+
+def test_a_folder_with_files_of_somebody_else_is_not_replaced(dataset: DatasetOnDisk) -> None:
+    path = dataset.put(CLIP)
+    converted(dataset)
+    notes = dataset.layout.derived_layout("frames").clip(CLIP, "") / "notes.txt"
+    notes.touch()
+    fetched_again(path, UPRIGHT)
+    with pytest.raises(Fatal, match=r"notes\.txt in it is none of them"):
+        converted(dataset)
+    assert notes.exists()
+
+
+# -- the disk ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["/dev/full"])
