@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kinetics.annotations.classes import classes_of
 from kinetics.annotations.select import in_random_order
@@ -17,8 +20,8 @@ from kinetics.cli.terminal import tell
 from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound
 from kinetics.dataset.compare import VERDICTS
 from kinetics.dataset.compare import compare as compare_manifests
-from kinetics.dataset.inventory import measure_clips, verify_clips
-from kinetics.dataset.lists import write_lists, write_silent_list
+from kinetics.dataset.inventory import measure_clips, read_headers, verify_clips
+from kinetics.dataset.lists import write_frame_list, write_lists, write_silent_list
 from kinetics.dataset.manifest import write_manifest
 from kinetics.dataset.results import ResultTable
 from kinetics.dataset.settings import keep_settings
@@ -26,13 +29,16 @@ from kinetics.dataset.shards import WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
 from kinetics.humanize import counted, size, without_numbers
 from kinetics.planning.plan import on_disk
-from kinetics.records import SPLIT_OF, Category, Clip, Outcome, Subset
+from kinetics.records import KEY, SPLIT_OF, Category, Clip, Outcome, Subset
 from kinetics.report.collect import collect, require_data_set
 from kinetics.report.text import report_lines
 from kinetics.scheduling.worker import PortableJob
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.locks import hold_subsets, lock
 from kinetics.storage.table_sync import readable_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DERIVED = ("frames", "sound", "shards", "lists")
 """The kinds of files made from the clips; each is the name of its option as well."""
@@ -96,6 +102,7 @@ def verify(options: Options, context: Context) -> int:
 def manifest(options: Options, context: Context) -> int:
     """Write a table of the clips on disk."""
     layout, clips, unfit = context.layout, context.clips_on_disk, 0
+    choice = _choice(options)
     with ExitStack() as stack:
         for subset, frame in clips.items():
             stack.enter_context(lock(layout, subset, "manifest.lock"))
@@ -103,7 +110,9 @@ def manifest(options: Options, context: Context) -> int:
             facts = {
                 one.clip.key: one.facts for one in shown(_what(options, subset), len(frame), outcomes) if one.facts
             }
-            tell(f"{write_manifest(layout, subset, frame, facts)}: {counted(len(facts), 'clip')}")
+            path = layout.table(subset, f"{choice}_manifest.csv".removeprefix("_"))
+            write_manifest(path, layout, subset, frame, facts)
+            tell(f"{path}: {counted(len(facts), 'clip')}")
             unfit += len(frame) - len(facts)
     return _exit_code(unfit)
 
@@ -137,12 +146,15 @@ def shards(options: Options, context: Context) -> int:
     """Pack the clips on disk into WebDataset shards."""
     assert options.shards
     layout, classes = context.layout, classes_of(options.version, options.annotations)
-    clips, target = context.clips_on_disk, layout.derived_layout("shards")
+    clips, unfit = context.clips_on_disk, 0
+    target = layout.derived_layout(f"shards{_choice(options)}")
     with ExitStack() as stack:
         stack.enter_context(hold_subsets(target, context.subsets))
         for subset, frame in clips.items():
-            samples = shard_samples(layout, frame.iloc[in_random_order(frame, options.seed)], classes)
-            packed = WebDatasetShards(layout, subset, samples, options.shards)
+            fit = _with_header(options, context, subset, frame)
+            unfit += len(frame) - len(fit)
+            samples = shard_samples(layout, fit.iloc[in_random_order(fit, options.seed)], classes)
+            packed = WebDatasetShards(target, subset, samples, options.shards)
             free = free_space(target.folder)
             if packed.bytes_to_write > free:
                 needed = f"The shards take {size(packed.bytes_to_write)}, and {target.folder} has {size(free)} free."
@@ -152,16 +164,25 @@ def shards(options: Options, context: Context) -> int:
                     bar.update(count)
             shards, packed_clips = counted(packed.count, "shard"), counted(packed.clips, "clip")
             tell(f"{target.folder}: {shards} of {subset}, {packed_clips}")
-    return 0
+    return _exit_code(unfit)
 
 
 def lists(options: Options, context: Context) -> int:
-    """Write list files of the clips on disk."""
-    classes = classes_of(options.version, options.annotations)
-    for subset, frame in context.clips_on_disk.items():
-        for path in write_lists(context.layout, subset, frame, classes):
+    """Write list files of the clips on disk, and of their frames."""
+    classes, unfit = classes_of(options.version, options.annotations), 0
+    clips, layout = context.clips_on_disk, context.layout
+    target, frames = layout.derived_layout(f"lists{_choice(options)}"), layout.derived_layout("frames")
+    for subset, frame in clips.items():
+        fit = _with_header(options, context, subset, frame)
+        unfit += len(frame) - len(fit)
+        _, with_frames = ResultTable(layout, frames, subset).states(fit, "")
+        written = write_lists(layout, target, subset, fit, classes)
+        for path in written + write_frame_list(frames, target, subset, fit[with_frames], classes):
             tell(str(path))
-    return 0
+        if with_frames.any() and not with_frames.all():
+            without = f"{counted(int((~with_frames).sum()), 'clip')} of {subset}"
+            tell(f"warning: no frames of the present file of {without}: --frames makes them", sys.stderr)
+    return _exit_code(unfit)
 
 
 def compare(options: Options, context: Context) -> int:
@@ -236,6 +257,40 @@ def _remove_orphans(table: ResultTable, target: Layout, subset: Subset) -> None:
             "what you do not need.",
             sys.stderr,
         )
+
+
+def _with_header(options: Options, context: Context, subset: Subset, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the clips whose headers can be read; the first ones of the others are named."""
+    layout = context.layout
+    with lock(layout, subset, "headers.lock"):
+        events = read_headers(context.run_on_files, layout, subset, frame)
+        outcomes = shown(_what(options, subset), len(frame), events, done="fit", failed="unfit")
+        unfit = {one.clip.key for one in outcomes if one.status == "failed"}
+    keys = zip(*(frame[column].tolist() for column in KEY), strict=True)
+    return frame[[key not in unfit for key in keys]] if unfit else frame
+
+
+def _choice(options: Options) -> str:
+    """Return what the name of files about a choice of the clips contains, so that those about all clips stay.
+
+    The same choice has the same name each time; it is empty where all clips are chosen.
+    """
+    words = list[str]()
+    if options.classes:
+        files = [Path(name[1:]).expanduser() for name in options.classes if name.startswith("@")]
+        lines = [line for file in files for line in file.read_text("utf-8-sig").splitlines()]
+        names = [*lines, *(name for name in options.classes if not name.startswith("@"))]
+        alike = {" ".join(name.replace("_", " ").split()).casefold() for name in names}
+        words.append(f"_classes-{_digest(chr(10).join(sorted(alike - {''})).encode())}")
+    if options.only:
+        words.append(f"_only-{_digest(options.only.read_bytes())}")
+    words += [f"_limit-{options.limit}"] if options.limit else []
+    words += [f"_sample-{options.sample}-seed-{options.seed}"] if options.sample else []
+    return "".join(words)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 def _exit_code(unfit: int) -> int:

@@ -6,9 +6,10 @@ Every result is written to a journal at once, so that an interrupted run goes on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -63,9 +64,30 @@ def measure_clips(run: RunJob, layout: Layout, subset: Subset, frame: pd.DataFra
     The journal's facts about a file are used until the file changes. A run without a shard also uses the facts that the
     shards' runs have found.
     """
-    with Journal(*(one.state_file(subset, "manifest") for one in layout.shard_layouts(subset))) as journal:
+    journals = [one.state_file(subset, "manifest") for one in layout.shard_layouts(subset)]
+    yield from _with_journal(run, Measure(layout), layout, frame, journals)
+
+
+def read_headers(run: RunJob, layout: Layout, subset: Subset, frame: pd.DataFrame) -> Iterator[Outcome | None]:
+    """Read the headers of these clips; yields the outcome of each, and None for every other event.
+
+    A header that was read before, also for a manifest, is read again when the file has changed.
+    """
+    journals = [one.state_file(subset, "manifest") for one in layout.shard_layouts(subset)]
+    yield from _with_journal(
+        run, Verify(layout, quick=True), layout, frame, [layout.state_file(subset, "headers"), *journals]
+    )
+
+
+def _with_journal(
+    run: RunJob, job: Verify | Measure, layout: Layout, frame: pd.DataFrame, journals: Sequence[Path]
+) -> Iterator[Outcome | None]:
+    """Do the job to the clips that no journal knows; the facts are added to the first journal."""
+    with Journal(*journals) as journal:
         left = yield from _from_journal(journal, layout, frame)
-        with closing(run(Measure(layout), Annotations(left, ()).clips())) as events:
+        if left.empty:
+            return
+        with closing(run(job, Annotations(left, ()).clips())) as events:
             for outcome in _outcomes(events):
                 if outcome and outcome.facts:
                     journal.add(layout.clip(outcome.clip), outcome.facts)

@@ -14,7 +14,7 @@ import pandas as pd
 from kinetics.annotations.table import Annotations
 from kinetics.records import SPLIT_OF, Clip, Split, Subset
 from kinetics.storage.atomic import write_text
-from kinetics.storage.layout import Layout
+from kinetics.storage.layout import Layout, names_in
 
 NO_CLASS = -1
 """The class number of a clip without a label."""
@@ -22,14 +22,15 @@ HUGGING_FACE_SPLITS: Mapping[Split, str] = {"train": "train", "val": "validation
 """The names of the splits in Hugging Face's `datasets`."""
 
 
-def write_lists(layout: Layout, subset: Subset, frame: pd.DataFrame, classes: Sequence[str]) -> list[Path]:
+def write_lists(
+    layout: Layout, target: Layout, subset: Subset, frame: pd.DataFrame, classes: Sequence[str]
+) -> list[Path]:
     """Write the list files of these clips and the files of the classes; returns their paths.
 
     Each line of a list is `<path> <class>`. The path is relative to the data set's folder, because every reader has an
-    option for a prefix. The class is an index into `classes`, or NO_CLASS.
+    option for a prefix. The class is an index into `classes`, or NO_CLASS. `target` is the layout of the lists.
     """
-    folder, split = layout.derived_layout("lists").folder, SPLIT_OF[subset]
-    class_numbers = {label: number for number, label in enumerate(classes)}
+    folder, split, class_numbers = target.folder, SPLIT_OF[subset], _numbers(classes)
     lines = [
         f"{layout.clip(clip).relative_to(layout.folder)} {class_numbers.get(clip.label, NO_CLASS)}\n"
         for clip in Annotations(frame, ()).clips()
@@ -45,6 +46,31 @@ def write_lists(layout: Layout, subset: Subset, frame: pd.DataFrame, classes: Se
     for path, text in texts.items():
         write_text(path, text)
     return [*texts]
+
+
+def write_frame_list(
+    frames: Layout, target: Layout, subset: Subset, frame: pd.DataFrame, classes: Sequence[str]
+) -> list[Path]:
+    """Write the list of the frames of these clips for MMAction2; returns its path, if there are any.
+
+    Each line is `<folder> <number of frames> <class>`, with the folder relative to that of `frames`. Without any
+    frames, an earlier list is removed.
+    """
+    path = target.folder / "mmaction2" / f"kinetics{frames.version}_{SPLIT_OF[subset]}_list_rawframes.txt"
+    if frame.empty:
+        path.unlink(missing_ok=True)
+        return []
+    class_numbers, lines = _numbers(classes), list[str]()
+    for clip in Annotations(frame, ()).clips():
+        folder = frames.clip(clip, "")
+        number = class_numbers.get(clip.label, NO_CLASS)
+        lines.append(f"{folder.relative_to(frames.folder)} {len(names_in(folder))} {number}\n")
+    write_text(path, lines)
+    return [path]
+
+
+def _numbers(classes: Sequence[str]) -> dict[str, int]:
+    return {label: number for number, label in enumerate(classes)}
 
 
 def _hugging_face_config(layout: Layout) -> Iterator[str]:

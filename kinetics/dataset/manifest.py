@@ -21,9 +21,10 @@ MANIFEST_FIELDS = (
 """The columns: times, durations and offsets are in seconds, sizes in bytes, width and height in pixels."""
 
 
-def write_manifest(layout: Layout, subset: Subset, frame: pd.DataFrame, facts: Mapping[ClipKey, Facts]) -> Path:
-    """Write the manifest of the clips in `frame` that have facts, in the order of `frame`; returns its path."""
-    path = layout.table(subset, "manifest.csv")
+def write_manifest(
+    path: Path, layout: Layout, subset: Subset, frame: pd.DataFrame, facts: Mapping[ClipKey, Facts]
+) -> None:
+    """Write the manifest of the clips in `frame` that have facts, in the order of `frame`."""
     made_columns = ("itag", "cut", "offset_s", "source")
     frame = frame.merge(attempts.last_successes(layout, subset), "left", on=KEY).fillna(dict.fromkeys(made_columns, ""))
     rows = (
@@ -34,7 +35,6 @@ def write_manifest(layout: Layout, subset: Subset, frame: pd.DataFrame, facts: M
         if clip.key in facts
     )
     write_csv(path, MANIFEST_FIELDS, rows)
-    return path
 
 
 def _manifest_row(clip: Clip, facts: Facts, made: Sequence[str]) -> list[object]:

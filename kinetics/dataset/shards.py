@@ -62,11 +62,14 @@ class ShardSample:
 
 
 class WebDatasetShards:
-    """The shards of a subset, its samples in the order given, with at most `clips` clips and SHARD_LIMIT bytes each."""
+    """The shards of a subset, its samples in the order given, with at most `clips` clips and SHARD_LIMIT bytes each.
 
-    def __init__(self, layout: Layout, subset: Subset, samples: Iterable[ShardSample], clips: int) -> None:
-        self._folder, self._subset = layout.derived_layout("shards").folder, subset
-        self._partial = layout.derived_layout("shards").partial(SPLIT_OF[subset])
+    `target` is the layout of the shards.
+    """
+
+    def __init__(self, target: Layout, subset: Subset, samples: Iterable[ShardSample], clips: int) -> None:
+        self._folder, self._subset = target.folder, subset
+        self._partial = target.partial(SPLIT_OF[subset])
         self._shards = [*_pack(samples, clips)]
 
     @property

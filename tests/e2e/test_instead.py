@@ -405,16 +405,51 @@ class TestShards:
 
 
 class TestLists:
-    def test_a_class_keeps_its_number_whatever_was_chosen(self, sandbox: Sandbox) -> None:
-        run = sandbox.run("--lists", "--classes", "tai_chi")
-        assert run.code == 0
-        folder = sandbox.folder / "Kinetics700_lists"
-        classes = (folder / "classes.txt").read_text().splitlines()
-        assert classes == class_names("700")
+    def test_files_about_a_choice_of_clips_have_a_name_of_their_own_and_a_class_keeps_its_number(
+        self, sandbox: Sandbox
+    ) -> None:
+        assert [sandbox.run(*options).code for options in (("--lists",), ("--shards", "3"), ("--manifest",))] == [0] * 3
+        of_all = state(
+            path
+            for path in sandbox.folder.rglob("*")
+            if path.is_file() and ("_lists" in str(path) or "_shards" in str(path) or "manifest.csv" in path.name)
+        )
+        classes = sorted({row.label for row in ALL})
+        for choice in (("--classes", "tai_chi"), ("--classes", "TAI CHI", "tai chi")):
+            assert sandbox.run("--lists", *choice).code == 0
+        assert sandbox.run("--shards", "3", "--limit", "1").code == 0
+        assert sandbox.run("--manifest", "--sample", "2").code == 0
+        assert state(of_all) == of_all
+        (folder,) = sandbox.folder.glob("Kinetics700_lists_classes-*")
+        assert (folder / "classes.txt").read_text().splitlines() == classes
         assert json.loads((folder / "labels.json").read_text()) == {label: n for n, label in enumerate(classes)}
         lines = (folder / "slowfast/val.csv").read_text().splitlines()
         assert len(lines) == sum(row.label == "tai chi" for row in ALL)
         assert {line.rsplit(" ")[1] for line in lines} == {str(classes.index("tai chi"))}
+        assert len(table(sandbox.folder / "Kinetics700_shards_limit-1/val_index.csv")) == len(classes)
+        assert len(table(sandbox.folder / "Kinetics700_validate_sample-2-seed-0_manifest.csv")) == 2
+
+    def test_unfit_clips_are_left_out_and_named_and_frames_are_listed_if_they_are_of_the_present_file(
+        self, many: Sandbox
+    ) -> None:
+        assert many.run("--frames", "1", *SMALL).code == 0
+        emptied, cut, changed = many.rows[:3]
+        many.path(emptied).write_bytes(b"")
+        os.truncate(many.path(cut), many.path(cut).stat().st_size - 1)
+        shutil.copy(Video(duration_s=2, moving=False).progressive.path, many.path(changed))
+        for options in (("--lists",), ("--shards", "5")):
+            run = many.run(*options)
+            assert run.code == 1
+            assert all(f"{row.youtube_id} " in run.err for row in (emptied, cut)), "each is named"
+            assert "2 unfit clips: --verify moves them away" in run.out
+        assert "no frames of the present file of 1 clip of validate: --frames" in many.run("--lists").err
+        lists = many.folder / "Kinetics700_lists"
+        clips = [f"val/tai_chi/{many.path(row).stem}" for row in many.rows[2:]]
+        assert (lists / "slowfast/val.csv").read_text() == "".join(f"{clip}.mp4 0\n" for clip in clips)
+        frames = (lists / "mmaction2/kinetics700_val_list_rawframes.txt").read_text()
+        assert frames == "".join(f"{clip} 4 0\n" for clip in clips[1:])
+        index = table(many.folder / "Kinetics700_shards/val_index.csv")
+        assert {row["key"] for row in index} == {Path(clip).name for clip in clips}
 
 
 # -- all of them ------------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     with open(sandbox.csv, "w", newline="") as file:
         lines = [(*row, split) for split, rows in ROWS.items() for row in rows]
         csv.writer(file).writerows([("label", "youtube_id", "time_start", "time_end", "split"), *lines])
-    for more in ([], ["--lists"], ["--shards", str(SHARD_CLIPS)], ["--frames", str(FPS)], ["--manifest"]):
+    for more in ([], ["--frames", str(FPS)], ["--lists"], ["--shards", str(SHARD_CLIPS)], ["--manifest"]):
         run = sandbox.run("-s", "all", *more)
         assert run.code == 0, run.out + run.err
     left_over = sandbox.partial / "rejected" / "train" / "tai_chi" / "unfit.mp4"
@@ -213,15 +213,13 @@ class TestMMAction2:
         assert read == [(path, label, counts[path], 8) for path, label in dataset.numbers(split)]
 
     def test_rawframe_dataset_reads_the_frames_of_every_clip_from_the_first_to_the_last(
-        self, dataset: DataSet, split: Split, tmp_path: Path
+        self, dataset: DataSet, split: Split
     ) -> None:
         folders = {path.removesuffix(".mp4"): row for path, row in dataset.rows(split).items()}
         counts = {path: len([*(dataset.made("frames") / path).iterdir()]) for path in folders}
         assert counts == {path: FPS * (row.time_end - row.time_start) for path, row in folders.items()}
-        lines = [f"{path} {counts[path]} {number(row)}\n" for path, row in folders.items()]
-        (tmp_path / "frames.txt").write_text("".join(lines))
         listed = package("mmaction.datasets").RawframeDataset(
-            str(tmp_path / "frames.txt"),
+            str(dataset.made("lists") / "mmaction2" / f"kinetics700_{split}_list_rawframes.txt"),
             [
                 {"type": "mmaction.SampleFrames", "clip_len": min(counts.values()), "frame_interval": 1},
                 {"type": "mmaction.RawFrameDecode"},

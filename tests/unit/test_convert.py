@@ -427,6 +427,24 @@ def test_a_table_that_was_cut_anywhere_never_says_anything_wrong(dataset: Datase
         with results:
             there, current = results.states(dataset.frame, "")
         assert (there.tolist(), current.tolist()) == ([True, True], [False, False])
+    table.write_bytes(whole[:-5])
+    converted(dataset)
+    lines = table.read_text().splitlines()
+    assert [line.rpartition("/")[2] for line in lines[-2:]] == [path.stem for path in paths], "half a line spoils none"
+    assert {line.count("\t") for line in lines} == {4}
+
+
+def test_a_clock_that_is_ahead_does_not_let_results_of_an_earlier_file_pass(dataset: DatasetOnDisk) -> None:
+    path = dataset.put(CLIP)
+    converted(dataset)
+    frames = dataset.layout.derived_layout("frames")
+    made_ns, ahead_ns = frames.clip(CLIP, "").stat().st_mtime_ns, time.time_ns() + 10**13
+    os.utime(frames.clip(CLIP, ""), ns=(ahead_ns, ahead_ns))
+    table = frames.folder / "val_made.tsv"
+    table.write_text(table.read_text().replace(str(made_ns), str(ahead_ns)))
+    assert converted(dataset) == []
+    fetched_again(path, UPRIGHT)
+    assert converted(dataset) == [CLIP]
 
 
 def test_results_of_clips_that_are_gone_are_removed_and_nothing_else_is(dataset: DatasetOnDisk) -> None:
@@ -483,6 +501,7 @@ def test_a_shards_results_are_known_to_a_run_on_all_clips(dataset: DatasetOnDisk
     with shard:
         job = ExtractFrames(dataset.layout, frames, 1, 36, 50)
         [*shard.noting((one for one in run_here(job, clips) if isinstance(one, Outcome)), "")]
+    os.link(paths[0], dataset.folder / "another version")  # so the times tell nothing
     assert converted(dataset) == []
     fetched_again(paths[0], UPRIGHT, 10**18)
     assert converted(dataset) == clips[:1]

@@ -6,24 +6,26 @@ import csv
 import json
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from kinetics.dataset import manifest
 from kinetics.dataset import shards as export
-from kinetics.dataset.inventory import measure_clips
-from kinetics.dataset.lists import write_lists, write_silent_list
+from kinetics.dataset.inventory import measure_clips, read_headers
+from kinetics.dataset.lists import write_frame_list, write_lists, write_silent_list
 from kinetics.dataset.manifest import MANIFEST_FIELDS, write_manifest
 from kinetics.dataset.settings import keep_settings
 from kinetics.dataset.shards import INDEX_FIELDS, SHARD_LIMIT, ShardSample, WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
-from kinetics.records import Clip, Facts, Outcome
+from kinetics.records import Clip, ClipKey, Facts, Outcome, Subset
 from kinetics.storage.attempts import last_successes
+from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
-from tests.support.dataset import CLIP, DatasetOnDisk, numbered, watched
+from tests.support.dataset import CLIP, PLAIN, DatasetOnDisk, numbered, watched
 
 CLASSES = ("abseiling", "playing harmonica", 'say, "ah"', "tai chi")
 ODD = (
@@ -53,11 +55,15 @@ def rows(path: Path) -> list[list[str]]:
         return list(csv.reader(file, strict=True))
 
 
+def lists_of(dataset: DatasetOnDisk, subset: Subset, frame: pd.DataFrame) -> list[Path]:
+    return write_lists(dataset.layout, dataset.layout.derived_layout("lists"), subset, frame, CLASSES)
+
+
 # -- lists ------------------------------------------------------------------------------------------------------------
 
 
 def test_each_list_has_every_clip_with_its_class_in_the_whole_version(dataset: DatasetOnDisk) -> None:
-    files = write_lists(dataset.layout, "validate", dataset.frame, CLASSES)
+    files = lists_of(dataset, "validate", dataset.frame)
     folder = dataset.folder / "Kinetics700_lists"
     lists = [
         folder / "mmaction2/kinetics700_val_list_videos.txt",
@@ -76,18 +82,41 @@ def test_each_list_has_every_clip_with_its_class_in_the_whole_version(dataset: D
 
 
 def test_classes_that_are_not_here_do_not_shift_the_others(dataset: DatasetOnDisk) -> None:
-    write_lists(dataset.layout, "validate", dataset.frame.iloc[1:2], CLASSES)
+    lists_of(dataset, "validate", dataset.frame.iloc[1:2])
     text = (dataset.folder / "Kinetics700_lists/slowfast/val.csv").read_text()
     assert text == "val/tai_chi/__thr0w-ing_000000.500_000010.250.mp4 3\n"
 
 
 def test_lists_of_other_subsets_stay(dataset: DatasetOnDisk) -> None:
-    write_lists(dataset.layout, "validate", dataset.frame, CLASSES)
-    write_lists(dataset.layout, "train", dataset.frame.iloc[:0], CLASSES)
+    lists_of(dataset, "validate", dataset.frame)
+    lists_of(dataset, "train", dataset.frame.iloc[:0])
     assert {path.name for path in (dataset.folder / "Kinetics700_lists/slowfast").iterdir()} == {"val.csv", "train.csv"}
 
 
+def test_the_frames_of_each_clip_are_listed_with_their_number_and_its_class(dataset: DatasetOnDisk) -> None:
+    frames, lists = (dataset.layout.derived_layout(kind) for kind in ("frames", "lists"))
+    for count, clip in enumerate(ODD[:3], 2):
+        folder = frames.clip(clip, "")
+        folder.mkdir(parents=True)
+        for number in range(count):
+            (folder / f"img_{number + 1:05d}.jpg").touch()
+    (path,) = write_frame_list(frames, lists, "validate", dataset.frame.iloc[:3], CLASSES)
+    assert path == dataset.folder / "Kinetics700_lists/mmaction2/kinetics700_val_list_rawframes.txt"
+    lines = [line.split(" ") for line in path.read_text().splitlines()]
+    assert [(frames.folder / folder, int(count), int(number)) for folder, count, number in lines] == [
+        (frames.clip(clip, ""), count, number) for clip, count, number in zip(ODD, (2, 3, 4), (1, 3, 2), strict=False)
+    ]
+    assert write_frame_list(frames, lists, "validate", dataset.frame.iloc[:0], CLASSES) == []
+    assert not path.exists(), "it would name frames that are gone"
+
+
 # -- manifest ---------------------------------------------------------------------------------------------------------
+
+
+def manifest_of(layout: Layout, frame: pd.DataFrame, facts: Mapping[ClipKey, Facts]) -> Path:
+    path = layout.table("validate", "manifest.csv")
+    write_manifest(path, layout, "validate", frame, facts)
+    return path
 
 
 def test_a_manifest_says_what_is_known_of_each_clip_in_the_annotations_order(dataset: DatasetOnDisk) -> None:
@@ -99,7 +128,7 @@ def test_a_manifest_says_what_is_known_of_each_clip_in_the_annotations_order(dat
     )
     facts = {clip.key: Facts(100 + n, n, 300, 10.0 + n / 3, 640, 360, True, f"{n:064x}") for n, clip in enumerate(ODD)}
     del facts[ODD[3].key]
-    path = write_manifest(dataset.layout, "validate", dataset.frame, facts)
+    path = manifest_of(dataset.layout, dataset.frame, facts)
     assert path == dataset.folder / "Kinetics700_validate_manifest.csv"
     sums = [f"{n:064x}" for n in range(5)]
     assert rows(path) == [
@@ -115,7 +144,7 @@ def test_a_manifest_is_replaced_as_a_whole_or_not_at_all(
     dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = {clip.key: Facts(1, 1, 1, 1.0, 1, 1, True) for clip in ODD}
-    path = write_manifest(dataset.layout, "validate", dataset.frame, facts)
+    path = manifest_of(dataset.layout, dataset.frame, facts)
     before = path.read_bytes()
 
     def full(*_: object) -> list[object]:
@@ -123,7 +152,7 @@ def test_a_manifest_is_replaced_as_a_whole_or_not_at_all(
 
     monkeypatch.setattr(manifest, "_manifest_row", full)
     with pytest.raises(Fatal, match="the disk is full"):
-        write_manifest(dataset.layout, "validate", dataset.frame, facts)
+        manifest_of(dataset.layout, dataset.frame, facts)
     assert path.read_bytes() == before
     assert not [one for one in dataset.folder.iterdir() if one.suffix == ".part"]
 
@@ -160,7 +189,7 @@ def test_how_a_clip_was_made_is_told_by_the_last_run_that_made_it_and_a_shards_m
     dataset.record(Outcome(ODD[1], "done", itag="22"))
     facts = {clip.key: Facts(1, 1, 1, 1.0, 1, 1, True) for clip in ODD}
     column = MANIFEST_FIELDS.index("itag")
-    paths = [write_manifest(layout, "validate", dataset.frame, facts) for layout in (dataset.layout, first)]
+    paths = [manifest_of(layout, dataset.frame, facts) for layout in (dataset.layout, first)]
     assert [path.name for path in paths] == [
         f"Kinetics700_validate_{shard}manifest.csv" for shard in ("", "shard1of2_")
     ]
@@ -175,7 +204,7 @@ def test_a_manifest_of_all_clips_measures_none_again_that_a_shards_run_has_measu
     for shard, part in (("1of2", dataset.frame[:2]), ("2of2", dataset.frame[2:4])):
         layout = replace(dataset.layout, shard=shard)
         outcomes = [*measure_clips(watched(seen), layout, "validate", part)]
-        write_manifest(layout, "validate", part, {one.clip.key: one.facts for one in outcomes if one and one.facts})
+        manifest_of(layout, part, {one.clip.key: one.facts for one in outcomes if one and one.facts})
     assert seen == dataset.clips[:4], "each measures its own"
     found = [*measure_clips(watched(seen), dataset.layout, "validate", dataset.frame)]
     assert seen == dataset.clips, "the last one is new"
@@ -183,11 +212,34 @@ def test_a_manifest_of_all_clips_measures_none_again_that_a_shards_run_has_measu
     assert len(found) == 5
 
 
+def test_headers_are_read_once_until_a_file_changes_and_a_manifest_has_read_them_too(dataset: DatasetOnDisk) -> None:
+    sound, empty, other = dataset.clips[:3]
+    seen = list[Clip]()
+
+    def read() -> dict[Clip, str]:
+        seen.clear()
+        outcomes = read_headers(watched(seen), dataset.layout, "validate", dataset.frame)
+        return {one.clip: one.reason for one in outcomes if one and one.status == "failed"}
+
+    for clip in (sound, other):
+        dataset.layout.clip(clip).write_bytes(PLAIN.progressive.path.read_bytes())
+    dataset.layout.clip(empty).write_bytes(b"")
+    [*measure_clips(watched([]), dataset.layout, "validate", dataset.frame.iloc[:1])]
+    unfit = read()
+    assert seen == dataset.clips[1:]
+    assert unfit.keys() == {*ODD} - {sound, other}
+    assert unfit[empty] == "it is empty"
+    assert (read().keys(), seen) == (unfit.keys(), [*unfit]), "those that are fit are known"
+    os.truncate(dataset.layout.clip(other), 999)
+    assert read().keys() == unfit.keys() | {other}
+
+
 # -- shards -----------------------------------------------------------------------------------------------------------
 
 
 def packed(dataset: DatasetOnDisk, clips: int, classes: Sequence[str] = CLASSES) -> WebDatasetShards:
-    return WebDatasetShards(dataset.layout, "validate", shard_samples(dataset.layout, dataset.frame, classes), clips)
+    samples = shard_samples(dataset.layout, dataset.frame, classes)
+    return WebDatasetShards(dataset.layout.derived_layout("shards"), "validate", samples, clips)
 
 
 def write(dataset: DatasetOnDisk, clips: int = 2, classes: Sequence[str] = CLASSES) -> list[Path]:
