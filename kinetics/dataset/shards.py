@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import tarfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +25,8 @@ SHARD_LIMIT = 10**9
 """Maximum size of a shard, in bytes; only a single clip that is larger exceeds it."""
 SAMPLE_OVERHEAD = 1 << 13
 """Upper bound, in bytes, for what a sample takes besides the clip: metadata, and the headers of three members."""
-INDEX_FIELDS = ("shard", "key", "youtube_id", "time_start", "time_end", "label", "class", "bytes")
+INDEX_FIELDS = ("shard", "key", "youtube_id", "time_start", "time_end", "label", "class", "bytes", "mtime_ns")
+"""The columns; the last two are the size and the modification time of the clip's file when it was packed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class ShardSample:
     size: int
     """The size of its file, in bytes."""
     mtime_ns: int
-    """The modification time of its file; a shard that is older is written again."""
+    """The modification time of its file; a shard that was made of a file with another one is written again."""
     class_number: int
     """The index of its label among the classes, or NO_CLASS."""
 
@@ -71,6 +75,8 @@ class WebDatasetShards:
         self._folder, self._subset = target.folder, subset
         self._partial = target.partial(SPLIT_OF[subset])
         self._shards = [*_pack(samples, clips)]
+        self._index_path = target.folder / f"{SPLIT_OF[subset]}_index.csv"
+        self._indexed_ns, self._packed = _read_index(self._index_path)
 
     @property
     def count(self) -> int:
@@ -83,7 +89,7 @@ class WebDatasetShards:
     @property
     def bytes_to_write(self) -> int:
         """An upper bound for what `write` adds to the disk."""
-        return sum(_size(shard) for path, shard in self._planned() if not _is_written(path, shard))
+        return sum(_size(shard) for path, shard in self._planned() if not self._is_written(path, shard))
 
     def write(self) -> Iterator[int]:
         """Write the shards that are missing or outdated; yields the number of clips of each shard once it is complete.
@@ -94,7 +100,7 @@ class WebDatasetShards:
         from webdataset import TarWriter  # noqa: PLC0415 - an extra package
 
         for path, shard in self._planned():
-            if not _is_written(path, shard):
+            if not self._is_written(path, shard):
                 try:
                     with (
                         atomic_write(path, self._partial) as temporary,
@@ -106,7 +112,7 @@ class WebDatasetShards:
                 except OSError as error:
                     raise cannot_write(error, path) from error
             yield len(shard)
-        write_csv(self._folder / f"{SPLIT_OF[self._subset]}_index.csv", INDEX_FIELDS, self._index())
+        write_csv(self._index_path, INDEX_FIELDS, self._index())
         planned = {path for path, _ in self._planned()}
         for path in self._folder.glob(f"{SPLIT_OF[self._subset]}-*.tar"):
             if path not in planned:
@@ -129,7 +135,31 @@ class WebDatasetShards:
                     safe_cell(clip.label),
                     sample.class_number,
                     sample.size,
+                    sample.mtime_ns,
                 ]
+
+    def _is_written(self, path: Path, shard: Sequence[ShardSample]) -> bool:
+        """Return whether a shard exists with these samples in this order, made of the clips' present files.
+
+        What the index says of it counts if it is older than the index. Of another shard, such as a run leaves that was
+        stopped, the times must tell: none of the clips is newer.
+        """
+        try:
+            with tarfile.open(path, "r:") as tar:
+                present = [*_members(tar)]
+            written_ns = path.stat().st_mtime_ns
+        except (OSError, tarfile.TarError):
+            return False
+        packed = self._packed.get(path.name) if written_ns <= self._indexed_ns else None
+        if packed:
+            current = packed == [(sample.key, str(sample.mtime_ns)) for sample in shard]
+        else:
+            current = max(sample.mtime_ns for sample in shard) <= written_ns
+        return current and present == [
+            (f"{sample.key}.{extension}", content)
+            for sample in shard
+            for extension, content in sorted({"mp4": sample.size, **sample.metadata()}.items())
+        ]
 
 
 def shard_samples(layout: Layout, frame: pd.DataFrame, classes: Sequence[str]) -> Iterator[ShardSample]:
@@ -159,19 +189,19 @@ def _size(shard: Iterable[ShardSample]) -> int:
     return tarfile.RECORDSIZE + sum(sample.size + SAMPLE_OVERHEAD for sample in shard)
 
 
-def _is_written(path: Path, shard: Sequence[ShardSample]) -> bool:
-    """Return whether a shard exists with these samples in this order, and none of the clips is newer."""
+def _read_index(path: Path) -> tuple[int, dict[str, list[tuple[str, str]]]]:
+    """Return the modification time of an index, and the key and the clip's modification time of each shard's samples.
+
+    An index without these times, as older versions of this program wrote it, or a damaged one tells nothing.
+    """
+    packed = defaultdict[str, list[tuple[str, str]]](list)
     try:
-        with tarfile.open(path, "r:") as tar:
-            present = [*_members(tar)]
-        written_ns = path.stat().st_mtime_ns
-    except (OSError, tarfile.TarError):
-        return False
-    return max(sample.mtime_ns for sample in shard) <= written_ns and present == [
-        (f"{sample.key}.{extension}", content)
-        for sample in shard
-        for extension, content in sorted({"mp4": sample.size, **sample.metadata()}.items())
-    ]
+        with open(path, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                packed[row["shard"]].append((row["key"], row["mtime_ns"]))
+            return os.fstat(file.fileno()).st_mtime_ns, packed
+    except (OSError, ValueError, KeyError, csv.Error):
+        return 0, {}
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, int | bytes]]:

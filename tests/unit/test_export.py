@@ -379,6 +379,31 @@ def test_a_clip_that_was_fetched_anew_goes_into_its_shard_anew(dataset: DatasetO
     assert dict(samples(shards[1]))[path.stem]["mp4"] == path.read_bytes()
 
 
+@pytest.mark.parametrize("older", [True, False])
+def test_a_clip_with_another_time_goes_into_its_shard_anew_though_it_is_older_than_that(
+    dataset: DatasetOnDisk, older: bool
+) -> None:
+    """As a clip that was linked from another version, or adopted; without the index, only a newer one is seen."""
+    shards = write(dataset)
+    path = dataset.layout.clip(ODD[2])
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(10**18, 10**18))
+    index = dataset.folder / "Kinetics700_shards/val_index.csv"
+    if older:  # than the shards: a run was stopped before it wrote a new one
+        os.utime(index, ns=(10**18, 10**18))
+    before = inodes(shards)
+    write(dataset)
+    assert [one == other for one, other in zip(before, inodes(shards), strict=True)] == [True, older, True]
+    assert (dict(samples(shards[1]))[path.stem]["mp4"] == path.read_bytes()) is not older
+
+
+@pytest.mark.parametrize("content", [b"", b"shard,key\nval-000000.tar,x\n", b"\xff\0,", b"shard,key,mtime_ns\n,,\n"])
+def test_an_index_of_an_older_version_or_a_damaged_one_tells_nothing(dataset: DatasetOnDisk, content: bytes) -> None:
+    before = inodes(write(dataset))
+    (dataset.folder / "Kinetics700_shards/val_index.csv").write_bytes(content)
+    assert inodes(write(dataset)) == before
+
+
 def test_other_classes_or_labels_are_written_anew(dataset: DatasetOnDisk) -> None:
     """As when the official list takes the place of one's own."""
     shards = write(dataset)
