@@ -90,10 +90,9 @@ def verify(options: Options, context: Context) -> int:
     if moved:
         clips_moved = counted(moved, "unfit clip")
         tell(f"{clips_moved} moved to {context.layout.rejected_folder}; a run without --verify fetches what is missing")
-        made = [kind for kind in DERIVED if context.layout.derived_layout(kind).folder.is_dir()]
+        made = [f"--{kind}" for kind in DERIVED if context.layout.derived_layout(kind).folder.is_dir()]
         if made:
-            folders = ", ".join(context.layout.derived_layout(kind).folder.name for kind in made)
-            tell(f"made before that: {folders}; afterwards run {' and '.join(f'--{kind}' for kind in made)} again")
+            tell(f"after that, run {', '.join(made)} again: what was made of these clips stays until then")
     if kept:
         tell(f"{counted(kept, 'clip')} could not be checked to the end, and left in place")
     return int(bool(moved or kept))

@@ -450,6 +450,7 @@ class TestLists:
         assert frames == "".join(f"{clip} 4 0\n" for clip in clips[1:])
         index = table(many.folder / "Kinetics700_shards/val_index.csv")
         assert {row["key"] for row in index} == {Path(clip).name for clip in clips}
+        assert "run --frames, --shards, --lists again" in many.run("--verify", "--quick").out
 
 
 # -- all of them ------------------------------------------------------------------------------------------------------

@@ -38,7 +38,9 @@ ROWS: dict[Split, tuple[Row, ...]] = {
     "test": (Row("", "un-labelled", 3, 7), Row("", "unlabelled-", 8, 12)),
 }
 """Odd ids and labels, one class that only `val` has, one named after a split, and rows without a label."""
-CLASSES = sorted({row.label for rows in ROWS.values() for row in rows if row.label})
+UNFIT = Row("abseiling", "val_unfit-1", 2, 6)
+"""The only clip of its class, of `val`; --verify throws it out."""
+CLASSES = sorted({UNFIT.label, *(row.label for rows in ROWS.values() for row in rows if row.label)})
 SPLITS = tuple(ROWS)
 SHARD_CLIPS = 2
 FPS = 5
@@ -102,17 +104,20 @@ def package(name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
-    """All three splits, downloaded; then everything that is made from them."""
-    sandbox = Sandbox(tmp_path_factory.mktemp("data"), [row for rows in ROWS.values() for row in rows])
+    """All three splits, downloaded, and everything that is made from them; before and after a --verify that rejects."""
+    sandbox = Sandbox(tmp_path_factory.mktemp("data"), [UNFIT, *(row for rows in ROWS.values() for row in rows)])
     with open(sandbox.csv, "w", newline="") as file:
-        lines = [(*row, split) for split, rows in ROWS.items() for row in rows]
+        lines = [(*UNFIT, "val"), *((*row, split) for split, rows in ROWS.items() for row in rows)]
         csv.writer(file).writerows([("label", "youtube_id", "time_start", "time_end", "split"), *lines])
-    for more in ([], ["--frames", str(FPS)], ["--lists"], ["--shards", str(SHARD_CLIPS)], ["--manifest"]):
+    made = (["--frames", str(FPS)], ["--lists"], ["--shards", str(SHARD_CLIPS)], ["--manifest"])
+    for more in ([], *made, ["--lists", "--classes", "tai chi"], ["--shards", "1", "--classes", "tai chi"]):
+        run = sandbox.run("-s", "train" if "--classes" in more else "all", *more)
+        assert run.code == 0, run.out + run.err
+    sandbox.path(UNFIT).write_bytes(b"404 not found")
+    assert sandbox.run("-s", "all", "--verify").code == 1
+    for more in made:
         run = sandbox.run("-s", "all", *more)
         assert run.code == 0, run.out + run.err
-    left_over = sandbox.partial / "rejected" / "train" / "tai_chi" / "unfit.mp4"
-    left_over.parent.mkdir(parents=True)
-    left_over.write_bytes(b"as --verify moves away what is unfit")
     return DataSet(sandbox.folder)
 
 
@@ -278,6 +283,17 @@ def test_a_reader_opens_every_clip_and_finds_as_many_frames_as_the_manifest_says
     dataset: DataSet, count: Callable[[str], int]
 ) -> None:
     assert {path: count(path) for path in dataset.frames()} == dataset.frames()
+
+
+def test_webdataset_reads_the_shards_of_a_choice_of_classes(dataset: DataSet) -> None:
+    (folder,) = dataset.root.glob("Kinetics700_shards_classes-*")
+    (lists,) = dataset.root.glob("Kinetics700_lists_classes-*")
+    samples = [*package("webdataset").WebDataset(f"{folder}/train-{{000000..000001}}.tar", shardshuffle=False).decode()]
+    chosen = [row for row in ROWS["train"] if row.label == "tai chi"]
+    assert sorted(sample["json"]["time_start"] for sample in samples) == [row.time_start for row in chosen]
+    listed = package("pytorchvideo.data.labeled_video_paths").LabeledVideoPaths
+    found = listed.from_path(str(lists / "pytorchvideo" / "train.txt"))
+    assert [about["label"] for _, about in found] == [number(row) for row in chosen]
 
 
 @pytest.mark.parametrize("split", SPLITS)
