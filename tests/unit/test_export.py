@@ -13,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from kinetics.cli.commands import _choice
+from kinetics.cli.options import parse
 from kinetics.dataset import manifest
 from kinetics.dataset import shards as export
 from kinetics.dataset.inventory import measure_clips, read_headers
@@ -435,6 +437,36 @@ def test_a_shard_that_cannot_be_written_is_named_and_leaves_whole_ones(
 def test_a_clip_that_goes_before_it_is_packed_is_left_out(dataset: DatasetOnDisk) -> None:
     dataset.layout.clip(ODD[0]).unlink()
     assert [member.clip for member in shard_samples(dataset.layout, dataset.frame, CLASSES)] == list(ODD[1:])
+
+
+# -- a choice of the clips --------------------------------------------------------------------------------------------
+
+
+def test_a_choice_of_clips_has_a_name_that_depends_on_nothing_but_the_choice(tmp_path: Path) -> None:
+    file, mini = tmp_path / "classes.txt", tmp_path / "mini.csv"
+    file.write_text("\ufeffAbseiling\n\n tai  chi\n", "utf-8")
+
+    def name(*options: str) -> str:
+        return _choice(parse(["-s", "validate", "--lists", *options]))
+
+    assert name() == name("--seed", "3") == ""
+    assert name("--limit", "5") == "_limit-5"
+    assert name("--sample", "9", "--seed", "1") == "_sample-9-seed-1"
+    alike = {
+        name("--classes", "tai_chi", "abseiling"),
+        name("--classes", "ABSEILING", "tai chi", "Tai Chi"),
+        name("--classes", f"@{file}"),
+    }
+    assert len(alike) == 1
+    assert (
+        len({*alike, name("--classes", "tai chi"), name("--classes", "abseiling"), name("--classes", "tai", "chi")})
+        == 4
+    )
+    mini.write_text("one")
+    first = name("--only", str(mini))
+    mini.write_text("two")
+    assert first != name("--only", str(mini))
+    assert name("--only", str(mini), "--limit", "5") == name("--only", str(mini)) + "_limit-5"
 
 
 # -- what is said of a folder -----------------------------------------------------------------------------------------
