@@ -19,6 +19,7 @@ from kinetics.media import check
 from kinetics.media.check import ANNOTATED_LEEWAY_S, LEEWAY_S, Expected, decode_fully, mismatch, read_facts
 from kinetics.planning.reuse import link_clip
 from kinetics.records import Category, Clip, Cut, Facts, Outcome
+from kinetics.storage.atomic import atomic_write, remove_empty_folders
 from kinetics.storage.journal import Journal
 from kinetics.storage.ledger import Ledger
 from tests.support.dataset import (
@@ -287,6 +288,23 @@ def test_a_run_that_was_interrupted_leaves_no_class_without_clips(dataset: Datas
     next(checks)
     checks.close()  # type: ignore[attr-defined]
     assert not path.parent.exists()
+
+
+def test_a_clip_lands_in_a_class_that_the_verify_of_another_shard_removes_at_that_moment(
+    dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final, moves, really_replace = dataset.layout.clip(CLIP), list[Path](), os.replace
+
+    def replace_later(source: Path, target: Path) -> None:
+        if not moves:
+            remove_empty_folders(dataset.layout.folder / "val")
+        moves.append(target)
+        really_replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_later)
+    with atomic_write(final, dataset.layout.partial("val")) as temporary:
+        temporary.write_text("whole")
+    assert (final.read_text(), moves) == ("whole", [final, final])
 
 
 @pytest.mark.parametrize("spoil", ["a file", "a folder"])

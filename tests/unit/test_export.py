@@ -496,3 +496,6 @@ def test_silent_clips_are_listed_until_they_have_sound(dataset: DatasetOnDisk) -
     assert len(path.read_text().splitlines()) == 2
     assert ODD[1].youtube_id not in path.read_text()
     assert replace(ODD[2]).youtube_id in path.read_text()
+    dataset.layout.clip(ODD[2]).unlink()
+    write_silent_list(dataset.layout, "validate", [], ".wav")
+    assert path.read_text().splitlines() == [str(dataset.layout.clip(ODD[0]).relative_to(dataset.layout.folder))]
