@@ -107,7 +107,8 @@ class ResultTable:
         """
         orphans, with_clip = list[str](), 0
         names = defaultdict[str, set[str]](set)
-        for path, known in (self._others | self._own).items():
+        alone = not self._results.shard  # runs on other shards may be at work beside this one
+        for path, known in (self._others | self._own if alone else self._own).items():
             folder, _, name = path.rpartition("/")
             if folder not in names:
                 names[folder] = {*names_in(Path(self._clip_folder, folder))}
@@ -121,7 +122,8 @@ class ResultTable:
             for path in orphans:
                 discard(self._results.folder / path, self._results.partial(self._split))
                 self._own.pop(path, None)
-            remove_empty_folders(self._results.folder / self._split)
+            if alone:
+                remove_empty_folders(self._results.folder / self._split)
         except OSError as error:
             raise cannot_write(error, self._results.folder) from error
         self._outdated = True

@@ -505,6 +505,10 @@ def test_a_shards_results_are_known_to_a_run_on_all_clips(dataset: DatasetOnDisk
     assert converted(dataset) == []
     fetched_again(paths[0], UPRIGHT, 10**18)
     assert converted(dataset) == clips[:1]
+    paths[1].unlink()
+    other, whole = replace(frames, shard="2of2"), frames
+    assert ResultTable(dataset.layout, other, "validate").remove_orphans() == (0, True), "another shard is not its own"
+    assert ResultTable(dataset.layout, whole, "validate").remove_orphans() == (1, True)
 
 
 def test_a_folder_with_files_of_somebody_else_is_not_replaced(dataset: DatasetOnDisk) -> None:
