@@ -11,9 +11,12 @@ from urllib.parse import urlsplit
 import pandas as pd
 import platformdirs
 
-from kinetics.annotations.files import MAX_FILE, AnnotationFile, DamagedArchiveError, find_files, read_limited
+from kinetics.annotations.archives import DamagedArchiveError
+from kinetics.annotations.files import find_files, read_file
+from kinetics.annotations.formats import read_rows
+from kinetics.annotations.headers import FORMATS
 from kinetics.annotations.official import VERSIONS, ProgressCallback, fetch
-from kinetics.annotations.table import Annotations, constant_column, read_cells, usable_rows, valid_rows
+from kinetics.annotations.table import Annotations, constant_column, one_spelling, usable_rows, valid_rows
 from kinetics.errors import Fatal
 from kinetics.records import SPLIT_OF, Subset
 
@@ -23,10 +26,13 @@ def load(
     subset: Subset | Literal["all"],
     path: Path | None = None,
     *,
+    file_format: str | None = None,
     progress: ProgressCallback | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Annotations:
-    """Load the clips of a subset from `path`: a CSV, a JSON, a folder of them, or a tar archive.
+    """Load the clips of a subset from `path`: a CSV or a JSON, compressed or not, a folder of them, or an archive.
+
+    `file_format` is the name of the files' format, for files that do not show it themselves.
 
     Without a path, the version's official archive is read from the user's cache folder. If it is missing or damaged
     there, it is fetched first: `progress` is called with the bytes, and `notify` with what a person should know. All
@@ -36,7 +42,7 @@ def load(
     Raises Fatal if no row is usable.
     """
     if path is not None:
-        return _load(path, subset)
+        return _load(path, subset, file_format)
     archive = platformdirs.user_cache_path("kinetics-downloader") / VERSIONS[version].rpartition("/")[2]
     if archive.is_file():
         with suppress(DamagedArchiveError):
@@ -47,7 +53,7 @@ def load(
     return _load(archive, subset)
 
 
-def _load(path: Path, subset: Subset | Literal["all"]) -> Annotations:
+def _load(path: Path, subset: Subset | Literal["all"], file_format: str | None = None) -> Annotations:
     wanted: Sequence[Subset] = list(SPLIT_OF) if subset == "all" else [subset]
     try:
         files = find_files(path, wanted)
@@ -56,25 +62,26 @@ def _load(path: Path, subset: Subset | Literal["all"]) -> Annotations:
     warnings = [f"{path}: there is no file for {one} in it." for one in wanted if not {one, None} & files.keys()]
     frames = []
     for file_subset, file in files.items():
-        frame, file_warnings = usable_rows(file, file_subset)
+        frame, file_warnings = usable_rows(file, file_subset, FORMATS[file_format] if file_format else None)
         frames += [] if frame.empty else [frame]
         warnings += [f"{file.name}: {warning}" for warning in file_warnings]
     if not frames:
         raise Fatal(" ".join([f"{path} holds no usable row: download it again, or name another file.", *warnings]))
     table = pd.concat(frames, ignore_index=True).astype({"label": "category", "split": "category"})
-    return Annotations(table, tuple(warnings))
+    table["label"], spellings = one_spelling(table["label"])  # each file's were compared already
+    return Annotations(table, (*warnings, *spellings))
 
 
 def load_list(path: Path) -> Annotations:
-    """Return the clips in a CSV or JSON file that selects among others; its split column is ignored.
+    """Return the clips in a CSV or JSON file; its split column is ignored.
 
     Raises Fatal if no row is usable.
     """
     try:
-        file = AnnotationFile(str(path), path, read_limited(path, MAX_FILE))
+        file = read_file(path)
     except OSError as error:
         raise Fatal(f"Cannot read the list of clips in {path}: {error.strerror or error}. Check the path.") from error
-    cells, format_warnings = read_cells(file)
+    cells, _, format_warnings = read_rows(file)
     rows, left_out = valid_rows(cells, constant_column(cells, "train"), file.name)
     warnings = tuple(f"{path}: {warning}" for warning in (*format_warnings, *left_out))
     if rows.empty:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from urllib3.exceptions import HTTPError, ProtocolError
 
-from kinetics.annotations.files import ARCHIVE_ERRORS, MAX_FILE, decompress, regular_members
+from kinetics.annotations.archives import ARCHIVE_ERRORS, MAX_FILE, decompress, regular_members
 from kinetics.errors import ClipError, Fatal
 from kinetics.humanize import counted
 from kinetics.net.http import AllowedHosts, HttpSession

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import json
@@ -10,12 +11,15 @@ import lzma
 import os
 import random
 import re
+import stat
 import struct
 import subprocess
 import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -24,11 +28,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kinetics.annotations import table as module
-from kinetics.annotations.files import MAX_FILE
+from kinetics.annotations import cells as module
+from kinetics.annotations.archives import MAX_FILE
 from kinetics.annotations.load import load
 from kinetics.errors import Fatal
-from kinetics.storage.layout import Layout
+from kinetics.storage.layout import Layout, label_folder
 from tests.support.commands import ROOT
 from tests.unit.test_annotations import (
     HEADER,
@@ -262,6 +266,124 @@ def test_what_hypothesis_thinks_of_loads_by_the_rules_or_is_refused(
     check(tmp_path / "any_val", subset)
 
 
+# -- labels are as written, or the file is refused --------------------------------------------------------------------
+
+KNOWN = ("label", "Class", "action", "class_name", "Label-Name", "ACTION CLASS", "classname")
+LIKE_LABEL = ("category", "action_id", "label_id", "labels", "_label_2")
+FOREIGN = ("Klasse", "gloss")
+PLAIN = ("archery", "tai chi", "tai_chi", 'say "hi"', "a, b", "a;b", "NA", "person's head", " padded ", "")
+NUMERALS = ("1", "-1", "7", "0.5")
+NUMERAL = re.compile(r"([+-]?\d+(\.\d*)?)?")
+JUNK = ("", "x", '"', "'", "#", "1", ",", "\u00e9", "\n", "a/b", ";;", "train")
+
+
+@dataclass
+class Table:
+    """A table with one or two columns that may hold the labels, and how it is written down."""
+
+    titles: list[str]
+    rows: list[list[str]]
+
+    def cells(self, title_at: int) -> list[str]:
+        return [row[title_at].strip() if title_at < len(row) else "" for row in self.rows]
+
+    def labels(self) -> list[str] | None:
+        """The label of each row, '-' for those that are no clips; None if the file must be refused."""
+        found = [at for at, title in enumerate(self.titles) if title in KNOWN]
+        columns = [self.cells(at) for at in found]
+        signs = self.cells(self.titles.index("label")) if "label" in self.titles else []
+        numbers = {float(text) for text in signs if text and NUMERAL.fullmatch(text)}
+        if numbers and numbers <= {1, -1} and {"classname", "class_name"} & {*self.titles}:  # the titles of HACS
+            (filled,) = (cells for cells, at in zip(columns, found, strict=True) if self.titles[at] != "label")
+            labels = [
+                name if sign.lstrip("+") in ("1", "1.0") else "-" for name, sign in zip(filled, signs, strict=True)
+            ]
+        else:
+            columns = [cells for cells in columns if any(cells)]
+            if any(cells != columns[0] for cells in columns):
+                return None
+            labels = filled = columns[0] if columns else [""] * len(self.rows)
+        if any(filled) and all(NUMERAL.fullmatch(text) for text in filled):
+            return None
+        suspect = any(
+            title in LIKE_LABEL or (title in FOREIGN and not all(map(NUMERAL.fullmatch, self.cells(at))))
+            for at, title in enumerate(self.titles)
+        )
+        return None if suspect and not found else labels
+
+    def written(self, rng: random.Random) -> tuple[str, bytes]:
+        if rng.random() < 0.2 and len({*self.titles}) == len(self.titles):
+            rows = [dict(zip_longest(self.titles, row[: len(self.titles)], fillvalue="")) for row in self.rows]
+            return "any_val.json", json.dumps(rows).encode()
+        text = io.StringIO()
+        separator = rng.choice(",,,;\t")
+        text.write(rng.choice(("", "", "# a comment, and more\n", "\n", f"sep={separator}\n")))
+        csv.writer(text, delimiter=separator, lineterminator=rng.choice(("\n", "\r\n"))).writerows(
+            [self.titles, *self.rows]
+        )
+        data = text.getvalue().encode(rng.choice(("utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-32")))
+        return rng.choice((("any_val.csv", data), ("any_val.csv.gz", gzip.compress(data, 1))))
+
+
+def mutated_table(rng: random.Random) -> Table:
+    """A table whose titles are exchanged, doubled and shuffled, with cells that are missing, added or replaced."""
+    named = rng.choices((*KNOWN, *LIKE_LABEL, *FOREIGN), k=rng.choice((1, 1, 1, 2, 2)))
+    if rng.random() < 0.15:
+        named = ["classname", "label"]
+    others = rng.sample(("split", "is_cc", "fps", "note"), rng.choice((0, 1, 2)))
+    titles = [*named, "youtube_id", "time_start", "time_end", *others]
+    rows = []
+    pool = rng.choice((PLAIN, PLAIN, NUMERALS, (*PLAIN, *NUMERALS)))
+    for number in range(rng.choice((1, 3, 8))):
+        label = rng.choice(pool)
+        second = label if rng.random() < 0.9 else rng.choice(pool)
+        labels = [label, rng.choice(NUMERALS[:2]) if named == ["classname", "label"] else second][: len(named)]
+        extra = {"split": "train", "is_cc": "1", "fps": "25", "note": "text"}
+        rows.append([*labels, f"id-{number:08}", str(number), str(number + 10), *(extra[name] for name in others)])
+    order = rng.sample(range(len(titles)), len(titles))
+    titles, rows = [titles[at] for at in order], [[row[at] for at in order] for row in rows]
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        row = rng.choice(rows)
+        change = rng.random()
+        if change < 0.4 and row:
+            row[rng.randrange(len(row))] = rng.choice(JUNK)
+        elif change < 0.7 and len(row) > 1:
+            del row[rng.randrange(len(row))]
+        else:
+            row.insert(rng.randrange(len(row) + 1), rng.choice((*JUNK, *PLAIN)))
+    return Table(titles, rows)
+
+
+@pytest.mark.parametrize(
+    "files", [200, pytest.param(20_000, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])], ids=["some", "many"]
+)
+def test_every_label_is_as_written_or_the_file_is_refused(files: int, tmp_path: Path) -> None:
+    taken = refused = 0
+    for seed in range(files):
+        rng = random.Random(f"labels {seed}")
+        table = mutated_table(rng)
+        name, data = table.written(rng)
+        (tmp_path / name).write_bytes(data)
+        loaded = check(tmp_path / name, "train")
+        expected = table.labels()
+        if loaded is None:
+            refused += 1
+            continue
+        taken += 1
+        assert expected is not None, f"seed {seed}: {table}"
+        ids = table.cells(table.titles.index("youtube_id"))
+        written = dict(zip(reversed(ids), reversed(expected), strict=True))  # of several the first row counts
+        for clip in loaded.clips():
+            folder = label_folder(written[clip.youtube_id])
+            assert label_folder(clip.label) == folder, f"seed {seed}: {clip} of {table}"
+        assert not any(clip.label == "" for clip in loaded.clips()) or any(
+            "labe" in warning for warning in loaded.warnings
+        ), f"seed {seed}: unlabelled without a word: {table}"
+    assert taken > files / 4
+    assert refused > files / 10
+    print(f"{files} files: {taken} loaded, {refused} refused")
+
+
 # -- by its size ------------------------------------------------------------------------------------------------------
 
 
@@ -274,6 +396,14 @@ def member(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
     info = tarfile.TarInfo(name)
     info.size, info.type = size, kind
     return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def zip_bomb() -> bytes:
+    """A zip with one member of 300 MB."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("validate.csv", bytes(300 * MIB))
+    return content.getvalue()
 
 
 def sparse(size: int) -> bytes:
@@ -294,17 +424,19 @@ def looping() -> bytes:
 
 
 MIB = 1 << 20
-CELLS = module.MAX_CELLS
+CSV_CELLS, JSON_CELLS = module.MAX_CSV_CELLS, module.MAX_JSON_CELLS
 BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "line ends": ("x.csv", lambda: HEADER.encode() + b"\n" * (CELLS + 1)),
-    "columns": ("x.csv", lambda: HEADER.strip().encode() + b"," * (CELLS + 1)),
-    "lists": ("x.json", lambda: b"[" + b"[]," * CELLS + b"[]]"),
-    "objects": ("x.json", lambda: b'{"a":' * (CELLS + 1)),
+    "line ends": ("x.csv", lambda: HEADER.encode() + b"\n" * (CSV_CELLS + 1)),
+    "columns": ("x.csv", lambda: HEADER.strip().encode() + b"," * (CSV_CELLS + 1)),
+    "lists": ("x.json", lambda: b"[" + b"[]," * JSON_CELLS + b"[]]"),
+    "objects": ("x.json", lambda: b'{"a":' * (JSON_CELLS + 1)),
     "a member of 4 GB": ("x.tar.gz", lambda: bomb(member("validate.csv", 4 << 30), bytes(MIB), 1200)),
     "a header of 8 GB": ("x.tar.gz", lambda: bomb(member("x", 8 << 30 - 1, b"x"), b"a" * MIB, 1200)),
     "a name of 8 GB": ("x.tar.gz", lambda: bomb(member("x", 8 << 30 - 1, b"L"), b"a" * MIB, 1200)),
     "members without end": ("x.tar.gz", lambda: bomb(b"", member("validate.csv", 0) * 2048, 100)),
     "a hole of 60 GB": ("x.tar", lambda: sparse(60 << 30)),
+    "a zip of zeroes": ("x.zip", zip_bomb),
+    "a compressed file": ("x.csv.gz", lambda: bomb(HEADER.encode(), bytes(MIB), 1200)),
     "an archive that goes round and round": ("x.tar", looping),
 }
 
@@ -350,12 +482,15 @@ def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
 
 
 WORST: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "line ends": ("x.csv", lambda: HEADER.encode() + b"\n" * (CELLS - 10)),
-    "columns": ("x.csv", lambda: HEADER.strip().encode() + b"," * (CELLS - 10)),
-    "lists": ("x.json", lambda: b"[" + b"[]," * (CELLS // 2 - 10) + b"[]]"),
-    "ids": ("x.json", lambda: b"{" + b",".join(b'"%011d":[]' % number for number in range(CELLS // 2 - 10)) + b"}"),
+    "line ends": ("x.csv", lambda: HEADER.encode() + b"\n" * (CSV_CELLS - 10)),
+    "columns": ("x.csv", lambda: HEADER.strip().encode() + b"," * (CSV_CELLS - 10)),
+    "lists": ("x.json", lambda: b"[" + b"[]," * (JSON_CELLS // 2 - 10) + b"[]]"),
+    "ids": (
+        "x.json",
+        lambda: b"{" + b",".join(b'"%011d":[]' % number for number in range(JSON_CELLS // 2 - 10)) + b"}",
+    ),
     "one cell": ("x.csv", lambda: HEADER.encode() + b"x" * (MAX_FILE - 100)),
-    "NULs": ("x.csv", lambda: HEADER.encode() + bytes(CELLS - 10) + b"x" * (MAX_FILE - CELLS - 100)),
+    "NULs": ("x.csv", lambda: HEADER.encode() + bytes(CSV_CELLS - 10) + b"x" * (MAX_FILE - CSV_CELLS - 100)),
     "one text": ("x.json", lambda: b'"' + "\U0001f4a9".encode() * (MAX_FILE // 4 - 10) + b'"'),
 }
 
@@ -398,12 +533,35 @@ def test_what_is_no_file_in_a_folder_is_passed_over(folder: Path) -> None:
     assert len(load("400", "validate", folder)) == 2
 
 
-def test_a_zip_is_no_archive_of_annotations(folder: Path) -> None:
+def test_a_zip_is_an_archive_whatever_its_name_and_only_its_plain_files_are_read(folder: Path) -> None:
+    link = zipfile.ZipInfo("k/validate.csv")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
     for name in ("k.zip", "k.tar.gz", "k.csv"):
         with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("validate.csv", OFFICIAL)
-        with pytest.raises(Fatal, match=name):
-            load("400", "validate", folder / name)
+            for member in ("../validate.csv", "/validate.csv", "validate.csv/"):
+                archive.writestr(member, "" if member.endswith("/") else OFFICIAL.replace("javelin throw", "outside"))
+            archive.writestr(link, "/etc/passwd")
+            archive.writestr("k/val.csv", OFFICIAL)
+            archive.writestr("k/train.csv", OFFICIAL)
+        assert next(load("400", "validate", folder / name).clips()).label == "javelin throw"
+
+
+def test_a_zip_that_is_locked_damaged_or_too_full_is_refused_and_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(folder / "k.zip", "w") as archive:
+        archive.writestr("validate.csv", OFFICIAL)
+    good = (folder / "k.zip").read_bytes()
+    entry = good.index(b"PK\1\2") + 8  # the flags of the only member
+    locked = good[:6] + b"\1" + good[7:entry] + b"\1" + good[entry + 1 :]
+    for bad in (locked, good.replace(b"javelin", b"Javelin"), good[:-10]):
+        (folder / "k.zip").write_bytes(bad)
+        with pytest.raises(Fatal, match=r"k\.zip is damaged"):
+            load("400", "validate", folder / "k.zip")
+    (folder / "k.zip").write_bytes(good)
+    monkeypatch.setattr("kinetics.annotations.archives.MAX_MEMBERS", 0)
+    with pytest.raises(Fatal, match=r"k\.zip is damaged"):
+        load("400", "validate", folder / "k.zip")
 
 
 def test_an_archive_in_an_archive_is_not_unpacked(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import gzip
 import io
 import json
 import math
@@ -13,6 +14,7 @@ import re
 import tarfile
 import threading
 import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,9 +26,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kinetics.annotations import files, official
+from kinetics.annotations.headers import ALIASES
 from kinetics.annotations.load import load
 from kinetics.annotations.official import VERSIONS, fetch
-from kinetics.annotations.table import ALIASES, Annotations
+from kinetics.annotations.table import Annotations
 from kinetics.errors import Fatal
 from kinetics.net.http import AllowedHosts
 from kinetics.records import Clip
@@ -84,6 +87,14 @@ def packed(members: dict[str, str | bytes], mode: str = "w:gz") -> bytes:
     return content.getvalue()
 
 
+def zipped(members: dict[str, str | bytes]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    return content.getvalue()
+
+
 def clips(loaded: Annotations) -> list[Clip]:
     return list(loaded.clips())
 
@@ -91,7 +102,7 @@ def clips(loaded: Annotations) -> list[Clip]:
 # --- the forms in which annotations are handed out ---
 
 
-VARIANTS = {
+VARIANTS: dict[str, str | bytes] = {
     "official": OFFICIAL,
     "quoted labels, val and is_cc": (
         "label,youtube_id,time_start,time_end,split,is_cc\n"
@@ -114,6 +125,14 @@ VARIANTS = {
     "an index column": (
         f"id,label,youtube_id,time_start,time_end\n0,javelin throw,{ONE},1,11\n1,playing saxophone,{TWO},136,146\n"
     ),
+    "semicolons": OFFICIAL.replace(",", ";"),
+    "semicolons, as Excel writes them": "sep=;\r\n" + OFFICIAL.replace(",", ";").replace("\n", "\r\n"),
+    "tabs": OFFICIAL.replace(",", "\t"),
+    "UTF-16": OFFICIAL.encode("utf-16"),
+    "UTF-16, big-endian": b"\xfe\xff" + OFFICIAL.encode("utf-16-be"),
+    "UTF-32": OFFICIAL.encode("utf-32"),
+    "comments": "# clips, of course\n#\n" + OFFICIAL,
+    "two columns that agree": re.sub("(?m)^(.*?),", r"\1,\1,", OFFICIAL),
     "spaces around cells": OFFICIAL.replace(",", " , "),
     "comma at the line ends": HEADER + OFFICIAL.removeprefix(HEADER).replace("\n", ",\n"),
 }
@@ -135,7 +154,7 @@ JSON_VARIANTS = {
 
 
 @pytest.mark.parametrize("text", VARIANTS.values(), ids=VARIANTS)
-def test_every_csv_variant_gives_the_same_clips(given_file: GivenFile, text: str) -> None:
+def test_every_csv_variant_gives_the_same_clips(given_file: GivenFile, text: str | bytes) -> None:
     loaded = load("400", "validate", given_file(text))
     assert clips(loaded) == [JAVELIN, SAXOPHONE]
     assert loaded.warnings == ()
@@ -189,9 +208,8 @@ def test_an_id_that_looks_like_a_number_stays_as_it_is(given_file: GivenFile, yo
     "label", ["NA", "null", "nan", "massaging person's head", "1", "caf\u00e9", "tie (not \u5b57)"]
 )
 def test_a_label_stays_as_it_is(given_file: GivenFile, label: str) -> None:
-    assert [clip.label for clip in load("400", "train", given_file(rows_of(f"{label},{ONE},0,10,x"))).clips()] == [
-        label
-    ]
+    loaded = load("400", "train", given_file(rows_of(f"{label},{ONE},0,10,x", f"a name,{TWO},0,10,x")))
+    assert [clip.label for clip in loaded.clips()] == [label, "a name"]
 
 
 def test_times_are_rounded_to_milliseconds(given_file: GivenFile) -> None:
@@ -228,6 +246,12 @@ def test_bytes_that_are_no_utf_8_do_not_stop_a_json(given_file: GivenFile) -> No
         ("list.tar", packed({"val.csv": OFFICIAL}, "w")),
         ("list.TAR.GZ", packed({"val.csv": OFFICIAL})),
         ("list", packed({"val.csv": OFFICIAL}, "w:xz")),
+        ("list.csv.gz", gzip.compress(OFFICIAL.encode())),
+        ("list.json.gz", gzip.compress(json.dumps(KEYED).encode())),
+        ("list.zip", zipped({"k/list.csv": OFFICIAL, "k/readme.md": ""})),
+        ("list.zip", zipped({"k/val.csv": OFFICIAL, "k/train.csv": ""})),
+        ("list.zip", zipped({"list.json.gz": gzip.compress(json.dumps(KEYED).encode())})),
+        ("list.csv", zipped({"val.csv": OFFICIAL})),
     ],
 )
 def test_what_a_file_is_follows_from_its_name_or_else_its_content(
@@ -435,10 +459,200 @@ def test_of_repeats_with_different_labels_the_first_is_kept_and_both_are_named(g
     assert f"line 3 ({ONE!r}, 1.0, 11.0, 'pull ups', 'javelin throw')" in loaded.warnings[0]
 
 
-def test_labels_that_share_a_folder_are_no_repeats(given_file: GivenFile) -> None:
-    loaded = load("400", "validate", given_file(rows_of(f"a b,{ONE},1,11,val", f"a_b,{TWO},1,11,val")))
-    assert [clip.label for clip in loaded.clips()] == ["a b", "a_b"]
+@pytest.mark.parametrize("order", [1, -1])
+def test_labels_that_share_a_folder_are_one_class(given_file: GivenFile, order: int) -> None:
+    rows = [f"tai_chi,{ONE},1,11,val", f"tai chi,{TWO},1,11,val", f"tai_chi,{ONE},2,12,val"][::order]
+    loaded = load("400", "validate", given_file(rows_of(*rows)))
+    assert list(loaded.frame["label"].cat.categories) == ["tai chi"]
+    assert (
+        "2 rows spelt like others of the same folder, and taken for the same class: 'tai_chi' as 'tai chi'."
+        in (loaded.warnings[0])
+    )
+
+
+def test_labels_that_share_a_folder_are_one_class_over_all_subsets(given_file: GivenFile, tmp_path: Path) -> None:
+    given_file(rows_of(f"tai chi,{ONE},1,11,train", f"x_y,{ONE},2,12,train"), "k/train.csv")
+    given_file(rows_of(f"tai_chi,{TWO},1,11,val", f"_unlabeled,{TWO},2,12,val"), "k/val.csv")
+    given_file(f"youtube_id,time_start,time_end\n{ONE},3,4\n", "k/test.csv")
+    loaded = load("400", "all", tmp_path / "k")
+    assert [clip.label for clip in loaded.clips()] == ["tai chi", "x_y", "tai chi", "", ""]
+    assert "'_unlabeled' as unlabelled" in loaded.warnings[0]
+
+
+# --- which column holds the labels ---
+
+
+LABEL_TITLES = ["label", "Class", "action", "classname", "class_name", "label-name", "action class", "ACTION_CLASS"]
+
+
+@pytest.mark.parametrize("title", LABEL_TITLES)
+def test_a_label_column_is_known_by_each_of_its_names(given_file: GivenFile, title: str) -> None:
+    table = OFFICIAL.replace("label", title, 1)
+    assert clips(load("400", "validate", given_file(table))) == [JAVELIN, SAXOPHONE]
+    entry = {title: "javelin throw", "id": ONE, "start": 1, "end": 11}
+    assert clips(load("400", "validate", given_file(json.dumps([entry]), "validate.json"))) == [JAVELIN]
+    inner = {ONE: {"subset": "val", "annotations": [{title: "javelin throw", "segment": [1, 11]}]}}
+    assert clips(load("400", "validate", given_file(json.dumps(inner), "validate.json"))) == [JAVELIN]
+
+
+NO_LABELS = {
+    "an unknown title": ("Klasse", "archery", "no column that is known .* that may: 'Klasse'.*label,youtube_id"),
+    "a number of a class": ("class_id", "7", "no column that is known .* that may: 'class_id'"),
+    "numbers": ("label", "7", "numbers in the column 'label', such as '7'.*such as archery.*--format kinetics"),
+    "two that differ": ("label,class_name", "7,archery", "two columns for label, .*differ: '7' and 'archery' in "),
+    "the same title twice": ("label,Label", "a,b", "two columns for label, 'label' and 'Label', that differ"),
+    "HACS with other numbers": ("classname,label,subset", "archery,7,training", "two columns for label"),
+}
+
+
+@pytest.mark.parametrize(("titles", "texts", "says"), NO_LABELS.values(), ids=NO_LABELS)
+def test_labels_that_would_be_guessed_are_refused(given_file: GivenFile, titles: str, texts: str, says: str) -> None:
+    with pytest.raises(Fatal, match=says):
+        load("400", "train", given_file(f"{titles},youtube_id,time_start,time_end\n{texts},{ONE},0,10\n"))
+    entry = dict(zip(titles.split(","), texts.split(","), strict=True)) | {"id": ONE, "start": 0, "end": 10}
+    with pytest.raises(Fatal, match=says):
+        load("400", "train", given_file(json.dumps([entry]), "train.json"))
+
+
+def test_numbers_are_labels_where_a_person_says_so(given_file: GivenFile) -> None:
+    (clip,) = load("400", "train", given_file(rows_of(f"7,{ONE},0,10,x")), file_format="kinetics").clips()
+    assert clip.label == "7"
+
+
+def test_an_empty_column_is_no_second_label(given_file: GivenFile) -> None:
+    (clip,) = load("400", "train", given_file(f"label,action,id,start,end\n,archery,{ONE},0,10\n")).clips()
+    assert clip.label == "archery"
+
+
+@pytest.mark.parametrize("title", ["is_cc", "", "duration", "Unnamed: 0"])
+def test_a_column_that_holds_no_class_leaves_a_file_unlabelled_without_a_word(
+    given_file: GivenFile, title: str
+) -> None:
+    loaded = load("700", "test", given_file(f"{title},youtube_id,time_start,time_end\n1,{ONE},0,10\n"))
+    assert clips(loaded) == [Clip(ONE, 0.0, 10.0, "", "test")]
     assert loaded.warnings == ()
+
+
+def test_a_column_of_numbers_is_named_where_there_are_no_labels(given_file: GivenFile) -> None:
+    loaded = load("700", "test", given_file(f"youtube_id,time_start,time_end,fps\n{ONE},0,10,25\n"))
+    assert [clip.label for clip in loaded.clips()] == [""]
+    assert "it has no column of classes, so its clips are unlabelled; not read: 'fps'." in loaded.warnings[0]
+
+
+def test_rows_without_a_label_among_others_are_counted(given_file: GivenFile) -> None:
+    loaded = load("400", "train", given_file(rows_of(f"a,{ONE},0,10,x", f",{TWO},0,10,x", f",{TWO},1,10,x")))
+    assert [clip.label for clip in loaded.clips()] == ["a", "", ""]
+    assert "2 rows without a label" in loaded.warnings[0]
+
+
+def test_columns_of_times_that_differ_are_refused(given_file: GivenFile) -> None:
+    table = f"label,id,start,end,time_start,time_end\na,{ONE},0,10,5,15\n"
+    with pytest.raises(Fatal, match="two columns for time_start, 'start' and 'time_start', that differ: '0' and '5'"):
+        load("400", "train", given_file(table))
+
+
+# --- lists of other data sets ---
+
+
+AVA_ROWS = [f"{ONE},0902,0.077,0.151,0.283,0.811,80,1", f"{ONE},0902,0.077,0.151,0.283,0.811,9,1"]
+AVA_ROWS += [f"{ONE},0903,0.1,0.2,0.3,0.4,9,1", f"{ONE},0913,0.1,0.2,0.3,0.4,9,1", f"{TWO},3.5,0.1,0.2,1,0.4,9,"]
+AVA_CLIPS = [(ONE, 897.0, 908.0, ""), (ONE, 908.0, 918.0, ""), (TWO, 0.0, 8.5, "")]
+AUDIOSET_ROWS = f'{ONE}, 30.000, 40.000, "/m/09x0r,/t/dd00088"\n{TWO}, 0.000, 9.000, "/m/09x0r"\n'
+AUDIOSET_CLIPS = [(ONE, 30.0, 40.0, ""), (TWO, 0.0, 9.0, "")]
+SEVERAL = "a clip may have several labels, so all are unlabelled"
+DATABASE = {
+    ONE: {
+        "annotations": [{"label": "Dodgeball", "segment": [5.4, 11.6]}],
+        "subset": "training",
+        "duration": "92.17",
+        "resolution": "640x360",
+        "url": f"https://www.youtube.com/watch?v={ONE}",
+    },
+    TWO: {"annotations": [{"label": "Archery", "segment": [1, 2]}], "subset": "validation"},
+}
+OTHER_SETS: dict[str, tuple[str, str, list[tuple[str, float, float, str]], list[str]]] = {
+    "HACS clips": (
+        "HACS_clips_v1.1.1.csv",
+        f"classname,youtube_id,subset,start,end,label\nArchery,{ONE},training,15.5,17.5,1\n"
+        f"Archery,{TWO},training,77.5,79.5,-1\nTai chi,{TWO},training,1,3,1\nTai chi,{TWO},validation,5,7,1\n",
+        [(ONE, 15.5, 17.5, "Archery"), (TWO, 1.0, 3.0, "Tai chi")],
+        ["1 row left out, negative samples of HACS", "1 row of validate left out: -s train"],
+    ),
+    "HACS segments and ActivityNet": (
+        "HACS_segments.json",
+        json.dumps({"version": "1.3", "database": DATABASE}),
+        [(ONE, 5.4, 11.6, "Dodgeball")],
+        ["1 row of validate left out: -s train"],
+    ),
+    "VGGSound": (
+        "vggsound.csv",
+        f'{ONE},1,"people marching",test\n{TWO},30,"dog barking, growling",train\n',
+        [(TWO, 30.0, 40.0, "dog barking, growling")],
+        ["1 row of test left out: -s train"],
+    ),
+    "AudioSet": (
+        "unbalanced_train_segments.csv",
+        "# Segments csv created Sun Mar  5 10:54:31 2017\n# num_ytids=2, num_segs=2\n"
+        f"# YTID, start_seconds, end_seconds, positive_labels\n{AUDIOSET_ROWS}",
+        AUDIOSET_CLIPS,
+        [SEVERAL],
+    ),
+    "AudioSet with a header": ("a.csv", f"YTID,start,end,labels\n{AUDIOSET_ROWS}", AUDIOSET_CLIPS, [SEVERAL]),
+    "AudioSet without a header": ("list.csv", AUDIOSET_ROWS, AUDIOSET_CLIPS, [SEVERAL]),
+    "AVA": ("ava_train_v2.2.csv", "\n".join(AVA_ROWS), AVA_CLIPS, ["4 key frames of AVA make 3 clips"]),
+    "AVA-Kinetics with a header": (
+        "kinetics_train_v1.0.csv",
+        "\n".join(["video_id,middle_frame_timestamp,x1,y1,x2,y2,action_id,person_id", *AVA_ROWS, f"{ONE},x,,,,,9,1"]),
+        AVA_CLIPS,
+        ["4 key frames of AVA make 3 clips", "1 row left out, the times are not .* line 7 .'x'"],
+    ),
+    "AVA without persons": (
+        "list.csv",
+        "\n".join(row.rpartition(",")[0] for row in AVA_ROWS),
+        AVA_CLIPS,
+        ["4 key frames of AVA make 3 clips"],
+    ),
+    "Countix": (
+        "countix_train.csv",
+        "video_id,class,kinetics_start,kinetics_end,repetition_start,repetition_end,count\n"
+        f"{ONE},bench pressing,81.0,91.0,81.5,85.7,3\n",
+        [(ONE, 81.5, 85.7, "bench pressing")],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "expected", "says"), OTHER_SETS.values(), ids=OTHER_SETS)
+def test_a_list_of_another_data_set_is_read_as_what_it_is(
+    given_file: GivenFile, name: str, content: str, expected: list[tuple[str, float, float, str]], says: list[str]
+) -> None:
+    loaded = load("700", "train", given_file(content, name))
+    assert [(*clip.key, clip.label) for clip in loaded.clips()] == expected
+    assert len(loaded.warnings) == len(says)
+    assert all(re.search(words, warning) for words, warning in zip(says, loaded.warnings, strict=True))
+
+
+def test_with_all_a_list_of_another_data_set_has_its_own_splits(given_file: GivenFile) -> None:
+    loaded = load("700", "all", given_file(OTHER_SETS["HACS clips"][1]))
+    assert [(clip.label, clip.split) for clip in loaded.clips()] == [
+        ("Archery", "train"),
+        ("Tai chi", "train"),
+        ("Tai chi", "val"),
+    ]
+
+
+def test_what_only_a_person_can_tell_is_refused_with_the_names_of_the_formats(given_file: GivenFile) -> None:
+    path = given_file(OTHER_SETS["VGGSound"][1], "list.csv")
+    with pytest.raises(Fatal, match=r"no header.*--format vggsound \(one of activitynet, audioset, ava-kinetics, "):
+        load("700", "train", path)
+    (clip,) = load("700", "train", path, file_format="vggsound").clips()
+    assert (clip.time_end, clip.label) == (40.0, "dog barking, growling")
+
+
+@pytest.mark.parametrize("name", ["hacs", "countix", "audioset", "ava-kinetics", "vggsound"])
+def test_a_file_that_is_not_of_the_named_format_is_refused(given_file: GivenFile, name: str) -> None:
+    with pytest.raises(Fatal, match="lacks the columns"):
+        load("400", "train", given_file("a,b,c\n1,2,3\n"), file_format=name)
 
 
 # --- which split a row belongs to ---
@@ -516,6 +730,12 @@ CHOICES = {
     "another case": ({"K400-Train.CSV": "yes", "contest.csv": "no"}, "train"),
     "validation": ({"validation.csv": "yes", "retrain.csv": "no"}, "validate"),
     "test": ({"holdout_test.csv": "yes", "latest.csv": "no", "train_test.csv": "no"}, "test"),
+    "a bare word": ({"val.csv": "yes", "k400_val.csv": "no", "k700_val.csv": "no"}, "validate"),
+    "another bare word": ({"validation.csv": "yes", "k400_val.csv": "no"}, "validate"),
+    "a bare word for training": ({"training.csv": "yes", "k400_train.csv": "no"}, "train"),
+    "the official name over a bare word": ({"validate.json": "yes", "val.csv": "no"}, "validate"),
+    "compressed": ({"val.csv.gz": "yes", "val.json.gz": "no"}, "validate"),
+    "plain over compressed": ({"val.csv": "yes", "val.csv.gz": "no"}, "validate"),
     "one level down": ({"kinetics400/validate.csv": "yes", "kinetics400/test.csv": "no"}, "validate"),
     "above over below": ({"k400_val.csv": "yes", "kinetics400/validate.csv": "no"}, "validate"),
     "no AppleDouble": ({"k400_val.csv": "yes", "._k400_val.csv": "no"}, "validate"),
@@ -547,12 +767,11 @@ either = pytest.mark.parametrize("gather", [as_folder, as_archive], ids=["folder
 def test_the_best_named_file_is_chosen(
     gather: MirrorSearch, files: dict[str, str], subset: Any, tmp_path: Path
 ) -> None:
-    content = {
-        name: json.dumps([{"id": ONE, "start": 0, "end": 10, "label": label}])
-        if name.endswith("json")
-        else labelled(label)
+    texts = {
+        name: json.dumps([{"id": ONE, "start": 0, "end": 10, "label": label}]) if ".json" in name else labelled(label)
         for name, label in files.items()
     }
+    content = {name: gzip.compress(text.encode()) if ".gz" in name else text for name, text in texts.items()}
     assert [clip.label for clip in load("400", subset, gather(content, tmp_path)).clips()] == ["yes"]
 
 
@@ -671,6 +890,8 @@ FATALS = {
     "no header": ("validate.csv", OFFICIAL.removeprefix(HEADER), "lacks the columns.*found: 'javelin throw'"),
     "an open quote": ("validate.csv", rows_of(f'"a,{ONE},0,10,val'), "EOF inside string.*quote left open"),
     "a huge cell": ("validate.csv", rows_of(f"{'x' * 200_000},{ONE},0,10,val"), "cell of more than 131,072 characters"),
+    "too many columns": ("validate.csv", HEADER.strip() + "," * 10_000, "10,005 columns, too many"),
+    "too many unknown columns": ("test.csv", "a," * 101 + "id,start,end\n", "101 columns of unknown meaning"),
     "a huge header": ("validate.csv", "x" * 200_000, "field larger than field limit"),
     "cut JSON": ("validate.json", json.dumps(KEYED)[:-10], "is not an annotation JSON file"),
     "empty JSON file": ("validate.json", "", "is not an annotation JSON file"),
@@ -681,9 +902,12 @@ FATALS = {
     "a database of nothing": ("validate.json", '{"database": 1}', "neither a list nor an object"),
     "deep JSON": ("validate.json", "[" * 200_000, "is not an annotation JSON file"),
     "a huge number": ("validate.json", f'{{"{ONE}": {"9" * 5000}}}', "is not an annotation JSON file"),
-    "UTF-16": ("validate.csv", OFFICIAL.encode("utf-16"), "no usable row"),
+    "UTF-16 without a mark": ("validate.csv", OFFICIAL.encode("utf-16-le"), "no usable row"),
+    "a zip without a table": ("k.zip", zipped({"a.md": "x", "b.md": "y"}), "no CSV or JSON for validate"),
+    "a cut zip": ("k.zip", zipped({"validate.csv": OFFICIAL})[:-30], "damaged, cut short"),
+    "a cut gzip file": ("k.csv.gz", gzip.compress(OFFICIAL.encode())[:-9], "damaged, cut short"),
     "a video": ("validate.mp4", b"\0\0\0\x20ftypisom" + bytes(range(256)) * 10, "lacks the columns"),
-    "no archive": ("kinetics400.tar.gz", "<html>Not found</html>", "damaged, cut short, or not a tar archive"),
+    "no archive": ("kinetics400.tar.gz", "<html>Not found</html>", "damaged, cut short, or not an archive"),
     "a cut archive": ("kinetics400.tar.gz", packed({"validate.csv": OFFICIAL * 50})[:-20], "damaged, cut short"),
     "a cut tar": ("kinetics400.tar", packed({"validate.csv": OFFICIAL * 50}, "w")[:1500], "damaged, cut short"),
     "an empty archive": ("kinetics400.tar.gz", packed({}), "no CSV or JSON for validate"),
