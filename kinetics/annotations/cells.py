@@ -20,6 +20,7 @@ from kinetics.annotations.headers import (
     MAX_OTHER_COLUMNS,
     FileFormat,
     Header,
+    UnknownHeaderError,
     match_row,
     match_titles,
     no_columns,
@@ -142,7 +143,7 @@ def _find_header(file: AnnotationFile, data: bytes, named: FileFormat | None) ->
                         break
                 lines_above = lines.line_num
         except csv.Error as error:
-            raise Fatal(f"{file.name} is not a CSV file: {error}. Name another file.") from error
+            raise UnknownHeaderError(f"{file.name} is not a CSV file: {error}. Name another file.") from error
     raise no_columns(titles, file.name, named)
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kinetics.annotations.load import load_list
+from kinetics.annotations.clip_list import read_clip_list
 from kinetics.annotations.table import Annotations
 from kinetics.errors import Fatal
-from kinetics.humanize import error_words
+from kinetics.humanize import counted, error_words
 from kinetics.records import KEY, Shard
 
 
@@ -88,14 +88,22 @@ def _normalised(name: str) -> str:
 
 def _listed_rows(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows whose clips are in the list at `path`, and warnings. Raises Fatal if there is none."""
-    listed = load_list(path)
-    keys = listed.frame[KEY].drop_duplicates()
-    frame = frame[pd.MultiIndex.from_frame(frame[KEY]).isin(pd.MultiIndex.from_frame(keys))]
-    unknown = len(keys) - len(frame.drop_duplicates(KEY))
-    if unknown == len(keys):
-        raise Fatal(f"None of the {len(keys):,} clips in {path} is annotated here: check -v, -s and --classes.")
-    warning = f"{path}: {unknown:,} of its {len(keys):,} clips are not annotated here."
-    return frame, [*listed.warnings, *([warning] if unknown else [])]
+    listed = read_clip_list(path)
+    by_key = pd.MultiIndex.from_frame(frame[KEY]).isin(pd.MultiIndex.from_frame(listed.keys))
+    by_id = frame["youtube_id"].isin(listed.ids)
+    counts = {
+        "clip": (len(listed.keys), len(frame[by_key].drop_duplicates(KEY))),
+        "video": (len(listed.ids), frame.loc[by_id, "youtube_id"].nunique()),
+    }
+    named = " and ".join(counted(count, noun) for noun, (count, _) in counts.items() if count)
+    if not by_key.any() and not by_id.any():
+        raise Fatal(f"{path} names {named}, and none is annotated here: check -v, -s and --classes.")
+    unknown = [
+        f"{path}: not annotated here: {count - here:,} of its {counted(count, noun)}."
+        for noun, (count, here) in counts.items()
+        if count > here
+    ]
+    return frame[by_key | by_id], [*listed.warnings, *unknown]
 
 
 def in_random_order(frame: pd.DataFrame, seed: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

@@ -104,7 +104,14 @@ class Context:
                     bar.clear()
                 tell(text, sys.stderr)
 
-            loaded = load(options.version, options.subset, options.annotations, progress=progress, notify=notify)
+            loaded = load(
+                options.version,
+                options.subset,
+                options.annotations,
+                file_format=options.format,
+                progress=progress,
+                notify=notify,
+            )
         chosen = select(
             loaded,
             classes=options.classes,

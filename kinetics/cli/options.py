@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from kinetics import __version__
+from kinetics.annotations.headers import FORMATS
 from kinetics.cli import option_values as values
 from kinetics.records import Cut, Shard, Subset
 from kinetics.storage.layout import local_folder
@@ -67,6 +68,7 @@ class Options:
     version: str
     subset: Subset | Literal["all"]
     annotations: Path | None
+    format: str | None
     classes: Sequence[str] | None
     only: Path | None
     limit: int | None
@@ -132,6 +134,10 @@ def parse(argv: Sequence[str] | None) -> Options:
         parser.error("--short-side and --quality belong to --frames")
     if command in ON_CLIPS and given["cut"] == "none":
         parser.error(f"--{command} is for clips, and --cut none keeps whole videos")
+    if given["format"] and not given["annotations"]:
+        parser.error("--format says what is in --annotations: give that as well")
+    if given["format"] and command in ON_ALL_CLIPS:
+        parser.error(f"--{command} does not know --format: give the file a header, as in docs/datasets.md")
     if command in ON_ALL_CLIPS and given["shard"]:
         parser.error(f"--{command} is for all clips on disk together, and --shard is one part of them")
     if given["source"] != "youtube" and given["cut"] == "none":
@@ -235,7 +241,13 @@ def _add_data_set(group: argparse._ArgumentGroup) -> None:
         "--annotations",
         type=Path,
         metavar="PATH",
-        help="CSV, JSON, folder or tar.gz to use instead of the official archive, which is fetched once and kept",
+        help="CSV or JSON, compressed or not, folder, tar or zip archive to use instead of the official archive, which "
+        "is fetched once and kept",
+    )
+    group.add_argument(
+        "--format",
+        choices=sorted(FORMATS),
+        help="format of --annotations, for a file that does not show it (docs/datasets.md)",
     )
 
 
@@ -250,7 +262,8 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         "--only",
         type=Path,
         metavar="FILE",
-        help="only the clips in this CSV, such as a manifest: its columns youtube_id, time_start and time_end",
+        help="only the clips that this file names: a manifest or another CSV, an errors.log, a list of --lists, or "
+        "lines such as <id>_<start>_<end> or <id>, which stands for all clips of a video",
     )
     group.add_argument(
         "--limit", type=values.positive(int), metavar="N", help="at most N clips of each class, the first ones"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
@@ -195,16 +196,82 @@ def test_a_list_with_clips_that_are_not_annotated_says_how_many(annotations: Ann
     same_video = (*ROWS[0][:2], 300, 310)
     chosen = select(annotations, only=write(tmp_path / "only.csv", [ROWS[0], same_video, ("x", "unknown_-id", 0, 10)]))
     assert keys(chosen) == [ROWS[0][1:]]
-    assert [f"{tmp_path / 'only.csv'}: 2 of its 3 clips are not annotated here."] == list(chosen.warnings)
+    assert [f"{tmp_path / 'only.csv'}: not annotated here: 2 of its 3 clips."] == list(chosen.warnings)
+
+
+FIRST, SECOND = ROWS[0], ROWS[5]
+LISTS: dict[str, tuple[str, str | bytes]] = {
+    "an errors.log": (
+        "Kinetics700_train_errors.log",
+        f"{FIRST[1]}\t0\t10\tprivate\tThis video, {ROWS[2][1]}_0_10.mp4, is private\t2026-01-01T00:00:00\n"
+        f"{SECOND[1]}\t1\t11\tnetwork\t\t\n",
+    ),
+    "a list of --lists": (
+        "kinetics700_train_list_videos.txt",
+        f"train/juggling_balls/{FIRST[1]}_000000_000010.mp4 0\ntrain/a_b/{SECOND[1]}_000001_000011.mp4 -1\n",
+    ),
+    "a list of frames": ("list.txt", f"a b/{FIRST[1]}_000000_000010 300 5\n{SECOND[1]}_000001_000011 300 7\n"),
+    "names": ("list.txt", f"{FIRST[1]}_0_10\r\n\r\n# the other\r\n{SECOND[1]}_000001.000_11.mkv\r\n"),
+    "a few-shot list": ("list.csv", f"tai chi/{FIRST[1]}_000000_000010.mp4,3\nx,{SECOND[1]}_000001_000011,4\n"),
+    "a JSON list of names": ("list.json", f'["a/{FIRST[1]}_0_10.mp4", "{SECOND[1]}_1_11"]'),
+    "rows without a header": ("list.csv", f"celebrating,{FIRST[1]},0,10,train\n{SECOND[1]},1,11\n"),
+    "a compressed manifest": (
+        "manifest.csv.gz",
+        gzip.compress(
+            f"youtube_id,time_start,time_end,label,class\n{FIRST[1]},0,10,1,x\n{SECOND[1]},1,11,2,y".encode()
+        ),
+    ),
+    "compressed names": ("list.txt.gz", gzip.compress(f"{FIRST[1]}_0_10\n{SECOND[1]}_1_11".encode())),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), LISTS.values(), ids=LISTS)
+def test_every_form_of_a_list_chooses_its_clips(
+    annotations: Annotations, tmp_path: Path, name: str, content: str | bytes
+) -> None:
+    (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    chosen = select(annotations, only=tmp_path / name)
+    assert keys(chosen) == [FIRST[1:], SECOND[1:]]
+    assert not chosen.warnings
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{0}\n{1}\n",
+        "tai_chi/{0}.mp4 3\n{1}\n",
+        "youtube_id,label\n{0},x\n{1},y\n",
+        "https://youtu.be/{0}\n{1}",
+        '["{0}"]',
+    ],
+)
+def test_an_id_alone_stands_for_all_clips_of_its_video(tmp_path: Path, content: str) -> None:
+    rows = [("a", "00_00000000", 0, 10), ("b", "00_00000000", 30, 40), ("a", "00_00000001", 0, 10)]
+    twice = load("700", "train", write(tmp_path / "twice.csv", rows))
+    (tmp_path / "only").write_text(content.format("00_00000000", "unknown_-id"))
+    chosen = select(twice, only=tmp_path / "only")
+    assert keys(chosen) == [row[1:] for row in rows[:2]]
+    unknown = [f"{tmp_path / 'only'}: not annotated here: 1 of its 2 videos."]
+    assert list(chosen.warnings) == (unknown if "{1}" in content else [])
+
+
+def test_lines_that_name_no_clip_are_counted_and_named(annotations: Annotations, tmp_path: Path) -> None:
+    (tmp_path / "only.txt").write_text(f"{FIRST[1]}_0_10\nsee below\n{FIRST[1]}_10_0\n{SECOND[1]}x_1_11\n")
+    chosen = select(annotations, only=tmp_path / "only.txt")
+    assert keys(chosen) == [FIRST[1:]]
+    (warning,) = chosen.warnings
+    assert "3 rows left out, no clip is named there: line 2 ('see below'), line 3 " in warning
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("label,youtube_id\nx,00_00000000\n", "lacks the columns time_start, time_end"),
-        ("", "lacks the columns"),
-        ("youtube_id,time_start,time_end\nunknown_-id,0,10\n", "None of the 1 clips"),
-        ("youtube_id,time_start,time_end\nnonsense,0,10\n", "no usable row"),
+        ("time_start,youtube_id\n0,00_00000000\n", "lacks the columns time_end"),
+        ("", "names no clip.*lines such as <id>_<start>_<end>.mp4 or <id>"),
+        ("dear diary\n", "names no clip.*1 row left out, no clip is named there: line 1 .'dear diary'"),
+        ("youtube_id,time_start,time_end\nunknown_-id,0,10\n", "names 1 clip, and none is annotated here"),
+        ("unknown_-id\nunknown_-id_0_10", "names 1 clip and 1 video, and none is annotated here"),
+        ("youtube_id,time_start,time_end\nnonsense,0,10\n", "names no clip.*1 row left out, the id"),
     ],
 )
 def test_a_list_that_chooses_nothing_is_an_error(
@@ -290,6 +357,8 @@ def test_a_shard_without_any_clip_is_no_error(annotations: Annotations) -> None:
         ["--verify", "--manifest"],
         ["--verify", "--cut", "none"],
         ["--compare", "a.csv"],
+        ["--format", "unknown"],
+        ["--lists", "--format", "vggsound"],
     ],
     ids=" ".join,
 )
