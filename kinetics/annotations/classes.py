@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kinetics.annotations.load import load, load_list
+from kinetics.annotations.load import load_labels
 
 FOLDER = Path(__file__).parent / "class_names"
 """The published names of each version's classes, one a line, sorted."""
@@ -15,17 +15,13 @@ def class_names(version: str) -> list[str]:
     return (FOLDER / f"{version.partition('-')[0]}.txt").read_text("utf-8").splitlines()
 
 
-def classes_of(version: str, path: Path | None = None) -> list[str]:
+def classes_of(version: str, path: Path | None = None, file_format: str | None = None) -> list[str]:
     """Return the class names of a data set; a class number is an index into this list.
 
     They are the version's, so that a number never depends on what was loaded. If the annotations in `path` have a label
-    that the version lacks, they are of another data set: then these are their own labels, of all subsets unless `path`
-    is a single CSV or JSON file. Raises Fatal if no row is usable.
+    that the version lacks, they are of another data set: then these are their own labels, of all subsets. Raises Fatal
+    if the annotations cannot be read.
     """
     names = class_names(version)
-    if path is None:
-        return names
-    single = path.is_file() and path.suffix.lower() in (".csv", ".json", ".txt")
-    labels = (load_list(path) if single else load(version, "all", path)).frame["label"]
-    own = sorted(label for label in labels.cat.categories if label)
+    own = load_labels(path, file_format) if path else []
     return names if {*own} <= {*names} else own

@@ -12,7 +12,7 @@ import pandas as pd
 import platformdirs
 
 from kinetics.annotations.archives import DamagedArchiveError
-from kinetics.annotations.files import find_files, read_file
+from kinetics.annotations.files import AnnotationFile, find_files
 from kinetics.annotations.formats import read_rows
 from kinetics.annotations.headers import FORMATS
 from kinetics.annotations.official import VERSIONS, ProgressCallback, fetch
@@ -55,10 +55,7 @@ def load(
 
 def _load(path: Path, subset: Subset | Literal["all"], file_format: str | None = None) -> Annotations:
     wanted: Sequence[Subset] = list(SPLIT_OF) if subset == "all" else [subset]
-    try:
-        files = find_files(path, wanted)
-    except OSError as error:
-        raise Fatal(f"Cannot read the annotations in {path}: {error.strerror or error}. Check the path.") from error
+    files = _find(path, wanted)
     warnings = [f"{path}: there is no file for {one} in it." for one in wanted if not {one, None} & files.keys()]
     frames = []
     for file_subset, file in files.items():
@@ -72,18 +69,19 @@ def _load(path: Path, subset: Subset | Literal["all"], file_format: str | None =
     return Annotations(table, (*warnings, *spellings))
 
 
-def load_list(path: Path) -> Annotations:
-    """Return the clips in a CSV or JSON file; its split column is ignored.
+def load_labels(path: Path, file_format: str | None = None) -> list[str]:
+    """Return the sorted labels of the clips in annotations, of all subsets. Raises Fatal if they cannot be read."""
+    labels = set[str]()
+    for file in _find(path, [*SPLIT_OF]).values():
+        cells, _, _ = read_rows(file, FORMATS[file_format] if file_format else None)
+        rows, _ = valid_rows(cells, constant_column(cells, "train"), file.name)
+        labels |= {*rows["label"].unique()}
+    spelt, _ = one_spelling(pd.Series(sorted(labels), dtype="category"))
+    return sorted(label for label in spelt.unique() if label)
 
-    Raises Fatal if no row is usable.
-    """
+
+def _find(path: Path, wanted: Sequence[Subset]) -> dict[Subset | None, AnnotationFile]:
     try:
-        file = read_file(path)
+        return find_files(path, wanted)
     except OSError as error:
-        raise Fatal(f"Cannot read the list of clips in {path}: {error.strerror or error}. Check the path.") from error
-    cells, _, format_warnings = read_rows(file)
-    rows, left_out = valid_rows(cells, constant_column(cells, "train"), file.name)
-    warnings = tuple(f"{path}: {warning}" for warning in (*format_warnings, *left_out))
-    if rows.empty:
-        raise Fatal(" ".join([f"{path} holds no usable row: name another file.", *warnings]))
-    return Annotations(rows, warnings)
+        raise Fatal(f"Cannot read the annotations in {path}: {error.strerror or error}. Check the path.") from error

@@ -144,7 +144,7 @@ def sound(options: Options, context: Context) -> int:
 def shards(options: Options, context: Context) -> int:
     """Pack the clips on disk into WebDataset shards."""
     assert options.shards
-    layout, classes = context.layout, classes_of(options.version, options.annotations)
+    layout, classes = context.layout, classes_of(options.version, options.annotations, options.format)
     clips, unfit = context.clips_on_disk, 0
     target = layout.derived_layout(f"shards{_choice(options)}")
     with ExitStack() as stack:
@@ -168,7 +168,7 @@ def shards(options: Options, context: Context) -> int:
 
 def lists(options: Options, context: Context) -> int:
     """Write list files of the clips on disk, and of their frames."""
-    classes, unfit = classes_of(options.version, options.annotations), 0
+    classes, unfit = classes_of(options.version, options.annotations, options.format), 0
     clips, layout = context.clips_on_disk, context.layout
     target, frames = layout.derived_layout(f"lists{_choice(options)}"), layout.derived_layout("frames")
     for subset, frame in clips.items():

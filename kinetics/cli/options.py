@@ -136,8 +136,6 @@ def parse(argv: Sequence[str] | None) -> Options:
         parser.error(f"--{command} is for clips, and --cut none keeps whole videos")
     if given["format"] and not given["annotations"]:
         parser.error("--format says what is in --annotations: give that as well")
-    if given["format"] and command in ON_ALL_CLIPS:
-        parser.error(f"--{command} does not know --format: give the file a header, as in docs/datasets.md")
     if command in ON_ALL_CLIPS and given["shard"]:
         parser.error(f"--{command} is for all clips on disk together, and --shard is one part of them")
     if given["source"] != "youtube" and given["cut"] == "none":

@@ -107,6 +107,15 @@ def test_annotations_of_another_data_set_have_classes_of_their_own(tmp_path: Pat
     assert classes_of("700", folder / "validate.csv") == class_names("700")
 
 
+@pytest.mark.parametrize("name", ["list.csv", "list.tsv", "list", "list.csv.gz"])
+def test_the_classes_of_a_single_file_need_no_split_column_whatever_its_name(tmp_path: Path, name: str) -> None:
+    """It was asked for a subset that had been chosen already."""
+    path = write(tmp_path / "rows.csv", [("waiting for a bus", *ROWS[0][1:]), ("waiting_for_a_bus", *ROWS[1][1:])])
+    content = path.read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert classes_of("700", tmp_path / name) == ["waiting for a bus"]
+
+
 @pytest.mark.parametrize(
     ("version", "count", "digest"),
     [
@@ -358,7 +367,6 @@ def test_a_shard_without_any_clip_is_no_error(annotations: Annotations) -> None:
         ["--verify", "--cut", "none"],
         ["--compare", "a.csv"],
         ["--format", "unknown"],
-        ["--lists", "--format", "vggsound"],
     ],
     ids=" ".join,
 )
