@@ -31,6 +31,7 @@ from kinetics.scheduling.throttle import MAX_PLAYER_CALLS, Decision, Throttle
 from kinetics.scheduling.undecided import ALIKE_LIMIT
 from kinetics.scheduling.worker import ORPHAN_GRACE_S, Job, Notify, Worker
 from tests.support.commands import ROOT
+from tests.support.sandbox import wait_until
 
 Report = Event
 Program = Callable[..., subprocess.Popen[str]]
@@ -129,6 +130,23 @@ class Each:
     def open(self) -> Worker:
         def work(wanted: Clip, answered: Callable[[], None]) -> Outcome:
             return replace(self.function(wanted, answered) or Outcome(wanted, "done"), host=str(os.getpid()))
+
+        return work
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """A job whose clips end once four workers have had one; each worker leaves a file in the folder."""
+
+    folder: Path
+    modules = (__name__,)
+
+    def open(self) -> Worker:
+        def work(wanted: Clip, answered: Callable[[], None]) -> Outcome:
+            (self.folder / str(os.getpid())).touch()
+            answered()
+            wait_until(lambda: len([*self.folder.iterdir()]) == 4, "four workers that have a clip")
+            return Outcome(wanted, "done", host=str(os.getpid()))
 
         return work
 
@@ -312,8 +330,8 @@ class Door:
 # --- all clips, once ---
 
 
-def test_every_clip_comes_out_once_and_all_workers_have_work() -> None:
-    done = final(go(Each(a_moment), clips(60)))
+def test_every_clip_comes_out_once_and_all_workers_have_work(tmp_path: Path) -> None:
+    done = final(go(Meeting(tmp_path), clips(60)))
     assert {outcome.status for outcome in done.values()} == {"done"}
     assert set(done) == set(range(60))
     assert len({outcome.host for outcome in done.values()}) == 4
