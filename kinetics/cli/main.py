@@ -8,8 +8,9 @@ from typing import NoReturn
 
 from kinetics.cli.context import Context
 from kinetics.cli.jobs import prepare
-from kinetics.cli.options import Command, Options, parse
+from kinetics.cli.options import Command, Options
 from kinetics.cli.packages import check_packages
+from kinetics.cli.parser import parse
 from kinetics.cli.terminal import StopSignals, keep_stdio_alive, tell
 from kinetics.errors import Fatal
 from kinetics.net.proxy import use_proxy

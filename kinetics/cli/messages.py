@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from kinetics.cli.options import INSTALLED_COMMAND, program_name
+from kinetics.cli.parser import INSTALLED_COMMAND, program_name
 from kinetics.humanize import counted, duration_text, one_line, percent, size, without_password
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.net.http import YOUTUBE

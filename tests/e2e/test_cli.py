@@ -21,7 +21,7 @@ import pytest
 
 from kinetics.cli.context import Context
 from kinetics.cli.main import main
-from kinetics.cli.options import parse
+from kinetics.cli.parser import parse
 from kinetics.records import Category
 from kinetics.youtube.engines import engine_versions
 from tests.support.commands import ROOT

@@ -16,7 +16,7 @@ import av
 import pytest
 
 from kinetics.annotations.classes import class_names
-from kinetics.cli.options import parse
+from kinetics.cli.parser import parse
 from kinetics.records import SPLIT_OF, Clip, Outcome
 from kinetics.scheduling.pool import run as run_pool
 from kinetics.scheduling.throttle import Unthrottled

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import av
 import pytest
 
-from kinetics.cli.options import parse
+from kinetics.cli.parser import parse
 from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.cli.options import Command, Options, parse
+from kinetics.cli.options import Command, Options
+from kinetics.cli.parser import parse
 from kinetics.records import SPLIT_OF
 from kinetics.storage.layout import label_folder
 from tests.support.commands import ROOT

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from kinetics.cli.commands import _choice
-from kinetics.cli.options import parse
+from kinetics.cli.parser import parse
 from kinetics.dataset import manifest
 from kinetics.dataset import shards as export
 from kinetics.dataset.inventory import measure_clips, read_headers

@@ -15,7 +15,7 @@ import pytest
 
 from kinetics.cli.download import exit_code
 from kinetics.cli.messages import announcement, pause_in_short, summary
-from kinetics.cli.options import parse
+from kinetics.cli.parser import parse
 from kinetics.cli.progress import ProgressBar, make_bar
 from kinetics.cli.run_counts import RunCounts
 from kinetics.cli.terminal import wrapped

@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from s3fs import S3FileSystem
 
-from kinetics.cli.options import parse
+from kinetics.cli.parser import parse
 from kinetics.errors import Fatal
 from kinetics.storage import table_sync as copies
 from kinetics.storage.layout import Layout, local_folder

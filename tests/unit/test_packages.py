@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.cli.options import parse
 from kinetics.cli.packages import check_packages
+from kinetics.cli.parser import parse
 from kinetics.errors import Fatal, check_installed
 from kinetics.youtube.engines import open_engines
 from tests.support.commands import ROOT

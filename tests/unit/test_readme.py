@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from kinetics.cli.options import make_parser
+from kinetics.cli.parser import make_parser
 from tests.support.commands import ROOT
 
 README = ROOT / "README.md"

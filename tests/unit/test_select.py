@@ -14,7 +14,7 @@ from kinetics.annotations.classes import class_names, classes_of
 from kinetics.annotations.load import load
 from kinetics.annotations.select import in_random_order, select
 from kinetics.annotations.table import Annotations
-from kinetics.cli.options import parse
+from kinetics.cli.parser import parse
 from kinetics.errors import Fatal
 from kinetics.records import ClipKey, Shard
 

@@ -1,0 +1,374 @@
+"""Parses the command line into Options, and has the help. No argparse.Namespace leaves this file."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kinetics import __version__
+from kinetics.annotations.headers import FORMATS
+from kinetics.cli import option_values as values
+from kinetics.cli.options import ON_ALL_CLIPS, ON_CLIPS, Command, Options
+from kinetics.storage.layout import local_folder
+from kinetics.youtube.engines import engine_versions
+
+DESCRIPTION = """\
+Download the clips of a Kinetics data set from YouTube, trimmed to their
+annotated sections. Run it again to go on where it stopped, and to retry what
+failed.
+"""
+EXAMPLES = """\
+examples:
+  python download.py -v 700 -s train -w 16
+      the training set of Kinetics-700, with 16 workers
+  python download.py -v 400 -s val --dry-run
+      what would be done, without doing it
+  python download.py --annotations few_shot.csv -s test -o data --cut keyframe
+      the clips of your own list, into the folder data
+"""
+
+DEFAULT_ENGINES = ("pytubefix", "yt-dlp")
+INSTALLED_COMMAND = "kinetics-download"
+"""The command that `pip install .` gives (pyproject.toml)."""
+
+
+def parse(argv: Sequence[str] | None) -> Options:
+    """Return the options that were given; bad ones end the program with one line."""
+    parser = make_parser()
+    given = vars(parser.parse_args(argv))
+    command, output = given["command"], given.pop("output")
+    if given["quick"] and command is not Command.VERIFY:
+        parser.error("--quick belongs to --verify")
+    if command is not Command.FRAMES and (given["short_side"] or given["quality"] is not None):
+        parser.error("--short-side and --quality belong to --frames")
+    if command in ON_CLIPS and given["cut"] == "none":
+        parser.error(f"--{command} is for clips, and --cut none keeps whole videos")
+    if given["format"] and not given["annotations"]:
+        parser.error("--format says what is in --annotations: give that as well")
+    if command in ON_ALL_CLIPS and given["shard"]:
+        parser.error(f"--{command} is for all clips on disk together, and --shard is one part of them")
+    if given["source"] != "youtube" and given["cut"] == "none":
+        parser.error("--cut none keeps whole videos, and the mirror has clips: leave out --source")
+    if given["source"] != "youtube" and given["shard"]:
+        parser.error("every part would read the same archives: run --source mirror without --shard first")
+    url = output if isinstance(output, str) else ""
+    if url and command in ON_CLIPS | {Command.COMPARE}:
+        parser.error(f"--{command} works in a folder: copy the data set to one, and give that to -o")
+    return Options(**given, output=local_folder(url) if url else output, url=url)
+
+
+def program_name() -> str:
+    """Return what a person types to run the program: the installed command, or the file in the project's folder."""
+    return INSTALLED_COMMAND if Path(sys.argv[0]).name == INSTALLED_COMMAND else "download.py"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's options."""
+    parser = _Parser(
+        prog=program_name(),
+        usage="%(prog)s [-v VERSION] [-s SUBSET] [-o DIR] [-w WORKERS] [options]",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=Command.DOWNLOAD)
+    parser.add_argument(
+        "-V",
+        "--program-version",
+        action=_ProgramVersion,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="show the program's version and exit",
+    )
+    what = parser.add_argument_group("What to fetch")
+    _add_data_set(what)
+    _add_selection(what)
+    _add_form(what)
+    _add_where(parser.add_argument_group("Where"))
+    how = parser.add_argument_group("How")
+    _add_how(how)
+    _add_network(how)
+    _add_instead(parser.add_argument_group("Instead of downloading"))
+    _add_details(parser.add_argument_group("Details of these"))
+    return parser
+
+
+class _Instead(argparse.Action):
+    """Chooses the command that an option names, and keeps the option's value, if it takes one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.command = Command(self.option_strings[0].removeprefix("--"))
+        if self.nargs != 0:
+            setattr(namespace, self.dest, tuple(values) if isinstance(values, list) else values)
+
+
+class _ProgramVersion(argparse.Action):
+    """Prints the versions that a report of a fault needs, and ends the program."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        python = ".".join(map(str, sys.version_info[:3]))
+        print(f"kinetics-downloader {__version__} (Python {python}, {engine_versions(DEFAULT_ENGINES)})")
+        parser.exit()
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line: the usage would fill a screen."""
+
+    def error(self, message: str) -> NoReturn:
+        known = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+        mistyped = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        nearest = get_close_matches(mistyped[1], known, n=1) if mistyped else ()
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        self.exit(2, f"error: {message}{hint} ({self.prog} --help lists the options)\n")
+
+
+def _add_data_set(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-v",
+        "--version",
+        choices=("400", "600", "700", "700-2020"),
+        default="700",
+        help="which Kinetics (default: 700)",
+    )
+    group.add_argument(
+        "-s",
+        "--subset",
+        type=values.subset,
+        choices=("train", "test", "validate", "all"),
+        default="train",
+        help="val and validation mean validate (default: train)",
+    )
+    group.add_argument(
+        "--annotations",
+        type=Path,
+        metavar="PATH",
+        help="CSV or JSON, compressed or not, folder, tar or zip archive to use instead of the official archive, which "
+        "is fetched once and kept",
+    )
+    group.add_argument(
+        "--format",
+        choices=sorted(FORMATS),
+        help="format of --annotations, for a file that does not show it (docs/datasets.md)",
+    )
+
+
+def _add_selection(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="only these classes; @FILE stands for the lines of a file, spaces may be underscores",
+    )
+    group.add_argument(
+        "--only",
+        type=Path,
+        metavar="FILE",
+        help="only the clips that this file names: a manifest or another CSV, an errors.log, a list of --lists, or "
+        "lines such as <id>_<start>_<end> or <id>, which stands for all clips of a video",
+    )
+    group.add_argument(
+        "--limit", type=values.positive(int), metavar="N", help="at most N clips of each class, the first ones"
+    )
+    group.add_argument(
+        "--sample",
+        type=values.positive(int),
+        metavar="N",
+        help="N clips drawn at random from all of these; the same ones each time, for the same --seed",
+    )
+    group.add_argument(
+        "--seed", type=values.whole, default=0, metavar="S", help="random seed of --sample and --shards (default: 0)"
+    )
+    group.add_argument(
+        "--shard",
+        type=values.shard,
+        metavar="N/OF",
+        help="only the Nth of OF equal parts, with log and table of its own, for job arrays",
+    )
+
+
+def _add_form(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--cut",
+        choices=("smart", "exact", "keyframe", "none"),
+        default="smart",
+        help="smart: exactly the annotated frames, re-encoded up to the first keyframe, copied from there; exact: the "
+        "same frames, all re-encoded; keyframe: copied, begins up to some seconds early; none: the whole video "
+        "(default: smart)",
+    )
+    group.add_argument(
+        "--source",
+        choices=("youtube", "mirror", "both"),
+        default="youtube",
+        help="youtube; mirror: the archives of trimmed clips that the CVDF foundation keeps; both: the quicker one "
+        "first, then the other one for what is missing (default: youtube)",
+    )
+    group.add_argument(
+        "--max-height",
+        type=values.positive(int),
+        default=360,
+        metavar="LINES",
+        help="tallest picture to take; if all are taller, the smallest is taken (default: 360)",
+    )
+    group.add_argument(
+        "--retry",
+        choices=("due", "all", "transient", "none"),
+        default="due",
+        help="earlier failures to try again. due: what may work now, what was gone, and what YouTube did not offer "
+        "more than 30 days ago or to other versions of the engines; all: everything; transient: only what may work "
+        "now; none: nothing (default: due)",
+    )
+
+
+def _add_where(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-o",
+        "--output",
+        type=values.output,
+        default=Path(),
+        metavar="DIR",
+        help="folder for the data set, or a URL such as s3://bucket/prefix (default: here)",
+    )
+
+
+def _add_how(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-w",
+        "--workers",
+        type=values.positive(int),
+        metavar="WORKERS",
+        help="worker processes (default: 8; one per core for what is done instead of downloading)",
+    )
+    group.add_argument(
+        "--scheduler",
+        type=values.scheduler,
+        metavar="ADDRESS",
+        help="run on the workers of a Dask cluster, such as tcp://host:8786, where -w is the most clips at a time on "
+        "each host: docs/cluster.md",
+    )
+    group.add_argument(
+        "--engine",
+        type=values.engines,
+        default=DEFAULT_ENGINES,
+        metavar="LIST",
+        help="libraries that ask YouTube, each where the one before it fails: pytubefix, yt-dlp, pytube "
+        "(default: pytubefix,yt-dlp)",
+    )
+    group.add_argument(
+        "--timeout",
+        type=values.positive(float),
+        metavar="SECONDS",
+        help="most time for one clip (default: 300, with --cut none 3600; longer where --limit-rate needs it)",
+    )
+    group.add_argument(
+        "--rate",
+        type=values.positive(float),
+        metavar="PER_HOUR",
+        help="most clips an hour from YouTube (default: no limit)",
+    )
+    group.add_argument(
+        "--limit-rate",
+        type=values.rate,
+        metavar="BYTES",
+        help="most bytes a second, all workers together, such as 500K or 5M (default: no limit)",
+    )
+    group.add_argument(
+        "--no-reuse",
+        action="store_true",
+        help="fetch clips that another version's folder beside this one has, instead of linking them",
+    )
+    group.add_argument(
+        "--no-thumbnails",
+        action="store_true",
+        help="do not ask i.ytimg.com whether a video that YouTube calls unavailable still has its thumbnail",
+    )
+
+
+def _add_network(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--cookies", type=Path, metavar="FILE", help="cookies.txt of your own login, which only yt-dlp can send"
+    )
+    group.add_argument(
+        "--proxy",
+        type=values.proxy,
+        metavar="URL",
+        help="HTTP proxy, with a login if it asks for one: http://user:password@host:3128 (default: the environment's "
+        "HTTPS_PROXY, if set)",
+    )
+
+
+def _add_instead(group: argparse._ArgumentGroup) -> None:
+    one = group.add_mutually_exclusive_group()
+    one.add_argument("--dry-run", action="store_true", help="say what a run would do, and stop")
+    flag: dict[str, Any] = {"action": _Instead, "nargs": 0, "default": argparse.SUPPRESS}
+    one.add_argument(
+        "--report",
+        **flag,
+        help="write a page on how the download has gone so far and print its figures, also while a run is at work",
+    )
+    one.add_argument(
+        "--list-classes", **flag, help="the classes, with how many clips each has, and how many are on disk"
+    )
+    one.add_argument(
+        "--verify",
+        **flag,
+        help="decode every clip on disk; damaged ones are moved away, and the next run fetches them again",
+    )
+    one.add_argument(
+        "--frames",
+        action=_Instead,
+        type=values.fps,
+        metavar="FPS",
+        help="write FPS frames a second of every clip, or all, as JPEG files",
+    )
+    one.add_argument(
+        "--sound", action=_Instead, choices=("wav", "mp3", "flac"), help="write the sound of every clip to a file"
+    )
+    one.add_argument(
+        "--shards",
+        action=_Instead,
+        type=values.positive(int),
+        metavar="CLIPS",
+        help="write WebDataset tar files of CLIPS clips each, at most 1 GB",
+    )
+    one.add_argument(
+        "--lists",
+        **flag,
+        help="write list files for MMAction2, PyTorchVideo and SlowFast, and the classes",
+    )
+    one.add_argument(
+        "--manifest",
+        **flag,
+        help="write a table of all clips on disk, with size, SHA-256 and frames",
+    )
+    one.add_argument(
+        "--compare",
+        action=_Instead,
+        nargs=2,
+        type=Path,
+        metavar=("A", "B"),
+        help="say how the data sets of two manifests differ",
+    )
+
+
+def _add_details(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--quick", action="store_true", help="let --verify read the headers only")
+    group.add_argument(
+        "--short-side",
+        type=values.positive(int),
+        metavar="PIXELS",
+        help="shorter side of --frames (default: as in the clip)",
+    )
+    group.add_argument(
+        "--quality", type=values.quality, metavar="Q", help="JPEG quality of --frames, 1 to 100 (default: 90)"
+    )
