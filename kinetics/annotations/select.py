@@ -34,7 +34,7 @@ def select(
     """
     frame, warnings = annotations.frame, [*annotations.warnings]
     if classes:
-        frame = frame[frame["label"].isin(_labels(frame, _class_names(classes)))]
+        frame = frame[frame["label"].isin(_labels(frame, given_classes(classes)))]
     if only:
         frame, list_warnings = _listed_rows(frame, only)
         warnings += list_warnings
@@ -47,7 +47,7 @@ def select(
     return Annotations(frame.reset_index(drop=True), tuple(warnings))
 
 
-def _class_names(arguments: Iterable[str]) -> list[str]:
+def given_classes(arguments: Iterable[str]) -> list[str]:
     """Return the class names given to --classes, with each `@file` replaced by the lines of that file."""
     names = list[str]()
     for argument in arguments:
@@ -70,19 +70,20 @@ def _labels(frame: pd.DataFrame, names: Iterable[str]) -> set[str]:
     labels = [label for label in frame["label"].cat.categories if label]
     if not labels:
         raise Fatal("There are no labels in this subset, so --classes cannot choose any: leave it out.")
-    normalised = {label: _normalised(label) for label in labels}
+    normalised = {label: comparable_name(label) for label in labels}
     wanted = set[str]()
     for name in names:
-        matching = {label for label, text in normalised.items() if text == _normalised(name)}
+        matching = {label for label, text in normalised.items() if text == comparable_name(name)}
         if not matching:
-            (closest,) = difflib.get_close_matches(_normalised(name), normalised.values(), n=1, cutoff=0.0)
+            (closest,) = difflib.get_close_matches(comparable_name(name), normalised.values(), n=1, cutoff=0.0)
             nearest = next(label for label, text in normalised.items() if text == closest)
             raise Fatal(f"There is no class {name!r}; the nearest is {nearest!r}. --list-classes shows them all.")
         wanted |= matching
     return wanted
 
 
-def _normalised(name: str) -> str:
+def comparable_name(name: str) -> str:
+    """Return a class name without what does not distinguish classes: case, and spaces for underscores."""
     return " ".join(name.replace("_", " ").split()).casefold()
 
 

@@ -7,11 +7,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinetics.annotations.classes import classes_of
-from kinetics.annotations.select import in_random_order
+from kinetics.annotations.select import comparable_name, given_classes, in_random_order
 from kinetics.annotations.table import Annotations
 from kinetics.cli.context import Context
 from kinetics.cli.options import Command, Options
@@ -276,11 +275,8 @@ def _choice(options: Options) -> str:
     """
     words = list[str]()
     if options.classes:
-        files = [Path(name[1:]).expanduser() for name in options.classes if name.startswith("@")]
-        lines = [line for file in files for line in file.read_text("utf-8-sig").splitlines()]
-        names = [*lines, *(name for name in options.classes if not name.startswith("@"))]
-        alike = {" ".join(name.replace("_", " ").split()).casefold() for name in names}
-        words.append(f"_classes-{_digest(chr(10).join(sorted(alike - {''})).encode())}")
+        names = sorted({*map(comparable_name, given_classes(options.classes))})
+        words.append(f"_classes-{_digest(chr(10).join(names).encode())}")
     if options.only:
         words.append(f"_only-{_digest(options.only.read_bytes())}")
     words += [f"_limit-{options.limit}"] if options.limit else []
