@@ -68,6 +68,21 @@ def decode_fully(path: Path) -> Facts:
     return facts
 
 
+def whole_clip(path: Path, clip: Clip) -> Facts:
+    """Decode the file of a clip that another program has made, and return its facts.
+
+    A little more than the section does no harm, and whether others cut that exactly is not known. Raises MayWorkLater
+    if the file does not decode or is too short, OSError if it is unreadable.
+    """
+    try:
+        facts = decode_fully(path)
+    except MemoryError as error:
+        raise MayWorkLater(Category.MEDIA_ERROR, "it takes too much memory") from error
+    if reason := mismatch(facts, clip, Expected(), "keyframe"):
+        raise MayWorkLater(Category.MEDIA_ERROR, reason)
+    return facts
+
+
 def mismatch(facts: Facts, clip: Clip, expected: Expected, cut: Cut) -> str:
     """Return what is wrong with a clip that plays; empty if nothing is.
 

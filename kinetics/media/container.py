@@ -19,7 +19,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from kinetics.errors import ClipError, MayWorkLater
-from kinetics.net.range_file import RangeFile, Seekable
+from kinetics.net.range_file import MediaFile, Seekable
 from kinetics.records import Category
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class RemoteView(Seekable):
     first one. While `cached_only` is set, what would need a request looks like the end of the file, too.
     """
 
-    def __init__(self, file: RangeFile, prefix: bytes = b"", start: int = 0, stop: int | None = None) -> None:
+    def __init__(self, file: MediaFile, prefix: bytes = b"", start: int = 0, stop: int | None = None) -> None:
         super().__init__()
         self.error: ClipError | None = None
         self.cached_only = False

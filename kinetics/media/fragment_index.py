@@ -15,7 +15,7 @@ from itertools import islice
 
 from kinetics.errors import MayWorkLater
 from kinetics.media.boxes import BOXES_LIMIT, HEADER_GUESS_LIMIT, MOOV_LIMIT, SIDX_LIMIT, BadBoxes, Box, boxes
-from kinetics.net.range_file import RangeFile
+from kinetics.net.range_file import MediaFile
 from kinetics.records import Category
 
 MIN_SKIPPED_BYTES = 1 << 14
@@ -80,7 +80,7 @@ class HeaderSizes:
             self._bytes_per_s.append(max(0, size - self.FIXED) / duration_s)
 
 
-def fragment_index(file: RangeFile, header_guess: int) -> FragmentIndex:
+def fragment_index(file: MediaFile, header_guess: int) -> FragmentIndex:
     """Fetch a file's header, of which the first request brings `header_guess` bytes, and read its fragment index.
 
     Raises MayWorkLater if it is no whole mp4 file, or claims a header beyond the limits in boxes.py.
@@ -106,7 +106,7 @@ def fragment_index(file: RangeFile, header_guess: int) -> FragmentIndex:
     return FragmentIndex(moov[1], b"")
 
 
-def _top_boxes(file: RangeFile) -> Iterator[Box]:
+def _top_boxes(file: MediaFile) -> Iterator[Box]:
     """Yield the boxes of a file, BOXES_LIMIT at most: what comes later is left to the demuxer.
 
     A few bytes behind the last box, fewer than a box's header has, are ignored, as demuxers do.
@@ -144,7 +144,7 @@ def _fragments(box: bytes, anchor: int) -> tuple[Fragment, ...]:
     return tuple(found)
 
 
-def _read(file: RangeFile, start: int, stop: int) -> bytes:
+def _read(file: MediaFile, start: int, stop: int) -> bytes:
     file.prefetch(start, stop)
     file.seek(start)
     data = b""

@@ -7,6 +7,7 @@ compared as the integers that the file has, so that no rounding moves a cut by a
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -24,7 +25,7 @@ from kinetics.errors import Gone, MayWorkLater
 from kinetics.media.boxes import HEADER_GUESS_LIMIT
 from kinetics.media.container import ContainerFormat, RemoteView, demux, demuxer, ffmpeg_read_errors, view_errors
 from kinetics.media.fragment_index import Fragment, FragmentIndex, HeaderSizes, fragment_index
-from kinetics.net.range_file import RangeFile
+from kinetics.net.range_file import MediaFile
 from kinetics.records import Category
 
 MAX_SHORTFALL_S = 1.0
@@ -43,7 +44,7 @@ Times = tuple[Fraction, Fraction]
 class RemoteMedia:
     """A remote file: a video with its sound, or one of the two alone."""
 
-    file: RangeFile
+    file: MediaFile
     container: ContainerFormat
     duration_s: float | None = None
     """The video's duration in seconds, as the player response gives it; it serves to guess the header's length and to
@@ -105,19 +106,41 @@ class Section:
         stops = {stream.index: math.ceil(self.stop_s / tick_of(stream)) for stream in streams}
         found: dict[int, list[Packet[Any]]] = {stream.index: [] for stream in streams}
         running = set(found)
-        for packet in demux(self.container, *streams):
+        for packet in _with_decode_times(demux(self.container, *streams)):
             index = packet.stream.index
-            if packet.dts is None or packet.pts is None or index not in running:
+            if index not in running:
                 continue
-            if packet.dts < stops[index]:
+            dts = packet.dts or 0
+            if dts < stops[index]:
                 found[index].append(packet)
-            if packet.dts + (packet.duration or 0) >= stops[index]:
+            if dts + (packet.duration or 0) >= stops[index]:
                 packet.stream.discard = Discard.all  # so that the demuxer does not read what follows
                 running.discard(index)
                 if not running:
                     break
         pictures = found[self.video.index] if self.video else []
         return pictures, found[audio.index] if audio else []
+
+
+def _with_decode_times(packets: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
+    """Yield the packets that have a presentation time, each with a decoding time.
+
+    A matroska file has none, and FFmpeg does not guess those of the first packets of H.264 with B-frames: they are
+    counted back from the first one that it knows.
+    """
+    held: dict[int, list[Packet[Any]]] = {}
+    for packet in packets:
+        early = held.setdefault(packet.stream.index, [])
+        if packet.pts is None:
+            continue
+        if packet.dts is None:
+            early.append(packet)
+            continue
+        for back, one in enumerate(reversed(early), 1):
+            one.dts = packet.dts - back * (packet.duration or 1)
+        yield from early
+        early.clear()
+        yield packet
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kinetics.errors import ClipError, MayWorkLater
-from kinetics.media import check
+from kinetics.media.check import whole_clip
 from kinetics.mirror.tar_stream import MIRROR, Archive, ArchiveMember, Damaged
 from kinetics.mirror.wanted_clips import WantedClips
 from kinetics.net.http import HttpSession
@@ -165,13 +165,6 @@ class _Extraction:
 def _check_clip(path: Path, clip: Clip) -> Facts:
     """Return what the file of a clip is like. Raises RejectedClip if it does not decode or has the wrong length."""
     try:
-        facts = check.decode_fully(path)
-        # A little more than the section does no harm, and whether the mirror's clips are cut that exactly is not known.
-        reason = check.mismatch(facts, clip, check.Expected(), "keyframe")
+        return whole_clip(path, clip)
     except MayWorkLater as error:
-        reason = error.reason
-    except MemoryError:
-        reason = "it takes too much memory"
-    if reason:
-        raise RejectedClip(Category.NOT_FOUND, f"the mirror's clip was rejected: {reason}")
-    return facts
+        raise RejectedClip(Category.NOT_FOUND, f"the mirror's clip was rejected: {error.reason}") from error

@@ -6,7 +6,7 @@ import io
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -53,6 +53,27 @@ class Seekable(io.RawIOBase):
 
     def seekable(self) -> bool:
         return True
+
+
+class MediaFile(Protocol):
+    """A file of media that is read anywhere, wherever it is."""
+
+    @property
+    def size(self) -> int:
+        """The size of the file in bytes."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int: ...
+
+    def read(self, size: int = -1) -> bytes | None: ...
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read some bytes; 0 at the end of the file."""
+
+    def prefetch(self, start: int, stop: int) -> None:
+        """Make the bytes from `start` up to `stop` ready to be read."""
+
+    def is_cached(self, position: int) -> bool:
+        """Whether the byte at `position` can be read without a request."""
 
 
 class RangeFile(Seekable):
