@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from pathlib import Path
 from typing import ClassVar, Literal
 
 Split = Literal["train", "val", "test"]
 Subset = Literal["train", "validate", "test"]
 Cut = Literal["smart", "exact", "keyframe", "none"]
 Status = Literal["done", "failed", "postponed"]
-Source = Literal["youtube", "mirror"]
+Source = Literal["youtube", "mirror", "folder"]
+"""Where a clip comes from; `folder`: a file that another tool has made (--adopt)."""
 ClipKey = tuple[str, float, float]
 Thumbnail = Literal["there", "missing", "no answer"]
 """What the thumbnail host says of a video: it answers 404 for most videos that are gone, and 200 for living ones."""
@@ -83,6 +85,10 @@ class ClipState(IntEnum):
     ON_DISK = 4
     LINKED = 5
     """It is on disk now, linked from another version's folder."""
+    MOVED = 6
+    """It is on disk now, moved to its place from elsewhere in the data set's folder."""
+    ADOPTED = 7
+    """It is on disk now, taken from a file that another tool has made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,13 @@ class Clip:
     def failed(self, category: Category, reason: str) -> Outcome:
         """Return the outcome of a clip whose worker did not live to report one."""
         return Outcome(self, "failed", category, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundClip(Clip):
+    """A clip that is missing at its place, with files elsewhere whose names say that they are it."""
+
+    files: tuple[Path, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

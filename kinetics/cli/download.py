@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from kinetics.cli.context import Context
+from kinetics.cli.found_clips import look_for_clips, name_other_files, take_found
 from kinetics.cli.jobs import download_job, engines_with_cookies, extract_job
 from kinetics.cli.messages import (
     announcement,
@@ -28,10 +29,8 @@ from kinetics.cli.progress import ProgressBar, make_bar
 from kinetics.cli.run_counts import RunCounts
 from kinetics.cli.terminal import tell
 from kinetics.humanize import one_line, size
-from kinetics.planning import reuse
 from kinetics.planning.estimate import Estimate, estimate
 from kinetics.planning.plan import Plan, make_plan
-from kinetics.planning.reuse import ReuseCandidates
 from kinetics.planning.sources import Mirror, SourceRunner, compare_orders, run_sources, usual_offer
 from kinetics.records import SPLIT_OF, ArchiveProgress, Category, ClipState, Outcome, Source, Split
 from kinetics.scheduling.control_calls import CONTROLS
@@ -40,7 +39,6 @@ from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.scheduling.pool import run
 from kinetics.scheduling.throttle import RefusedItems, Throttle
 from kinetics.scheduling.undecided import ThumbnailWitness
-from kinetics.storage.atomic import cannot_write
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import Ledger
 from kinetics.storage.locks import hold_subsets
@@ -71,15 +69,16 @@ def download(options: Options, context: Context) -> int:
             source=options.source,
             engines=engine_versions(engines_with_cookies(options.engine, options.cookies)),
         )
-        candidates = [] if options.no_reuse or layout.url else reuse.find_candidates(plan, layout)
-        tell(announcement(options, layout, plan, reuse.count_candidates(candidates)))
+        found = look_for_clips(options, plan, layout)
+        tell(announcement(options, layout, plan, found))
+        name_other_files(options, layout, plan, found)
         mirror = Mirror(options.version, context.subsets) if options.source != "youtube" and plan.todo else None
         order = print_forecast(options, context, layout, plan, mirror)
         if options.dry_run:
             return 0
-        plan = link_candidates(options, context, plan, candidates, ledgers)
         for ledger in ledgers.values():
             stack.enter_context(ledger) if plan.todo else ledger.compact()
+        plan = take_found(context, plan, found, ledgers)
         runners = source_runners(options, context, mirror)
         events = run_sources(plan, [runners[source] for source in order])
         stack.callback(events.close)
@@ -151,33 +150,6 @@ def source_runners(options: Options, context: Context, mirror: Mirror | None) ->
         return {"youtube": youtube}
     read = partial(run, mirror_job, workers=workers, timeout_s=timeout_s, throttle=Throttle(workers))
     return {"youtube": youtube, "mirror": partial(mirror.fetch, read, mirror_job.wanted)}
-
-
-def link_candidates(
-    options: Options,
-    context: Context,
-    plan: Plan,
-    candidates: ReuseCandidates,
-    ledgers: Mapping[Split, Ledger],
-) -> Plan:
-    """Link what other versions' folders have, and return the plan for the rest."""
-
-    layout, found = context.layout, reuse.count_candidates(candidates)
-    if not found:
-        return plan
-    linked = []
-    with make_bar("reuse", found) as bar:
-        for row, clip, folders in reuse.candidates_by_clip(plan, candidates):
-            try:
-                if reuse.link_clip(clip, folders, layout, options.cut, options.max_height):
-                    ledgers[clip.split].mark_present(clip.key)
-                    linked.append(row)
-            except OSError as error:
-                raise cannot_write(error, layout.folder) from error
-            bar.update()
-    plan = plan.with_linked(linked)
-    tell(f"{len(linked):,} linked from other versions' folders; {plan.todo:,} to do")
-    return plan
 
 
 def print_forecast(

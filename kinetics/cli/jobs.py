@@ -13,6 +13,7 @@ from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal
 from kinetics.mirror.extract_job import ExtractArchive
 from kinetics.net.proxy import check_proxy
+from kinetics.planning.adopt_job import AdoptClip
 from kinetics.scheduling.pool import warm_up
 from kinetics.youtube.download_job import DownloadClip
 
@@ -36,6 +37,8 @@ def modules(options: Options, context: Context) -> Iterator[str]:
         yield from download_job(options, context).modules
     if options.source != "youtube":
         yield from extract_job(options, context).modules
+    if options.adopt:
+        yield from AdoptClip(context.layout).modules
 
 
 def download_job(options: Options, context: Context) -> DownloadClip:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kinetics.cli.options import Options
     from kinetics.planning.estimate import Estimate
     from kinetics.planning.plan import Plan
+    from kinetics.planning.reuse import FoundFiles
     from kinetics.planning.sources import MirrorOffer, SourceTimes
     from kinetics.storage.layout import Layout
     from kinetics.storage.ledger import Ledger
@@ -37,11 +38,17 @@ WHAT_MAY_HELP: Mapping[Category, str] = {
 """What a person can do about a cause that many clips have in common, by their category."""
 MIN_ABBREVIATION = len("--ret")
 """Characters of an option's name that argparse needs: --re may be --report as well."""
+TAKEN_BEFORE: Mapping[ClipState, str] = {
+    ClipState.MOVED: "moved to their places",
+    ClipState.LINKED: "linked from other versions",
+    ClipState.ADOPTED: "adopted from other tools",
+}
+"""What is said of the clips that were found on disk, by their state after that."""
 NAMES: Mapping[Source, str] = {"youtube": YOUTUBE.name, "mirror": MIRROR.name}
 
 
-def announcement(options: Options, layout: Layout, plan: Plan, reusable: int) -> str:
-    """Say what a run will do, and where; `reusable` clips may be in another version's folder."""
+def announcement(options: Options, layout: Layout, plan: Plan, found: FoundFiles) -> str:
+    """Say what a run will do, and where; `found` are files that missing clips may have."""
     what = "video" if options.cut == "none" else "clip"
     on_disk, gone = plan.count(ClipState.ON_DISK), plan.count(ClipState.WAS_GONE)
     to_do = f"{plan.todo:,} to do" if plan.todo else "nothing to do"
@@ -53,7 +60,9 @@ def announcement(options: Options, layout: Layout, plan: Plan, reusable: int) ->
         (plan.count(ClipState.NOT_OFFERED), "not offered before" + _asked_again(plan)),
         (gone, "gone before" + asked),
         (plan.wanted - on_disk - plan.todo - not_due, f"left out by --retry {options.retry}"),
-        (reusable, "perhaps by a link to another version's folder"),
+        (len(found.here), "perhaps here in another place, from which they are moved"),
+        (len(found.beside), "perhaps by a link to another version's folder"),
+        (len(found.elsewhere), "perhaps in files of other tools, to be checked"),
     )
     return "\n".join(
         (
@@ -147,9 +156,10 @@ def summary(
     options: Options, layout: Layout, plan: Plan, counts: Counter[Category | None], ledgers: Iterable[Ledger]
 ) -> str:
     """Say what a run has done, what is missing and why, and what to type next."""
-    done, linked = counts[None], plan.count(ClipState.LINKED)
-    there = plan.count(ClipState.ON_DISK) + linked + done
-    new = f"{done:,} of them new" + (f", {linked:,} linked from other versions" if linked else "")
+    done = counts[None]
+    taken = {words: plan.count(state) for state, words in TAKEN_BEFORE.items()}
+    there = plan.count(ClipState.ON_DISK) + sum(taken.values()) + done
+    new = ", ".join([f"{done:,} of them new", *(f"{count:,} {words}" for words, count in taken.items() if count)])
     lines = [f"{options.name}: {there:,} of {plan.wanted:,} on disk, {new}"]
     failures = {category: count for category, count in (+counts).most_common() if category}
     lines += [f"  {count:8,}  {category:14}  {outlook(category)}" for category, count in failures.items()]

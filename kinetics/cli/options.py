@@ -67,6 +67,7 @@ class Options:
     limit_rate: float | None
     """Bytes a second."""
     no_reuse: bool
+    adopt: Path | None
     no_thumbnails: bool
     cookies: Path | None
     proxy: str | None
@@ -84,10 +85,14 @@ class Options:
     compare: tuple[Path, Path] | None
 
     @property
+    def narrowed(self) -> bool:
+        """Whether only some of the annotated clips are wanted."""
+        return bool(self.classes or self.only or self.limit or self.sample or self.shard)
+
+    @property
     def whole_subset(self) -> bool:
         """Whether all clips of the official lists are wanted, as clips."""
-        narrowed = self.annotations or self.classes or self.only or self.limit or self.sample or self.shard
-        return not narrowed and self.cut != "none"
+        return not (self.annotations or self.narrowed) and self.cut != "none"
 
     @property
     def name(self) -> str:

@@ -50,6 +50,8 @@ def parse(argv: Sequence[str] | None) -> Options:
         parser.error(f"--{command} is for clips, and --cut none keeps whole videos")
     if given["format"] and not given["annotations"]:
         parser.error("--format says what is in --annotations: give that as well")
+    if given["adopt"] and (command is not Command.DOWNLOAD or given["cut"] == "none"):
+        parser.error("--adopt belongs to a download of clips, without --cut none")
     if command in ON_ALL_CLIPS and given["shard"]:
         parser.error(f"--{command} is for all clips on disk together, and --shard is one part of them")
     if given["source"] != "youtube" and given["cut"] == "none":
@@ -286,6 +288,13 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         "--no-reuse",
         action="store_true",
         help="fetch clips that another version's folder beside this one has, instead of linking them",
+    )
+    group.add_argument(
+        "--adopt",
+        type=Path,
+        metavar="FOLDER",
+        help="look in this folder, too, for clips of another tool: those that are whole are linked, or converted from "
+        "mkv and webm, instead of fetched",
     )
     group.add_argument(
         "--no-thumbnails",

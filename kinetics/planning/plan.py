@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import repeat
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from kinetics.annotations.table import Annotations
 from kinetics.records import ASKED_WITH, Category, Clip, ClipKey, ClipState, Cut, Split
-from kinetics.storage.layout import Layout, clip_name
+from kinetics.storage.layout import Layout, clip_name, label_folder
 from kinetics.storage.ledger import Ledger, MissingClip
 
 Retry = Literal["due", "all", "transient", "none"]
@@ -51,6 +52,8 @@ class Plan:
     source: SourceChoice
     seed: int
     """Of the random order of the clips that may work now."""
+    unnamed: Mapping[Path, set[str]] = field(default_factory=dict)
+    """By each folder that clips of the plan belong in, the names there that none of them has."""
 
     def count(self, state: ClipState) -> int:
         """Return how many clips are in a state."""
@@ -144,14 +147,12 @@ class Plan:
         """Return the plan with the clips whose files have these names as on disk."""
         missing = self.missing
         there = [row for row, name in zip(missing, self.file_names(missing), strict=True) if name in names]
-        states = self.states.copy()
-        states[there] = ClipState.ON_DISK
-        return replace(self, states=states)
+        return self.with_state(there, ClipState.ON_DISK)
 
-    def with_linked(self, rows: list[int]) -> Plan:
-        """Return the plan with the clips of these rows as linked from another version."""
+    def with_state(self, rows: list[int], state: ClipState) -> Plan:
+        """Return the plan with the clips of these rows in another state."""
         states = self.states.copy()
-        states[rows] = ClipState.LINKED
+        states[rows] = state
         return replace(self, states=states)
 
 
@@ -173,12 +174,12 @@ def make_plan(
     mirror, nor the other way round. `engines` names the engines with their versions, as the reasons of the clips that
     YouTube did not offer do. `seed` is for tests: a run without it has a random order of its own.
     """
-    frame = annotations.frame
+    frame, unnamed = annotations.frame, dict[Path, set[str]]()
     if cut == "none":
         frame = frame.drop_duplicates("youtube_id")
         there = frame["youtube_id"].isin(layout.wholes_on_disk()).to_numpy()
     else:
-        there = on_disk(frame, layout)
+        there, unnamed = scan(frame, layout)
     states = np.where(there, ClipState.ON_DISK, ClipState.NEVER_TRIED).astype(np.uint8)
     tried = {key[0] for ledger in ledgers.values() for key in ledger.missing}
     rows = np.flatnonzero([youtube_id in tried for youtube_id in frame["youtube_id"].tolist()] if tried else [])
@@ -196,7 +197,7 @@ def make_plan(
             elif state in settled_to_try:
                 known[key] = failure.category
     seed = random.getrandbits(64) if seed is None else seed
-    return Plan(frame, states, not_due, known, cut, retry, source, seed)
+    return Plan(frame, states, not_due, known, cut, retry, source, seed, unnamed)
 
 
 def _state_after(category: Category, *, mirror_alone: bool) -> ClipState:
@@ -217,18 +218,26 @@ def _asked_lately(failure: MissingClip, engines: str) -> bool:
 
 
 def on_disk(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return whether the clip of each row, or the file made from it, is on disk.
+    """Return whether the clip of each row, or the file made from it, is on disk."""
+    return scan(frame, layout, suffix)[0]
+
+
+def scan(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> tuple[NDArray[np.bool_], dict[Path, set[str]]]:
+    """Return whether the clip of each row is on disk; and by each folder of clips, the names there that no row has.
 
     Folders are listed, since looking for 650,000 files one by one would take minutes.
     """
-    found = np.zeros(len(frame), bool)
+    found, unnamed = np.zeros(len(frame), bool), dict[Path, set[str]]()
     fields = [frame[column].to_numpy(object) for column in ("youtube_id", "time_start", "time_end")]
     folders = _by_folder(frame)
-    for rows, there in zip(folders.values(), layout.clips_on_disk(folders), strict=True):
+    for (split, label), there in zip(folders, layout.clips_on_disk(folders), strict=True):
+        rows, folder = folders[split, label], layout.folder / split / label_folder(label)
+        unnamed[folder] = unnamed.get(folder, there)  # two labels may have one folder
         if there:
-            names = map(clip_name, *(field[rows] for field in fields), repeat(suffix))
+            names = [*map(clip_name, *(column[rows] for column in fields), repeat(suffix))]
             found[rows] = [name in there for name in names]
-    return found
+            unnamed[folder] = unnamed[folder].difference(names)
+    return found, unnamed
 
 
 def _by_folder(frame: pd.DataFrame) -> dict[tuple[Split, str], np.ndarray[tuple[int], np.dtype[np.intp]]]:

@@ -112,6 +112,19 @@ def move(source: Path, final: Path) -> None:
             source.unlink()
 
 
+def link_or_copy(source: Path, target: Path, partial: Path) -> bool:
+    """Link a file, or copy it if it cannot be linked; return False if it was removed meanwhile."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve() if source.is_symlink() else source, target)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        with atomic_write(target, partial) as temporary:
+            shutil.copyfile(source, temporary)
+    return True
+
+
 def discard(path: Path, partial: Path) -> None:
     """Remove a file or a folder, if it is there; at no moment is a part of it under its name.
 
@@ -142,6 +155,18 @@ def remove_empty_folders(folder: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.EBUSY):
                 raise
+
+
+def remove_emptied(folders: Iterable[Path], within: Path) -> None:
+    """Remove the folders from which all clips were moved, and those around them, up to `within`, if they are empty."""
+    for folder in folders:
+        for one in chain([folder], folder.parents):
+            try:
+                if not one.is_relative_to(within) or one == within or one.is_symlink():
+                    break
+                one.rmdir()
+            except OSError:
+                break
 
 
 def cannot_write(error: OSError, path: Path) -> Fatal:

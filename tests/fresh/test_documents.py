@@ -201,16 +201,6 @@ def test_pyav_loads_the_clips_as_the_page_says(clone: Clone, block: Block, monke
     assert_evenly_spaced(ran(block, clone, monkeypatch))
 
 
-@pytest.mark.parametrize("block", blocks_of("test_pyav_reads_every_clip_as_the_readme_says"))
-def test_pyav_reads_every_clip_as_the_readme_says(
-    clone: Clone, block: Block, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ran(block, clone, monkeypatch)
-    shown = capsys.readouterr().out.splitlines()
-    assert len(shown) == CLIPS
-    assert all(re.fullmatch(r"(juggling_balls|tai_chi) \d+ \(360, 640, 3\)", line) for line in shown), shown
-
-
 @pytest.mark.loaders
 @pytest.mark.parametrize("block", blocks_of("test_torchcodec_loads_the_clips_as_the_page_says"))
 def test_torchcodec_loads_the_clips_as_the_page_says(

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import pandas as pd
 
-from kinetics.records import Clip, Outcome, Split
+from kinetics.records import Clip, FoundClip, Outcome, Split
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.worker import Job
 from kinetics.storage.layout import Layout
@@ -52,6 +52,11 @@ class DatasetOnDisk:
         with Ledger(self.layout, "validate") as ledger:
             for outcome in outcomes:
                 ledger.record(outcome)
+
+
+def as_found(clip: Clip, *files: Path) -> FoundClip:
+    """The clip with the files that may be it."""
+    return FoundClip(*clip.key, clip.label, clip.split, files=files)
 
 
 def numbered(count: int, label: str = "tai chi", split: Split = "val") -> list[Clip]:

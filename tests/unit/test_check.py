@@ -29,6 +29,7 @@ from tests.support.dataset import (
     SILENT,
     UPRIGHT,
     DatasetOnDisk,
+    as_found,
     numbered,
     run_here,
     scratched,
@@ -356,7 +357,7 @@ def test_what_was_found_unfit_is_not_linked_again_from_another_version(dataset: 
     os.link(path, there)
     scratched(path, "video", 30)
     assert [one.status for one in verify(dataset)] == ["failed"]
-    assert not link_clip(CLIP, [there.parent], dataset.layout, "keyframe", 360)
+    assert not link_clip(as_found(CLIP, there), dataset.layout, "keyframe", 360)
     assert there.exists()
 
 

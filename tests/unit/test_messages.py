@@ -20,6 +20,7 @@ from kinetics.cli.progress import ProgressBar, make_bar
 from kinetics.cli.run_counts import RunCounts
 from kinetics.cli.terminal import wrapped
 from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, Retry
+from kinetics.planning.reuse import FoundFiles
 from kinetics.records import Category, Clip, ClipState, Outcome
 from kinetics.scheduling.events import Pause
 from kinetics.storage.layout import Layout
@@ -47,7 +48,7 @@ def plan_of(
 def announced(folder: Path, plan: Plan) -> list[str]:
     """The announcement's lines, without the name and the folder."""
     options = parse(["-v", "700", "-s", "train", "--retry", plan.retry])
-    *lines, last = announcement(options, Layout(folder, "700"), plan, 0).splitlines()
+    *lines, last = announcement(options, Layout(folder, "700"), plan, FoundFiles({}, {}, {}, {}, ())).splitlines()
     assert last == f"  folder: {folder}/Kinetics700"
     return [line.removeprefix("Kinetics700 train: ").strip() for line in lines]
 
