@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,13 +105,24 @@ def package(name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
-    """All three splits, downloaded, and everything that is made from them; before and after a --verify that rejects."""
+    """All three splits, and everything that is made from them, as it is after what happens to data sets.
+
+    They come from a list with other labels and splits, one of them from another tool's folder; then --verify rejects
+    one.
+    """
     sandbox = Sandbox(tmp_path_factory.mktemp("data"), [UNFIT, *(row for rows in ROWS.values() for row in rows)])
-    with open(sandbox.csv, "w", newline="") as file:
-        lines = [(*UNFIT, "val"), *((*row, split) for split, rows in ROWS.items() for row in rows)]
-        csv.writer(file).writerows([("label", "youtube_id", "time_start", "time_end", "split"), *lines])
+    lines = [(*UNFIT, "val"), *((*row, split) for split, rows in ROWS.items() for row in rows)]
+    write_rows(sandbox.csv, [older(line) for line in lines])
+    assert sandbox.run("-s", "all").code == 0
+    (foreign,) = (path for path in sandbox.files() if path.name.startswith(ROWS["val"][0].youtube_id))
+    unpacked = tmp_path_factory.mktemp("unpacked")
+    foreign.rename(unpacked / foreign.name.replace("_0000", "_").replace("_0", "_"))
+    foreign.parent.rmdir()
+    write_rows(sandbox.csv, lines)
+    run = sandbox.run("-s", "all", "--adopt", str(unpacked))
+    assert (run.code, run.requests) == (0, []), run.out
     made = (["--frames", str(FPS)], ["--lists"], ["--shards", str(SHARD_CLIPS)], ["--manifest"])
-    for more in ([], *made, ["--lists", "--classes", "tai chi"], ["--shards", "1", "--classes", "tai chi"]):
+    for more in (*made, ["--lists", "--classes", "tai chi"], ["--shards", "1", "--classes", "tai chi"]):
         run = sandbox.run("-s", "train" if "--classes" in more else "all", *more)
         assert run.code == 0, run.out + run.err
     sandbox.path(UNFIT).write_bytes(b"404 not found")
@@ -120,6 +131,18 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
         run = sandbox.run("-s", "all", *more)
         assert run.code == 0, run.out + run.err
     return DataSet(sandbox.folder)
+
+
+def older(line: tuple[str, str, int, int, str]) -> tuple[str, str, int, int, str]:
+    """The line of an older list: the label was another one, the split was, or there was no label yet."""
+    label, youtube_id, start, end, split = line
+    renamed = {"tai chi": "practising tai-chi", "training dog": "", "massaging person's head": "massaging head"}
+    return renamed.get(label, label), youtube_id, start, end, "train" if label == "massaging person's head" else split
+
+
+def write_rows(path: Path, lines: Sequence[tuple[str, str, int, int, str]]) -> None:
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([("label", "youtube_id", "time_start", "time_end", "split"), *lines])
 
 
 @pytest.mark.parametrize("split", SPLITS)
