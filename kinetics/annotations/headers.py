@@ -55,6 +55,8 @@ class FileFormat:
     """Whether a row alone could be another format's, so that the file's name must have this one's in it."""
     own_splits: bool = False
     """Whether one file holds all subsets, so that its split column says which rows are wanted."""
+    data_set: str = ""
+    """The data set whose lists have this format, as its folder is named; empty for Kinetics."""
 
 
 def _row(*cells: str) -> re.Pattern[str]:
@@ -67,18 +69,20 @@ _AVA_COLUMNS = {
 }
 _VGGSOUND_COLUMNS = {name: ALIASES[name] for name in ("youtube_id", "time_start", "label", "split")}
 KINETICS = FileFormat("kinetics", ALIASES, marks=[set()])
-ACTIVITYNET = FileFormat("activitynet", ALIASES, own_splits=True)
+ACTIVITYNET = FileFormat("activitynet", ALIASES, own_splits=True, data_set="ActivityNet")
 HACS = FileFormat(
     "hacs",
     {**ALIASES, "label": ("class_name",), "sign": ("label",)},
     required=(*KEY, "label", "sign"),
     marks=[{"classname", "label"}],
     own_splits=True,
+    data_set="HACS",
 )
 COUNTIX = FileFormat(
     "countix",
     {**ALIASES, "time_start": ("repetition_start",), "time_end": ("repetition_end",)},
     marks=[{"repetitionstart", "repetitionend"}],
+    data_set="Countix",
 )
 AVA_KINETICS = FileFormat(
     "ava-kinetics",
@@ -87,6 +91,7 @@ AVA_KINETICS = FileFormat(
     marks=[{"actionid"}],
     no_header=("youtube_id", "timestamp", "x1", "y1", "x2", "y2", "action_id", "person_id"),
     first_row=_row(_ID, _NUMBER, *[_BOX] * 4, "[0-9]*", "[0-9]*"),
+    data_set="AVA-Kinetics",
 )
 AUDIOSET = FileFormat(
     "audioset",
@@ -94,6 +99,7 @@ AUDIOSET = FileFormat(
     marks=[{"ytid", "positivelabels"}, {"ytid", "labels"}],
     no_header=("youtube_id", "time_start", "time_end", "labels"),
     first_row=_row(_ID, _NUMBER, _NUMBER, r"/[a-z]/\w+(?:,/[a-z]/\w+)*"),
+    data_set="AudioSet",
 )
 VGGSOUND = FileFormat(
     "vggsound",
@@ -103,6 +109,7 @@ VGGSOUND = FileFormat(
     first_row=_row(_ID, _NUMBER, r"(?=[^\n]*[^\W\d])[^\n]*", "(?:train|test|val|validation)"),
     needs_name=True,
     own_splits=True,
+    data_set="VGGSound",
 )
 FORMATS = {one.name: one for one in (HACS, COUNTIX, AUDIOSET, ACTIVITYNET, KINETICS, AVA_KINETICS, VGGSOUND)}
 """The formats that --format names, in the order in which a header is compared with them."""

@@ -57,16 +57,17 @@ def _load(path: Path, subset: Subset | Literal["all"], file_format: str | None =
     wanted: Sequence[Subset] = list(SPLIT_OF) if subset == "all" else [subset]
     files = _find(path, wanted)
     warnings = [f"{path}: there is no file for {one} in it." for one in wanted if not {one, None} & files.keys()]
-    frames = []
+    frames, data_sets = [], set[str]()
     for file_subset, file in files.items():
-        frame, file_warnings = usable_rows(file, file_subset, FORMATS[file_format] if file_format else None)
+        frame, found, file_warnings = usable_rows(file, file_subset, FORMATS[file_format] if file_format else None)
         frames += [] if frame.empty else [frame]
+        data_sets.add(found.data_set)
         warnings += [f"{file.name}: {warning}" for warning in file_warnings]
     if not frames:
         raise Fatal(" ".join([f"{path} holds no usable row: download it again, or name another file.", *warnings]))
     table = pd.concat(frames, ignore_index=True).astype({"label": "category", "split": "category"})
     table["label"], spellings = one_spelling(table["label"])  # each file's were compared already
-    return Annotations(table, (*warnings, *spellings))
+    return Annotations(table, (*warnings, *spellings), data_sets.pop() if len(data_sets) == 1 else "")
 
 
 def load_labels(path: Path, file_format: str | None = None) -> list[str]:

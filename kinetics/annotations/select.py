@@ -44,7 +44,7 @@ def select(
         frame = frame.iloc[np.sort(in_random_order(frame, seed)[:sample])]
     if shard:
         frame = frame[_in_shard(frame, shard)]
-    return Annotations(frame.reset_index(drop=True), tuple(warnings))
+    return Annotations(frame.reset_index(drop=True), tuple(warnings), annotations.data_set)
 
 
 def given_classes(arguments: Iterable[str]) -> list[str]:

@@ -39,6 +39,8 @@ class Annotations:
     none) and split (train, val or test), these two categorical; unique by (youtube_id, time_start, time_end, split)."""
     warnings: tuple[str, ...]
     """One text for each cause, with the number of rows and the first few of them; shown to the user."""
+    data_set: str = ""
+    """The data set whose format all files of the list have; empty for Kinetics, or if they differ."""
 
     def clips(self) -> Iterator[Clip]:
         """Yield the rows as clips, made in batches so that memory does not grow with the list."""
@@ -52,8 +54,8 @@ class Annotations:
 
 def usable_rows(
     file: AnnotationFile, subset: Subset | None, named: FileFormat | None = None
-) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows of a file that are clips, as in Annotations.frame, and the warnings about it.
+) -> tuple[pd.DataFrame, FileFormat, list[str]]:
+    """Return the rows of a file that are clips, as in Annotations.frame, the file's format, and the warnings about it.
 
     All rows belong to `subset`; under None each row's own cell, or else the file's name, says to which. Of a format
     with all subsets in one file, the rows of the others are left out.
@@ -67,7 +69,7 @@ def usable_rows(
         warnings += others
     split, split_warnings = _splits(cells, file, None if by_cell else subset)
     rows, bad = valid_rows(cells, split, file.name)
-    return rows, [*warnings, *split_warnings, *bad]
+    return rows, found_format, [*warnings, *split_warnings, *bad]
 
 
 def _subsets(cells: pd.DataFrame) -> dict[str, Subset]:

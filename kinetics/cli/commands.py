@@ -78,10 +78,10 @@ def verify(options: Options, context: Context) -> int:
             checks = verify_clips(
                 context.run_on_files, context.layout, subset, frame, quick=options.quick, cut=options.cut
             )
-            outcomes = shown(_what(options, subset), len(frame), checks, done="fit", failed="unfit")
+            outcomes = shown(_what(context, subset), len(frame), checks, done="fit", failed="unfit")
             unfit = [one for one in outcomes if one.status == "failed"]
             fit = len(frame) - len(unfit)
-            tell(f"{_name(options, subset)}: {counted(len(frame), 'clip')} checked, {fit:,} as they should be")
+            tell(f"{context.layout.title(subset)}: {counted(len(frame), 'clip')} checked, {fit:,} as they should be")
             for reason, count in Counter(without_numbers(one.reason) for one in unfit).most_common():
                 tell(f"  {count:8,}  {reason}")
             moved += sum(one.category is Category.MEDIA_ERROR for one in unfit)
@@ -106,7 +106,7 @@ def manifest(options: Options, context: Context) -> int:
             stack.enter_context(lock(layout, subset, "manifest.lock"))
             outcomes = measure_clips(context.run_on_files, layout, subset, frame)
             facts = {
-                one.clip.key: one.facts for one in shown(_what(options, subset), len(frame), outcomes) if one.facts
+                one.clip.key: one.facts for one in shown(_what(context, subset), len(frame), outcomes) if one.facts
             }
             path = layout.table(subset, f"{choice}_manifest.csv".removeprefix("_"))
             write_manifest(path, layout, subset, frame, facts)
@@ -121,7 +121,7 @@ def frames(options: Options, context: Context) -> int:
     target, quality = context.layout.derived_layout("frames"), options.quality or JPEG_QUALITY
     job = ExtractFrames(context.layout, target, options.frames, options.short_side, quality)
     settings = {"frames": options.frames, "short_side": options.short_side, "quality": quality}
-    converted = _converted(options, context, job, target=target, suffix="", settings=settings)
+    converted = _converted(context, job, target=target, suffix="", settings=settings)
     return _exit_code(sum(one.status == "failed" for _, outcomes in converted for one in outcomes))
 
 
@@ -131,7 +131,7 @@ def sound(options: Options, context: Context) -> int:
     layout, unfit, suffix = context.layout, 0, f".{options.sound}"
     target = layout.derived_layout("sound")
     job = ExtractSound(layout, target, options.sound)
-    for subset, outcomes in _converted(options, context, job, target=target, suffix=suffix):
+    for subset, outcomes in _converted(context, job, target=target, suffix=suffix):
         silent = list[Clip]()
         for one in outcomes:
             unfit += one.status == "failed"
@@ -149,7 +149,7 @@ def shards(options: Options, context: Context) -> int:
     with ExitStack() as stack:
         stack.enter_context(hold_subsets(target, context.subsets))
         for subset, frame in clips.items():
-            fit = _with_header(options, context, subset, frame)
+            fit = _with_header(context, subset, frame)
             unfit += len(frame) - len(fit)
             samples = shard_samples(layout, fit.iloc[in_random_order(fit, options.seed)], classes)
             packed = WebDatasetShards(target, subset, samples, options.shards)
@@ -157,7 +157,7 @@ def shards(options: Options, context: Context) -> int:
             if packed.bytes_to_write > free:
                 needed = f"The shards take {size(packed.bytes_to_write)}, and {target.folder} has {size(free)} free."
                 raise Fatal(f"{needed} Make room, or choose fewer clips.")
-            with make_bar(_what(options, subset), packed.clips) as bar:
+            with make_bar(_what(context, subset), packed.clips) as bar:
                 for count in packed.write():
                     bar.update(count)
             shards, packed_clips = counted(packed.count, "shard"), counted(packed.clips, "clip")
@@ -171,7 +171,7 @@ def lists(options: Options, context: Context) -> int:
     clips, layout = context.clips_on_disk, context.layout
     target, frames = layout.derived_layout(f"lists{_choice(options)}"), layout.derived_layout("frames")
     for subset, frame in clips.items():
-        fit = _with_header(options, context, subset, frame)
+        fit = _with_header(context, subset, frame)
         unfit += len(frame) - len(fit)
         _, with_frames = ResultTable(layout, frames, subset).states(fit, "")
         written = write_lists(layout, target, subset, fit, classes)
@@ -210,7 +210,6 @@ COMMANDS: Mapping[Command, Callable[[Options, Context], int]] = {
 
 
 def _converted(
-    options: Options,
     context: Context,
     job: PortableJob,
     *,
@@ -237,7 +236,7 @@ def _converted(
                 anew = f" ({stale:,} of them again: their clips have changed)" if stale else ""
                 tell(f"{target.folder}: {int(current.sum()):,} there, {len(left):,} to do{anew}")
                 with closing(context.run_on_files(job, Annotations(left, ()).clips())) as events:
-                    yield subset, table.noting(shown(_what(options, subset), len(left), events), suffix)
+                    yield subset, table.noting(shown(_what(context, subset), len(left), events), suffix)
 
 
 def _remove_orphans(table: ResultTable, target: Layout, subset: Subset) -> None:
@@ -257,12 +256,12 @@ def _remove_orphans(table: ResultTable, target: Layout, subset: Subset) -> None:
         )
 
 
-def _with_header(options: Options, context: Context, subset: Subset, frame: pd.DataFrame) -> pd.DataFrame:
+def _with_header(context: Context, subset: Subset, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the clips whose headers can be read; the first ones of the others are named."""
     layout = context.layout
     with lock(layout, subset, "headers.lock"):
         events = read_headers(context.run_on_files, layout, subset, frame)
-        outcomes = shown(_what(options, subset), len(frame), events, done="fit", failed="unfit")
+        outcomes = shown(_what(context, subset), len(frame), events, done="fit", failed="unfit")
         unfit = {one.clip.key for one in outcomes if one.status == "failed"}
     keys = zip(*(frame[column].tolist() for column in KEY), strict=True)
     return frame[[key not in unfit for key in keys]] if unfit else frame
@@ -294,10 +293,6 @@ def _exit_code(unfit: int) -> int:
     return int(bool(unfit))
 
 
-def _what(options: Options, subset: Subset) -> str:
+def _what(context: Context, subset: Subset) -> str:
     """Return the text in front of a progress bar."""
-    return f"{options.version} {subset}"
-
-
-def _name(options: Options, subset: Subset) -> str:
-    return f"Kinetics{options.version} {subset}" + (f", shard {options.shard}" if options.shard else "")
+    return f"{context.layout.short_name} {subset}"

@@ -47,19 +47,34 @@ class Context:
 
     @cached_property
     def layout(self) -> Layout:
+        """The paths of the data set. With `--annotations` these are loaded first: they may be another data set's."""
         options = self.options
         shard = options.shard.name if options.shard else ""
-        return Layout(options.output.resolve(), options.version, shard=shard, url=options.url)
+        layout = Layout(options.output.resolve(), options.version, shard=shard, url=options.url)
+        if not options.annotations or not self.annotations.data_set:
+            return layout
+        from kinetics.planning.data_set import is_kept_in, layout_of_list  # noqa: PLC0415 - pandas takes a while
+
+        the_list = self.annotations, options.annotations, options.format
+        own = layout_of_list(layout, *the_list)
+        if own == layout or not is_kept_in(layout, own, *the_list):
+            return own
+        here, instead = (one.display_path(one.folder) for one in (layout, own))
+        tell(f"{here} has clips of this list of {own.name}, so it stays there unless {instead} exists", sys.stderr)
+        return layout
 
     def check_folder(self) -> None:
         """Raise Fatal if the folder cannot be written to, or lacks the data set that the command is for.
 
         Nothing is made, so that a mistyped name leaves no trace.
         """
-        options, folder = self.options, self.layout.folder
+        options = self.options
+        if options.command is Command.COMPARE:
+            return
+        folder = self.layout.folder
         if options.command in ON_CLIPS and not folder.is_dir():
             raise Fatal(f"{folder.parent} has no {folder.name} data set: no folder of that name. Check -o and -v.")
-        if options.command not in (Command.LIST_CLASSES, Command.COMPARE):
+        if options.command is not Command.LIST_CLASSES:
             check_folder(folder)
 
     @cached_property
@@ -132,7 +147,7 @@ class Context:
 
         frame = self.annotations.frame
         found = frame[on_disk(frame, self.layout)]
-        tell(f"{self.options.name}: {len(found):,} of {counted(len(frame), 'clip')} on disk")
+        tell(f"{self.layout.title(self.options.subset)}: {len(found):,} of {counted(len(frame), 'clip')} on disk")
         return {subset: found[found["split"] == SPLIT_OF[subset]] for subset in self.subsets}
 
     def run(

@@ -85,7 +85,7 @@ def download(options: Options, context: Context) -> int:
         mirror_only = {clip.key for clip in plan.clips_in(plan.not_due_rows)} if mirror else ()
         counts, to_read = RunCounts(not_offered=mirror_only), mirror.size if mirror else 0
         try:
-            with make_bar(f"{options.version} {options.subset}", plan.todo) as bar:
+            with make_bar(f"{layout.short_name} {options.subset}", plan.todo) as bar:
                 progress = ProgressBar(bar, counts, provisional=options.source == "both", to_read=to_read)
                 gave_up = record_and_show(tables.syncing(events), ledgers, progress)
         finally:

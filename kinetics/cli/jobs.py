@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kinetics.cli.context import Context
@@ -21,14 +22,15 @@ FIRST_HOST: Mapping[str, str] = {"youtube": "www.youtube.com", "mirror": "s3.ama
 """The host that the proxy is asked for at the start, by source."""
 
 
-def prepare(options: Options, context: Context) -> None:
+def prepare(options: Options) -> None:
     """Check the proxy, and let the workers' modules be imported while this process loads the annotations."""
     if options.dry_run:
         return
     if problem := check_proxy(FIRST_HOST[options.source]):
         tell(f"warning: {problem}. The run waits until it does", sys.stderr)
     if not options.scheduler:
-        warm_up(modules(options, context))
+        # The folder of a list of one's own is known when that is loaded, and the modules depend only on the URL.
+        warm_up(modules(options, Context(replace(options, annotations=None))))
 
 
 def modules(options: Options, context: Context) -> Iterator[str]:

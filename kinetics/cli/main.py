@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         use_proxy(options.proxy)
         if options.url:
             open_store(options.url)
+        if options.command is Command.DOWNLOAD:
+            prepare(options)
         context = Context(options)
         if not options.url:
             context.check_folder()
@@ -56,7 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: Options, context: Context) -> int:
     """Run the command; its module is imported now, since most of them bring pandas, which takes a while."""
     if options.command is Command.DOWNLOAD:
-        prepare(options, context)
         from kinetics.cli.download import download  # noqa: PLC0415
 
         return download(options, context)

@@ -66,7 +66,7 @@ def announcement(options: Options, layout: Layout, plan: Plan, found: FoundFiles
     )
     return "\n".join(
         (
-            f"{options.name}: {counted(plan.wanted, what)} wanted, {on_disk:,} on disk; {to_do}",
+            f"{layout.title(options.subset)}: {counted(plan.wanted, what)} wanted, {on_disk:,} on disk; {to_do}",
             *(f"  {count:8,}  {words}" for count, words in lines if count),
             f"  folder: {layout.display_path(layout.folder)}",
         )
@@ -160,7 +160,7 @@ def summary(
     taken = {words: plan.count(state) for state, words in TAKEN_BEFORE.items()}
     there = plan.count(ClipState.ON_DISK) + sum(taken.values()) + done
     new = ", ".join([f"{done:,} of them new", *(f"{count:,} {words}" for words, count in taken.items() if count)])
-    lines = [f"{options.name}: {there:,} of {plan.wanted:,} on disk, {new}"]
+    lines = [f"{layout.title(options.subset)}: {there:,} of {plan.wanted:,} on disk, {new}"]
     failures = {category: count for category, count in (+counts).most_common() if category}
     lines += [f"  {count:8,}  {category:14}  {outlook(category)}" for category, count in failures.items()]
     untried = plan.todo - counts.total()
@@ -173,9 +173,14 @@ def summary(
     elif plan.may_work_left_out:
         left_out = counted(plan.may_work_left_out, "clip")
         lines.append(f"to try {left_out} that may work now: {this_command(leave_out='--retry')}")
-    elif there < plan.wanted and options.source == "youtube" and options.cut != "none" and not options.shard:
+    elif there < plan.wanted and options.source == "youtube" and _mirror_can_help(options, layout):
         lines.append(f"the mirror may have the rest: {this_command('--source', 'both')}")
     return "\n".join(lines)
+
+
+def _mirror_can_help(options: Options, layout: Layout) -> bool:
+    """Return whether the mirror may have missing clips: it has clips of Kinetics, and a shard cannot ask for them."""
+    return options.cut != "none" and not options.shard and not layout.data_set
 
 
 def this_command(*more: str, leave_out: str = "") -> str:

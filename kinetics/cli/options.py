@@ -93,8 +93,3 @@ class Options:
     def whole_subset(self) -> bool:
         """Whether all clips of the official lists are wanted, as clips."""
         return not (self.annotations or self.narrowed) and self.cut != "none"
-
-    @property
-    def name(self) -> str:
-        """What the run is about, for a person: `Kinetics700 train, shard 3/16`."""
-        return f"Kinetics{self.version} {self.subset}" + (f", shard {self.shard}" if self.shard else "")

@@ -36,7 +36,7 @@ def write_lists(
         for clip in Annotations(frame, ()).clips()
     ]
     texts = {
-        folder / "mmaction2" / f"kinetics{layout.version}_{split}_list_videos.txt": lines,
+        folder / "mmaction2" / f"{layout.name.lower()}_{split}_list_videos.txt": lines,
         folder / "pytorchvideo" / f"{split}.txt": lines,
         folder / "slowfast" / f"{split}.csv": lines,
         folder / "classes.txt": [f"{label}\n" for label in classes],
@@ -56,7 +56,7 @@ def write_frame_list(
     Each line is `<folder> <number of frames> <class>`, with the folder relative to that of `frames`. Without any
     frames, an earlier list is removed.
     """
-    path = target.folder / "mmaction2" / f"kinetics{frames.version}_{SPLIT_OF[subset]}_list_rawframes.txt"
+    path = target.folder / "mmaction2" / f"{frames.name.lower()}_{SPLIT_OF[subset]}_list_rawframes.txt"
     if frame.empty:
         path.unlink(missing_ok=True)
         return []

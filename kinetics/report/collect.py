@@ -36,7 +36,7 @@ from kinetics.report.model import (
 )
 from kinetics.report.timeline import build_timeline
 from kinetics.storage import attempts
-from kinetics.storage.layout import Layout, free_space, names_in
+from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import ERROR_FIELDS
 
 STEPS = ("resolve", "download", "cut")
@@ -65,11 +65,8 @@ _COLUMNS = (
 
 def require_data_set(layout: Layout) -> None:
     """Raise Fatal if there is neither the data set's folder nor one of its tables, as after a mistyped `-o`."""
-    names = {*(layout.store.names_in("") if layout.store else ()), *names_in(layout.root)}
-    name = layout.folder.name
-    tables = (one for one in names if one.startswith(f"{name}_") and one.endswith(("errors.log", "stats.csv")))
-    if name not in names and not any(tables):
-        where = layout.store or layout.root
+    if not layout.exists:
+        where, name = layout.store or layout.root, layout.name
         raise Fatal(f"{where} has no {name} data set: neither a folder {name} nor a table of it. Check -o and -v.")
 
 
@@ -96,9 +93,9 @@ def collect(layout: Layout, subsets: Sequence[Subset], frame: pd.DataFrame, cut:
     by_subset = [replace(by_split[split], name=subset) for subset, split in SPLIT_OF.items() if split in by_split]
     classes = _count_by_name(frame["label"], states)
     return Report(
-        version=layout.version,
+        name=layout.name,
+        title=layout.title(name),
         subset=name,
-        shard=layout.shard,
         folder=layout.display_path(layout.folder),
         created_at=datetime.now().astimezone(),
         total=total,

@@ -22,10 +22,11 @@ OriginKind = Literal["source", "machine", "engine", "format (itag)"]
 class Report:
     """The figures of one subset, or of several together, or of one shard of them."""
 
-    version: str
+    name: str
+    """Of the data set."""
+    title: str
+    """The name with the subset, and the shard of a report on one."""
     subset: Subset | Literal["all"]
-    shard: str
-    """Empty for a report on all clips of the subset."""
     folder: str
     """The data set's folder, or its URL."""
     created_at: datetime
@@ -48,10 +49,6 @@ class Report:
     """For the `clips_to_fetch`."""
     origins: tuple[OriginCounts, ...]
     samples: tuple[Sample, ...]
-
-    @property
-    def title(self) -> str:
-        return f"Kinetics{self.version} {self.subset}" + (f", shard {self.shard}" if self.shard else "")
 
     @property
     def missing_by_category(self) -> dict[Category, int]:

@@ -29,7 +29,7 @@ _NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The paths of one data set, `DIR/Kinetics<version>` and the tables beside it.
+    """The paths of one data set, `DIR/<name>` and the tables beside it.
 
     The split folders hold clips and nothing else, because torchvision, MMAction2, PyTorchVideo, SlowFast and Hugging
     Face's videofolder take every folder below a split for a class and every file in it for a clip.
@@ -47,11 +47,35 @@ class Layout:
     runs on other shards may use the same folder at the same time."""
     url: str = ""
     """Where the clips are, instead of below `root`."""
+    data_set: str = ""
+    """The name of another data set, whose clips these are; empty for Kinetics."""
+
+    @property
+    def name(self) -> str:
+        """The name of the data set, with which its folder's and its tables' names begin: `Kinetics700`, or `HACS`."""
+        return self.data_set or f"Kinetics{self.version}"
+
+    @property
+    def short_name(self) -> str:
+        """The name where there is little space: `700`, or `HACS`."""
+        return self.data_set or self.version
+
+    def title(self, subset: Subset | Literal["all"]) -> str:
+        """Return what a run is about, for a person: `Kinetics700 train, shard 3/16`."""
+        number, _, of = self.shard.partition("of")
+        return f"{self.name} {subset}" + (f", shard {int(number)}/{of}" if self.shard else "")
 
     @property
     def folder(self) -> Path:
         """The folder of the clips, or of the files made from them."""
-        return self.root / f"Kinetics{self.version}{self.derived and '_'}{self.derived}"
+        return self.root / f"{self.name}{self.derived and '_'}{self.derived}"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder of the data set is there, or an error log or attempts table of it."""
+        names = {*(self.store.names_in("") if self.store else ()), *names_in(self.root)}
+        tables = (one for one in names if one.startswith(f"{self.name}_") and one.endswith(("errors.log", "stats.csv")))
+        return self.name in names or any(tables)
 
     @property
     def store(self) -> ObjectStore | None:
@@ -82,7 +106,7 @@ class Layout:
 
     def shard_layouts(self, subset: Subset) -> list[Layout]:
         """Return the layouts of the runs whose tables cover our clips: our own, and of a whole subset every shard's."""
-        pattern = re.compile(rf"Kinetics{self.version}_{subset}_shard(\d+of\d+)_")
+        pattern = re.compile(rf"{re.escape(self.name)}_{subset}_shard(\d+of\d+)_")
         found = () if self.shard else filter(None, map(pattern.match, names_in(self.root)))
         return [self, *(replace(self, shard=shard) for shard in sorted({match[1] for match in found}))]
 
@@ -130,7 +154,7 @@ class Layout:
     def table(self, subset: Subset | Literal["all"], name: str) -> Path:
         """Return the path of a file about a subset, or about all of them, beside the folder of the clips."""
         shard = f"shard{self.shard}_" if self.shard else ""
-        return self.root / f"Kinetics{self.version}_{subset}_{shard}{name}"
+        return self.root / f"{self.name}_{subset}_{shard}{name}"
 
     def clips_on_disk(self, folders: Iterable[tuple[Split, str]]) -> Iterator[set[str]]:
         """Yield the names of the files in the folder of each split and label."""

@@ -67,8 +67,8 @@ def share_subset(layout: Layout, subset: Subset) -> Iterator[None]:
 
 
 def _busy(layout: Layout, subset: Subset) -> Fatal:
-    shard = f", shard {layout.shard}," if layout.shard else ""
+    comma = "," if layout.shard else ""
     return Fatal(
-        f"another run is already working on Kinetics{layout.version} {subset}{shard} in {layout.root}: "
+        f"another run is already working on {layout.title(subset)}{comma} in {layout.root}: "
         "wait for it to end, or choose another folder with -o"
     )

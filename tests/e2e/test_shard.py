@@ -109,7 +109,7 @@ def test_shards_at_the_same_time_give_what_one_run_gives_and_each_clip_is_tried_
     ("first", "second", "busy"),
     [
         (("--shard", "1/2"), (), "validate in"),
-        pytest.param(("--shard", "1/2"), ("--shard", "1/2"), "validate, shard 1of2, in", marks=pytest.mark.soak),
+        pytest.param(("--shard", "1/2"), ("--shard", "1/2"), "validate, shard 1/2, in", marks=pytest.mark.soak),
         pytest.param((), ("--shard", "1/2"), "validate in", marks=pytest.mark.soak),
     ],
 )

@@ -139,8 +139,13 @@ class Sandbox:
                     os.killpg(process.pid, signal.SIGKILL)
 
     @property
+    def name(self) -> str:
+        """The name of the data set."""
+        return f"Kinetics{self.version}"
+
+    @property
     def data(self) -> Path:
-        return self.folder / f"Kinetics{self.version}"
+        return self.folder / self.name
 
     def path(self, row: Row) -> Path:
         name = f"{row.youtube_id}_{row.time_start:06d}_{row.time_end:06d}.mp4"
@@ -154,11 +159,11 @@ class Sandbox:
 
     @property
     def errors_log(self) -> Path:
-        return self.folder / f"Kinetics{self.version}_validate_errors.log"
+        return self.folder / f"{self.name}_validate_errors.log"
 
     @property
     def stats(self) -> Path:
-        return self.folder / f"Kinetics{self.version}_validate_stats.csv"
+        return self.folder / f"{self.name}_validate_stats.csv"
 
     @property
     def partial(self) -> Path:

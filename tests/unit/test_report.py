@@ -438,7 +438,7 @@ def test_a_shards_report_is_of_its_own_attempts_and_knows_what_others_found_miss
     assert {one.total for one in found.values()} == {
         Completeness("train", on_disk=5, gone=2, may_work=1, never_tried=2)
     }
-    assert found["2of2"].title == "Kinetics700 train, shard 2of2"
+    assert found["2of2"].title == "Kinetics700 train, shard 2/2"
 
 
 @pytest.mark.parametrize(
