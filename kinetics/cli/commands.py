@@ -29,7 +29,7 @@ from kinetics.errors import Fatal
 from kinetics.humanize import counted, size, without_numbers
 from kinetics.planning.plan import on_disk
 from kinetics.records import KEY, SPLIT_OF, Category, Clip, Outcome, Subset
-from kinetics.report.collect import collect, require_data_set
+from kinetics.report.collect import collect
 from kinetics.report.text import report_lines
 from kinetics.scheduling.worker import PortableJob
 from kinetics.storage.layout import Layout, free_space
@@ -49,7 +49,6 @@ def report(options: Options, context: Context) -> int:
     """Tell how the download has gone so far, in figures and as a page."""
     from kinetics.report import page  # noqa: PLC0415 - brings matplotlib and jinja2, which only this command needs
 
-    require_data_set(context.layout)
     frame = context.annotations.frame
     with readable_tables(context.layout, context.subsets) as layout:
         found = collect(layout, context.subsets, frame, options.cut)

@@ -24,7 +24,7 @@ from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.pool import run
 from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import PortableJob
-from kinetics.storage.layout import Layout, check_folder
+from kinetics.storage.layout import Layout, check_folder, require_data_set
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,14 +68,11 @@ class Context:
 
         Nothing is made, so that a mistyped name leaves no trace.
         """
-        options = self.options
-        if options.command is Command.COMPARE:
-            return
-        folder = self.layout.folder
-        if options.command in ON_CLIPS and not folder.is_dir():
-            raise Fatal(f"{folder.parent} has no {folder.name} data set: no folder of that name. Check -o and -v.")
-        if options.command is not Command.LIST_CLASSES:
-            check_folder(folder)
+        command = self.options.command
+        if command in ON_CLIPS | {Command.REPORT}:
+            require_data_set(self.layout, tables_suffice=command is Command.REPORT)
+        if not self.options.url and command not in (Command.LIST_CLASSES, Command.COMPARE):
+            check_folder(self.layout.folder)
 
     @cached_property
     def subsets(self) -> list[Subset]:

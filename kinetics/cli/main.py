@@ -38,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command is Command.DOWNLOAD:
             prepare(options)
         context = Context(options)
-        if not options.url:
-            context.check_folder()
+        context.check_folder()
         return _run(options, context)
     except Fatal as error:
         tell(f"error: {error}", sys.stderr)

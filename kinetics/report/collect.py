@@ -63,13 +63,6 @@ _COLUMNS = (
 )
 
 
-def require_data_set(layout: Layout) -> None:
-    """Raise Fatal if there is neither the data set's folder nor one of its tables, as after a mistyped `-o`."""
-    if not layout.exists:
-        where, name = layout.store or layout.root, layout.name
-        raise Fatal(f"{where} has no {name} data set: neither a folder {name} nor a table of it. Check -o and -v.")
-
-
 def collect(layout: Layout, subsets: Sequence[Subset], frame: pd.DataFrame, cut: Cut = "smart") -> Report:
     """Return the report on the clips of `frame` that are in these subsets.
 

@@ -244,6 +244,18 @@ def check_folder(folder: Path) -> None:
         raise Fatal(f"Cannot write to {there}. {remedy}")
 
 
+def require_data_set(layout: Layout, *, tables_suffice: bool) -> None:
+    """Raise Fatal if there is no such data set, as after a mistyped `-o`; nothing is made here.
+
+    Its folder must be there, or, where they suffice, one of its tables.
+    """
+    if layout.exists if tables_suffice else layout.folder.is_dir():
+        return
+    lacks = f"neither a folder {layout.name} nor a table of it" if tables_suffice else f"no folder {layout.name}"
+    what = f"{layout.store or layout.root} has no {layout.name} data set: {lacks}"
+    raise Fatal(f"{what}. Check -o and {'--annotations' if layout.data_set else '-v'}.")
+
+
 def names_in(folder: Path) -> list[str]:
     """Return the names in a folder; none if there is no such folder."""
     try:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kinetics.errors import Fatal
 from kinetics.records import Clip, Shard
 from kinetics.storage.atomic import atomic_write
-from kinetics.storage.layout import Layout, free_space
+from kinetics.storage.layout import Layout, free_space, require_data_set
 
 CLIP = Clip("-_abcDEF012", 7.0, 17.0, "playing harmonica", "train")
 TIMES = st.integers(0, 999_999_999).map(lambda ms: ms / 1000)
@@ -152,6 +153,52 @@ def test_the_parts_of_a_subset_are_those_that_have_written_something(tmp_path: P
     third = replace(layout, shard="03of16")
     assert third.shard_layouts("train") == [third]
     assert third.without_shard.shard_layouts("validate")[1:] == [replace(layout, shard="1of2")]
+
+
+@pytest.mark.parametrize(
+    "name", ["Kinetics700/", "Kinetics700_validate_stats.csv", "Kinetics700_test_shard1of2_errors.log"]
+)
+def test_a_folder_with_a_table_or_the_clips_has_the_data_set(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.mkdir() if name.endswith("/") else path.touch()
+    require_data_set(Layout(tmp_path, "700"), tables_suffice=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Kinetics700-2020/", "Kinetics400_train_stats.csv", "Kinetics700_train_report.html"]
+)
+def test_a_folder_without_it_is_told_and_stays_as_it_is(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "mistyped"
+    if name:
+        folder.mkdir()
+        (folder / name).mkdir() if name.endswith("/") else (folder / name).touch()
+    before = [*tmp_path.rglob("*")]
+    with pytest.raises(Fatal, match=r"mistyped has no Kinetics700 data set.+Check -o and -v\."):
+        require_data_set(Layout(folder, "700"), tables_suffice=True)
+    assert [*tmp_path.rglob("*")] == before
+
+
+def test_a_url_without_the_data_set_is_told_too(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/store"
+    with pytest.raises(Fatal, match=r"/store has no Kinetics700 data set"):
+        require_data_set(Layout(tmp_path / "here", "700", url=url), tables_suffice=True)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "Kinetics700_train_errors.log").touch()
+    require_data_set(Layout(tmp_path / "here", "700", url=url), tables_suffice=True)
+    assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize("name", ["Kinetics700_validate_stats.csv", "Kinetics700", "HACS/"])
+def test_what_works_on_clips_needs_their_folder(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.mkdir() if name.endswith("/") else path.touch()
+    with pytest.raises(Fatal, match=r"has no Kinetics700 data set: no folder Kinetics700\. Check -o and -v\."):
+        require_data_set(Layout(tmp_path, "700"), tables_suffice=False)
+
+
+def test_for_a_list_of_another_data_set_the_version_is_not_blamed(tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match=r"has no HACS data set: no folder HACS\. Check -o and --annotations\."):
+        require_data_set(Layout(tmp_path, "700", data_set="HACS"), tables_suffice=False)
 
 
 # -- whole or absent --------------------------------------------------------------------------------------------------

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.errors import Fatal
 from kinetics.planning.estimate import estimate
 from kinetics.records import SPLIT_OF, Category, Clip, Outcome
 from kinetics.report import collect as report
-from kinetics.report.collect import SAMPLE_CLIPS, collect, require_data_set
+from kinetics.report.collect import SAMPLE_CLIPS, collect
 from kinetics.report.model import NO_LABEL, Completeness, Report
 from kinetics.report.text import report_lines
 from kinetics.report.timeline import Hour, PausePeriod, Session
@@ -154,39 +153,6 @@ def test_a_segment_that_is_in_two_subsets_is_a_clip_of_each(layout: Layout) -> N
 
 def test_clips_of_other_subsets_are_left_out(layout: Layout) -> None:
     assert collected(layout, *CLIPS, *OTHERS).total == collected(layout).total
-
-
-@pytest.mark.parametrize(
-    "name", ["Kinetics700/", "Kinetics700_validate_stats.csv", "Kinetics700_test_shard1of2_errors.log"]
-)
-def test_a_folder_with_a_table_or_the_clips_has_the_data_set(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    path.mkdir() if name.endswith("/") else path.touch()
-    require_data_set(Layout(tmp_path, "700"))
-
-
-@pytest.mark.parametrize(
-    "name", ["", "Kinetics700-2020/", "Kinetics400_train_stats.csv", "Kinetics700_train_report.html"]
-)
-def test_a_folder_without_it_is_told_and_stays_as_it_is(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / "mistyped"
-    if name:
-        folder.mkdir()
-        (folder / name).mkdir() if name.endswith("/") else (folder / name).touch()
-    before = [*tmp_path.rglob("*")]
-    with pytest.raises(Fatal, match=r"mistyped has no Kinetics700 data set.+Check -o and -v\."):
-        require_data_set(Layout(folder, "700"))
-    assert [*tmp_path.rglob("*")] == before
-
-
-def test_a_url_without_the_data_set_is_told_too(tmp_path: Path) -> None:
-    url = f"file://{tmp_path}/store"
-    with pytest.raises(Fatal, match=r"/store has no Kinetics700 data set"):
-        require_data_set(Layout(tmp_path / "here", "700", url=url))
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "Kinetics700_train_errors.log").touch()
-    require_data_set(Layout(tmp_path / "here", "700", url=url))
-    assert not (tmp_path / "here").exists()
 
 
 def test_reasons_are_grouped_by_their_words_and_numbers_and_ids_are_left_out(layout: Layout) -> None:
