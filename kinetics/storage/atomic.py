@@ -27,45 +27,13 @@ _IN_THE_WAY = {errno.EEXIST: "a file", errno.ENOTDIR: "a file", errno.EISDIR: "a
 def atomic_write(final: Path, partial: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path; when the block ends without an error, move the file there to its final name.
 
-    The temporary file is in `partial`, else beside the final name, under a name that no other process uses, and it is
-    removed in any case. It is synced before the move, so that a power cut cannot leave an empty file under the final
-    name. If the final name is on another file system (behind a link), the file is first copied there.
+    The temporary file is in `partial`, else beside the final name, and it is removed in any case. It is synced before
+    the move, so that a power cut cannot leave an empty file under the final name.
     """
-    with temporary_file(final, partial or final.parent) as temporary:
+    with temporary_path(final, partial or final.parent) as temporary:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        final.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.replace(temporary, final)
-        except FileNotFoundError:  # a run on another shard has just removed the folder, as it was empty
-            final.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(temporary, final)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            with atomic_write(final) as copy:
-                shutil.copyfile(temporary, copy)
-
-
-@contextmanager
-def temporary_file(final: Path, folder: Path) -> Iterator[Path]:
-    """Yield a path in a folder for the file that is to become `final`; remove what is still there in the end."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{final.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, chunks: Iterable[str]) -> None:
-    """Write a text file atomically. Raises Fatal if it cannot be written."""
-    try:
-        with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.writelines(chunks)
-    except OSError as error:
-        raise cannot_write(error, path) from error
+        _sync(temporary)
+        move(temporary, final)
 
 
 @contextmanager
@@ -75,41 +43,71 @@ def atomic_folder(final: Path, partial: Path) -> Iterator[Path]:
     Its files are not synced, which would take longer than writing them: after a power cut, the last folders may have to
     be made again.
     """
-    temporary = partial / f"{final.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
-    temporary.mkdir(parents=True)
+    with temporary_path(final, partial) as temporary:
+        temporary.mkdir()
+        yield temporary
+        move(temporary, final)
+
+
+@contextmanager
+def temporary_path(final: Path, folder: Path) -> Iterator[Path]:
+    """Yield a path in a folder for the file or folder that is to become `final`; remove what is there in the end.
+
+    No other process uses the same name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{final.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
     try:
         yield temporary
-        final.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.rename(final)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            with atomic_folder(final, final.parent) as copy:
-                shutil.copytree(temporary, copy, dirs_exist_ok=True)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
 
 
 def move(source: Path, final: Path) -> None:
-    """Move a file or a folder to its final name, where it appears whole, also on another file system.
+    """Move a file or a folder to its final name, where it appears whole.
 
-    A crash in between leaves it at both names. Raises FileNotFoundError if there is none.
+    If the final name is on another file system (behind a link), it is first copied there; a crash then may leave it at
+    both names. Raises FileNotFoundError if there is none.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
     try:
-        source.replace(final)
+        _rename(source, final)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        if source.is_dir():
-            with atomic_folder(final, final.parent) as folder:
-                shutil.copytree(source, folder, dirs_exist_ok=True)
-            discard(source, source.parent)
-        else:
-            with atomic_write(final) as copy:
+        with temporary_path(final, final.parent) as copy:
+            if source.is_dir():
+                shutil.copytree(source, copy)
+            else:
                 shutil.copyfile(source, copy)
-            source.unlink()
+                _sync(copy)
+            _rename(copy, final)
+        discard(source, source.parent)
+
+
+def _rename(source: Path, final: Path) -> None:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(source, final)
+    except FileNotFoundError:  # a run on another shard has just removed the folder, as it was empty
+        final.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, final)
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def write_text(path: Path, chunks: Iterable[str]) -> None:
+    """Write a text file atomically. Raises Fatal if it cannot be written."""
+    try:
+        with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+            file.writelines(chunks)
+    except OSError as error:
+        raise cannot_write(error, path) from error
 
 
 def link_or_copy(source: Path, target: Path, partial: Path) -> bool:

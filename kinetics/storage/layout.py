@@ -20,7 +20,7 @@ import platformdirs
 from kinetics.errors import Fatal
 from kinetics.humanize import without_password
 from kinetics.records import SPLIT_OF, Clip, Cut, Split, Subset
-from kinetics.storage.atomic import atomic_write, temporary_file
+from kinetics.storage.atomic import atomic_write, temporary_path
 from kinetics.storage.object_store import ObjectStore
 
 UNLABELED = "_unlabeled"
@@ -190,7 +190,7 @@ class Layout:
             with atomic_write(target, partial) as temporary:
                 yield temporary
             return
-        with temporary_file(target, partial) as temporary:
+        with temporary_path(target, partial) as temporary:
             yield temporary
             self.store.put(temporary, self.object_name(target))
 

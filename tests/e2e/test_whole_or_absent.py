@@ -15,7 +15,7 @@ def test_a_writer_that_is_killed_leaves_no_folder_under_the_final_name(tmp_path:
     kill = "os.kill(os.getpid(), 9)"
     script = (
         "import os, pathlib, sys; from kinetics.storage.atomic import atomic_folder\n"
-        f"pathlib.Path.rename = lambda *_: {kill}\n"
+        f"os.replace = lambda *_: {kill}\n"
         "with atomic_folder(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as folder:\n"
         "    (folder / 'one').touch()\n"
         f"    {kill if moment == 'while writing' else 'pass'}\n"
@@ -62,23 +62,29 @@ def test_a_folder_that_is_being_removed_when_the_process_is_killed_is_whole_or_a
     assert sorted(names) == (["one", "two"] if moment == "before the move" else [])
 
 
+@pytest.mark.parametrize("kind", ["a file", "a folder"])
 @pytest.mark.parametrize("moment", ["while copying", "before the removal"])
-def test_a_file_that_is_being_moved_to_another_disk_when_the_process_is_killed_is_not_lost(
-    tmp_path: Path, moment: str
+def test_what_is_being_moved_to_another_disk_when_the_process_is_killed_is_not_lost(
+    tmp_path: Path, moment: str, kind: str
 ) -> None:
     source, final = tmp_path / "clip", tmp_path / "rejected" / "clip"
-    source.write_text("whole")
-    where = "shutil.copyfile" if moment == "while copying" else "pathlib.Path.unlink"
+    within = "clip" if kind == "a folder" else ""
+    (source / within).parent.mkdir(exist_ok=True)
+    (source / within).write_text("whole")
+    remove = "pathlib.Path.rename" if kind == "a folder" else "pathlib.Path.unlink"
     script = (
         "import errno, os, pathlib, shutil, sys; from kinetics.storage.atomic import move\n"
-        "def other_disk(*_): raise OSError(errno.EXDEV, 'another disk')\n"
-        "pathlib.Path.replace = other_disk\n"
+        "real = os.replace\n"
+        "def replace(source, final):\n"
+        "    if source.name == 'clip': raise OSError(errno.EXDEV, 'another disk')\n"
+        "    real(source, final)\n"
+        "os.replace = replace\n"
         "def kill(path, *_, **__): os.kill(os.getpid(), 9) if path.name == 'clip' else None\n"
-        f"{where} = kill\n"
+        f"{'shutil.copyfile' if moment == 'while copying' else remove} = kill\n"
         "move(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
     )
     ran = python("-c", script, str(source), str(final))
     assert ran.returncode == -signal.SIGKILL
-    assert source.read_text() == "whole"
+    assert (source / within).read_text() == "whole"
     assert final.exists() == (moment == "before the removal")
-    assert not final.exists() or final.read_text() == "whole"
+    assert not final.exists() or (final / within).read_text() == "whole"

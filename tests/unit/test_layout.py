@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -230,6 +232,18 @@ def test_a_block_that_writes_nothing_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "file"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_what_can_be_moved_nowhere_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a file system lets no file get another name: the copy cannot, either."""
+
+    def other_disk(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "replace", other_disk)
+    with pytest.raises(OSError, match="cross-device"), atomic_write(tmp_path / "file", tmp_path / "p") as temporary:
+        temporary.touch()
+    assert [*tmp_path.rglob("*")] == [tmp_path / "p"]
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
