@@ -77,7 +77,7 @@ def download(options: Options, context: Context) -> int:
         if options.dry_run:
             return 0
         for ledger in ledgers.values():
-            stack.enter_context(ledger) if plan.todo else ledger.compact()
+            stack.enter_context(ledger) if plan.todo or found.any_clip else ledger.compact()
         plan = take_found(context, plan, found, ledgers)
         runners = source_runners(options, context, mirror)
         events = run_sources(plan, [runners[source] for source in order])

@@ -59,6 +59,10 @@ def take_found(context: Context, plan: Plan, found: FoundFiles, ledgers: Mapping
             taken.append(row_of[outcome.clip])
         plan = plan.with_state(taken, state)
         said += [f"{len(taken):,} {TAKEN[state]}"] if row_of else []
+        if state is ClipState.MOVED and taken:
+            subsets = (subset for subset in context.subsets if _moves(context.layout, SPLIT_OF[subset]).exists())
+            tables = ", ".join(_moves(context.layout, SPLIT_OF[subset]).name for subset in subsets)
+            said[-1] += f" (listed in {tables})"
     if said:
         tell(f"{', '.join(said)}; {plan.todo:,} to do")
     return plan
@@ -71,7 +75,7 @@ def _move(context: Context, clips: list[FoundClip]) -> Iterator[Outcome]:
 
     def outcomes() -> Iterator[Outcome]:
         for clip in clips:
-            note = partial(note_move, layout.table(SUBSET_OF[clip.split], "moves.csv"))
+            note = partial(note_move, _moves(layout, clip.split))
             try:
                 path, facts = move_clip(clip, layout, recorded_s, note)
             except MayWorkLater as error:
@@ -84,6 +88,11 @@ def _move(context: Context, clips: list[FoundClip]) -> Iterator[Outcome]:
 
     yield from (one for one in shown("move", len(clips), outcomes(), failed="unfit") if one.status == "done")
     remove_emptied(left, layout.folder)
+
+
+def _moves(layout: Layout, split: Split) -> Path:
+    """Return the path of the table of moves."""
+    return layout.table(SUBSET_OF[split], "moves.csv")
 
 
 def _recorded_s(layout: Layout, clip: Clip) -> float | None:
@@ -124,14 +133,15 @@ def name_other_files(options: Options, layout: Layout, plan: Plan, found: FoundF
     if found.ids_alone:
         count = counted(len(found.ids_alone), "file")
         what = f"{count} named by a video's id alone, such as {found.ids_alone[0]}"
-        tell(f"  {what}: without times no segment can be told, so they are left as they are")
+        tell(f"  {what}: left as it is, because the segment cannot be told without times")
     others = () if options.narrowed else [path for path in found.others() if options.dry_run or path.exists()]
-    if not others:
-        return
     folder, table = layout.folder, layout.table(options.subset, "other_files.csv")
-    what = f"{counted(len(others), 'file')} in the folders of the clips, such as {others[0].relative_to(folder)}"
-    listed = "" if options.dry_run else f", all listed in {table}"
-    tell(f"  {what}, not named by the annotations or copies; left as they are{listed}")
+    if not others:
+        if not (options.dry_run or options.narrowed or layout.url):
+            table.unlink(missing_ok=True)
+        return
+    what = f"{counted(len(others), 'other file')} in the folders of the clips, such as {others[0].relative_to(folder)}"
+    tell(f"  {what}: not deleted{'' if options.dry_run else f', listed in {table}'}")
     if not options.dry_run:
         rows = ((path.relative_to(folder), why) for path, why in why_unnamed(others, plan))
         write_csv(table, ("file", "why"), rows)

@@ -60,9 +60,9 @@ def announcement(options: Options, layout: Layout, plan: Plan, found: FoundFiles
         (plan.count(ClipState.NOT_OFFERED), "not offered before" + _asked_again(plan)),
         (gone, "gone before" + asked),
         (plan.wanted - on_disk - plan.todo - not_due, f"left out by --retry {options.retry}"),
-        (len(found.here), "perhaps here in another place, from which they are moved"),
+        (len(found.here), "perhaps elsewhere in this folder, to be moved to their places"),
         (len(found.beside), "perhaps by a link to another version's folder"),
-        (len(found.elsewhere), "perhaps in files of other tools, to be checked"),
+        (len(found.elsewhere), "perhaps in files of other tools, to be checked and taken"),
     )
     return "\n".join(
         (

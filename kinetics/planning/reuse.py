@@ -52,6 +52,11 @@ class FoundFiles:
     ids_alone: Sequence[Path]
     """Files named by the id of a missing clip's video alone: without times they cannot be told apart."""
 
+    @property
+    def any_clip(self) -> bool:
+        """Whether there are files for any missing clip."""
+        return bool(self.here or self.beside or self.elsewhere)
+
     def others(self) -> Iterator[Path]:
         """Yield the files in the splits' folders that no annotated clip has there, but for those that may be moved."""
         to_move = {path for paths in self.here.values() for path in paths}
@@ -229,8 +234,9 @@ def why_unnamed(files: Iterable[Path], plan: Plan) -> Iterator[tuple[Path, str]]
         key = parse_clip_name(path.name)
         if key in keys:
             yield path, "a file of a clip that has its place elsewhere"
-        elif key or is_id_alone(path.name):
-            annotated = path.name[:ID_CHARS] in videos
-            yield path, "the video is annotated with other times" if annotated else "not annotated"
+        elif is_id_alone(path.name):
+            yield path, "named by the video's id alone"
+        elif key:
+            yield path, "the video is annotated with other times" if key[0] in videos else "not annotated"
         else:
             yield path, "not the name of a clip"

@@ -12,7 +12,7 @@ import pytest
 
 from kinetics.storage.layout import label_folder
 from tests.support.sandbox import ROWS, Sandbox, frames
-from tests.youtube.world import Row
+from tests.youtube.world import FAILURES, Row, Scenario
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +57,10 @@ def test_six_of_eight_in_the_layouts_of_other_tools_are_moved_and_two_are_fetche
     for row, layout in zip(THERE, LAYOUTS, strict=False):
         place(clips, sandbox.data, row, layout)
     said = sandbox.run("--dry-run")
-    assert "6  perhaps here in another place" in said.out
+    assert "6  perhaps elsewhere in this folder" in said.out
     run = sandbox.run()
     assert run.code == 0
-    assert "6 moved to their places; 2 to do" in run.out
+    assert "6 moved to their places (listed in Kinetics700_validate_moves.csv); 2 to do" in run.out
     assert "8 of 8 on disk, 2 of them new, 6 moved to their places" in run.out
     fetched = {one["youtube_id"] for one in sandbox.attempts() if one["source"] == "youtube"}
     assert fetched == {ROWS[0].youtube_id, ROWS[7].youtube_id}
@@ -128,7 +128,23 @@ def test_files_without_times_and_with_other_times_stay_and_are_listed(
     assert "3 of 3 on disk, 3 of them new" in run.out
     with open(tmp_path / "Kinetics700_validate_other_files.csv", newline="") as file:
         listed = {row["file"]: row["why"] for row in csv.DictReader(file)}
-    other_times = "the video is annotated with other times"
-    assert listed == {str(path.relative_to(sandbox.data)): other_times for path in (alone, shifted)}
+    why = {alone: "named by the video's id alone", shifted: "the video is annotated with other times"}
+    assert listed == {str(path.relative_to(sandbox.data)): reason for path, reason in why.items()}
     assert f"1 file named by a video's id alone, such as {alone}" in run.out
     assert sandbox.files() == sorted([shifted, alone, *map(sandbox.path, ROWS[:3])])
+    shifted.unlink()
+    alone.unlink()
+    assert sandbox.run().code == 0
+    assert not (tmp_path / "Kinetics700_validate_other_files.csv").exists()
+
+
+def test_what_was_called_gone_is_moved_although_no_clip_is_to_be_tried(
+    tmp_path: Path, clips: Mapping[Row, Path]
+) -> None:
+    sandbox = Sandbox(tmp_path, ROWS[:1], {ROWS[0].youtube_id: Scenario(failure=FAILURES["private"])})
+    assert sandbox.run().code == 0
+    assert sandbox.errors()
+    place(clips, sandbox.data, ROWS[0], "CVDF's archives")
+    run = sandbox.run("--retry", "none")
+    assert (run.code, run.requests, sandbox.errors()) == (0, [], {})
+    assert sandbox.files() == [sandbox.path(ROWS[0])]

@@ -248,7 +248,7 @@ def test_files_that_no_annotated_clip_has_are_counted_with_the_reason_and_left(h
         put(here.folder / "train" / clip_name(*CLIP.key), clip_file()): "a file of a clip that has its place elsewhere",
         put(here.folder / "train" / "old" / clip_name(CLIP.youtube_id, 1, 11), clip_file()): annotated_otherwise,
         put(there.parent / clip_name("00000000000", 1, 11), clip_file()): "not annotated",
-        put(there.parent / f"{CLIP.youtube_id}.mp4", clip_file()): annotated_otherwise,
+        put(there.parent / f"{CLIP.youtube_id}.mp4", clip_file()): "named by the video's id alone",
     }
     put(there.parent / ".DS_Store", b"")
     put(here.folder / "val" / "old" / clip_name("00000000001", 1, 11), clip_file())  # of a split that is not loaded
