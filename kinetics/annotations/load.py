@@ -1,24 +1,32 @@
-"""Loads the clips of a version and subset, from the user's files or from the official archive."""
+"""Loads the clips of a version and subset, from the user's files or from the published lists."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import pandas as pd
-import platformdirs
 
-from kinetics.annotations.archives import DamagedArchiveError
 from kinetics.annotations.files import AnnotationFile, find_files
-from kinetics.annotations.formats import read_rows
+from kinetics.annotations.formats import read_rows, to_seconds
 from kinetics.annotations.headers import FORMATS
-from kinetics.annotations.official import VERSIONS, ProgressCallback, fetch
+from kinetics.annotations.published import (
+    ListChoice,
+    ListName,
+    NotFetchedError,
+    ProgressCallback,
+    PublishedList,
+    fetch,
+    none_fetched,
+    published_lists,
+)
 from kinetics.annotations.table import Annotations, constant_column, one_spelling, usable_rows, valid_rows
+from kinetics.annotations.union import named_in_one, unite
 from kinetics.errors import Fatal
-from kinetics.records import SPLIT_OF, Subset
+from kinetics.records import KEY, SPLIT_OF, Subset
 
 
 def load(
@@ -27,6 +35,8 @@ def load(
     path: Path | None = None,
     *,
     file_format: str | None = None,
+    clip_list: ListChoice = "all",
+    refresh: bool = False,
     progress: ProgressCallback | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Annotations:
@@ -34,29 +44,30 @@ def load(
 
     `file_format` is the name of the files' format, for files that do not show it themselves.
 
-    Without a path, the version's official archive is read from the user's cache folder. If it is missing or damaged
-    there, it is fetched first: `progress` is called with the bytes, and `notify` with what a person should know. All
-    rows of a single file that the user names belong to the subset, whatever its split column says; with `all`, that
+    Without a path, all clips are loaded that the version's published lists name, or the one of them that is chosen.
+    They are in the user's cache folder; one that is missing or damaged there is fetched first, with `refresh` each:
+    `progress` is called with the bytes, and `notify` with what a person should know. If one cannot be fetched, the kept
+    copy or the other list serves.
+
+    All rows of a single file that the user names belong to the subset, whatever its split column says; with `all`, that
     column decides.
 
     Raises Fatal if no row is usable.
     """
-    if path is not None:
-        return _load(path, subset, file_format)
-    archive = platformdirs.user_cache_path("kinetics-downloader") / VERSIONS[version].rpartition("/")[2]
-    if archive.is_file():
-        with suppress(DamagedArchiveError):
-            return _load(archive, subset)
-    if notify:
-        notify(f"fetching the annotations of Kinetics-{version} from {urlsplit(VERSIONS[version]).hostname}")
-    fetch(VERSIONS[version], archive, progress, notify)
-    return _load(archive, subset)
-
-
-def _load(path: Path, subset: Subset | Literal["all"], file_format: str | None = None) -> Annotations:
     wanted: Sequence[Subset] = list(SPLIT_OF) if subset == "all" else [subset]
-    files = _find(path, wanted)
-    warnings = [f"{path}: there is no file for {one} in it." for one in wanted if not {one, None} & files.keys()]
+    if path is not None:
+        return _table(_find(path, wanted), path, wanted, file_format)
+    return _PublishedLists(published_lists(version, clip_list), wanted, progress, notify).load(refresh=refresh)
+
+
+def _table(
+    files: Mapping[Subset | None, AnnotationFile],
+    source: Path,
+    wanted: Sequence[Subset],
+    file_format: str | None = None,
+) -> Annotations:
+    """Return the clips in files. Raises Fatal if no row is usable."""
+    warnings = [f"{source}: there is no file for {one} in it." for one in wanted if not {one, None} & files.keys()]
     frames, data_sets = [], set[str]()
     for file_subset, file in files.items():
         frame, found, file_warnings = usable_rows(file, file_subset, FORMATS[file_format] if file_format else None)
@@ -64,10 +75,102 @@ def _load(path: Path, subset: Subset | Literal["all"], file_format: str | None =
         data_sets.add(found.data_set)
         warnings += [f"{file.name}: {warning}" for warning in file_warnings]
     if not frames:
-        raise Fatal(" ".join([f"{path} holds no usable row: download it again, or name another file.", *warnings]))
+        raise Fatal(" ".join([f"{source} holds no usable row: download it again, or name another file.", *warnings]))
     table = pd.concat(frames, ignore_index=True).astype({"label": "category", "split": "category"})
     table["label"], spellings = one_spelling(table["label"])  # each file's were compared already
     return Annotations(table, (*warnings, *spellings), data_sets.pop() if len(data_sets) == 1 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _PublishedLists:
+    """The published lists of which a run wants some subsets."""
+
+    lists: Sequence[PublishedList]
+    wanted: Sequence[Subset]
+    progress: ProgressCallback | None
+    notify: Callable[[str], None] | None
+    official_elsewhere: dict[Subset, AnnotationFile] = field(default_factory=dict)
+    """The official files of the other subsets, if there is a list to compare them with."""
+
+    def load(self, *, refresh: bool) -> Annotations:
+        """Return the clips of the lists together, each with where it is named. Raises Fatal if there are none."""
+        found, warnings = self._read(refresh=refresh)
+        warnings += [warning for one in found.values() for warning in one.warnings]
+        if len(found) == 1:
+            ((name, only),) = found.items()
+            return Annotations(named_in_one(only.frame, name), tuple(warnings))
+        frame, contradictions = unite(found["official"].frame, found["cvdf"].frame, self._keys_elsewhere)
+        return Annotations(frame, (*warnings, *contradictions))
+
+    def _read(self, *, refresh: bool) -> tuple[dict[ListName, Annotations], list[str]]:
+        """Return the clips of each list that can be read, and warnings about the others.
+
+        A list that is not in the cache, or damaged there, is fetched; with `refresh` each is. While another one may
+        serve, a list that does not answer is waited for only briefly. Raises Fatal if none can be read.
+        """
+        found = {} if refresh else self._kept(self.lists)
+        failed = dict[ListName, NotFetchedError]()
+        for patient in (False, True) if len(self.lists) > 1 else (True,):
+            for one in self.lists:
+                if one.name not in found:
+                    try:
+                        briefly = not patient or bool(found)
+                        found[one.name] = self._fetched(one, briefly=briefly, anew=refresh)
+                        failed.pop(one.name, None)
+                    except NotFetchedError as error:
+                        failed[one.name] = error
+            missing = [one for one in self.lists if one.name in failed]
+            kept = self._kept(missing) if refresh else {}
+            if found or kept:
+                return found | kept, [_missing(one, failed[one.name], kept) for one in missing]
+        raise none_fetched([*failed.values()])
+
+    def _kept(self, lists: Sequence[PublishedList]) -> dict[ListName, Annotations]:
+        """Return the clips of those lists that are in the cache, and not damaged."""
+        kept = dict[ListName, Annotations]()
+        for one in lists:
+            if all(file.path.is_file() for file in one.files_of(self.wanted)):
+                with suppress(Fatal):
+                    kept[one.name] = self._clips(one)
+        return kept
+
+    def _fetched(self, one: PublishedList, *, briefly: bool, anew: bool) -> Annotations:
+        """Fetch the files of a list that are missing in the cache, or all of them, and return its clips."""
+        files = one.files_of(self.wanted)
+        for file in [file for file in files if anew or not file.path.is_file()] or files:
+            if self.notify:
+                self.notify(f"fetching {one.title} of Kinetics-{one.version} from {file.host}: {file.path.name}")
+            fetch(file.url, file.path, self.progress, self.notify, briefly=briefly)
+        try:
+            return self._clips(one)
+        except Fatal as error:
+            raise NotFetchedError(files[0].url, str(error)) from error
+
+    def _clips(self, one: PublishedList) -> Annotations:
+        """Return the clips of a list that is in the cache. Raises Fatal if there is none."""
+        files = dict[Subset | None, AnnotationFile]()
+        for file in one.files_of(self.wanted):
+            held = [subset for subset in SPLIT_OF if one.files[subset] == file]
+            read_too = held if len(self.lists) > 1 else [subset for subset in held if subset in self.wanted]
+            files |= _find(file.path, read_too)
+        for subset in SPLIT_OF:
+            if subset not in self.wanted and subset in files:
+                self.official_elsewhere[subset] = files.pop(subset)
+        return _table(files, one.files_of(self.wanted)[0].path, self.wanted)
+
+    def _keys_elsewhere(self) -> Iterator[pd.DataFrame]:
+        """Yield the keys of the clips that the official list has in the subsets that are not wanted."""
+        for file in self.official_elsewhere.values():
+            cells, _, _ = read_rows(file, for_keys=True)
+            yield pd.DataFrame({KEY[0]: cells[KEY[0]], **{name: to_seconds(cells[name]) for name in KEY[1:]}}).dropna()
+
+
+def _missing(one: PublishedList, error: NotFetchedError, kept: Collection[ListName]) -> str:
+    """Return the warning about a list that was not fetched, with what serves instead."""
+    what = f"{one.title} of Kinetics-{one.version} was not fetched from {error.url} ({error.reason})"
+    if one.name in kept:
+        return f"{what}: the copy in the cache serves."
+    return f"{what}: the other list serves, and clips that only {one.title} names are left out. Run it again later."
 
 
 def load_labels(path: Path, file_format: str | None = None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,8 @@ class Annotations:
 
     frame: pd.DataFrame
     """Columns youtube_id, time_start and time_end (float64, seconds, to the millisecond), label ('' where there is
-    none) and split (train, val or test), these two categorical; unique by (youtube_id, time_start, time_end, split)."""
+    none) and split (train, val or test), these two categorical; unique by (youtube_id, time_start, time_end, split).
+    Clips of the published lists have `named_in`, too: which of the lists that were read name the clip."""
     warnings: tuple[str, ...]
     """One text for each cause, with the number of rows and the first few of them; shown to the user."""
     data_set: str = ""
@@ -129,10 +130,11 @@ def valid_rows(cells: pd.DataFrame, split: pd.Series[str], file_name: str) -> tu
     return rows.astype({"youtube_id": str}), [*warnings, *spellings, *repeats]
 
 
-def one_spelling(label: pd.Series[Any]) -> tuple[pd.Series[Any], list[str]]:
+def one_spelling(label: pd.Series[Any], preferred: Container[str] = ()) -> tuple[pd.Series[Any], list[str]]:
     """Return labels without two that have one folder, and a warning about those that are taken as another.
 
-    The spelling with the most spaces counts, because that is how the official lists write classes.
+    A preferred spelling counts, else the one with the most spaces, because that is how the official lists write
+    classes.
     """
     texts = defaultdict[str, list[str]](list)
     for text in label.cat.categories:
@@ -140,7 +142,9 @@ def one_spelling(label: pd.Series[Any]) -> tuple[pd.Series[Any], list[str]]:
     if len(texts) == len(label.cat.categories):
         return label, []
     spelt = {
-        text: max(same, key=lambda one: (not one, one.count(" "), one)) for same in texts.values() for text in same
+        text: max(same, key=lambda one: (one in preferred, not one, one.count(" "), one))
+        for same in texts.values()
+        for text in same
     }
     changed = {text: kept for text, kept in spelt.items() if text != kept}
     named = [f"{quoted(text)} as {quoted(changed[text]) if changed[text] else 'unlabelled'}" for text in changed]

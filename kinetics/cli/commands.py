@@ -277,6 +277,7 @@ def _choice(options: Options) -> str:
         words.append(f"_classes-{_digest(chr(10).join(names).encode())}")
     if options.only:
         words.append(f"_only-{_digest(options.only.read_bytes())}")
+    words += [f"_list-{options.clip_list}"] if options.clip_list != "all" else []
     words += [f"_limit-{options.limit}"] if options.limit else []
     words += [f"_sample-{options.sample}-seed-{options.seed}"] if options.sample else []
     return "".join(words)

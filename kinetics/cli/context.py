@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from kinetics.cli.messages import why_stopped
+from kinetics.cli.messages import by_list, why_stopped
 from kinetics.cli.options import ON_CLIPS, Command, Options
 from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal
@@ -100,7 +101,7 @@ class Context:
 
     @cached_property
     def annotations(self) -> Annotations:
-        """The chosen clips. Prints a warning for each kind of row that was left out."""
+        """The chosen clips. Prints how many come from which list, and a warning for each kind of row left out."""
         from kinetics.annotations.load import load  # noqa: PLC0415 - pandas takes a while
         from kinetics.annotations.select import select  # noqa: PLC0415
 
@@ -121,9 +122,13 @@ class Context:
                 options.subset,
                 options.annotations,
                 file_format=options.format,
+                clip_list=options.clip_list,
+                refresh=options.refresh,
                 progress=progress,
                 notify=notify,
             )
+        if "named_in" in loaded.frame and loaded.frame["named_in"].cat.categories.size > 1:
+            tell(by_list(Counter(loaded.frame["named_in"])))
         chosen = select(
             loaded,
             classes=options.classes,

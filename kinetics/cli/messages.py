@@ -47,6 +47,12 @@ TAKEN_BEFORE: Mapping[ClipState, str] = {
 NAMES: Mapping[Source, str] = {"youtube": YOUTUBE.name, "mirror": MIRROR.name}
 
 
+def by_list(counts: Mapping[str, int]) -> str:
+    """Say how many clips each of the published lists names, before any choice among them."""
+    alone = f"{counts['official']:,} in the official one alone, {counts['cvdf']:,} in CVDF's alone"
+    return f"lists: {counted(counts['both'], 'clip')} in both, {alone}"
+
+
 def announcement(options: Options, layout: Layout, plan: Plan, found: FoundFiles) -> str:
     """Say what a run will do, and where; `found` are files that missing clips may have."""
     what = "video" if options.cut == "none" else "clip"

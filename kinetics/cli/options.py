@@ -41,6 +41,8 @@ class Options:
     subset: Subset | Literal["all"]
     annotations: Path | None
     format: str | None
+    clip_list: Literal["all", "official", "cvdf"]
+    refresh: bool
     classes: Sequence[str] | None
     only: Path | None
     limit: int | None
@@ -91,5 +93,5 @@ class Options:
 
     @property
     def whole_subset(self) -> bool:
-        """Whether all clips of the official lists are wanted, as clips."""
+        """Whether all clips of the published lists are wanted, as clips."""
         return not (self.annotations or self.narrowed) and self.cut != "none"

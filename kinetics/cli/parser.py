@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -48,10 +48,9 @@ def parse(argv: Sequence[str] | None) -> Options:
         parser.error("--short-side and --quality belong to --frames")
     if command in ON_CLIPS and given["cut"] == "none":
         parser.error(f"--{command} is for clips, and --cut none keeps whole videos")
-    if given["format"] and not given["annotations"]:
-        parser.error("--format says what is in --annotations: give that as well")
     if given["adopt"] and (command is not Command.DOWNLOAD or given["cut"] == "none"):
         parser.error("--adopt belongs to a download of clips, without --cut none")
+    _check_annotations(parser, given)
     if command in ON_ALL_CLIPS and given["shard"]:
         parser.error(f"--{command} is for all clips on disk together, and --shard is one part of them")
     if given["source"] != "youtube" and given["cut"] == "none":
@@ -62,6 +61,15 @@ def parse(argv: Sequence[str] | None) -> Options:
     if url and command in ON_CLIPS | {Command.COMPARE}:
         parser.error(f"--{command} works in a folder: copy the data set to one, and give that to -o")
     return Options(**given, output=local_folder(url) if url else output, url=url)
+
+
+def _check_annotations(parser: argparse.ArgumentParser, given: Mapping[str, Any]) -> None:
+    if given["format"] and not given["annotations"]:
+        parser.error("--format says what is in --annotations: give that as well")
+    if given["annotations"] and (given["clip_list"] != "all" or given["refresh"]):
+        parser.error("--clip-list and --refresh are about the published lists, and --annotations takes their place")
+    if given["clip_list"] == "cvdf" and given["version"] == "700":
+        parser.error("CVDF has no list of Kinetics-700: the one of 700-2020 is another data set's")
 
 
 def program_name() -> str:
@@ -155,14 +163,22 @@ def _add_data_set(group: argparse._ArgumentGroup) -> None:
         "--annotations",
         type=Path,
         metavar="PATH",
-        help="CSV or JSON, compressed or not, folder, tar or zip archive to use instead of the official archive, which "
-        "is fetched once and kept",
+        help="CSV or JSON, compressed or not, folder, tar or zip archive to use instead of the published lists, which "
+        "are fetched once and kept",
     )
     group.add_argument(
         "--format",
         choices=sorted(FORMATS),
         help="format of --annotations, for a file that does not show it (docs/datasets.md)",
     )
+    group.add_argument(
+        "--clip-list",
+        choices=("all", "official", "cvdf"),
+        default="all",
+        help="published list to read. all: every clip that any list names; official: the official list, which shrinks "
+        "over the years; cvdf: the CVDF foundation's, which there is for all but 700 (default: all)",
+    )
+    group.add_argument("--refresh", action="store_true", help="fetch the published lists anew")
 
 
 def _add_selection(group: argparse._ArgumentGroup) -> None:

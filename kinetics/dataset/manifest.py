@@ -16,28 +16,31 @@ from kinetics.storage.layout import Layout
 
 MANIFEST_FIELDS = (
     *("youtube_id", "time_start", "time_end", "label", "split", "bytes", "sha256", "frames", "duration", "width"),
-    *("height", "itag", "cut", "offset", "source"),
+    *("height", "itag", "cut", "offset", "source", "named_in"),
 )
-"""The columns: times, durations and offsets are in seconds, sizes in bytes, width and height in pixels."""
+"""The columns: times, durations and offsets are in seconds, sizes in bytes, width and height in pixels; `named_in` is
+the published list that names the clip, or both, and empty with annotations of one's own."""
 
 
 def write_manifest(
     path: Path, layout: Layout, subset: Subset, frame: pd.DataFrame, facts: Mapping[ClipKey, Facts]
 ) -> None:
     """Write the manifest of the clips in `frame` that have facts, in the order of `frame`."""
-    made_columns = ("itag", "cut", "offset_s", "source")
-    frame = frame.merge(attempts.last_successes(layout, subset), "left", on=KEY).fillna(dict.fromkeys(made_columns, ""))
+    last_columns = ("itag", "cut", "offset_s", "source", "named_in")
+    made = attempts.last_successes(layout, subset)
+    frame = frame.assign(named_in=frame["named_in"].astype(object) if "named_in" in frame else "")
+    frame = frame.merge(made, "left", on=KEY).fillna(dict.fromkeys(last_columns, ""))
     rows = (
-        _manifest_row(clip, facts[clip.key], made)
-        for clip, *made in zip(
-            Annotations(frame, ()).clips(), *(frame[column].tolist() for column in made_columns), strict=True
+        _manifest_row(clip, facts[clip.key], last)
+        for clip, *last in zip(
+            Annotations(frame, ()).clips(), *(frame[column].tolist() for column in last_columns), strict=True
         )
         if clip.key in facts
     )
     write_csv(path, MANIFEST_FIELDS, rows)
 
 
-def _manifest_row(clip: Clip, facts: Facts, made: Sequence[str]) -> list[object]:
+def _manifest_row(clip: Clip, facts: Facts, last: Sequence[str]) -> list[object]:
     return [
         *(
             clip.youtube_id,
@@ -47,5 +50,5 @@ def _manifest_row(clip: Clip, facts: Facts, made: Sequence[str]) -> list[object]
             clip.split,
         ),
         *(facts.size, facts.sha256, facts.frames, seconds_text(facts.duration_s), facts.width, facts.height),
-        *made,
+        *last,
     ]

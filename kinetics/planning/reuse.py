@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from kinetics.annotations.official import VERSIONS
+from kinetics.annotations.published import VERSIONS
 from kinetics.errors import MayWorkLater
 from kinetics.media.check import Expected, mismatch, read_facts
 from kinetics.media.clip_header import read_header

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kinetics.annotations.official import VERSIONS
+from kinetics.annotations.published import VERSIONS
 from kinetics.records import Category, Clip, Outcome
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import ERROR_FIELDS, STATS_FIELDS, Ledger

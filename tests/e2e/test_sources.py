@@ -234,7 +234,7 @@ class TestBoth:
         assert both.sandbox.run("--manifest").code == 0
         with open(both.sandbox.folder / "Kinetics400_validate_manifest.csv", newline="") as file:
             listed = [*csv.DictReader(file)]
-        assert [*listed[0]][-1] == "source"
+        assert [*listed[0]][-2:] == ["source", "named_in"]
         table = {
             (row["youtube_id"], row["time_start"]): row["source"] for row in both.attempts if row["status"] == "done"
         }

@@ -17,7 +17,8 @@ from textwrap import dedent
 import pytest
 import trustme
 
-from kinetics.annotations import official
+from kinetics.annotations import published
+from kinetics.cli.main import main
 from kinetics.errors import Fatal, MayWorkLater, StopEveryone
 from kinetics.humanize import one_line
 from kinetics.media.container import DECODERS
@@ -35,7 +36,7 @@ from tests.support.network import go_through, media_url
 from tests.support.player_replies import OK
 from tests.support.sandbox import ROWS, Sandbox
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.visit import ARCHIVE_HOST, YOUTUBE_HOSTS
+from tests.youtube.visit import ARCHIVE_HOST, MIRROR_HOST, YOUTUBE_HOSTS
 from tests.youtube.world import Row, World
 
 URL = media_url(18, "-_loopback0")
@@ -201,7 +202,7 @@ class Impostor(LoopbackYouTube):
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         known, unknown = self.authority, trustme.CA()
         now = datetime.now(UTC)
-        hosts = (*YOUTUBE_HOSTS, ARCHIVE_HOST, "*.googlevideo.com")
+        hosts = (*YOUTUBE_HOSTS, ARCHIVE_HOST, MIRROR_HOST, "*.googlevideo.com")
         match self.fault:
             case "unknown authority":
                 certificate = unknown.issue_cert(*hosts)
@@ -231,7 +232,7 @@ def impostor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Impostor]:
     with Impostor(World()) as running:
         running.authority = made[0]
         go_through(running, monkeypatch)
-        monkeypatch.setattr(official, "PAUSES_S", ())
+        monkeypatch.setattr(published, "PAUSES_S", ())
         yield running
 
 
@@ -240,13 +241,56 @@ def test_tls_is_always_verified_by_whoever_asks(fault: str, impostor: Impostor, 
     impostor.fault = fault
     with pytest.raises(StopEveryone, match="certificate is not trusted"):
         RangeFile(HttpSession(), URL).prefetch(0, 10)
-    with pytest.raises(Fatal, match="CERTIFICATE_VERIFY_FAILED"):
-        official.fetch(official.VERSIONS["400"], tmp_path / "k.tar.gz")
+    for one in published.published_lists("400"):
+        with pytest.raises(Fatal, match="CERTIFICATE_VERIFY_FAILED"):
+            published.fetch(one.files["train"].url, tmp_path / "list")
     for engine in ("pytubefix", "yt-dlp"):
         [answer] = ask(impostor.env, engine, [OK])
         assert (answer.kind, answer.category) == ("StopEveryone", "network")
         assert "CERTIFICATE" in answer.reason.upper()
     assert impostor.requests == [], "not a byte was sent to it"
+
+
+@pytest.mark.parametrize(
+    ("options", "hosts"),
+    [
+        (("-v", "400"), [ARCHIVE_HOST, MIRROR_HOST]),
+        (("-v", "400", "--clip-list", "official"), [ARCHIVE_HOST]),
+        (("-v", "400", "--clip-list", "cvdf"), [MIRROR_HOST]),
+        (("-v", "700"), [ARCHIVE_HOST]),
+        (("-v", "400", "--annotations", "rows.csv"), []),
+    ],
+    ids=" ".join,
+)
+def test_the_hosts_of_the_lists_are_asked_for_what_was_chosen_and_only_once(
+    options: tuple[str, ...], hosts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    for version in ("400", "700"):
+        world.annotate(version, "validate", ROWS)
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text("youtube_id,time_start,time_end\n-_video0001,0,10\n")
+    with LoopbackYouTube(world) as youtube:
+        go_through(youtube, monkeypatch)
+        monkeypatch.setenv("XDG_CACHE_HOME", youtube.env["XDG_CACHE_HOME"])
+        for _ in range(2):
+            assert main([*options, "-s", "validate", "--dry-run"]) == 0
+        assert sorted(request.host for request in youtube.requests) == sorted(hosts)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://storage.googleapis.com.example.org/x",
+        "https://x.s3.amazonaws.com/x",
+        "http://s3.amazonaws.com/x",
+        "https://s3.amazonaws.com:8443/x",
+        "https://i.ytimg.com/x",
+    ],
+)
+def test_no_list_is_fetched_from_another_host(url: str, tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match="refused to follow a URL outside the hosts of the lists"):
+        published.fetch(url, tmp_path / "list")
 
 
 def test_nothing_in_the_code_turns_tls_verification_off() -> None:

@@ -25,10 +25,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kinetics.annotations import files, official
+from kinetics.annotations import files, published
 from kinetics.annotations.headers import ALIASES
 from kinetics.annotations.load import load
-from kinetics.annotations.official import VERSIONS, fetch
+from kinetics.annotations.published import VERSIONS, fetch
 from kinetics.annotations.table import Annotations
 from kinetics.errors import Fatal
 from kinetics.net.http import AllowedHosts
@@ -1139,7 +1139,7 @@ def test_any_damage_to_an_archive_loads_by_the_rules_or_is_refused(
 @pytest.fixture
 def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
     """A loopback storage.googleapis.com over TLS, reached through the standard environment variables alone."""
-    monkeypatch.setattr(official, "PAUSES_S", (0, 0, 0))
+    monkeypatch.setattr(published, "PAUSES_S", (0, 0, 0))
     world = World()
     world.annotate(
         "400",
@@ -1163,8 +1163,8 @@ def cached(youtube: LoopbackYouTube) -> list[Path]:
 
 
 def test_the_official_archive_is_fetched_once_and_kept(youtube: LoopbackYouTube) -> None:
-    assert clips(load("400", "validate")) == [JAVELIN, SAXOPHONE]
-    assert clips(load("400", "validate")) == [JAVELIN, SAXOPHONE]
+    assert clips(load("400", "validate", clip_list="official")) == [JAVELIN, SAXOPHONE]
+    assert clips(load("400", "validate", clip_list="official")) == [JAVELIN, SAXOPHONE]
     assert asked(youtube) == ["/deepmind-media/Datasets/kinetics400.tar.gz"]
     assert [path.name for path in cached(youtube)] == ["kinetics400.tar.gz"]
     assert cached(youtube)[0].parent.name == "kinetics-downloader"
@@ -1173,7 +1173,7 @@ def test_the_official_archive_is_fetched_once_and_kept(youtube: LoopbackYouTube)
 def test_each_version_has_its_own_archive(youtube: LoopbackYouTube) -> None:
     for version in VERSIONS:
         youtube.world.annotate(version, "test", [Row("a", TWO, 0, int(version[:3]))])
-        assert [clip.time_end for clip in load(version, "test").clips()] == [float(version[:3])]
+        assert [clip.time_end for clip in load(version, "test", clip_list="official").clips()] == [float(version[:3])]
     assert [Path(path).name for path in asked(youtube)] == [
         "kinetics400.tar.gz",
         "kinetics600.tar.gz",
@@ -1188,12 +1188,12 @@ def test_each_version_has_its_own_archive(youtube: LoopbackYouTube) -> None:
 def test_a_damaged_archive_in_the_cache_is_fetched_anew_once(
     youtube: LoopbackYouTube, damage: Callable[[bytes], bytes]
 ) -> None:
-    load("400", "validate")
+    load("400", "validate", clip_list="official")
     (archive,) = cached(youtube)
     good = archive.read_bytes()
     archive.write_bytes(damage(good))
-    assert clips(load("400", "validate")) == [JAVELIN, SAXOPHONE]
-    assert clips(load("400", "validate")) == [JAVELIN, SAXOPHONE]
+    assert clips(load("400", "validate", clip_list="official")) == [JAVELIN, SAXOPHONE]
+    assert clips(load("400", "validate", clip_list="official")) == [JAVELIN, SAXOPHONE]
     assert len(asked(youtube)) == 2
     assert len(cached(youtube)) == 1
 
@@ -1204,7 +1204,7 @@ def test_an_archive_that_cannot_be_had_whole_is_a_clear_error_and_leaves_nothing
 ) -> None:
     youtube.world.archive_faults["400"] = fault
     with pytest.raises(Fatal, match=r"https://storage\.googleapis\.com/.*/kinetics400\.tar\.gz.*--annotations PATH"):
-        load("400", "validate")
+        load("400", "validate", clip_list="official")
     assert len(asked(youtube)) == requests
     assert cached(youtube) == []
 
@@ -1212,7 +1212,7 @@ def test_an_archive_that_cannot_be_had_whole_is_a_clear_error_and_leaves_nothing
 def test_no_network_is_a_clear_error(youtube: LoopbackYouTube) -> None:
     youtube.world.line_down = True
     with pytest.raises(Fatal, match=r"https://storage\.googleapis\.com/.*Try again later"):
-        load("400", "validate")
+        load("400", "validate", clip_list="official")
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(
@@ -1221,7 +1221,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
     (tmp_path / "empty.pem").touch()
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "empty.pem"))
     with pytest.raises(Fatal, match=r"CERTIFICATE_VERIFY_FAILED"):
-        load("400", "validate")
+        load("400", "validate", clip_list="official")
     assert asked(youtube) == []
 
 
@@ -1271,7 +1271,7 @@ class _Answer(BaseHTTPRequestHandler):
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Scripted]]:
     """Start a server that follows a script; no proxy of the outside stands between."""
-    monkeypatch.setattr(official, "PAUSES_S", (0, 0, 0))
+    monkeypatch.setattr(published, "PAUSES_S", (0, 0, 0))
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     servers = []
@@ -1279,7 +1279,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Scripted]]
     def start(*replies: Reply) -> Scripted:
         server = Scripted(*replies)
         hosts = AllowedHosts("the server", re.compile(r"127\.0\.0\.1|annotations\.example"), scheme="http", port=None)
-        monkeypatch.setattr(official, "ARCHIVE_HOST", hosts)
+        monkeypatch.setattr(published, "LIST_HOSTS", hosts)
         servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return server
@@ -1359,7 +1359,7 @@ def test_progress_without_an_announced_length_has_no_total(script: Script, tmp_p
 def test_a_transfer_without_end_is_given_up(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(official, bound, 0)
+    monkeypatch.setattr(published, bound, 0)
     with pytest.raises(Fatal, match="did not end after"):
         fetch(script(Reply(GOOD)).url, tmp_path / "k.tar.gz")
     assert list(tmp_path.iterdir()) == []

@@ -135,10 +135,27 @@ def test_a_manifest_says_what_is_known_of_each_clip_in_the_annotations_order(dat
     sums = [f"{n:064x}" for n in range(5)]
     assert rows(path) == [
         list(MANIFEST_FIELDS),
-        [*ONE, "100", sums[0], "300", "10", "640", "360", "18", "smart", "0.0", "youtube"],
-        [*TWO, "101", sums[1], "300", "10.333", "640", "360", "134+140", "keyframe", "-2.5", "youtube"],
-        ["--two_parts", "0", "10", 'say, "ah"', "val", "102", sums[2], "300", "10.667", "640", "360", "", "", "", ""],
-        ["_n0-label_1", "3", "13", "", "val", "104", sums[4], "300", "11.333", "640", "360", "", "", "", "mirror"],
+        [*ONE, "100", sums[0], "300", "10", "640", "360", "18", "smart", "0.0", "youtube", ""],
+        [*TWO, "101", sums[1], "300", "10.333", "640", "360", "134+140", "keyframe", "-2.5", "youtube", ""],
+        [
+            "--two_parts",
+            "0",
+            "10",
+            'say, "ah"',
+            "val",
+            "102",
+            sums[2],
+            "300",
+            "10.667",
+            "640",
+            "360",
+            "",
+            "",
+            "",
+            "",
+            "",
+        ],
+        ["_n0-label_1", "3", "13", "", "val", "104", sums[4], "300", "11.333", "640", "360", "", "", "", "mirror", ""],
     ]
 
 

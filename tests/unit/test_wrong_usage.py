@@ -35,6 +35,10 @@ WRONG = [
     (("--report", "--verify"), "--verify: not allowed with argument --report"),
     (("--frames", "5", "--cut", "none"), "--cut none keeps whole videos"),
     (("--lists", "-o", "s3://bucket/prefix"), "copy the data set to one, and give that to -o"),
+    (("--clip-list", "all of them"), "invalid choice: 'all of them'"),
+    (("--clip-list", "cvdf"), "CVDF has no list of Kinetics-700: the one of 700-2020 is another data set's"),
+    ((*DRY, "--clip-list", "official"), "--annotations takes their place"),
+    ((*DRY, "--refresh"), "--annotations takes their place"),
     (("--source", "mirror", "--shard", "1/2"), "run --source mirror without --shard first"),
     # files and folders
     (("--dry-run", "--annotations", "missing.csv"), "Cannot read the annotations in missing.csv: No such file"),

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["visitor", "player", "page", "media", "thumbnail", "archive", "mirror", "other", "refused"]
+Kind = Literal["visitor", "player", "page", "media", "thumbnail", "archive", "list", "mirror", "other", "refused"]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
+from tests.youtube.archive import LIST, as_cvdf_csv, serve_list
 from tests.youtube.media import RANGE, Span, answer
 from tests.youtube.spoils import noise_for_samples
 from tests.youtube.videos import Video
@@ -105,9 +106,12 @@ class Crate:
 
 def serve_mirror(visit: Visit, path: str) -> None:
     """Answer one request for a path of s3.amazonaws.com."""
-    visit.note(kind="mirror")
     path = unquote(path)
-    file = visit.world.mirror.get(path)
+    file, is_list = visit.world.mirror.get(path), LIST.fullmatch(path) is not None
+    visit.note(kind="list" if is_list else "mirror")
+    if is_list and file is None:
+        serve_list(visit, path)
+        return
     if file is None:
         visit.reply(404, b"<Error><Code>NoSuchKey</Code></Error>", "application/xml")
         return
@@ -143,15 +147,9 @@ def stock(world: World, version: str, subset: Subset, crates: Iterable[Crate]) -
     listed = f"/kinetics/{folder}/{SPLITS[subset]}/k{folder}_{SPLITS[subset]}_path.txt"
     world.mirror[listed] = MirrorFile("".join(f"{url}\n" for url in urls).encode(), "text/plain")
     annotations = f"/kinetics/{folder}/annotations/{SPLITS[subset]}.csv"
-    lines = "".join(_annotation(row, SPLITS[subset]) for crate in crates for row in crate.rows)
-    header = "label,youtube_id,time_start,time_end,split,is_cc\n"
-    world.mirror[annotations] = MirrorFile((header + lines).encode(), "text/csv")
+    rows = (row for crate in crates for row in crate.rows)
+    world.mirror[annotations] = MirrorFile(as_cvdf_csv(rows, SPLITS[subset]).encode(), "text/csv")
     return urls
-
-
-def _annotation(row: Row, split: str) -> str:
-    label = f'"{row.label}"' if " " in row.label else row.label
-    return f"{label},{row.youtube_id},{row.time_start},{row.time_end},{split},0\n"
 
 
 def crates_of(rows: Sequence[Row], count: int = 4, bad_share: float = 0.05, *, damaged: bool = True) -> list[Crate]:

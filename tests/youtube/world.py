@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Shape = Literal["dash", "progressive", "webm"]
 Subset = Literal["train", "validate", "test"]
-ArchiveFault = Literal["missing", "damaged", "cut"]
+ListFault = Literal["missing", "busy", "silent", "reset", "html", "damaged", "cut"]
 MediaFaultKind = Literal[
     "status",
     "redirect",
@@ -45,6 +45,18 @@ class Row(NamedTuple):
     youtube_id: str
     time_start: int
     time_end: int
+
+
+@dataclass(frozen=True)
+class CvdfList:
+    """CVDF's list of a version: its rows, where they differ from the official archive's, and what goes wrong with it.
+
+    `text` takes the place of all of its files.
+    """
+
+    rows: Mapping[Subset, Sequence[Row]] | None = None
+    fault: ListFault | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -194,9 +206,11 @@ class World:
         self.clock = clock
         self.scenarios: dict[str, Scenario] = dict(scenarios or {})
         self.annotations: dict[str, dict[Subset, list[Row]]] = {}
-        self.archive_faults: dict[str, ArchiveFault] = {}
+        self.archive_faults: dict[str, ListFault] = {}
+        self.cvdf: dict[str, CvdfList] = {}
+        """CVDF's lists that differ from the official archives, by version."""
         self.mirror: dict[str, MirrorFile] = {}
-        """What is at s3.amazonaws.com, by its path, with spaces as they are."""
+        """What is at s3.amazonaws.com beside CVDF's lists, by its path, with spaces as they are."""
         self.media_status: int | None = None
         """While set, the status of the reply to every request for media, whatever the scenarios say."""
         self.thumbnails: ThumbnailMode = "as usual"
