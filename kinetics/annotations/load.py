@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
+from kinetics import __version__
 from kinetics.annotations.files import AnnotationFile, find_files
 from kinetics.annotations.formats import read_rows, to_seconds
 from kinetics.annotations.headers import FORMATS
@@ -24,7 +25,7 @@ from kinetics.annotations.published import (
     published_lists,
 )
 from kinetics.annotations.table import Annotations, constant_column, one_spelling, usable_rows, valid_rows
-from kinetics.annotations.union import named_in_one, unite
+from kinetics.annotations.union import compare_lists, named_in_one, read_difference
 from kinetics.errors import Fatal
 from kinetics.records import KEY, SPLIT_OF, Subset
 
@@ -94,13 +95,34 @@ class _PublishedLists:
 
     def load(self, *, refresh: bool) -> Annotations:
         """Return the clips of the lists together, each with where it is named. Raises Fatal if there are none."""
+        if not refresh and (known := self._known()):
+            return known
         found, warnings = self._read(refresh=refresh)
         warnings += [warning for one in found.values() for warning in one.warnings]
         if len(found) == 1:
             ((name, only),) = found.items()
             return Annotations(named_in_one(only.frame, name), tuple(warnings))
-        frame, contradictions = unite(found["official"].frame, found["cvdf"].frame, self._keys_elsewhere)
-        return Annotations(frame, (*warnings, *contradictions))
+        official, cvdf = found["official"], found["cvdf"]
+        difference = compare_lists(official.frame, cvdf.frame, self._keys_elsewhere)
+        with suppress(OSError):  # it is found again then
+            replace(difference, warnings=[*cvdf.warnings, *difference.warnings]).write(*self._difference_file())
+        return Annotations(difference.unite(official.frame), (*warnings, *difference.warnings))
+
+    def _known(self) -> Annotations | None:
+        """Return the clips of both lists without reading CVDF's, if it was compared with the official one before."""
+        with suppress(OSError, Fatal):
+            if len(self.lists) > 1 and (difference := read_difference(*self._difference_file())):
+                official = self._clips(self.lists[0])
+                if len(official.frame) == len(difference.in_both):
+                    return Annotations(difference.unite(official.frame), (*official.warnings, *difference.warnings))
+        return None
+
+    def _difference_file(self) -> tuple[Path, object]:
+        """Return where the difference of the lists is kept, and the state of what it is found in."""
+        paths = [file.path for one in self.lists for file in one.files_of(self.wanted)]
+        states = [[str(path), (state := path.stat()).st_size, state.st_mtime_ns] for path in paths]
+        name = f"difference-{self.lists[0].version}-{'-'.join(self.wanted)}.json"
+        return paths[0].with_name(name), [__version__, *states]
 
     def _read(self, *, refresh: bool) -> tuple[dict[ListName, Annotations], list[str]]:
         """Return the clips of each list that can be read, and warnings about the others.

@@ -1,8 +1,13 @@
-"""Unites the official list of a version's clips with CVDF's: every clip that either names, once."""
+"""Compares CVDF's list of a version's clips with the official one, and unites them: each clip once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +18,14 @@ from kinetics.annotations.formats import MAX_NAMED_ROWS
 from kinetics.annotations.table import constant_column, one_spelling
 from kinetics.humanize import counted, quoted
 from kinetics.records import KEY
+from kinetics.storage.atomic import atomic_write
 
 TIME_BITS = 30
 """Bits that hold a time in milliseconds: 10**9, the latest one allowed, is less than 2**30."""
+MORE_DTYPES: Mapping[str, Any] = {
+    **{"youtube_id": str, "time_start": float, "time_end": float},
+    **{"label": "category", "split": "category"},
+}
 
 
 def named_in_one(frame: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -23,10 +33,55 @@ def named_in_one(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     return frame.assign(named_in=constant_column(frame, name))
 
 
-def unite(
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How CVDF's list differs from the official one, which is kept, since it takes longer to find than to read."""
+
+    in_both: NDArray[np.bool_]
+    """Whether CVDF's list names the clip of each official row."""
+    more: pd.DataFrame
+    """The clips that CVDF's list alone names, as in Annotations.frame."""
+    warnings: Sequence[str]
+
+    def unite(self, official: pd.DataFrame) -> pd.DataFrame:
+        """Return the clips that either list names, those of CVDF's alone last, with the column `named_in`."""
+        names = np.full(len(official) + len(self.more), 2, dtype=np.int8)
+        names[: len(official)] = np.where(self.in_both, 0, 1)
+        table = pd.concat([official[KEY], self.more[KEY]], ignore_index=True)
+        for column in ("label", "split"):
+            table[column] = _joined(official[column], self.more[column])
+        table["named_in"] = pd.Categorical.from_codes(names, pd.Index(["both", "official", "cvdf"], dtype=object))
+        return table
+
+    def write(self, path: Path, lists: object) -> None:
+        """Keep it in a file, with what it was found in. Raises OSError."""
+        content = {
+            "lists": lists,
+            "rows": len(self.in_both),
+            "in_both": base64.b64encode(np.packbits(self.in_both).tobytes()).decode(),
+            "more": {name: cells.tolist() for name, cells in self.more.items()},
+            "warnings": [*self.warnings],
+        }
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(content), "utf-8")
+
+
+def read_difference(path: Path, lists: object) -> Difference | None:
+    """Return the difference that is kept in a file; None if there is none, or it was found in other lists."""
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        content = json.loads(path.read_text("utf-8"))
+        if content["lists"] == lists:
+            bits = np.frombuffer(base64.b64decode(content["in_both"], validate=True), dtype=np.uint8)
+            more = pd.DataFrame(content["more"]).astype(MORE_DTYPES)
+            in_both = np.unpackbits(bits, count=content["rows"]).astype(np.bool_)
+            return Difference(in_both, more, content["warnings"])
+    return None
+
+
+def compare_lists(
     official: pd.DataFrame, cvdf: pd.DataFrame, elsewhere: Callable[[], Iterable[pd.DataFrame]]
-) -> tuple[pd.DataFrame, list[str]]:
-    """Return the clips that either list names, those of CVDF's alone last, and warnings about what contradicts.
+) -> Difference:
+    """Return how CVDF's list differs from the official one.
 
     A clip that both name is as the official list has it. `elsewhere` returns the keys of the clips that the official
     list has in the subsets that are not wanted: CVDF's rows of those are left out. It is called only if there are clips
@@ -35,26 +90,22 @@ def unite(
     count = len(official)
     label = _joined(official["label"], cvdf["label"])
     label, warnings = one_spelling(label, preferred={*official["label"].cat.categories})
-    split = _joined(official["split"], cvdf["split"])
+    split = _joined(official["split"], cvdf["split"]).cat.codes.to_numpy()
     place, in_both = _matches(cvdf, official)
     alone, moved = place < 0, np.zeros(len(cvdf), dtype=np.bool_)
     if alone.any():
         for others in elsewhere():
             moved[alone] |= _matches(cvdf[alone], others)[0] >= 0
     paired = np.flatnonzero(~alone)
-    moved[paired] = split.cat.codes.to_numpy()[count + paired] != split.cat.codes.to_numpy()[place[paired]]
+    moved[paired] = split[count + paired] != split[place[paired]]
     if moved.any():  # rarely: so this may take a while
         there = pd.MultiIndex.from_frame(official[[*KEY, "split"]].astype({"split": object}))
         moved[moved] = ~pd.MultiIndex.from_frame(cvdf.loc[moved, [*KEY, "split"]].astype({"split": object})).isin(there)
     warnings += _contradictions(cvdf.iloc[paired], label.iloc[place[paired]], label.iloc[count + paired])
     warnings += _moved(cvdf[moved])
-    rows = np.concatenate([np.arange(count), count + np.flatnonzero(alone & ~moved)])
-    table = pd.concat([official[KEY], cvdf[KEY]], ignore_index=True).assign(label=label, split=split).iloc[rows]
-    table["label"] = table["label"].cat.remove_unused_categories()
-    names = np.full(len(rows), 2, dtype=np.int8)
-    names[:count] = np.where(in_both, 0, 1)
-    table["named_in"] = pd.Categorical.from_codes(names, pd.Index(["both", "official", "cvdf"], dtype=object))
-    return table.reset_index(drop=True), warnings
+    chosen = alone & ~moved
+    more = cvdf[chosen].assign(label=label[count:][chosen].cat.remove_unused_categories().to_numpy())
+    return Difference(in_both, more.astype(MORE_DTYPES).reset_index(drop=True), warnings)
 
 
 def _joined(first: pd.Series[Any], second: pd.Series[Any]) -> pd.Series[Any]:

@@ -280,6 +280,14 @@ class TestMirrorAlone:
         assert {line[3] for line in alone.log} == {"not_found"}
         assert all(line[4].startswith((REJECTED, ABSENT)) for line in alone.log)
 
+    def test_clips_that_only_cvdfs_list_names_are_got_as_well(self, tmp_path: Path) -> None:
+        rows = short_rows(6)
+        sandbox = MirrorSandbox(tmp_path, rows[:4], official=True, crates=[Crate("part_0.tar.gz", rows)])
+        run = sandbox.run(*COPY, "--source", "mirror")
+        assert run.code == 0, run.err
+        assert "lists: 4 clips in both, 0 in the official one alone, 2 in CVDF's alone" in run.out
+        assert_there(sandbox, rows)
+
     def test_progress_names_the_archives_bytes(self, alone: Ended) -> None:
         assert re.search(rf"{size_of(alone.sandbox) / 1e6:.2f} MB", alone.run.err), alone.run.err
 

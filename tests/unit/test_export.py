@@ -159,6 +159,13 @@ def test_a_manifest_says_what_is_known_of_each_clip_in_the_annotations_order(dat
     ]
 
 
+def test_a_manifest_says_last_which_list_names_a_clip(dataset: DatasetOnDisk) -> None:
+    names = ["both", "official", "cvdf", "both", "both"]
+    facts = {clip.key: Facts(1, 1, 1, 1.0, 1, 1, True) for clip in ODD}
+    path = manifest_of(dataset.layout, dataset.frame.assign(named_in=pd.Categorical(names)), facts)
+    assert [row[-1] for row in rows(path)] == ["named_in", *names]
+
+
 def test_a_manifest_is_replaced_as_a_whole_or_not_at_all(
     dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

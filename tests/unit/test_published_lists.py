@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kinetics.annotations import load as loading
 from kinetics.annotations import published
 from kinetics.annotations.load import load
 from kinetics.annotations.table import Annotations
@@ -189,7 +190,7 @@ def test_a_clip_that_both_lists_have_in_two_subsets_stays_in_both(youtube: Loopb
 
 def test_lists_are_kept_until_they_are_to_be_refreshed(youtube: LoopbackYouTube) -> None:
     load("400", "validate")
-    assert kept(youtube) == ["cvdf-400/val.csv", "kinetics400.tar.gz"]
+    assert kept(youtube) == ["cvdf-400/val.csv", "difference-400-validate.json", "kinetics400.tar.gz"]
     asked(youtube)
     youtube.world.annotations["400"]["validate"] = OFFICIAL[:1]
     youtube.world.cvdf["400"] = CvdfList({"validate": ONLY_CVDF[:1]})
@@ -208,6 +209,38 @@ def test_a_kept_copy_serves_where_the_refreshed_one_does_not_come(youtube: Loopb
     assert rows(loaded) == rows(before)
     (warning,) = loaded.warnings
     assert re.search(r"CVDF's list of Kinetics-400 .*val\.csv \(HTTP 404 .*\): the copy in the cache serves", warning)
+
+
+def test_lists_that_are_the_same_as_before_are_not_compared_again(
+    youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    youtube.world.cvdf["400"] = CvdfList({"validate": [*CVDF[:2], CVDF[2]._replace(label="zumba"), *CVDF[3:]]})
+    youtube.world.annotate("400", "train", ONLY_CVDF[:1])
+    first = load("400", "validate")
+    assert len(first.warnings) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "compare_lists", None)
+        again = load("400", "validate")
+    assert again.warnings == first.warnings
+    assert again.frame.astype({"label": object}).equals(first.frame.astype({"label": object}))
+    youtube.world.cvdf["400"] = CvdfList({"validate": ONLY_CVDF[:1]})
+    assert rows(load("400", "validate", refresh=True)) == OFFICIAL
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[]", "null", "half", "rows", "unreadable"])
+def test_a_damaged_comparison_is_made_anew(youtube: LoopbackYouTube, damage: str) -> None:
+    first = load("400", "validate")
+    comparison = Path(youtube.env["XDG_CACHE_HOME"]) / "kinetics-downloader" / "difference-400-validate.json"
+    good = comparison.read_text()
+    if damage == "unreadable":
+        comparison.unlink()
+        comparison.mkdir()
+    else:
+        bad = {"half": good[: len(good) // 2], "rows": good.replace('"rows": 4', '"rows": 5')}.get(damage, damage)
+        assert bad != good
+        comparison.write_text(bad)
+    assert rows(load("400", "validate")) == rows(first)
+    assert damage == "unreadable" or comparison.read_text() == good
 
 
 def test_a_damaged_copy_is_fetched_anew(youtube: LoopbackYouTube) -> None:
