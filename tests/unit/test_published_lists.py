@@ -152,14 +152,17 @@ def test_a_clip_without_an_official_label_stays_without_one(youtube: LoopbackYou
     assert all("labelled by" not in warning for warning in loaded.warnings)
 
 
-def test_a_label_that_is_spelt_otherwise_is_the_official_class(youtube: LoopbackYouTube) -> None:
-    youtube.world.cvdf["400"] = CvdfList(
-        {"validate": [row._replace(label="tai_chi") for row in [*IN_BOTH, ONLY_CVDF[1]]]}
-    )
+@pytest.mark.parametrize(("ours", "theirs"), [("tai chi", "tai_chi"), ("tai_chi", "tai chi")])
+def test_a_label_that_is_spelt_otherwise_is_the_official_class(
+    youtube: LoopbackYouTube, ours: str, theirs: str
+) -> None:
+    official = [row._replace(label=ours) for row in IN_BOTH]
+    youtube.world.annotations["400"]["validate"] = official
+    youtube.world.cvdf["400"] = CvdfList({"validate": [row._replace(label=theirs) for row in (*IN_BOTH, ONLY_CVDF[1])]})
     loaded = load("400", "validate")
-    assert rows(loaded) == [*OFFICIAL, ONLY_CVDF[1]]
+    assert rows(loaded) == [*official, ONLY_CVDF[1]._replace(label=ours)]
     (warning,) = loaded.warnings
-    assert "'tai_chi' as 'tai chi'" in warning
+    assert f"'{theirs}' as '{ours}'" in warning
 
 
 @pytest.mark.parametrize("subset", ["validate", "all"])
