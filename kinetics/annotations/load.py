@@ -183,8 +183,10 @@ class _PublishedLists:
     def _keys_elsewhere(self) -> Iterator[pd.DataFrame]:
         """Yield the keys of the clips that the official list has in the subsets that are not wanted."""
         for file in self.official_elsewhere.values():
-            cells, _, _ = read_rows(file, for_keys=True)
-            yield pd.DataFrame({KEY[0]: cells[KEY[0]], **{name: to_seconds(cells[name]) for name in KEY[1:]}}).dropna()
+            with suppress(Fatal):  # what is not wanted must not stop the run
+                cells, _, _ = read_rows(file, for_keys=True)
+                times = {name: to_seconds(cells[name]) for name in KEY[1:]}
+                yield pd.DataFrame({KEY[0]: cells[KEY[0]], **times}).dropna()
 
 
 def _missing(one: PublishedList, error: NotFetchedError, kept: Collection[ListName]) -> str:

@@ -475,6 +475,7 @@ def test_a_choice_of_clips_has_a_name_that_depends_on_nothing_but_the_choice(tmp
 
     assert name() == name("--seed", "3") == ""
     assert name("--limit", "5") == "_limit-5"
+    assert name("-v", "400", "--clip-list", "cvdf") == "_list-cvdf"
     assert name("--sample", "9", "--seed", "1") == "_sample-9-seed-1"
     alike = {
         name("--classes", "tai_chi", "abseiling"),
