@@ -193,6 +193,8 @@ class Outcome:
     facts: Facts | None = None
     """The facts about a clip that was on disk, if the job measures them."""
     source: Source = "youtube"
+    max_height: int | None = None
+    """What the run asked for (`--max-height`); None where it did not choose, as at the mirror."""
     unconfirmed: bool = False
     """Whether YouTube called the video unavailable and said nothing else, as it does of every video in some blocks."""
     thumbnail: Thumbnail | None = None

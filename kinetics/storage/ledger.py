@@ -24,7 +24,7 @@ ERROR_FIELDS = ("youtube_id", "time_start", "time_end", "category", "reason", "t
 STATS_FIELDS = (
     *("time", "youtube_id", "time_start", "time_end", "label", "status", "category", "reason", "engine", "itag"),
     *("height", "resolve_s", "download_s", "cut_s", "bytes_received", "requests", "clip_bytes", "offset_s"),
-    *("duration_s", "host", "cut", "sound", "source"),
+    *("duration_s", "host", "cut", "sound", "source", "max_height"),
 )
 """The columns of the attempts table. Tables of earlier versions have fewer of them."""
 STATS_DEFAULTS: Mapping[str, str] = {"source": "youtube"}
@@ -170,7 +170,7 @@ class Ledger:
             *(outcome.bytes_received, outcome.requests, outcome.clip_bytes),
             *(_round(seconds) for seconds in (outcome.offset_s, outcome.duration_s)),
             *(safe_cell(outcome.host), outcome.cut, None if outcome.sound is None else int(outcome.sound)),
-            outcome.source,
+            *(outcome.source, outcome.max_height),
         ]
         with _fatal(self.stats):
             csv.writer(self._attempts, lineterminator="\n").writerow(row)

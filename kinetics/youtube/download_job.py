@@ -119,11 +119,12 @@ class ClipDownloader:
 
     def _get(self, clip: Clip, on_answer: Callable[[], None]) -> Outcome:
         """Get one clip. Raises Fatal if its files cannot be written."""
-        outcome = Outcome(clip, "failed", host=socket.gethostname(), cut=self._job.cut)
+        job = self._job
+        outcome = Outcome(clip, "failed", host=socket.gethostname(), cut=job.cut, max_height=job.max_height)
         session, start = self._session, time.monotonic()
         bytes_before, requests_before, busy_before_s = session.bytes_received, session.requests, session.busy_s
-        with record_failure(self._job.layout.folder) as failure:
-            source = self._resolver.resolve(clip.youtube_id, self._job.max_height, in_full=clip.again)
+        with record_failure(job.layout.folder) as failure:
+            source = self._resolver.resolve(clip.youtube_id, job.max_height, in_full=clip.again)
             outcome = replace(outcome, engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - start)
             on_answer()
             outcome = self._download(clip, source, outcome)

@@ -49,6 +49,7 @@ def test_a_clip_that_is_done_says_all_about_itself(youtube: LoopbackYouTube, job
     assert outcome.offset_s == pytest.approx(0, abs=0.02)
     assert outcome.duration_s == pytest.approx(3, abs=0.1)
     assert outcome.host == socket.gethostname()
+    assert (outcome.cut, outcome.max_height) == (job.cut, job.max_height)
     assert (outcome.resolve_s or 0) > 0
     assert (outcome.download_s or 0) > 0
     assert (outcome.cut_s or 0) > 0

@@ -21,7 +21,7 @@ from kinetics.storage.ledger import STATS_DEFAULTS, STATS_FIELDS, Ledger, Missin
 
 HEADER = (
     "time,youtube_id,time_start,time_end,label,status,category,reason,engine,itag,height,resolve_s,download_s,cut_s,"
-    "bytes_received,requests,clip_bytes,offset_s,duration_s,host,cut,sound,source"
+    "bytes_received,requests,clip_bytes,offset_s,duration_s,host,cut,sound,source,max_height"
 )
 
 
@@ -66,6 +66,7 @@ def test_every_attempt_has_a_row_with_all_that_is_known_of_it(layout: Layout) ->
     outcome = Outcome(
         *(clip(1), "done", None, "", "pytubefix", "134+140", 360, 0.12345, 1.5, 2.25, 1_000_000, 3),
         *(500_000, -0.0334, 10.01, "host-1", "smart", False),
+        max_height=480,
     )
     record(layout, outcome, failed(2), done(3))
     assert layout.stats("train").read_text().splitlines()[0] == HEADER
@@ -76,10 +77,10 @@ def test_every_attempt_has_a_row_with_all_that_is_known_of_it(layout: Layout) ->
         **{"status": "done", "category": "", "reason": "", "engine": "pytubefix", "itag": "134+140", "height": "360"},
         **{"resolve_s": "0.123", "download_s": "1.5", "cut_s": "2.25", "bytes_received": "1000000", "requests": "3"},
         **{"clip_bytes": "500000", "offset_s": "-0.033", "duration_s": "10.01", "host": "host-1"},
-        **{"cut": "smart", "sound": "0", "source": "youtube"},
+        **{"cut": "smart", "sound": "0", "source": "youtube", "max_height": "480"},
     }
     assert (second["status"], second["category"], second["reason"]) == ("failed", "private", "This video is private")
-    assert [third[name] for name in ("height", "clip_bytes", "resolve_s", "cut", "sound")] == [""] * 5
+    assert [third[name] for name in ("height", "clip_bytes", "resolve_s", "cut", "sound", "max_height")] == [""] * 6
 
 
 def test_a_failure_is_a_tab_separated_line_whose_first_cell_is_the_id(layout: Layout) -> None:
@@ -391,8 +392,9 @@ def with_columns(path: Path, columns: Sequence[str], *, end: str = "\n") -> byte
 @pytest.mark.parametrize(
     "columns",
     [
-        [name for name in STATS_FIELDS if name != "source"],
-        [name for name in STATS_FIELDS if name not in ("cut", "sound", "source")],
+        [name for name in STATS_FIELDS if name != "max_height"],
+        [name for name in STATS_FIELDS if name not in ("source", "max_height")],
+        [name for name in STATS_FIELDS if name not in ("cut", "sound", "source", "max_height")],
         [name for name in STATS_FIELDS if name not in ("label", "offset_s")],
         [*reversed(STATS_FIELDS)],
         ["host", *(name for name in STATS_FIELDS if name not in ("host", "source"))],
