@@ -13,6 +13,7 @@ from kinetics.annotations.classes import classes_of
 from kinetics.annotations.select import comparable_name, given_classes, in_random_order
 from kinetics.annotations.table import Annotations
 from kinetics.cli.context import Context
+from kinetics.cli.messages import how_they_differ
 from kinetics.cli.options import Command, Options
 from kinetics.cli.progress import make_bar, shown
 from kinetics.cli.terminal import tell
@@ -27,6 +28,7 @@ from kinetics.dataset.settings import keep_settings
 from kinetics.dataset.shards import WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
 from kinetics.humanize import counted, size, without_numbers
+from kinetics.planning.kinds import ClipKind, other_kinds
 from kinetics.planning.plan import on_disk
 from kinetics.records import KEY, SPLIT_OF, Category, Clip, Outcome, Subset
 from kinetics.report.collect import collect
@@ -73,6 +75,10 @@ def verify(options: Options, context: Context) -> int:
     clips, moved, kept = context.clips_on_disk, 0, 0
     with ExitStack() as stack:
         stack.enter_context(hold_subsets(context.layout, context.subsets))
+        wanted = ClipKind(options.cut, options.max_height)
+        if found := other_kinds(context.layout, clips, clips.__getitem__, wanted):
+            asked = f"--cut {wanted.cut} --max-height {wanted.max_height}"
+            tell(f"of another kind than {asked}: {how_they_differ(found, wanted)}")
         for subset, frame in clips.items():
             checks = verify_clips(
                 context.run_on_files, context.layout, subset, frame, quick=options.quick, cut=options.cut

@@ -16,8 +16,10 @@ from kinetics.cli.found_clips import look_for_clips, name_other_files, take_foun
 from kinetics.cli.jobs import download_job, engines_with_cookies, extract_job
 from kinetics.cli.messages import (
     announcement,
+    another_kind,
     explanation,
     forecast,
+    how_to_mix,
     mirror_hint,
     mirror_offer,
     source_order,
@@ -28,8 +30,10 @@ from kinetics.cli.options import Options
 from kinetics.cli.progress import ProgressBar, make_bar
 from kinetics.cli.run_counts import RunCounts
 from kinetics.cli.terminal import tell
+from kinetics.errors import Fatal
 from kinetics.humanize import one_line, size
 from kinetics.planning.estimate import Estimate, estimate
+from kinetics.planning.kinds import ClipKind, other_kinds
 from kinetics.planning.plan import Plan, make_plan
 from kinetics.planning.sources import Mirror, SourceRunner, compare_orders, run_sources, usual_offer
 from kinetics.records import SPLIT_OF, ArchiveProgress, Category, ClipState, Outcome, Source, Split
@@ -69,6 +73,7 @@ def download(options: Options, context: Context) -> int:
             source=options.source,
             engines=engine_versions(engines_with_cookies(options.engine, options.cookies)),
         )
+        check_kinds(options, context, layout, plan)
         found = look_for_clips(options, plan, layout)
         tell(announcement(options, layout, plan, found))
         name_other_files(options, layout, plan, found)
@@ -93,6 +98,21 @@ def download(options: Options, context: Context) -> int:
     if gave_up:
         tell(why_stopped(gave_up), file=sys.stderr)
     return exit_code(plan, counts.counts, gave_up, all_read=not (mirror and mirror.unread))
+
+
+def check_kinds(options: Options, context: Context, layout: Layout, plan: Plan) -> None:
+    """Raise Fatal if the run would add another kind of clips to those on disk; with --mix, only say so.
+
+    Clips of the mirror are another source, not another kind.
+    """
+    if options.source == "mirror" or not plan.todo:
+        return
+    wanted = ClipKind(options.cut, options.max_height)
+    found = other_kinds(layout, context.subsets, lambda subset: plan.on_disk_in(SPLIT_OF[subset]), wanted)
+    if found and not options.mix:
+        raise Fatal(f"{another_kind(found, wanted)}. {how_to_mix(found)}")
+    if found:
+        tell(f"warning: {another_kind(found, wanted)}", sys.stderr)
 
 
 def record_and_show(events: Iterable[Event], ledgers: Mapping[Split, Ledger], progress: ProgressBar) -> GaveUp | None:

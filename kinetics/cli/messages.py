@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from kinetics.storage.ledger import outlook
 if TYPE_CHECKING:
     from kinetics.cli.options import Options
     from kinetics.planning.estimate import Estimate
+    from kinetics.planning.kinds import ClipKind, OtherKind
     from kinetics.planning.plan import Plan
     from kinetics.planning.reuse import FoundFiles
     from kinetics.planning.sources import MirrorOffer, SourceTimes
@@ -77,6 +78,45 @@ def announcement(options: Options, layout: Layout, plan: Plan, found: FoundFiles
             f"  folder: {layout.display_path(layout.folder)}",
         )
     )
+
+
+def how_they_differ(found: Sequence[OtherKind], wanted: ClipKind) -> str:
+    """Say how many clips on disk are of which other kind."""
+    return "; ".join(_how_it_differs(kind, wanted) for kind in found)
+
+
+def _how_it_differs(kind: OtherKind, wanted: ClipKind) -> str:
+    what, one = _clips_of(wanted), kind.count == 1
+    who = f"{kind.count:,} of " + (f"{kind.looked_at:,} {what} looked at" if kind.looked_at else f"the {what} on disk")
+    if kind.sign == "taller":
+        return f"{who} {'is' if one else 'are'} taller than --max-height {wanted.max_height}"
+    if kind.sign == "longer":
+        longer = "is longer than its section" if one else "are longer than their sections"
+        return f"{who} {longer}, as with --cut keyframe"
+    return f"{who} {'was' if one else 'were'} {'cut' if kind.cut else 'made'} with {_given(kind.cut, kind.max_height)}"
+
+
+def another_kind(found: Sequence[OtherKind], wanted: ClipKind) -> str:
+    """Say that a run would add clips of another kind than those on disk."""
+    cut = wanted.cut if any(kind.cut or kind.sign == "longer" for kind in found) else ""
+    height = wanted.max_height if any(kind.max_height or kind.sign == "taller" for kind in found) else 0
+    return f"{how_they_differ(found, wanted)}, and this run would add {_clips_of(wanted)} of {_given(cut, height)}"
+
+
+def how_to_mix(found: Sequence[OtherKind]) -> str:
+    """Say what a person can do about clips of another kind."""
+    cut = "keyframe" if found[0].sign == "longer" else found[0].cut
+    same = _given(cut, found[0].max_height) if len(found) == 1 else ""
+    more, kinds = f"{same} to add more of them, " if same else "", "both kinds" if len(found) == 1 else "all of them"
+    return f"Give {more}--mix to have {kinds}, or another folder with -o."
+
+
+def _clips_of(kind: ClipKind) -> str:
+    return "videos" if kind.cut == "none" else "clips"
+
+
+def _given(cut: str, max_height: int) -> str:
+    return " ".join([*([f"--cut {cut}"] if cut else []), *([f"--max-height {max_height}"] if max_height else [])])
 
 
 def _asked_again(plan: Plan) -> str:

@@ -70,6 +70,7 @@ class Options:
     """Bytes a second."""
     no_reuse: bool
     adopt: Path | None
+    mix: bool
     no_thumbnails: bool
     cookies: Path | None
     proxy: str | None

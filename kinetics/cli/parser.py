@@ -313,6 +313,11 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         "mkv and webm, instead of fetched",
     )
     group.add_argument(
+        "--mix",
+        action="store_true",
+        help="add clips to those on disk also if these were made with another --cut or --max-height",
+    )
+    group.add_argument(
         "--no-thumbnails",
         action="store_true",
         help="do not ask i.ytimg.com whether a video that YouTube calls unavailable still has its thumbnail",

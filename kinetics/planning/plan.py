@@ -92,6 +92,11 @@ class Plan:
             rows[ClipState.MAY_WORK] = np.random.default_rng(self.seed).permutation(rows[ClipState.MAY_WORK])
         return np.concatenate([*rows.values()])
 
+    def on_disk_in(self, split: Split) -> pd.DataFrame:
+        """Return the clips of one split that are on disk, as in Annotations.frame."""
+        rows: pd.DataFrame = self.frame[(self.states == ClipState.ON_DISK) & (self.frame["split"] == split).to_numpy()]
+        return rows
+
     def for_split(self, split: Split) -> Plan:
         """Return the plan for one split alone."""
         in_split = (self.frame["split"] == split).to_numpy()

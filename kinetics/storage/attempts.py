@@ -69,15 +69,21 @@ def _header_and_end(path: Path, size: int) -> bytes:
         return header + file.read()
 
 
-def last_successes(layout: Layout, subset: Subset) -> pd.DataFrame:
-    """Return the last successful attempt at each clip.
+def last_successes(
+    layout: Layout,
+    subset: Subset,
+    columns: Sequence[str] = ("duration_s", "sound", "itag", "cut", "offset_s", "source"),
+    *,
+    whole: bool = False,
+) -> pd.DataFrame:
+    """Return the last successful attempt at each clip, or, if `whole`, at each whole video.
 
-    The columns are youtube_id, time_start, time_end, duration_s and sound (NaN if unknown), itag, cut, offset_s and
-    source. Times are in seconds.
+    The columns are youtube_id, time_start, time_end and the given ones, as text but for those with seconds and `sound`,
+    which are numbers (NaN if unknown). Raises Fatal if a table cannot be read.
     """
-    columns = [*KEY, "status", "duration_s", "sound", "itag", "cut", "offset_s", "source"]
-    table = read((part.stats(subset) for part in layout.without_shard.shard_layouts(subset)), columns)
-    table = table[table["status"] == "done"].drop(columns="status")
-    for column in ("time_start", "time_end", "duration_s", "sound"):
+    tables = (part.stats(subset) for part in layout.without_shard.shard_layouts(subset))
+    table = read(tables, [*dict.fromkeys([*KEY, "status", "cut", *columns])])
+    table = table[(table["status"] == "done") & ((table["cut"] == "none") == whole)][[*KEY, *columns]]
+    for column in {"time_start", "time_end", "duration_s", "sound"}.intersection(table):
         table[column] = pd.to_numeric(table[column], errors="coerce")
-    return table.drop_duplicates(KEY, keep="last")
+    return table.drop_duplicates("youtube_id" if whole else KEY, keep="last")

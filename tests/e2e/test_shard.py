@@ -90,7 +90,7 @@ def test_shards_at_the_same_time_give_what_one_run_gives_and_each_clip_is_tried_
     ]
     assert {row["cut"] for row in listed} == {"keyframe"}, "each shard's table knows how its clips were made"
 
-    planned = sandbox.run("--dry-run").out
+    planned = sandbox.run(*COPY, "--dry-run").out
     assert "1 to do\n         1  gone before" in planned
     assert f"folder: {sandbox.folder}/Kinetics700\n" in planned
     assert f"by the last {len(rows)} attempts here" in planned
