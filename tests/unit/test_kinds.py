@@ -191,6 +191,8 @@ def test_without_tables_the_headers_show_what_is_longer_and_what_is_taller(datas
     assert found(dataset, ClipKind("keyframe", 720)) == []
     dataset.record(Outcome(CLIPS[9], "failed", Category.PRIVATE, cut="smart", max_height=360))
     assert found(dataset, ClipKind("smart", 720)) == [OtherKind(3, sign="longer")], "no table names a clip that came"
+    rewrite(dataset.layout.stats("validate"), STATS_FIELDS[:-1])
+    assert found(dataset, ClipKind("smart", 720)) == [OtherKind(3, sign="longer")], "nor does an older one"
 
 
 def test_clips_that_a_table_does_not_name_come_from_elsewhere(dataset: DatasetOnDisk) -> None:
@@ -241,6 +243,10 @@ def test_a_table_of_one_kind_is_not_parsed(dataset: DatasetOnDisk, monkeypatch: 
         assert found(dataset) == [], "in whatever pieces it is read"
     dataset.record(made(CLIPS[8], max_height=None, height=640))
     assert found(dataset) == [], "an upright clip in the same format as the fourth"
+    dataset.record(made(CLIPS[9], "keyframe"))
+    for size in (50, 1 << 18):
+        monkeypatch.setattr(kinds, "BLOCK_BYTES", size)
+        assert kinds._first_look(dataset.layout.stats("validate"), SMART) is kinds._Content.PERHAPS_OTHERS
 
 
 WORDS = st.sampled_from(["", "done", ",done,", ',done,,,"', "a,b", 'He said: "no"', ",smart,1,youtube,360", "caf\xe9"])
