@@ -145,6 +145,7 @@ def _differing(rows: pd.DataFrame, wanted: ClipKind) -> pd.DataFrame:
 def _clips_on_disk(layout: Layout, subset: Subset, there: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows whose clips are on disk: among the chosen ones, or else where the table's label says."""
     split = SPLIT_OF[subset]
+    there = there[there["youtube_id"].isin(rows["youtube_id"])]  # mostly few, and a join with all takes a second
     present = there[KEY].assign(chosen=there["label"].astype(object))
     rows = rows.merge(present, "left", on=KEY).assign(split=split)
     chosen = rows["chosen"].notna()
