@@ -102,6 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_where(parser.add_argument_group("Where"))
     how = parser.add_argument_group("How")
     _add_how(how)
+    _add_on_disk(how)
     _add_network(how)
     _add_instead(parser.add_argument_group("Instead of downloading"))
     _add_details(parser.add_argument_group("Details of these"))
@@ -301,6 +302,14 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         help="most bytes a second, all workers together, such as 500K or 5M (default: no limit)",
     )
     group.add_argument(
+        "--no-thumbnails",
+        action="store_true",
+        help="do not ask i.ytimg.com whether a video that YouTube calls unavailable still has its thumbnail",
+    )
+
+
+def _add_on_disk(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--no-reuse",
         action="store_true",
         help="fetch clips that another version's folder beside this one has, instead of linking them",
@@ -316,11 +325,6 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         "--mix",
         action="store_true",
         help="add clips to those on disk also if these were made with another --cut or --max-height",
-    )
-    group.add_argument(
-        "--no-thumbnails",
-        action="store_true",
-        help="do not ask i.ytimg.com whether a video that YouTube calls unavailable still has its thumbnail",
     )
 
 
