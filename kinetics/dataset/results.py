@@ -11,7 +11,6 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from kinetics.media.convert import SOUND_CODECS
 from kinetics.records import KEY, SPLIT_OF, Clip, Outcome, Subset
 from kinetics.storage.atomic import cannot_write, discard, remove_empty_folders, write_text
-from kinetics.storage.layout import Layout, clip_name, label_folder, names_in
+from kinetics.storage.layout import Layout, clip_names, label_folder, names_in
 
 MADE, FOUND = "made", "found"
 """How a result is known: made by a run that wrote the line, or found by one, and newer than its clip. Only what was
@@ -84,7 +83,8 @@ class ResultTable:
             names = {*names_in(self._results.folder / folder)}
             if not names:
                 continue
-            stems = map(clip_name, *(field[rows] for field in fields), repeat(""))
+            ids, starts, ends = (field[rows].tolist() for field in fields)
+            stems = clip_names(ids, starts, ends, "")
             for row, stem in zip(np.asarray(rows).tolist(), stems, strict=True):
                 if stem + suffix in names:
                     there[row] = True

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kinetics.annotations.table import Annotations
-from kinetics.records import ASKED_WITH, Category, Clip, ClipKey, ClipState, Cut, Split
-from kinetics.storage.layout import Layout, clip_name, label_folder
+from kinetics.records import ASKED_WITH, KEY, Category, Clip, ClipKey, ClipState, Cut, Split
+from kinetics.storage.layout import Layout, clip_names, label_folder
 from kinetics.storage.ledger import Ledger, MissingClip
 
 Retry = Literal["due", "all", "transient", "none"]
@@ -142,7 +141,8 @@ class Plan:
         part = self.frame.iloc[rows]
         if self.cut == "none":
             return [f"{youtube_id}.mp4" for youtube_id in part["youtube_id"].tolist()]
-        return [*map(clip_name, *(part[column].tolist() for column in ("youtube_id", "time_start", "time_end")))]
+        ids, starts, ends = (part[column].tolist() for column in KEY)
+        return [*clip_names(ids, starts, ends)]
 
     def clips_in(self, rows: list[int]) -> Iterator[Clip]:
         """Yield the clips of some rows."""
@@ -233,13 +233,14 @@ def scan(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> tuple[NDA
     Folders are listed, since looking for 650,000 files one by one would take minutes.
     """
     found, unnamed = np.zeros(len(frame), bool), dict[Path, set[str]]()
-    fields = [frame[column].to_numpy(object) for column in ("youtube_id", "time_start", "time_end")]
+    fields = [frame[column].to_numpy(object) for column in KEY]
     folders = _by_folder(frame)
     for (split, label), there in zip(folders, layout.clips_on_disk(folders), strict=True):
         rows, folder = folders[split, label], layout.folder / split / label_folder(label)
         unnamed[folder] = unnamed.get(folder, there)  # two labels may have one folder
         if there:
-            names = [*map(clip_name, *(column[rows] for column in fields), repeat(suffix))]
+            ids, starts, ends = (column[rows].tolist() for column in fields)
+            names = [*clip_names(ids, starts, ends, suffix)]
             found[rows] = [name in there for name in names]
             unnamed[folder] = unnamed[folder].difference(names)
     return found, unnamed
