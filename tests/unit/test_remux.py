@@ -18,7 +18,7 @@ from tests.support.sandbox import frames
 from tests.youtube.picture import draw
 
 CLIP = Clip("-_abcDEF012", 7.0, 9.0, "tai chi", "val")
-RATE, FRAMES, SOUND_RATE, SOUND_FRAME = 25, 50, 48_000, 960
+RATE, FRAMES, SOUND_RATE, SOUND_FRAME = 10, 20, 48_000, 960
 
 
 def film(path: Path, picture: str, sound: str | None = None) -> Path:
@@ -26,7 +26,7 @@ def film(path: Path, picture: str, sound: str | None = None) -> Path:
     with av.open(str(path), "w", format="matroska") as target:
         video = target.add_stream(picture, rate=RATE)
         assert isinstance(video, av.VideoStream)
-        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
         audio = target.add_stream(sound, rate=SOUND_RATE) if sound else None
         for frame in pictures():
             target.mux(video.encode(frame))
@@ -41,7 +41,7 @@ def film(path: Path, picture: str, sound: str | None = None) -> Path:
 
 def pictures() -> Iterator[av.VideoFrame]:
     for number in range(FRAMES):
-        luma = np.concatenate([draw(number, 320, 240), np.full((120, 320), 128, np.uint8)])
+        luma = np.concatenate([draw(number, 160, 120), np.full((60, 160), 128, np.uint8)])
         frame = av.VideoFrame.from_ndarray(luma, format="yuv420p")
         frame.pts, frame.time_base = number, Fraction(1, RATE)
         yield frame
