@@ -201,6 +201,8 @@ class Outcome:
     """The thumbnail of such a video; None if nobody asked."""
     living_thumbnails: tuple[Thumbnail, ...] = ()
     """Those of videos that came in this run, asked for beside it: they show whether the host can be believed."""
+    notice: str = ""
+    """What a person should know that concerns no single clip; several workers may find the same."""
 
     @property
     def item(self) -> Clip:

@@ -118,11 +118,15 @@ def check_kinds(options: Options, context: Context, layout: Layout, plan: Plan) 
 def record_and_show(events: Iterable[Event], ledgers: Mapping[Split, Ledger], progress: ProgressBar) -> GaveUp | None:
     """Record and show what becomes of the clips; returns why the run gave up, if it did."""
     gave_up: GaveUp | None = None
+    said = {""}
     for event in events:
         match event:
             case Outcome():
                 ledgers[event.clip.split].record(event)
                 progress.show(event)
+                if event.notice not in said:
+                    said.add(event.notice)
+                    progress.say(one_line(event.notice))
             case ArchiveProgress():
                 progress.show_archive(event)
             case Pause():

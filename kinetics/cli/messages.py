@@ -16,6 +16,7 @@ from kinetics.net.http import YOUTUBE
 from kinetics.records import Category, ClipState, Source
 from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
 from kinetics.storage.ledger import outlook
+from kinetics.youtube.engine_errors import UPGRADE
 
 if TYPE_CHECKING:
     from kinetics.cli.options import Options
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from kinetics.storage.layout import Layout
     from kinetics.storage.ledger import Ledger
 
-UPGRADE = "pip install --upgrade pytubefix yt-dlp"
 RATE_LIMIT = " (rate limit; normal)"
 CHECK_MACHINE = "look at this machine and its connection"
 WHAT_MAY_HELP: Mapping[Category, str] = {

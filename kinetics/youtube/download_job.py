@@ -67,20 +67,23 @@ class DownloadClip:
         use_proxy(self.proxy)
         limit = shared_rate_limiter(self.shared, self.limit_rate)
         visitor_file = self.shared / "visitor" if self.shared else None
-        return ClipDownloader(self, open_engines(self.engines, self.cookies, visitor_file), HttpSession(limit))
+        notices: list[str] = []
+        engines = open_engines(self.engines, self.cookies, visitor_file, notices.append)
+        return ClipDownloader(self, engines, HttpSession(limit), notices)
 
 
 class ClipDownloader:
     """One worker: a function of a clip, and of a callback for when YouTube has answered the player call.
 
-    Its engines and connections are kept from clip to clip.
+    Its engines and connections are kept from clip to clip. What they put into `notices` goes out with an outcome.
     """
 
-    def __init__(self, job: DownloadClip, engines: list[Engine], session: HttpSession) -> None:
+    def __init__(self, job: DownloadClip, engines: list[Engine], session: HttpSession, notices: list[str]) -> None:
         self._job = job
         self._engines = engines
         self._resolver = Resolver(engines)
         self._session = session
+        self._notices = notices
         self._header_sizes = HeaderSizes()
         self._media_refused = 0  # clips in a row whose first media were refused, none of which came
         self._thumbnails = ThumbnailChecker() if job.thumbnails else None
@@ -128,7 +131,10 @@ class ClipDownloader:
             outcome = replace(outcome, engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - start)
             on_answer()
             outcome = self._download(clip, source, outcome)
-        outcome = replace(failure.applied_to(outcome), unconfirmed=isinstance(failure.error, Unconfirmed))
+        notice = self._notices.pop() if self._notices else ""
+        outcome = replace(
+            failure.applied_to(outcome), unconfirmed=isinstance(failure.error, Unconfirmed), notice=notice
+        )
         total_s, download_s = time.monotonic() - start, session.busy_s - busy_before_s
         if outcome.resolve_s is None:
             return replace(outcome, resolve_s=total_s)

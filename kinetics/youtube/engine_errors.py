@@ -15,6 +15,9 @@ from kinetics.records import Category
 TIMEOUT_S = 20.0
 """Seconds that an engine waits for data on a socket; some engines set no timeout of their own."""
 
+UPGRADE = "pip install --upgrade pytubefix 'yt-dlp[default]'"
+"""The command that brings the newest engines; without `[default]` yt-dlp-ejs would stay behind and be refused."""
+
 
 @contextmanager
 def translated_errors(engine: str) -> Iterator[None]:

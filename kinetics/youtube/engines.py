@@ -53,12 +53,41 @@ def check_engines(names: Sequence[str]) -> None:
         check_installed(f"--engine {name}", name)
 
 
-def open_engines(names: Sequence[str], cookies: Path | None = None, visitor_file: Path | None = None) -> list[Engine]:
+class YtDlpInTurn:
+    """yt-dlp, asked as one of its clients after another; as the one that runs JavaScript only with a login."""
+
+    name = YtDlp.name
+
+    def __init__(self, yt_dlp: YtDlp) -> None:
+        self._yt_dlp = yt_dlp
+        self._clients = [client for client in yt_dlp.clients if client != "tv_samsung"]
+
+    def formats(self, video_id: str, first_client_only: bool = False) -> tuple[list[Format], float | None]:
+        failures: list[MayWorkLater | NotOffered] = []
+        for client in self._clients[: 1 if first_client_only else None]:
+            try:
+                return self._yt_dlp.formats(video_id, client)
+            except (MayWorkLater, NotOffered) as error:
+                if error.category not in PASSED_ON:
+                    raise
+                failures.append(error)
+        words = join_words((), [error.reason for error in failures])
+        if all(isinstance(error, NotOffered) for error in failures):
+            raise NotOffered(words)
+        raise MayWorkLater(Category.ENGINE_ERROR, words)
+
+
+def open_engines(
+    names: Sequence[str],
+    cookies: Path | None = None,
+    visitor_file: Path | None = None,
+    on_notice: Callable[[str], None] = lambda _: None,
+) -> list[Engine]:
     """Return the engines of these names; each is imported at its first request. Call this once in a process.
 
     All of them take the proxy and the certificates from the environment. `visitor_file` is where the processes of a run
-    share the visitor id that one of them requested. Raises Fatal if an engine is not installed, or the cookies cannot
-    be read.
+    share the visitor id that one of them requested. `on_notice` is told what a person should know about the cookies.
+    Raises Fatal if an engine is not installed, or the cookies cannot be read.
     """
     check_engines(names)
     socket.setdefaulttimeout(TIMEOUT_S)
@@ -67,7 +96,7 @@ def open_engines(names: Sequence[str], cookies: Path | None = None, visitor_file
     makers: dict[str, Callable[[], Engine]] = {
         "pytubefix": lambda: Pytube("pytubefix", visitor_file),
         "pytube": lambda: Pytube("pytube"),
-        "yt-dlp": lambda: YtDlp(cookies),
+        "yt-dlp": lambda: YtDlpInTurn(YtDlp(cookies, on_notice)),
     }
     return [makers[name]() for name in names]
 

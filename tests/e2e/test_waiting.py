@@ -160,6 +160,6 @@ class TestOutages:
                     sandbox.world.scenarios |= {one: Scenario(video) for one in changed}  # YouTube is itself again
             process.wait(PATIENCE_S)
         assert "the engines may no longer understand YouTube" in text
-        assert "pip install --upgrade pytubefix yt-dlp" in text
+        assert "pip install --upgrade pytubefix 'yt-dlp[default]'" in text
         assert ALIKE_LIMIT <= len(tried) <= ALIKE_LIMIT + 8
         assert (process.returncode, sandbox.errors(), len(sandbox.files())) == (0, {}, 200)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,18 @@ def test_the_workers_of_a_run_are_one_visitor_to_youtube(youtube: LoopbackYouTub
         workers = [replace(job, shared=job.layout.root / name).open() for _ in range(3)]
         assert [work(CLIP, lambda: None).status for work in workers] == ["done"] * 3
     assert [request.kind for request in youtube.requests].count("visitor") == 2
+
+
+def test_what_an_engine_has_to_say_goes_out_with_one_outcome(
+    youtube: LoopbackYouTube, job: DownloadClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*given: Any) -> list[engines.Engine]:
+        given[-1]("look at this")
+        return engines.open_engines(*given)
+
+    monkeypatch.setattr(jobs, "open_engines", opened)
+    worker = job.open()
+    assert [worker(CLIP, lambda: None).notice for _ in range(2)] == ["look at this", ""]
 
 
 def test_where_the_visitor_id_cannot_be_shared_each_worker_asks(youtube: LoopbackYouTube, job: DownloadClip) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tests.youtube.challenge import solved
 from tests.youtube.pages import CONSENT_PAGE
 from tests.youtube.world import MediaFault
 
@@ -53,6 +54,9 @@ def serve_media(visit: Visit) -> None:
     file = visit.world.scenario(video_id).file(itag)
     if (refused := visit.world.media_status) is not None:
         visit.reply(refused, b"", "text/plain")
+        return
+    if not solved(visit.query):
+        visit.reply(403, b"", "text/plain")
         return
     if file is None or "xtags" in visit.query:
         visit.reply(404, b"", "text/plain")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from tests.youtube.challenge import JAVASCRIPT_CLIENTS, with_challenges
 from tests.youtube.videos import MediaFile
 from tests.youtube.world import Failure, Scenario
 
@@ -43,9 +44,12 @@ def player(video_id: str, scenario: Scenario, client: str) -> Json:
     adaptive += _decoys(video_id, duration_s, beside=adaptive)
     if scenario.dubbed:
         adaptive = [track for entry in adaptive for track in _dubbed(entry)]
-    streaming = {"expiresInSeconds": "21540", "adaptiveFormats": adaptive}
+    streaming: Json = {"expiresInSeconds": "21540", "adaptiveFormats": adaptive}
     if progressive := [_progressive(video_id, file) for file in files if file.shape == "progressive"]:
         streaming["formats"] = progressive
+    if client in JAVASCRIPT_CLIENTS:
+        for kind in streaming.keys() & {"formats", "adaptiveFormats"}:
+            streaming[kind] = [with_challenges(entry, video_id, client) for entry in streaming[kind]]
     return _body(video_id, {"status": "OK", "playableInEmbed": True}, duration_s) | {"streamingData": streaming}
 
 
@@ -77,7 +81,10 @@ def failure(video_id: str, said: Failure) -> Json:
 def sabr_only(body: Json) -> Json:
     """The same reply with formats that name no address, for clients that must stream by YouTube's own protocol."""
     streaming = body["streamingData"]
-    bare = [{key: value for key, value in entry.items() if key != "url"} for entry in streaming["adaptiveFormats"]]
+    addresses = ("url", "signatureCipher")
+    bare = [
+        {key: value for key, value in entry.items() if key not in addresses} for entry in streaming["adaptiveFormats"]
+    ]
     address = f"https://{MEDIA_HOST}/videoplayback?sabr=1"
     return body | {"streamingData": {"serverAbrStreamingUrl": address, "adaptiveFormats": bare}}
 

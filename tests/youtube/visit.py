@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.youtube import replies
 from tests.youtube.archive import serve_archive
+from tests.youtube.challenge import PLAYER_SCRIPT_PATH, serve_embedded_page, serve_iframe_script, serve_player_script
 from tests.youtube.innertube import PLAYER_PATH, serve_player
 from tests.youtube.log import Request
 from tests.youtube.media import serve_media
@@ -103,6 +104,12 @@ class Visit(BaseHTTPRequestHandler):
                 serve_watch_page(self)
             case "GET", _ if path == SCRIPT_PATH and self.host in YOUTUBE_HOSTS:
                 serve_script(self)
+            case "GET", _ if path == PLAYER_SCRIPT_PATH and self.host in YOUTUBE_HOSTS:
+                serve_player_script(self)
+            case "GET", "/iframe_api" if self.host in YOUTUBE_HOSTS:
+                serve_iframe_script(self)
+            case "GET", _ if path.startswith("/embed/") and self.host in YOUTUBE_HOSTS:
+                serve_embedded_page(self, path)
             case _:
                 self.reply(404, b"not found", "text/plain")
 
