@@ -18,6 +18,7 @@ from kinetics.scheduling.worker import MEMORY_LIMIT
 from kinetics.youtube import download_job as jobs
 from kinetics.youtube import engines
 from kinetics.youtube.download_job import DownloadClip
+from kinetics.youtube.engines import open_engines
 from tests.support.download_job import CLIP, VIDEO, attempt, job_in, youtube_with_the_clip
 from tests.support.sandbox import frames
 from tests.youtube.server import LoopbackYouTube
@@ -94,9 +95,9 @@ def test_the_workers_of_a_run_are_one_visitor_to_youtube(youtube: LoopbackYouTub
 def test_what_an_engine_has_to_say_goes_out_with_one_outcome(
     youtube: LoopbackYouTube, job: DownloadClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def opened(*given: Any) -> list[engines.Engine]:
+    def opened(*given: Any) -> Any:
         given[-1]("look at this")
-        return engines.open_engines(*given)
+        return open_engines(*given)
 
     monkeypatch.setattr(jobs, "open_engines", opened)
     worker = job.open()
