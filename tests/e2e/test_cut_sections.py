@@ -17,7 +17,6 @@ import pytest
 import urllib3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from kinetics.errors import ClipError, Gone, MayWorkLater
 from kinetics.media import cut as media
@@ -41,6 +40,7 @@ from tests.support.cutting import (
     inputs_of,
     play,
 )
+from tests.support.sound import loudest_frequency
 from tests.support.sweeps import soak_unless
 from tests.youtube.boxes import boxes
 from tests.youtube.encoder import pitch_at
@@ -75,13 +75,8 @@ def assert_in_step(played: Played, video: Video, first_s: float, end_s: float) -
     for second in range(int(first_s) + 1, int(min(end_s, video.duration_s)) - 1):
         for begins, ends in ((0.15, 0.4), (0.6, 0.85)):
             window = slice(*(round((second + part - first_s) * played.rate) for part in (begins, ends)))
-            assert pitch(played.sound[window], played.rate) == pytest.approx(pitch_at(second), abs=6)
+            assert loudest_frequency(played.sound[window], played.rate) == pytest.approx(pitch_at(second), abs=6)
     assert len(played.sound) / played.rate == pytest.approx(min(end_s, video.duration_s) - first_s, abs=0.12)
-
-
-def pitch(samples: NDArray[np.float32], rate: int) -> float:
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), 1 << 16))
-    return float(np.argmax(spectrum)) * rate / (1 << 16)
 
 
 # -- exact -------------------------------------------------------------------------------------------------------------

@@ -9,19 +9,21 @@ from typing import Any
 
 from tests.youtube import replies
 from tests.youtube.videos import Video
-from tests.youtube.world import FAILURES, Scenario
+from tests.youtube.world import FAILURES, Scenario, Variant
 
 VIDEO = Video(duration_s=20)
 WEBM = Video(duration_s=20, codec="vp9")
 SILENT = Video(duration_s=6, sound=False)
 UPRIGHT = Video(duration_s=6, width=360, height=640)
+GERMAN = Variant("acont=dubbed:lang=de", "de.3", "German", pitch=1000)
+ENGLISH = Variant("acont=original:lang=en", "en.4", "English original", default=True)
 PLAYABLE = {
     "dash": Scenario(VIDEO),
     "progressive": Scenario(VIDEO, ("progressive",)),
     "both": Scenario(VIDEO, ("dash", "progressive")),
     "mp4 and webm": Scenario(VIDEO, ("dash",), renditions=(WEBM,)),
     "webm": Scenario(WEBM, ("webm",)),
-    "dubbed": Scenario(VIDEO, dubbed=True),
+    "dubbed": Scenario(VIDEO, variants=(GERMAN, ENGLISH)),
     "upright": Scenario(UPRIGHT),
     "silent": Scenario(SILENT),
 }

@@ -36,6 +36,7 @@ from tests.support.dataset import (
     scratched,
     watched,
 )
+from tests.support.sound import heard, loudest_frequency
 from tests.youtube.encoder import pitch_at
 from tests.youtube.picture import read_counter
 from tests.youtube.videos import Video
@@ -231,23 +232,12 @@ def test_a_folder_that_is_there_is_not_mixed_with_another(tmp_path: Path) -> Non
 # -- sound ------------------------------------------------------------------------------------------------------------
 
 
-def heard(path: Path) -> tuple[NDArray[np.float32], int]:
-    """One channel of a file, and how many samples a second has."""
-    with av.open(str(path)) as container:
-        stream = container.streams.audio[0]
-        resampler = av.AudioResampler(format="fltp", layout="mono")
-        frames = [piece for frame in container.decode(stream) for piece in resampler.resample(frame)]
-        samples = np.concatenate([frame.to_ndarray()[0] for frame in frames])
-        return samples, stream.codec_context.sample_rate
-
-
 def pitch(samples: NDArray[np.float32], rate: int, seconds: float) -> float:
     """The loudest frequency in a short stretch from there on; 0 where it is silent."""
     piece = samples[int(seconds * rate) : int((seconds + WINDOW_S) * rate)]
     if np.abs(piece).max() < 0.01:
         return 0.0
-    spectrum = np.abs(np.fft.rfft(piece * np.hanning(len(piece)), 8 * len(piece)))
-    return float(np.argmax(spectrum) * rate / (8 * len(piece)))
+    return loudest_frequency(piece, rate)
 
 
 def late(path: Path, by_s: Fraction) -> Path:

@@ -24,7 +24,7 @@ FRAGMENTED = "default_base_moof+global_sidx+skip_trailer"
 
 
 def pitch_at(seconds: float) -> float:
-    """The frequency, in Hz, of the tone that every video's sound has in that second."""
+    """The frequency, in Hz, of the tone that every video's sound has in that second; its `pitch` comes on top."""
     return 300 + 20 * (int(seconds) % 40)
 
 
@@ -130,7 +130,7 @@ def _tones(video: Video) -> Iterator[av.AudioFrame]:
     rate, total = video.sample_rate, round(video.duration_s * video.sample_rate)
     for start in range(0, total, rate):
         time = np.arange(min(rate, total - start)) / rate
-        wave = (0.3 * np.sin(2 * np.pi * pitch_at(start / rate) * time)).astype(np.float32)
+        wave = (0.3 * np.sin(2 * np.pi * (pitch_at(start / rate) + video.pitch) * time)).astype(np.float32)
         samples = av.AudioFrame.from_ndarray(np.stack([wave, wave]), format="fltp", layout="stereo")
         samples.sample_rate, samples.time_base, samples.pts = rate, Fraction(1, rate), start
         yield samples

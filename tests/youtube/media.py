@@ -51,14 +51,15 @@ def serve_media(visit: Visit) -> None:
     in_header = RANGE.fullmatch(visit.headers.get("Range", ""))
     asked = _first_and_last(in_header or RANGE.fullmatch(visit.query.get("range", "")))
     visit.note(kind="media", video_id=video_id, itag=itag, range=asked)
-    file = visit.world.scenario(video_id).file(itag)
+    variant = visit.query.get("lmt")
+    file = visit.world.scenario(video_id).file(itag, None if variant is None else int(variant))
     if (refused := visit.world.media_status) is not None:
         visit.reply(refused, b"", "text/plain")
         return
     if not solved(visit.query):
         visit.reply(403, b"", "text/plain")
         return
-    if file is None or "xtags" in visit.query:
+    if file is None:
         visit.reply(404, b"", "text/plain")
         return
     first, last = asked or (0, None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 from tests.youtube.challenge import JAVASCRIPT_CLIENTS, with_challenges
 from tests.youtube.videos import MediaFile
-from tests.youtube.world import Failure, Scenario
+from tests.youtube.world import SURROUND_ITAG, Failure, Scenario, Variant
 
 Json = dict[str, Any]
 
@@ -31,6 +32,7 @@ SOUND_DECOYS = (
     (249, 'audio/webm; codecs="opus"', 50_000),
     (250, 'audio/webm; codecs="opus"', 66_000),
     (251, 'audio/webm; codecs="opus"', 130_000),
+    (SURROUND_ITAG, 'audio/mp4; codecs="mp4a.40.2"', 384_000),
 )
 
 
@@ -42,11 +44,11 @@ def player(video_id: str, scenario: Scenario, client: str) -> Json:
     files, duration_s = scenario.files(client), scenario.video.duration_s
     adaptive = [_adaptive(video_id, file) for file in files if file.shape != "progressive"]
     adaptive += _decoys(video_id, duration_s, beside=adaptive)
-    if scenario.dubbed:
-        adaptive = [track for entry in adaptive for track in _dubbed(entry)]
-    streaming: Json = {"expiresInSeconds": "21540", "adaptiveFormats": adaptive}
+    if not scenario.variants_of(SURROUND_ITAG):
+        adaptive = [entry for entry in adaptive if entry["itag"] != SURROUND_ITAG]
+    streaming: Json = {"expiresInSeconds": "21540", "adaptiveFormats": list(_offered(adaptive, scenario))}
     if progressive := [_progressive(video_id, file) for file in files if file.shape == "progressive"]:
-        streaming["formats"] = progressive
+        streaming["formats"] = list(_offered(progressive, scenario))
     if client in JAVASCRIPT_CLIENTS:
         for kind in streaming.keys() & {"formats", "adaptiveFormats"}:
             streaming[kind] = [with_challenges(entry, video_id, client) for entry in streaming[kind]]
@@ -169,12 +171,26 @@ def _kind(mime_type: str) -> str:
     return mime_type.partition(";")[0]
 
 
-def _dubbed(entry: Json) -> list[Json]:
-    if "audioQuality" not in entry:
-        return [entry]
-    german = {"displayName": "German", "id": "de.3", "audioIsDefault": False}
-    english = {"displayName": "English original", "id": "en.4", "audioIsDefault": True}
-    return [entry | {"audioTrack": german, "url": f"{entry['url']}&xtags=lang%3Dde"}, entry | {"audioTrack": english}]
+def _offered(entries: Iterable[Json], scenario: Scenario) -> Iterator[Json]:
+    """The formats with their variants, and with what the player says of them against the truth."""
+    for entry in entries:
+        variants = [_variant(entry, *numbered) for numbered in scenario.variants_of(entry["itag"]).items()]
+        for offered in variants or [entry]:
+            yield {**offered, **scenario.said.get(entry["itag"], {})}
+
+
+def _variant(entry: Json, number: int, variant: Variant) -> Json:
+    xtags = {"xtags": variant.xtags} if variant.xtags else {}
+    changed: Json = {"url": f"{entry['url']}&{urlencode({'lmt': number} | xtags)}"}
+    if variant.track_id:
+        changed["audioTrack"] = {"id": variant.track_id, "audioIsDefault": variant.default}
+    if variant.name:
+        changed["audioTrack"]["displayName"] = variant.name
+    if variant.drc:
+        changed["isDrc"] = True
+    if variant.channels != 2:
+        changed["audioChannels"] = variant.channels
+    return entry | changed
 
 
 def _common(video_id: str, itag: int, mime_type: str, bitrate: int) -> Json:

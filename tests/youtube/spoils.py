@@ -6,12 +6,17 @@ import random
 import struct
 
 from tests.youtube.boxes import Box, boxes
-from tests.youtube.videos import Spoil
+from tests.youtube.videos import MediaFile, Spoil
 
 
 def first_half(data: bytes) -> bytes:
     """A file that was never written to its end, and does not know it."""
     return data[: len(data) // 2]
+
+
+def another_file(file: MediaFile) -> Spoil:
+    """That file in its place."""
+    return lambda _: file.path.read_bytes()
 
 
 def noise(data: bytes) -> bytes:

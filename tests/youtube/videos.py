@@ -109,10 +109,13 @@ class Video:
     crf: int = 22
     seed: int = 0
     repeats: int = field(default=1, repr=False)
+    pitch: int = field(default=0, repr=False)
+    """Hz by which the tone of the sound is higher than another video's."""
 
     def __str__(self) -> str:
         """Tells recipes apart; what was added to them later only where it is used, so that older files stay valid."""
-        return repr(self) + (f" x {self.repeats}" if self.repeats > 1 else "")
+        later = (f" x {self.repeats}" if self.repeats > 1 else "", f" + {self.pitch} Hz" if self.pitch else "")
+        return repr(self) + "".join(later)
 
     @property
     def once(self) -> Video:

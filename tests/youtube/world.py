@@ -118,24 +118,53 @@ class MediaFault:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """One of the files that share an itag: a language, another mix of the sound, or an upscaled picture.
+
+    `xtags` stand in the file's address, as YouTube writes them: `acont=dubbed-auto:lang=de:drc=1`. With a `track_id`
+    (`de.3`) the reply has an `audioTrack`, with the `name` if there is one.
+    """
+
+    xtags: str = ""
+    track_id: str = ""
+    name: str = ""
+    default: bool = False
+    """Whether YouTube plays it unless asked for another one."""
+    drc: bool = False
+    """Whether the reply says `isDrc`."""
+    channels: int = 2
+    """What the reply says; the file has two."""
+    pitch: int = 0
+    """Hz by which its tone is higher than that of the video's own sound, so that a clip tells which sound it has."""
+    itags: tuple[int, ...] = (139, 140, 249, 250, 251)
+
+
+SURROUND_ITAG = 258
+"""Sound in 5.1, which a video has only as a variant; its file is that of a 140."""
+
+
+@dataclass(frozen=True)
 class Scenario:
     """One video id: its files and what is said about it; either a `video` or a `failure`.
 
     `clients` names other shapes for some clients (`{"ANDROID": ("progressive",)}`); `renditions` are further sizes of
-    the same video. A dubbed video has a second sound track, in another language, whose file is not there. `spoilt`
-    says, by itag, what is done to a file before it is served (spoils.py); the player knows nothing of it. `thumbnail`
-    says whether the id has one; None: yes, unless the category of its failure is gone.
+    the same video. `variants` are offered in their order, each in place of the one file that its itags would have.
+    `spoilt` says, by itag, what is done to a file before it is served (spoils.py); the player knows nothing of it.
+    `said` is, by itag, what the player says of a format in addition, or against the truth:
+    `{134: {"drmFamilies": ["WIDEVINE"]}}`. `thumbnail` says whether the id has one; None: yes, unless the category of
+    its failure is gone.
     """
 
     video: Video | None = None
     shapes: tuple[Shape, ...] = ("dash",)
     clients: Mapping[str, tuple[Shape, ...]] = field(default_factory=dict)
     renditions: tuple[Video, ...] = ()
-    dubbed: bool = False
+    variants: tuple[Variant, ...] = ()
     failure: Failure | None = None
     player_faults: tuple[PlayerFault, ...] = ()
     media_faults: tuple[MediaFault, ...] = ()
     spoilt: Mapping[int, Spoil] = field(default_factory=dict)
+    said: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
     thumbnail: bool | None = None
 
     @property
@@ -160,9 +189,16 @@ class Scenario:
                     offered.setdefault(itag, file)
         return list(offered.values())
 
-    def file(self, itag: int) -> MediaFile | None:
-        """The file behind an itag as it is served, whichever client was told of it."""
-        file = next((video.files[itag] for video in self.videos if itag in video.files), None)
+    def variants_of(self, itag: int) -> dict[int, Variant]:
+        """The variants of an itag, by their numbers, which are in their addresses."""
+        return {number: variant for number, variant in enumerate(self.variants) if itag in variant.itags}
+
+    def file(self, itag: int, variant: int | None = None) -> MediaFile | None:
+        """The file behind an itag, and a variant's number, as it is served, whichever client was told of it."""
+        pitch = 0 if variant is None else self.variants[variant].pitch
+        videos = [replace(video, pitch=pitch) for video in self.videos]
+        stored = 140 if itag == SURROUND_ITAG else itag
+        file = next((video.files[stored] for video in videos if stored in video.files), None)
         return replace(file, spoil=self.spoilt[itag]) if file and itag in self.spoilt else file
 
 
