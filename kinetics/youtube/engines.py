@@ -18,7 +18,7 @@ from typing import Protocol
 from kinetics.errors import REASON_LIMIT, ClipError, Gone, MayWorkLater, NotOffered, check_installed
 from kinetics.records import ASKED_WITH, Category
 from kinetics.youtube.engine_errors import TIMEOUT_S
-from kinetics.youtube.formats import Format, MediaSource, choose_formats
+from kinetics.youtube.formats import Format, MediaSource, ranked_formats
 from kinetics.youtube.pytube_engine import Pytube
 from kinetics.youtube.replies import join_words
 from kinetics.youtube.ytdlp_engine import YtDlp
@@ -124,7 +124,8 @@ def resolve(engines: Sequence[Engine], video_id: str, max_height: int, first_cli
     for engine in engines:
         try:
             formats, duration_s = _ask_with_one_retry(engine, video_id, first_client_only)
-            return MediaSource(engine.name, choose_formats(formats, max_height), duration_s)
+            best, *others = ranked_formats(formats, max_height)
+            return MediaSource(engine.name, best, duration_s, tuple(others))
         except (MayWorkLater, NotOffered) as error:
             if error.category not in PASSED_ON:
                 raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +18,7 @@ from typing import Any, Literal
 from kinetics.errors import StopEveryone
 from kinetics.storage.atomic import atomic_write
 from kinetics.youtube.engine_errors import translated_errors
-from kinetics.youtube.formats import Format, positive_number, shorter_side
+from kinetics.youtube.formats import Format, positive_number, shorter_side, track_and_alteration
 from kinetics.youtube.replies import check_reply, object_at, status_error
 
 
@@ -46,10 +46,11 @@ class Pytube:
                 )
             reply = video.vid_info
             check_reply(reply, video_id)
-            streams = [stream for stream in video.streams if not getattr(stream, "is_sabr", False)]
             duration_s = positive_number(object_at(reply, "videoDetails").get("lengthSeconds"))
-            header_bytes = _header_bytes_by_itag(reply)
-            return [_format_from_stream(stream, header_bytes.get(str(stream.itag))) for stream in streams], duration_s
+            entries = _entries(reply)
+            for entry in entries:
+                object_at(entry, "audioTrack").setdefault("displayName", "")  # without a name pytubefix fails
+            return list(_formats(video.streams, entries)), duration_s
 
     def _ask_in_english(self) -> None:
         """Have YouTube answer in English, whose words replies.py knows; neither package names a language.
@@ -81,33 +82,45 @@ class Pytube:
         return self._visitor_id
 
 
-def _header_bytes_by_itag(reply: Mapping[str, object]) -> dict[str, int]:
-    """Return by itag how many bytes the header and index of each adaptive file take.
+def _entries(reply: Mapping[str, object]) -> list[dict[str, Any]]:
+    """Return what a reply says of each format."""
+    lists = (object_at(reply, "streamingData").get(name) for name in ("formats", "adaptiveFormats"))
+    return [object_at(entry) for entries in lists if isinstance(entries, list) for entry in entries]
 
-    Several files may share an itag, such as dubbed sound; theirs is the largest number.
+
+def _formats(streams: Iterable[Any], entries: Iterable[Mapping[str, Any]]) -> Iterator[Format]:
+    """Yield the formats that can be fetched, from pytube's or pytubefix's Streams.
+
+    Left out are those that are encrypted (DRM), made while they are sent (OTF), or without an address of their own.
     """
-    header_bytes: dict[str, int] = {}
-    offered = object_at(reply, "streamingData").get("adaptiveFormats")
-    for entry in offered if isinstance(offered, list) else ():
-        if last := positive_number(object_at(entry, "indexRange").get("end")):
-            itag = str(entry.get("itag"))
-            header_bytes[itag] = max(header_bytes.get(itag, 0), int(last) + 1)
-    return header_bytes
+    entry_by_url = {str(entry.get("url")): entry for entry in entries}
+    for stream in streams:
+        url = stream.url if isinstance(stream.url, str) else ""
+        entry = entry_by_url.get(url, {})
+        if not (entry.get("drmFamilies") or stream.is_otf or getattr(stream, "is_sabr", False)):
+            yield _format_from_stream(stream, url, entry)
 
 
-def _format_from_stream(stream: Any, header_bytes: int | None) -> Format:
-    """Return a format from pytube's or pytubefix's Stream."""
+def _format_from_stream(stream: Any, url: str, entry: Mapping[str, Any]) -> Format:
+    """Return a format from a Stream and from what the reply says of it, which both packages drop in part."""
     resolution = re.match(r"\d+", str(stream.resolution or ""))
-    dubbed = getattr(stream, "includes_multiple_audio_tracks", False) and not stream.is_default_audio_track
+    track = object_at(entry, "audioTrack")
+    default = bool(track.get("audioIsDefault")) if track else None
+    kind, altered = track_and_alteration(url, name=str(track.get("displayName")), default=default)
+    index_end = positive_number(object_at(entry, "indexRange").get("end"))
+    duration_ms = positive_number(entry.get("approxDurationMs"))
     return Format(
         itag=str(stream.itag),
-        url=stream.url if isinstance(stream.url, str) else "",
+        url=url,
         container="webm" if stream.subtype == "webm" else "mp4",
         video_codec=(stream.video_codec or "") if stream.includes_video_track else "",
         audio_codec=(stream.audio_codec or "") if stream.includes_audio_track else "",
         height=shorter_side(getattr(stream, "width", None), getattr(stream, "height", None))
         or (int(resolution[0]) if resolution else None),
         bitrate=positive_number(stream.bitrate) or 0.0,
-        original=not dubbed and not getattr(stream, "is_drc", False),
-        header_bytes=header_bytes,
+        track=kind,
+        altered=altered or bool(entry.get("isDrc")),
+        surround=(positive_number(entry.get("audioChannels")) or 2) > 2,
+        duration_s=duration_ms and duration_ms / 1000,
+        header_bytes=int(index_end) + 1 if index_end else None,
     )

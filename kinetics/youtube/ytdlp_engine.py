@@ -23,7 +23,7 @@ from typing import Any
 from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater
 from kinetics.records import Category
 from kinetics.youtube.engine_errors import TIMEOUT_S, UPGRADE, connection_failure, http_failure, translated_errors
-from kinetics.youtube.formats import Format, positive_number, shorter_side
+from kinetics.youtube.formats import Format, positive_number, shorter_side, track_and_alteration
 from kinetics.youtube.replies import join_words, sort_reason
 
 SKIPPED_REQUESTS: Mapping[str, Sequence[str]] = {
@@ -40,6 +40,9 @@ WITH_LOGIN = ("web_embedded", "visionos", "android")
 """The clients where there is a login: the one that carries it, and then those of a guest."""
 SKIPPED_MANIFESTS = ("hls", "dash")
 """Playlists that yt-dlp would fetch from whatever host the reply names; the formats used here are not in them."""
+ALL_FORMATS = ("duplicate",)
+"""Value of yt-dlp's argument `formats`: of those with the same itag and sound it would pass on the first one alone,
+which may be the one that YouTube upscaled, or whose voice it boosted."""
 PLAYER_PATH = "/youtubei/v1/player"
 
 
@@ -101,7 +104,12 @@ class YtDlp:
     def _open(self, client: str) -> _OneCallDL:
         """Return a YoutubeDL object for this client; a login goes only to the client that carries it."""
         skipped = SKIPPED_REQUESTS[client]
-        arguments = {"player_client": [client], "player_skip": [*skipped], "skip": [*SKIPPED_MANIFESTS]}
+        arguments = {
+            "player_client": [client],
+            "player_skip": [*skipped],
+            "skip": [*SKIPPED_MANIFESTS],
+            "formats": [*ALL_FORMATS],
+        }
         options: dict[str, Any] = {
             "quiet": True,
             "logger": self._messages,
@@ -231,17 +239,29 @@ def _cleaned(message: str) -> str:
 
 
 def _format_from_info(info: Mapping[str, Any]) -> Format:
-    """Return a format from yt-dlp's description; its format_id is `<itag>`, or `<itag>-<alteration>`."""
+    """Return a format from yt-dlp's description.
+
+    Its format_id is `<itag>`, or `<itag>-<alteration>`; its note begins with the name of the sound, if that has one; a
+    language_preference of 5 is the default, and -1 says nothing. The file's length is in no field, but yt-dlp
+    multiplies it by the bitrate.
+    """
     video_codec, audio_codec = (str(info.get(name) or "none") for name in ("vcodec", "acodec"))
     itag, _, alteration = str(info.get("format_id", "")).partition("-")
+    url, preference = str(info.get("url") or ""), info.get("language_preference")
+    default = preference == 5 if info.get("language") or preference != -1 else None
+    track, altered = track_and_alteration(url, name=str(info.get("format_note")), default=default)
+    kbit_s, size = positive_number(info.get("tbr")), positive_number(info.get("filesize_approx"))
     return Format(
         itag=itag,
-        url=info.get("url") or "",
+        url=url,
         container="webm" if info.get("ext") in ("webm", "weba") else "mp4",
         video_codec=video_codec.removeprefix("none"),
         audio_codec=audio_codec.removeprefix("none"),
         height=shorter_side(info.get("width"), info.get("height")),
-        bitrate=positive_number(info.get("tbr")) or 0.0,
-        original=not alteration and (info.get("language_preference") or 0) >= 0,
+        bitrate=kbit_s or 0.0,
+        track=track,
+        altered=altered or bool(alteration),
+        surround=(positive_number(info.get("audio_channels")) or 2) > 2,
+        duration_s=size / kbit_s / 125 if size and kbit_s else None,
         headers=info.get("http_headers") or {},
     )

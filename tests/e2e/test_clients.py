@@ -16,7 +16,7 @@ from urllib3.util import parse_url
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.records import Category
 from kinetics.youtube import ytdlp_engine
-from kinetics.youtube.formats import choose_formats
+from kinetics.youtube.formats import ranked_formats
 from kinetics.youtube.ytdlp_engine import GUESTS, WITH_LOGIN, YtDlp
 from tests.support.download_job import CLIP, VIDEO, youtube_with_the_clip
 from tests.support.network import client_of
@@ -62,7 +62,7 @@ def test_a_client_that_runs_javascript_solves_the_challenges_of_media(
     formats, duration_s = engine.formats(OK, client)
     assert duration_s == 20
     http = client_of(youtube)
-    for one in choose_formats(formats, 360):
+    for one in ranked_formats(formats, 360)[0]:
         assert http.request("GET", one.url, headers={"Range": "bytes=0-9"}).status == 206
         for field in ("n", "sig"):
             address = parse_url(one.url)
@@ -88,7 +88,7 @@ def test_what_visionos_and_android_are_refused_comes_from_the_client_that_runs_j
     engine, found = YtDlp(), dict[str, str]()
     for client in engine.clients:
         try:
-            found[client] = "+".join(one.itag for one in choose_formats(engine.formats(OK, client)[0], 360))
+            found[client] = "+".join(one.itag for one in ranked_formats(engine.formats(OK, client)[0], 360)[0])
         except ClipError as error:
             found[client] = error.category
     assert found == {"visionos": "not_offered", "android": "not_offered", "tv_samsung": "134+140"}

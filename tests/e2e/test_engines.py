@@ -142,8 +142,7 @@ def test_each_engine_finds_the_right_formats(engine: str, name: str) -> None:
     answer, _ = answers_to_everything(engine)["playable", name]
     assert (answer.kind, answer.engine, answer.itag) == ("found", engine, FOUND[name])
     assert answer.duration_s == pytest.approx(20 if PLAYABLE[name].video in (VIDEO, WEBM) else 6)
-    if engine != "pytube":  # which came before YouTube's dubs and cannot tell
-        assert not any("dubbed" in url for url in answer.urls)
+    assert not any("dubbed" in url for url in answer.urls)
 
 
 def test_what_an_engine_logs_is_not_printed(youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,7 +194,7 @@ def test_a_surprise_is_one_failed_clip(
     def surprise(*_: object) -> None:
         raise ZeroDivisionError("nobody foresaw this")
 
-    monkeypatch.setattr(engines, "choose_formats", surprise)
+    monkeypatch.setattr(engines, "ranked_formats", surprise)
     outcome = attempt(job)
     assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
     assert outcome.reason == "unexpected ZeroDivisionError: nobody foresaw this"
