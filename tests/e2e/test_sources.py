@@ -173,7 +173,7 @@ class TestBoth:
 
     def test_each_is_done_in_one_row_which_tells_where_it_came_from(self, both: Ended) -> None:
         sandbox = both.sandbox
-        assert [*both.attempts[0]][-1] == "source"
+        assert [*both.attempts[0]][-2:] == ["source", "max_height"]
         for row in sandbox.on_mirror | sandbox.on_youtube:
             (source,) = (source for status, _, source in both.told[row] if status == "done")
             of_mirror = sandbox.path(row).read_bytes() == clip_of(row.time_end - row.time_start)
