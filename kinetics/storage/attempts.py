@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from kinetics.errors import Fatal
+from kinetics.humanize import error_words
 from kinetics.records import KEY, Subset
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import LINE_LIMIT, STATS_DEFAULTS
@@ -55,7 +56,9 @@ def _read(path: Path, columns: Sequence[str], last_bytes: int | None) -> pd.Data
     except (FileNotFoundError, pd.errors.EmptyDataError):
         return pd.DataFrame(columns=[*columns], dtype=str)
     except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise Fatal(f"Cannot read {path}: {error}. Fix it, or move it away.") from error
+        raise Fatal(
+            f"Cannot read {path}: {error_words(error)}. Fix it or move it away, and run the command again."
+        ) from error
 
 
 def _header_and_end(path: Path, size: int) -> bytes:
