@@ -18,6 +18,11 @@ if sys.platform == "win32":
 if __name__ == "__main__":
     import os
     import signal
+    from pathlib import Path
+
+    folder = str(Path(__file__).resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # Python itself leaves it out with PYTHONSAFEPATH, or as `python -P` or `-I`
 
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # Ctrl-C while the imports below run: no traceback
 

@@ -57,7 +57,7 @@ def given_classes(arguments: Iterable[str]) -> list[str]:
         file = argument[1:]
         try:
             lines = Path(file).expanduser().read_text("utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeDecodeError, RuntimeError) as error:
             raise Fatal(f"Cannot read the classes in {file}: {error_words(error)}. Check the path after @.") from error
         if not any(line.strip() for line in lines):
             raise Fatal(f"{file} names no class: write one per line.")

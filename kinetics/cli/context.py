@@ -51,7 +51,7 @@ class Context:
         """The paths of the data set. With `--annotations` these are loaded first: they may be another data set's."""
         options = self.options
         shard = options.shard.name if options.shard else ""
-        layout = Layout(options.output.resolve(), options.version, shard=shard, url=options.url)
+        layout = Layout(Path(os.path.realpath(options.output)), options.version, shard=shard, url=options.url)
         if not options.annotations or not self.annotations.data_set:
             return layout
         from kinetics.planning.data_set import is_kept_in, layout_of_list  # noqa: PLC0415 - pandas takes a while

@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from kinetics.humanize import without_password
+from kinetics.humanize import quoted, without_password
 from kinetics.net.proxy import parse_proxy
 from kinetics.records import Shard
 from kinetics.youtube.engines import ENGINE_NAMES
 
+MAX_WORKERS = 1000
+"""Worker processes: each takes some 100 MB of memory, so more are a slip of the finger."""
+MAX_SHORT_SIDE = 8192
+"""Pixels of the shorter side of a picture: a larger picture does not fit into a worker's memory."""
 SUBSET_ALIASES = {"val": "validate", "validation": "validate"}
 
 
@@ -26,34 +30,46 @@ def subset(text: str) -> str:
     return SUBSET_ALIASES.get(text, text)
 
 
-def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    """Return a converter to a number of some kind that is above zero."""
+def positive(
+    kind: Callable[[str], float], *, least: float = 0.001, most: float = 1_000_000_000
+) -> Callable[[str], float]:
+    """Return a converter to a number of some kind that is above zero, and neither so small nor so large as to overflow.
+
+    The usual bounds are harmless in every unit of an option: a second in 30 years, or a clip in 40 days.
+    """
 
     def convert(text: str) -> float:
         try:
             value = kind(text)
         except ValueError:
             value = 0
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
-        return value
+        if not value > 0:  # NaN is not, either
+            raise argparse.ArgumentTypeError(f"{quoted(text)} is not a number above zero")
+        return _bounded(value, text, least, most)
 
     return convert
 
 
+def _bounded(value: float, text: str, least: float, most: float) -> float:
+    if value > most:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is too large: at most {most:,}")
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is too small: at least {least:,}")
+    return value
+
+
 def whole(text: str) -> int:
-    """Return a whole number, such as a seed."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    """Return a whole number, such as a seed. Its digits are part of the names of files, so it has at most 18."""
+    if not re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a whole number of at most 18 digits")
+    return int(text)
 
 
 def shard(text: str) -> Shard:
     """Return one part of several: 3/16."""
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a part such as 3/16, from 1/16 to 16/16")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a part such as 3/16, from 1/16 to 16/16")
     return Shard(int(match[1]), int(match[2]))
 
 
@@ -65,16 +81,17 @@ def fps(text: str) -> float | Literal["all"]:
 def quality(text: str) -> int:
     """Return a JPEG quality, 1 to 100."""
     if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a number from 1 to 100")
     return int(text)
 
 
 def rate(text: str) -> float:
     """Return a number of bytes: 500K, 5M."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", text.strip(), re.IGNORECASE | re.ASCII)
     if not match or not float(match[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes such as 500K or 5M")
-    return float(match[1]) * {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}[match[2].upper()]
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a number of bytes such as 500K or 5M")
+    value = float(match[1]) * {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}[match[2].upper()]
+    return _bounded(value, text, 1, 10**12)
 
 
 def scheduler(text: str) -> str:
@@ -86,35 +103,40 @@ def scheduler(text: str) -> str:
     except (ValueError, LookupError, TypeError):
         text = ""
     if not re.fullmatch(r"([a-z]+://)?[^/]+:\d+", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the address of a Dask scheduler such as tcp://host:8786")
+        raise argparse.ArgumentTypeError(
+            f"{quoted(text)} is not the address of a Dask scheduler such as tcp://host:8786"
+        )
     return text
+
+
+def path(text: str) -> Path:
+    """Return the path of a file or folder. An empty one, perhaps an unset variable, would mean the current folder."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a path")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"there is no home folder for {quoted(text)}") from None
 
 
 def output(text: str) -> Path | str:
     """Return a folder, or a URL that leads elsewhere; a URL that begins with file:// names a folder."""
     if "://" not in text:
-        return _folder(text)
+        return path(text)
     protocol, _, rest = text.partition("://")
     if protocol == "file" and rest.startswith("/"):
-        return _folder(unquote(rest))
+        return path(unquote(rest))
     if protocol == "file" or not re.fullmatch(r"[a-z][a-z0-9+.-]*", protocol) or not rest.strip("/"):
         text = without_password(text)
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a folder nor a URL such as s3://bucket/prefix")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is neither a folder nor a URL such as s3://bucket/prefix")
     return text.rstrip("/")
-
-
-def _folder(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise argparse.ArgumentTypeError(f"there is no home folder for {text!r}") from None
 
 
 def engines(text: str) -> tuple[str, ...]:
     """Return the names of engines, separated by commas, each once."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     if not set(names) <= set(ENGINE_NAMES):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(ENGINE_NAMES)}")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a list of {', '.join(ENGINE_NAMES)}")
     return names
 
 
@@ -124,6 +146,6 @@ def proxy(text: str) -> str:
         parse_proxy(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{without_password(text)!r} is not the address of an HTTP proxy such as http://host:3128"
+            f"{quoted(without_password(text))} is not the address of an HTTP proxy such as http://host:3128"
         ) from None
     return text if "://" in text else f"http://{text}"

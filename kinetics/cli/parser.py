@@ -162,7 +162,7 @@ def _add_data_set(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--annotations",
-        type=Path,
+        type=values.path,
         metavar="PATH",
         help="CSV or JSON, compressed or not, folder, tar or zip archive to use instead of the published lists, which "
         "are fetched once and kept",
@@ -191,7 +191,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--only",
-        type=Path,
+        type=values.path,
         metavar="FILE",
         help="only the clips that this file names: a manifest or another CSV, an errors.log, a list of --lists, or "
         "lines such as <id>_<start>_<end> or <id>, which stands for all clips of a video",
@@ -264,7 +264,7 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-w",
         "--workers",
-        type=values.positive(int),
+        type=values.positive(int, most=values.MAX_WORKERS),
         metavar="WORKERS",
         help="worker processes (default: 8; one per core for what is done instead of downloading)",
     )
@@ -316,7 +316,7 @@ def _add_on_disk(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--adopt",
-        type=Path,
+        type=values.path,
         metavar="FOLDER",
         help="look in this folder, too, for clips of another tool: those that are whole are linked, or converted from "
         "mkv and webm, instead of fetched",
@@ -330,7 +330,7 @@ def _add_on_disk(group: argparse._ArgumentGroup) -> None:
 
 def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--cookies", type=Path, metavar="FILE", help="cookies.txt of your own login, which only yt-dlp can send"
+        "--cookies", type=values.path, metavar="FILE", help="cookies.txt of your own login, which only yt-dlp can send"
     )
     group.add_argument(
         "--proxy",
@@ -389,7 +389,7 @@ def _add_instead(group: argparse._ArgumentGroup) -> None:
         "--compare",
         action=_Instead,
         nargs=2,
-        type=Path,
+        type=values.path,
         metavar=("A", "B"),
         help="say how the data sets of two manifests differ",
     )
@@ -399,7 +399,7 @@ def _add_details(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--quick", action="store_true", help="let --verify read the headers only")
     group.add_argument(
         "--short-side",
-        type=values.positive(int),
+        type=values.positive(int, most=values.MAX_SHORT_SIDE),
         metavar="PIXELS",
         help="shorter side of --frames (default: as in the clip)",
     )

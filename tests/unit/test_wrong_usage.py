@@ -11,7 +11,10 @@ from kinetics.cli.main import main
 
 ROWS = "label,youtube_id,time_start,time_end,split\ntai chi,-tai-chi--1,0,10,train\n"
 DRY = ("--dry-run", "--annotations", "rows.csv")
-WRONG = [
+NUMBERS = ("-w", "--limit", "--sample", "--max-height", "--timeout", "--rate", "--frames", "--shards", "--short-side")
+HUGE = "9" * 5000
+"""More digits than Python turns into a whole number."""
+WRONG: list[tuple[tuple[str, ...], str]] = [
     # values
     (("-v", "500"), "invalid choice: '500' (choose from '400', '600', '700', '700-2020')"),
     (("-s", "vall"), "invalid choice: 'vall' (choose from 'train', 'test', 'validate', 'all')"),
@@ -26,6 +29,22 @@ WRONG = [
     (("--proxy", "ftp://proxy"), "'ftp://proxy' is not the address of an HTTP proxy such as http://host:3128"),
     (("--scheduler", "host"), "'host' is not the address of a Dask scheduler such as tcp://host:8786"),
     (("-o", "s3://"), "'s3://' is neither a folder nor a URL such as s3://bucket/prefix"),
+    *(((option, value), "is not a number above zero") for option in NUMBERS for value in ("0", "nan", "")),
+    (("-w", HUGE), "is not a number above zero"),
+    *(((option, "1" + "0" * 300), "is too large: at most") for option in (*NUMBERS, "--limit-rate")),
+    *((("--timeout", value), "is too large: at most 1,000,000,000") for value in ("1e300", "inf")),
+    *(((option, "1e-300"), "is too small: at least 0.001") for option in ("--timeout", "--rate", "--frames")),
+    (("--limit-rate", "0.5"), "'0.5' is too small: at least 1 "),
+    (("--limit-rate", "0"), "'0' is not a number of bytes"),
+    (("-w", "1001"), "'1001' is too large: at most 1,000"),
+    (("--seed", HUGE), "is not a whole number of at most 18 digits"),
+    *(((option, ""), "'' is not a path") for option in ("-o", "--annotations", "--only", "--adopt", "--cookies")),
+    (("--compare", "", "rows.csv"), "--compare: '' is not a path"),
+    (("-o", "file:///%00"), "is not a path"),
+    *(
+        ((option, "~nobody-has-this-name/x"), "there is no home folder for '~nobody-has-this-name/x'")
+        for option in ("-o", "--annotations")
+    ),
     # options
     (("--versoin", "400"), "--versoin 400; did you mean --version?"),
     (("train",), "unrecognized arguments: train"),
@@ -51,6 +70,8 @@ WRONG = [
     ((*DRY, "-o", "rows.csv"), "rows.csv is a file, not a folder. Move it away or choose another folder with -o"),
     ((*DRY, "-o", "rows.csv/inside"), "rows.csv is a file, not a folder"),
     ((*DRY, "-o", "linked"), "linked/Kinetics700 leads nowhere"),
+    ((*DRY, "-o", "loop"), "loop leads nowhere. Move it away or choose another folder with -o"),
+    ((*DRY, "--classes", "@~nobody-has-this-name/x"), "Cannot read the classes in ~nobody-has-this-name/x"),
     *(
         ((*command, "--annotations", "rows.csv", "-o", "mistyped"), "mistyped has no Kinetics700 data set: ")
         for command in (
@@ -65,7 +86,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "said"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
+@pytest.mark.parametrize(("arguments", "said"), WRONG, ids=[" ".join(arguments)[:60] for arguments, _ in WRONG])
 def test_wrong_usage_gets_one_line_and_exit_code_2_and_makes_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -78,6 +99,7 @@ def test_wrong_usage_gets_one_line_and_exit_code_2_and_makes_nothing(
     Path("page.csv").write_text("<!doctype html><title>404</title>")
     Path("linked").mkdir()
     Path("linked/Kinetics700").symlink_to("nowhere")
+    Path("loop").symlink_to("loop")
     before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
     try:
         code: object = main(arguments)
