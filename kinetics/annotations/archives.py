@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 from kinetics.errors import Fatal
+from kinetics.storage.user_files import too_large
 
 MAX_FILE = 1 << 28
 """Maximum size of one annotation file, in bytes; the largest of Kinetics is a JSON file of about 150 MB."""
@@ -71,12 +72,13 @@ def unpack(path: Path, data: bytes) -> tuple[dict[PurePath, Reader], bool]:
         inside = _zip_members(data)
         tables = [name for name in inside if plain_name(name).suffix.lower() in {".csv", ".json", ".txt"}]
         return ({tables[0]: inside[tables[0]]}, False) if len(tables) == 1 else (inside, True)
-    content = decompress(path, data)
+    is_tar = path.name.lower().endswith(TAR_SUFFIXES) or _beginning(data)[257:262] == b"ustar"
+    content = decompress(path, data, MAX_ARCHIVE if is_tar else MAX_FILE)
     plain = content.getvalue()
-    if path.name.lower().endswith(TAR_SUFFIXES) or plain[257:262] == b"ustar":
+    if is_tar:
         tar = tarfile.open(fileobj=content, mode="r:")  # noqa: SIM115 - it is read from memory: there is nothing to close
         return {name: _member_reader(tar, member) for name, member in regular_members(tar).items()}, True
-    return {plain_name(path): lambda: plain[: MAX_FILE + 1]}, False
+    return {plain_name(path): lambda: plain}, False
 
 
 def plain_name(name: PurePath) -> PurePath:
@@ -114,22 +116,29 @@ def _zip_members(data: bytes) -> dict[PurePath, Reader]:
     return inside
 
 
-def too_large(name: str, limit: int) -> Fatal:
-    """Return the error for a file of more than `limit` bytes."""
-    return Fatal(f"{name} has more than {limit >> 20} MiB, too much for annotations. Name another file.")
-
-
 def decompress(name: Path | str, data: bytes, limit: int = MAX_ARCHIVE) -> io.BytesIO:
     """Return a file's uncompressed bytes, read to the end so that the checksum behind the last one is verified.
 
     Raises Fatal above the limit: tarfile has none, and a few well-packed megabytes would fill the memory.
     """
-    opener = next((opener for magic, opener in DECOMPRESSORS.items() if data.startswith(magic)), None)
-    if opener is not None:
-        with opener(io.BytesIO(data)) as packed:
-            data = packed.read(limit + 1)
+    with _opened(data) as content:
+        data = content.read(limit + 1)
     if len(data) > limit:
         raise too_large(str(name), limit)
+    return io.BytesIO(data)
+
+
+def _beginning(data: bytes) -> bytes:
+    """Return a tar header's length of a file's uncompressed bytes, or fewer."""
+    with _opened(data) as content:
+        return content.read(512)
+
+
+def _opened(data: bytes) -> io.BufferedIOBase:
+    """Return a file of the uncompressed bytes."""
+    for magic, opener in DECOMPRESSORS.items():
+        if data.startswith(magic):
+            return opener(io.BytesIO(data))
     return io.BytesIO(data)
 
 

@@ -15,12 +15,12 @@ from kinetics.annotations.archives import (
     archive_errors,
     decompress,
     plain_name,
-    too_large,
     unpack,
 )
 from kinetics.errors import Fatal
 from kinetics.humanize import quoted
 from kinetics.records import Subset
+from kinetics.storage.user_files import read_limited, too_large
 
 SUBSET_WORDS: dict[str, Subset] = {
     "train": "train",
@@ -124,12 +124,3 @@ def subset_in(text: str) -> Subset | None:
     """Return the subset that a file name or a split cell names, like `k400_val`; None unless it names exactly one."""
     found = {SUBSET_WORDS[word] for word in re.split(r"[\W_]+", text.lower()) if word in SUBSET_WORDS}
     return found.pop() if len(found) == 1 else None
-
-
-def read_limited(path: Path, limit: int) -> bytes:
-    """Read a file of at most `limit` bytes. Raises Fatal if it is larger, OSError if it cannot be read."""
-    with open(path, "rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise too_large(str(path), limit)
-    return data

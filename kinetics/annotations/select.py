@@ -15,6 +15,7 @@ from kinetics.annotations.table import Annotations
 from kinetics.errors import Fatal
 from kinetics.humanize import counted, error_words
 from kinetics.records import KEY, Shard
+from kinetics.storage.user_files import MAX_SMALL_FILE, read_limited
 
 
 def select(
@@ -56,7 +57,7 @@ def given_classes(arguments: Iterable[str]) -> list[str]:
             continue
         file = argument[1:]
         try:
-            lines = Path(file).expanduser().read_text("utf-8-sig").splitlines()
+            lines = read_limited(Path(file).expanduser(), MAX_SMALL_FILE).decode("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError, RuntimeError) as error:
             raise Fatal(f"Cannot read the classes in {file}: {error_words(error)}. Check the path after @.") from error
         if not any(line.strip() for line in lines):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
+from kinetics.annotations.archives import MAX_ARCHIVE
 from kinetics.annotations.classes import classes_of
 from kinetics.annotations.select import comparable_name, given_classes, in_random_order
 from kinetics.annotations.table import Annotations
@@ -37,6 +38,7 @@ from kinetics.scheduling.worker import PortableJob
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.locks import hold_subsets, lock
 from kinetics.storage.table_sync import readable_tables
+from kinetics.storage.user_files import read_limited
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -282,7 +284,7 @@ def _choice(options: Options) -> str:
         names = sorted({*map(comparable_name, given_classes(options.classes))})
         words.append(f"_classes-{_digest(chr(10).join(names).encode())}")
     if options.only:
-        words.append(f"_only-{_digest(options.only.read_bytes())}")
+        words.append(f"_only-{_digest(read_limited(options.only, MAX_ARCHIVE))}")
     words += [f"_list-{options.clip_list}"] if options.clip_list != "all" else []
     words += [f"_limit-{options.limit}"] if options.limit else []
     words += [f"_sample-{options.sample}-seed-{options.seed}"] if options.sample else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,10 +12,12 @@ from kinetics.cli.context import Context
 from kinetics.cli.options import Options
 from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal
+from kinetics.humanize import error_words
 from kinetics.mirror.extract_job import ExtractArchive
 from kinetics.net.proxy import check_proxy
 from kinetics.planning.adopt_job import AdoptClip
 from kinetics.scheduling.pool import warm_up
+from kinetics.storage.user_files import MAX_SMALL_FILE, read_limited
 from kinetics.youtube.download_job import DownloadClip
 
 FIRST_HOST: Mapping[str, str] = {"youtube": "www.youtube.com", "mirror": "s3.amazonaws.com", "both": "www.youtube.com"}
@@ -68,8 +70,13 @@ def engines_with_cookies(engines: tuple[str, ...], cookies: Path | None) -> tupl
     """Return the engines that can use these cookies. Raises Fatal if none can, or the file cannot be read."""
     if cookies is None:
         return engines
-    if not cookies.is_file() or not os.access(cookies, os.R_OK):
-        raise Fatal(f"Cannot read the cookies in {cookies}: check the path and its permissions.")
+    try:
+        if not cookies.is_file():  # a pipe can be read only once, and each worker reads them
+            raise OSError(errno.EINVAL, "it is not a file" if cookies.exists() else "there is no such file")
+        read_limited(cookies, MAX_SMALL_FILE)
+    except OSError as error:
+        remedy = "check the path and its permissions."
+        raise Fatal(f"Cannot read the cookies in {cookies}: {error_words(error)}: {remedy}") from error
     if "yt-dlp" not in engines:
         raise Fatal("Only yt-dlp can send cookies: leave out --cookies, or add --engine yt-dlp.")
     return ("yt-dlp",)

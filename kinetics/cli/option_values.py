@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
+from kinetics.errors import Fatal
 from kinetics.humanize import quoted, without_password
 from kinetics.net.proxy import parse_proxy
 from kinetics.records import Shard
+from kinetics.storage.user_files import MAX_SMALL_FILE, read_limited
 from kinetics.youtube.engines import ENGINE_NAMES
 
 MAX_WORKERS = 1000
@@ -97,16 +99,18 @@ def rate(text: str) -> float:
 def scheduler(text: str) -> str:
     """Return the address of a Dask scheduler, or the one in its scheduler file."""
     try:
-        text = json.loads(Path(text).read_text())["address"]  # its scheduler file
+        address = str(json.loads(read_limited(Path(text), MAX_SMALL_FILE))["address"])  # its scheduler file
     except OSError:
-        pass
-    except (ValueError, LookupError, TypeError):
-        text = ""
-    if not re.fullmatch(r"([a-z]+://)?[^/]+:\d+", text):
+        address = text
+    except Fatal as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    except (ValueError, LookupError, TypeError, RecursionError):
+        address = ""
+    if not re.fullmatch(r"([a-z]+://)?[^/]+:\d+", address):
         raise argparse.ArgumentTypeError(
             f"{quoted(text)} is not the address of a Dask scheduler such as tcp://host:8786"
         )
-    return text
+    return address
 
 
 def path(text: str) -> Path:

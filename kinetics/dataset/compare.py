@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from kinetics.annotations.files import read_file
 from kinetics.errors import Fatal
 from kinetics.humanize import error_words, seconds_text
 from kinetics.records import KEY
 from kinetics.storage.atomic import write_text
 
 ONLY_A, ONLY_B, SAME, OTHER = "only in A", "only in B", "the same", "other content"
+MAX_ROWS = 1 << 23
+"""Lines of a manifest, one for each clip; more would take gigabytes of memory. The largest data sets have 2 million."""
 VERDICTS = (ONLY_A, ONLY_B, SAME, OTHER)
 
 
@@ -68,7 +72,17 @@ def compare(a: Path, b: Path) -> Comparison:
 def _read(path: Path) -> pd.DataFrame:
     columns = [*KEY, "label", "split", "sha256"]
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        file = read_file(path)
+        rows = file.data.count(b"\n") + file.data.count(b"\r")
+        if rows > MAX_ROWS:
+            raise Fatal(f"{path} has more than {MAX_ROWS:,} lines, too many for a manifest. Name another file.")
+        table = pd.read_csv(
+            io.BytesIO(file.data),
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            usecols=lambda name: name in columns,
+        )
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise Fatal(f"Cannot read the manifest {path}: {error_words(error)}. Name another file.") from error
     if missing := [column for column in columns if column not in table]:

@@ -979,7 +979,7 @@ def test_a_loop_of_links_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_file_too_large_is_refused(given_file: GivenFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MAX_FILE", 10)
-    with pytest.raises(Fatal, match="too much for annotations"):
+    with pytest.raises(Fatal, match="too much for such a file"):
         load("400", "validate", given_file(OFFICIAL))
 
 

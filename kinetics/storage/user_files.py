@@ -1,0 +1,54 @@
+"""Reads the files that a person names in an option: none is waited for without end, or larger than it may be."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import stat
+from pathlib import Path
+
+from kinetics.errors import Fatal
+
+MAX_SMALL_FILE = 1 << 24
+"""Maximum size in bytes of a file that a person writes or exports by hand, such as a list of classes, or cookies."""
+PIPE_WAIT_S = 30.0
+"""Longest wait in seconds for the next bytes of a pipe, such as `<(zcat list.csv.gz)`; then nobody writes to it."""
+PIPE_BLOCK = 1 << 16
+"""Bytes that are read of a pipe at once: as many as Linux keeps in one."""
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """Read a file of at most `limit` bytes, or a pipe. Raises Fatal if it is larger, OSError if it cannot be read."""
+    with open(path, "rb", opener=_open_nonblocking) as file:
+        state = os.fstat(file.fileno())
+        if stat.S_ISCHR(state.st_mode) or stat.S_ISBLK(state.st_mode):
+            raise OSError(errno.EINVAL, "it is a device, not a file", str(path))
+        if state.st_size > limit:  # a file of holes takes no room on the disk, but would in memory
+            raise too_large(str(path), limit)
+        data = _read_pipe(path, file.fileno(), limit) if stat.S_ISFIFO(state.st_mode) else file.read(limit + 1)
+    if len(data) > limit:
+        raise too_large(str(path), limit)
+    return data
+
+
+def too_large(name: str, limit: int) -> Fatal:
+    """Return the error for a file of more than `limit` bytes."""
+    return Fatal(f"{name} has more than {limit >> 20} MiB, too much for such a file. Name another file.")
+
+
+def _open_nonblocking(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for its writer
+
+
+def _read_pipe(path: Path, pipe: int, limit: int) -> bytes:
+    content, waiting = io.BytesIO(), select.poll()
+    waiting.register(pipe, select.POLLIN)
+    while content.tell() <= limit:
+        if not waiting.poll(PIPE_WAIT_S * 1000):
+            raise OSError(errno.ETIMEDOUT, f"it is a pipe, and nothing came for {PIPE_WAIT_S:g} seconds", str(path))
+        if not (block := os.read(pipe, PIPE_BLOCK)):
+            break
+        content.write(block)
+    return content.getvalue()
