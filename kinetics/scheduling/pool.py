@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import multiprocessing.util
 import os
 import selectors
 import signal
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -39,6 +41,11 @@ FAILED_START_LIMIT = 5
 """Workers in a row that end before they are ready, after which the run ends: the next one would too."""
 NO_EXIT_CODE = 255
 """The exit code that multiprocessing reports where it died with the fork server."""
+MAX_SOCKET_FOLDER = 70
+"""Characters of a folder in which multiprocessing can make a socket: a socket's path has at most 103 on every system,
+and it appends 32. A longer TMPDIR is passed over."""
+SHORT_FOLDERS = ("/tmp", "/var/tmp")
+"""Where sockets go if TMPDIR is too long for them."""
 _starting = threading.Lock()
 """Held while a process starts, as a Dask worker starts them from several threads."""
 _processes: ForkServerContext | SpawnContext = (
@@ -276,6 +283,29 @@ def _ctrl_c_deferred() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _choose_socket_folder() -> None:
+    """Have multiprocessing keep its sockets where their paths are short enough, whatever TMPDIR is; it asks only once.
+
+    Raises Fatal if there is no such folder.
+    """
+    with suppress(OSError):
+        if len(os.fsencode(tempfile.gettempdir())) <= MAX_SOCKET_FOLDER:
+            multiprocessing.util.get_temp_dir()
+            return
+    usual = tempfile.tempdir
+    for folder in SHORT_FOLDERS:
+        try:
+            tempfile.tempdir = folder
+            multiprocessing.util.get_temp_dir()
+            return
+        except OSError:
+            continue
+        finally:
+            tempfile.tempdir = usual
+    what = f"No folder for temporary files can be written, or its path has more than {MAX_SOCKET_FOLDER} characters"
+    raise Fatal(f"{what}: set TMPDIR to one such as /tmp.")
+
+
 @contextmanager
 def _bare_start() -> Iterator[None]:
     """Keep what belongs to this process alone from the processes that the block starts.
@@ -287,6 +317,7 @@ def _bare_start() -> Iterator[None]:
     The search path is passed on: workers inherit it, but the fork server, whose preloads need it, does not.
     """
     with _starting, warnings.catch_warnings():
+        _choose_socket_folder()
         script, search_path = sys.modules["__main__"], os.environ.get("PYTHONPATH")
         warnings.simplefilter("ignore", UserWarning)
         resource_tracker.ensure_running()  # it unblocks Ctrl-C, so it has to come first
