@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -14,6 +15,7 @@ from kinetics.cli.parser import parse
 from kinetics.cli.terminal import StopSignals, keep_stdio_alive, tell
 from kinetics.errors import Fatal
 from kinetics.net.proxy import use_proxy
+from kinetics.scheduling.machine import machine_fault
 from kinetics.storage.object_store import open_store
 
 FATAL, INTERRUPTED = 2, 130
@@ -22,6 +24,7 @@ FATAL, INTERRUPTED = 2, 130
 def entry() -> NoReturn:
     """Run the command and end the process: what download.py and the installed command call."""
     keep_stdio_alive()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing multiplies matrices; where threads fail, it interrupts
     sys.exit(main())
 
 
@@ -46,6 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         path, what = error.filename or options.output, error.strerror or error
         tell(f"error: {path}: {what}. Fix that and run the command again.", sys.stderr)
+        return FATAL
+    except RuntimeError as error:
+        if not (fault := machine_fault(error)):
+            raise
+        tell(f"error: {fault}", sys.stderr)
         return FATAL
     except (KeyboardInterrupt, ImportError) as error:
         if isinstance(error, ImportError) and not stop.received:

@@ -30,6 +30,7 @@ from typing import Self
 from kinetics.errors import Fatal
 from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outcome, PartialResult, Result
 from kinetics.scheduling.dispatch import TICK_S, Event, ItemReport, dispatch
+from kinetics.scheduling.machine import NOT_STARTED, check_room, no_more_processes
 from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import Job, Progress, Signal, WorkerError, error_text, serve
 
@@ -307,6 +308,14 @@ def _choose_socket_folder() -> None:
 
 
 @contextmanager
+def _start_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise (no_more_processes() if error.errno in NOT_STARTED else error) from None
+
+
+@contextmanager
 def _bare_start() -> Iterator[None]:
     """Keep what belongs to this process alone from the processes that the block starts.
 
@@ -315,13 +324,17 @@ def _bare_start() -> Iterator[None]:
     - Warnings: a killed resource tracker is replaced with a warning, which would break the progress bar.
 
     The search path is passed on: workers inherit it, but the fork server, whose preloads need it, does not.
+
+    Raises Fatal if no process can be started; the fork server would die of that with a traceback.
     """
     with _starting, warnings.catch_warnings():
         _choose_socket_folder()
         script, search_path = sys.modules["__main__"], os.environ.get("PYTHONPATH")
         warnings.simplefilter("ignore", UserWarning)
-        resource_tracker.ensure_running()  # it unblocks Ctrl-C, so it has to come first
-        with _ctrl_c_deferred():
+        check_room()
+        with _start_errors():
+            resource_tracker.ensure_running()  # it unblocks Ctrl-C, so it has to come first
+        with _ctrl_c_deferred(), _start_errors():
             try:
                 sys.modules["__main__"] = types.ModuleType("__main__")
                 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))

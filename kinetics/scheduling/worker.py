@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from kinetics.errors import ClipError, Fatal, KineticsError, StopEveryone
 from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outcome, PartialResult, Result, Status
+from kinetics.scheduling.machine import machine_fault
 from kinetics.storage.atomic import cannot_write
 
 ResultT = TypeVar("ResultT", Outcome, ArchiveResult, ControlResult)
@@ -114,7 +115,7 @@ class Failure:
 def record_failure(folder: Path) -> Iterator[Failure]:
     """Yield a record that holds, once the block has ended, why it failed, if it did.
 
-    `folder` is where the block writes. Raises Fatal if it cannot write there.
+    `folder` is where the block writes. Raises Fatal if it cannot write there, or the machine is at fault.
     """
     failure = Failure()
     try:
@@ -123,15 +124,19 @@ def record_failure(folder: Path) -> Iterator[Failure]:
         failure.status, failure.category, failure.reason = "postponed", error.category, error.reason
         failure.retry_after_s = error.retry_after_s
     except ClipError as error:
+        if fault := machine_fault(error):
+            raise fault from error
         failure.category, failure.reason, failure.error = error.category, error.reason, error
     except Fatal:
         raise
     except OSError as error:
-        raise cannot_write(error, folder) from error
+        raise machine_fault(error) or cannot_write(error, folder) from error
     except MemoryError:
         failure.category = Category.MEDIA_ERROR
         failure.reason = f"it takes more than {MEMORY_LIMIT >> 20} MiB of memory"
-    except Exception as error:  # noqa: BLE001 - one clip's surprise must not cost the others
+    except Exception as error:
+        if fault := machine_fault(error):
+            raise fault from error
         failure.category, failure.reason = Category.MEDIA_ERROR, f"unexpected {type(error).__name__}: {error}"
 
 
@@ -148,6 +153,7 @@ def serve(pipe: Connection, timeout_s: float) -> None:
         try:
             work = pipe.recv().open()
         except Exception as error:  # noqa: BLE001 - the reason is worth more at the parent than a traceback here
+            error = machine_fault(error) or error
             pipe.send(WorkerError(error_text(error), fatal=isinstance(error, Fatal)))
             return
         pipe.send(Signal.READY)
@@ -170,6 +176,8 @@ def _attempt(work: Worker, item: Item, pipe: Connection, timeout_s: float) -> Re
     except Fatal as error:
         return WorkerError(error_text(error), fatal=True)
     except Exception as error:  # noqa: BLE001 - a mistake in the job must not cost more than a crash would
+        if fault := machine_fault(error):
+            return WorkerError(error_text(fault), fatal=True)
         return item.failed(Category.LOST_WORKER, f"the worker failed on this {item.kind}: {error_text(error)}")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
