@@ -40,6 +40,13 @@ JOIN_TIMEOUT_S = 1.0
 """Seconds to wait for a dead worker's exit code, which its item's reason names; everything else waits meanwhile."""
 FAILED_START_LIMIT = 5
 """Workers in a row that end before they are ready, after which the run ends: the next one would too."""
+FORK_SERVER_GONE = (
+    "the fork server ended, as it does where no more processes (ulimit -u, a container's pids limit) or no more memory "
+    "are left. Raise the limit, or use fewer workers (-w)"
+)
+"""Why a worker was not started, if the process that forks it died of that, or was killed when memory was short."""
+QUIET = "kinetics.scheduling.fork_server"
+"""The module that keeps the fork server from printing a traceback."""
 NO_EXIT_CODE = 255
 """The exit code that multiprocessing reports where it died with the fork server."""
 MAX_SOCKET_FOLDER = 70
@@ -62,7 +69,7 @@ def warm_up(modules: Iterable[str]) -> None:
     The fork server imports them, and every worker is forked from it, so set the environment that they need before.
     Without a `run` the fork server ends with this process.
     """
-    _processes.set_forkserver_preload([*modules])
+    _processes.set_forkserver_preload([QUIET, *modules])
     if isinstance(_processes, ForkServerContext):
         with _bare_start():
             forkserver.ensure_running()
@@ -106,7 +113,7 @@ class ProcessPool:
     name = ""
 
     def __init__(self, job: Job, workers: int, timeout_s: float, throttle: Throttle | Unthrottled) -> None:
-        _processes.set_forkserver_preload([*job.modules])
+        _processes.set_forkserver_preload([QUIET, *job.modules])
         self._job = job
         self._workers = workers
         self._timeout_s = timeout_s
@@ -152,7 +159,8 @@ class ProcessPool:
                 ours.send(self._job)
             except (OSError, EOFError) as error:
                 ours.close()
-                self._count_failed_start(error_text(error))
+                gone = isinstance(error, EOFError | ConnectionError)
+                self._count_failed_start(FORK_SERVER_GONE if gone else error_text(error))
             else:
                 self._handles.append(handle := _WorkerHandle(process, ours, time.monotonic() + START_TIMEOUT_S))
                 self._pipes.register(ours, selectors.EVENT_READ, handle)
