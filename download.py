@@ -26,6 +26,12 @@ if __name__ == "__main__":
 
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # Ctrl-C while the imports below run: no traceback
 
-    from kinetics.cli.main import entry
+    try:
+        from kinetics.cli.main import entry
+    except (ImportError, MemoryError) as error:
+        if isinstance(error, ImportError) and "failed to map segment" not in str(error):
+            raise
+        sys.stderr.write("error: there is too little memory: raise the limit (ulimit -v, ulimit -d)\n")
+        sys.exit(2)
 
     entry()

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 from kinetics.errors import Fatal
-from kinetics.storage.user_files import too_large
+from kinetics.storage.user_files import read_blocks, too_large
 
 MAX_FILE = 1 << 28
 """Maximum size of one annotation file, in bytes; the largest of Kinetics is a JSON file of about 150 MB."""
@@ -46,7 +46,7 @@ ZIP_ENTRY = b"PK\1\2"
 """The first bytes of each member's entry in the list of a zip archive."""
 
 Reader = Callable[[], bytes]
-"""Returns at most MAX_FILE + 1 bytes of a file."""
+"""Returns a file's bytes, or somewhat more than MAX_FILE of them."""
 
 
 class DamagedArchiveError(Fatal):
@@ -89,7 +89,7 @@ def plain_name(name: PurePath) -> PurePath:
 def _member_reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Reader:
     def read() -> bytes:
         file = tar.extractfile(member)
-        return file.read(MAX_FILE + 1) if file else b""
+        return read_blocks(file.read, MAX_FILE) if file else b""
 
     return read
 
@@ -103,7 +103,7 @@ def _zip_members(data: bytes) -> dict[PurePath, Reader]:
     def reader(member: zipfile.ZipInfo) -> Reader:
         def read() -> bytes:
             with archive.open(member) as file:
-                return file.read(MAX_FILE + 1)
+                return read_blocks(file.read, MAX_FILE)
 
         return read
 
@@ -122,7 +122,7 @@ def decompress(name: Path | str, data: bytes, limit: int = MAX_ARCHIVE) -> io.By
     Raises Fatal above the limit: tarfile has none, and a few well-packed megabytes would fill the memory.
     """
     with _opened(data) as content:
-        data = content.read(limit + 1)
+        data = read_blocks(content.read, limit)
     if len(data) > limit:
         raise too_large(str(name), limit)
     return io.BytesIO(data)

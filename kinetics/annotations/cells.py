@@ -110,6 +110,8 @@ def _read_csv(file: AnnotationFile, data: bytes, named: FileFormat | None) -> Ce
             encoding_errors="replace",
         )
     except pd.errors.ParserError as error:
+        if "out of memory" in str(error):
+            raise MemoryError from error
         what = f"{file.name} is not a CSV file: {error}. Is a quote left open?"
         raise Fatal(f"{what} Close it, or name another file.") from error
     breaks = body.count(b"\n") + 1 - len(table)

@@ -15,7 +15,7 @@ from kinetics.cli.parser import parse
 from kinetics.cli.terminal import StopSignals, keep_stdio_alive, tell
 from kinetics.errors import Fatal
 from kinetics.net.proxy import use_proxy
-from kinetics.scheduling.machine import machine_fault
+from kinetics.scheduling.machine import check_memory, machine_fault, no_more_memory
 from kinetics.storage.object_store import open_store
 
 FATAL, INTERRUPTED = 2, 130
@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = StopSignals()
     try:
         stop.listen()
+        check_memory()
         check_packages(options)
         use_proxy(options.proxy)
         if options.url:
@@ -50,14 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         path, what = error.filename or options.output, error.strerror or error
         tell(f"error: {path}: {what}. Fix that and run the command again.", sys.stderr)
         return FATAL
-    except RuntimeError as error:
-        if not (fault := machine_fault(error)):
+    except (KeyboardInterrupt, ImportError, MemoryError, RuntimeError) as error:
+        if fault := no_more_memory() if isinstance(error, MemoryError) else machine_fault(error):
+            tell(f"error: {fault}", sys.stderr)
+            return FATAL
+        # Compiled code that is just being imported makes an ImportError of an interrupt.
+        if not (isinstance(error, KeyboardInterrupt) or (isinstance(error, ImportError) and stop.received)):
             raise
-        tell(f"error: {fault}", sys.stderr)
-        return FATAL
-    except (KeyboardInterrupt, ImportError) as error:
-        if isinstance(error, ImportError) and not stop.received:
-            raise  # compiled code that is just being imported makes one of an interrupt
         tell("interrupted; run the same command to go on from here", sys.stderr)
         return INTERRUPTED
 

@@ -84,6 +84,8 @@ def _read(path: Path) -> pd.DataFrame:
             usecols=lambda name: name in columns,
         )
     except (OSError, ValueError, pd.errors.ParserError) as error:
+        if "out of memory" in str(error):
+            raise MemoryError from error
         raise Fatal(f"Cannot read the manifest {path}: {error_words(error)}. Name another file.") from error
     if missing := [column for column in columns if column not in table]:
         raise Fatal(f"{path} lacks the columns {', '.join(missing)}: --manifest writes a file that has them.")

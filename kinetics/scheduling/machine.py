@@ -1,4 +1,4 @@
-"""Faults of this machine that fail every clip alike, since no thread or process can be started: they end the run."""
+"""Faults of this machine that fail every clip alike: no more threads, processes or memory. They end the run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import os
 import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,19 +14,31 @@ from kinetics.errors import Fatal
 
 PIDS_LIMITS = (Path("/sys/fs/cgroup/pids.max"), Path("/sys/fs/cgroup/pids/pids.max"))
 """Where Linux says how many processes and threads a container may have, in cgroups of version 2 and 1."""
+MEMORY_LIMIT = 1 << 31
+"""Memory of a worker in bytes: an input that needs more fails its clip instead of the machine. A clip of 4K video takes
+1.3 GB, so a limit below that fails such clips."""
+LEAST_MEMORY = {"v": 350 << 20, "d": 128 << 20}
+"""Bytes of address space, and of data, below which the libraries do not load, by the option of ulimit."""
+NOT_MAPPED = ("failed to map segment", "annot allocate memory")
+"""What the system says of a compiled module for which there is no memory."""
 NOT_STARTED = (errno.EAGAIN, errno.ENOMEM)
 """What a system says that cannot start a process: a limit is reached, or its memory."""
 
 
 def machine_fault(error: BaseException) -> Fatal | None:
-    """Return the Fatal for an error that says, or was raised because, no thread or process can be started; else None.
+    """Return the Fatal for an error that was raised because this machine lacks what every clip needs; else None.
 
+    That is a thread, a process, or memory where less than MEMORY_LIMIT is allowed: with more, the clip takes too much.
     Engines wrap such errors in their own, in words that say something else.
     """
     for one in _causes(error):
         thread = isinstance(one, RuntimeError) and "can't start new thread" in str(one)
         if thread or (isinstance(one, OSError) and one.errno in NOT_STARTED and _is_of_a_start(one)):
             return no_more_processes()
+        if isinstance(one, MemoryError) and _memory_limits():
+            return no_more_memory()
+        if isinstance(one, ImportError) and any(words in str(one) for words in NOT_MAPPED):
+            return no_more_memory()
     return None
 
 
@@ -52,6 +64,30 @@ def no_more_processes() -> Fatal:
     known = " and ".join(limits) or "no limit is set, so the system has no room for more"
     what = f"No more processes or threads can be started here: {known}"
     return Fatal(f"{what}. Raise the limit, end other programs, or use fewer workers (-w), and run the command again.")
+
+
+def check_memory() -> None:
+    """Raise Fatal if a process may have too little memory to load the libraries, which would end it in their way."""
+    if _memory_limits(LEAST_MEMORY):
+        raise no_more_memory()
+
+
+def no_more_memory() -> Fatal:
+    """Return the error that names the limits of memory."""
+    known = " and ".join(_memory_limits()) or "the system has no more"
+    what = f"There is too little memory: {known}"
+    return Fatal(f"{what}. Raise the limit, or end other programs, and run the command again.")
+
+
+def _memory_limits(below: Mapping[str, int] = dict.fromkeys("vd", MEMORY_LIMIT)) -> list[str]:
+    """Return the limits on a process's memory that are below these numbers of bytes, in words."""
+    names = {"v": resource.RLIMIT_AS, "d": resource.RLIMIT_DATA}
+    soft = {option: resource.getrlimit(limit)[0] for option, limit in names.items()}
+    return [
+        f"a process may have {most >> 20:,} MiB (ulimit -{option})"
+        for option, most in soft.items()
+        if most != resource.RLIM_INFINITY and most < below[option]
+    ]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

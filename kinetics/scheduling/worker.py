@@ -17,16 +17,13 @@ from typing import Any, Protocol, Self, TypeVar
 
 from kinetics.errors import ClipError, Fatal, KineticsError, StopEveryone
 from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outcome, PartialResult, Result, Status
-from kinetics.scheduling.machine import machine_fault
+from kinetics.scheduling.machine import MEMORY_LIMIT, machine_fault
 from kinetics.storage.atomic import cannot_write
 
 ResultT = TypeVar("ResultT", Outcome, ArchiveResult, ControlResult)
 ORPHAN_GRACE_S = 30.0
 """Seconds after an item's deadline at which a worker ends itself. Its parent stops it at the deadline, so this happens
 only once the parent is gone; a value near 0 would end workers that the parent still waits for."""
-MEMORY_LIMIT = 1 << 31
-"""Memory of a worker in bytes: an input that needs more fails its clip instead of the machine. A clip of 4K video takes
-1.3 GB, so a limit below that fails such clips."""
 
 
 class Notify(Protocol):
@@ -131,7 +128,9 @@ def record_failure(folder: Path) -> Iterator[Failure]:
         raise
     except OSError as error:
         raise machine_fault(error) or cannot_write(error, folder) from error
-    except MemoryError:
+    except MemoryError as error:
+        if fault := machine_fault(error):
+            raise fault from error
         failure.category = Category.MEDIA_ERROR
         failure.reason = f"it takes more than {MEMORY_LIMIT >> 20} MiB of memory"
     except Exception as error:

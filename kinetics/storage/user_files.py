@@ -7,6 +7,8 @@ import io
 import os
 import select
 import stat
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from kinetics.errors import Fatal
@@ -15,8 +17,8 @@ MAX_SMALL_FILE = 1 << 24
 """Maximum size in bytes of a file that a person writes or exports by hand, such as a list of classes, or cookies."""
 PIPE_WAIT_S = 30.0
 """Longest wait in seconds for the next bytes of a pipe, such as `<(zcat list.csv.gz)`; then nobody writes to it."""
-PIPE_BLOCK = 1 << 16
-"""Bytes that are read of a pipe at once: as many as Linux keeps in one."""
+BLOCK_BYTES = 1 << 20
+"""Bytes that are read at once; memory for that many may be taken beyond what a file has."""
 
 
 def read_limited(path: Path, limit: int) -> bytes:
@@ -27,7 +29,7 @@ def read_limited(path: Path, limit: int) -> bytes:
             raise OSError(errno.EINVAL, "it is a device, not a file", str(path))
         if state.st_size > limit:  # a file of holes takes no room on the disk, but would in memory
             raise too_large(str(path), limit)
-        data = _read_pipe(path, file.fileno(), limit) if stat.S_ISFIFO(state.st_mode) else file.read(limit + 1)
+        data = read_blocks(partial(_read_or_wait, path, file.fileno()), limit)
     if len(data) > limit:
         raise too_large(str(path), limit)
     return data
@@ -42,13 +44,20 @@ def _open_nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for its writer
 
 
-def _read_pipe(path: Path, pipe: int, limit: int) -> bytes:
-    content, waiting = io.BytesIO(), select.poll()
-    waiting.register(pipe, select.POLLIN)
-    while content.tell() <= limit:
-        if not waiting.poll(PIPE_WAIT_S * 1000):
-            raise OSError(errno.ETIMEDOUT, f"it is a pipe, and nothing came for {PIPE_WAIT_S:g} seconds", str(path))
-        if not (block := os.read(pipe, PIPE_BLOCK)):
-            break
+def read_blocks(read: Callable[[int], bytes], limit: int) -> bytes:
+    """Return all that `read` gives, or some bytes more than `limit`.
+
+    A single call would take memory for `limit` bytes at once, however few there are.
+    """
+    content = io.BytesIO()
+    while content.tell() <= limit and (block := read(BLOCK_BYTES)):
         content.write(block)
     return content.getvalue()
+
+
+def _read_or_wait(path: Path, file: int, count: int) -> bytes:
+    waiting = select.poll()
+    waiting.register(file, select.POLLIN)
+    if not waiting.poll(PIPE_WAIT_S * 1000):
+        raise OSError(errno.ETIMEDOUT, f"it is a pipe, and nothing came for {PIPE_WAIT_S:g} seconds", str(path))
+    return os.read(file, count)

@@ -49,6 +49,26 @@ def test_promise_5_where_nothing_can_be_started_the_run_ends_and_names_the_limit
     assert sandbox.files() == sorted(map(sandbox.path, sandbox.rows))
 
 
+@pytest.mark.parametrize(
+    ("limit", "enough"),
+    [("as=1200", True), ("data=200", True), ("as=300", False), ("data=30", False)]
+    + [pytest.param(f"as={most}", None, marks=pytest.mark.soak) for most in range(50, 450, 25)]
+    + [pytest.param(f"data={most}", None, marks=pytest.mark.soak) for most in range(20, 220, 20)],
+)
+def test_promise_5_a_limit_on_memory_is_kept_to_or_named(tmp_path: Path, limit: str, enough: bool | None) -> None:
+    if not shutil.which("prlimit"):
+        pytest.skip("prlimit is not installed")
+    kind, mebibytes = limit.split("=")
+    sandbox = Sandbox(tmp_path, many_rows(2), prefix=("prlimit", f"--{kind}={int(mebibytes) << 20}"))
+    run = sandbox.run(*COPY)
+    assert enough is None or enough == (run.code == 0), run.err
+    if run.code == 0:
+        assert sandbox.files() == sorted(map(sandbox.path, sandbox.rows))
+    else:
+        assert_stopped(run, "too little memory", "ulimit")
+        assert not sandbox.stats.exists() or {row["status"] for row in sandbox.attempts()} <= {"done"}
+
+
 def test_a_folder_for_temporary_files_that_is_too_long_for_sockets_costs_no_clip(few: Sandbox) -> None:
     folder = few.folder.joinpath("t" * 90)
     folder.mkdir()

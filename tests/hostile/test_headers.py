@@ -26,7 +26,8 @@ from kinetics.media import cut as media
 from kinetics.media import fragment_index as mp4
 from kinetics.media.section import RemoteMedia
 from kinetics.net.range_file import RangeFile
-from kinetics.scheduling.worker import MEMORY_LIMIT, limit_memory
+from kinetics.scheduling.machine import MEMORY_LIMIT
+from kinetics.scheduling.worker import limit_memory
 from tests.hostile.boxes import Box, parsed, spoilt
 from tests.support.commands import ROOT
 from tests.support.cutting import Disk

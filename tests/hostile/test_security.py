@@ -25,7 +25,7 @@ from kinetics.media.container import DECODERS
 from kinetics.net.http import HttpSession
 from kinetics.net.range_file import RangeFile
 from kinetics.records import Category, Clip, Outcome
-from kinetics.scheduling.worker import MEMORY_LIMIT
+from kinetics.scheduling.machine import MEMORY_LIMIT
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 from tests.hostile.boxes import Box, parsed

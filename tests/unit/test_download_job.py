@@ -14,7 +14,7 @@ import pytest
 
 from kinetics.errors import Fatal
 from kinetics.records import Category, ControlCall, Cut
-from kinetics.scheduling.worker import MEMORY_LIMIT
+from kinetics.scheduling.machine import MEMORY_LIMIT
 from kinetics.youtube import download_job as jobs
 from kinetics.youtube import engines
 from kinetics.youtube.download_job import DownloadClip

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
+import resource
 import subprocess
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from kinetics.annotations.files import read_file
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.records import Category
 from kinetics.scheduling import machine
@@ -72,6 +76,28 @@ def test_a_lock_that_is_held_and_other_surprises_stay_what_they_are(tmp_path: Pa
 
 def test_the_name_of_the_function_by_which_a_failed_start_is_known_is_pythons_own() -> None:
     assert callable(getattr(subprocess.Popen, "_execute_child", None))
+
+
+@pytest.mark.parametrize(("limit", "is_the_machines"), [(1200 << 20, True), (resource.RLIM_INFINITY, False)])
+def test_promise_5_memory_that_a_limit_denies_is_no_clips_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, is_the_machines: bool
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    with contextlib.ExitStack() as stack:
+        if is_the_machines:
+            stack.enter_context(pytest.raises(Fatal, match=r"a process may have 1,200 MiB \(ulimit -v\)"))
+        with record_failure(tmp_path) as failure:
+            raise MemoryError
+    assert (failure.category is Category.MEDIA_ERROR) is not is_the_machines
+
+
+def test_a_file_takes_memory_for_its_own_bytes_only(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"x")
+    tracemalloc.start()
+    read_file(tmp_path / "a.csv")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 23
 
 
 def test_the_limit_of_a_container_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
