@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import errno
+import filecmp
 import io
 import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 from kinetics.errors import Fatal
@@ -24,15 +25,18 @@ _IN_THE_WAY = {errno.EEXIST: "a file", errno.ENOTDIR: "a file", errno.EISDIR: "a
 
 
 @contextmanager
-def atomic_write(final: Path, partial: Path | None = None) -> Iterator[Path]:
+def atomic_write(final: Path, partial: Path | None = None, *, keep_old: bool = False) -> Iterator[Path]:
     """Yield a temporary path; when the block ends without an error, move the file there to its final name.
 
     The temporary file is in `partial`, else beside the final name, and it is removed in any case. It is synced before
-    the move, so that a power cut cannot leave an empty file under the final name.
+    the move, so that a power cut cannot leave an empty file under the final name. With `keep_old`, the file that it
+    replaces is kept as `<name>.old`, or `.old-2` and so on. Until the new file is there, the old one is.
     """
     with temporary_path(final, partial or final.parent) as temporary:
         yield temporary
         _sync(temporary)
+        if keep_old:
+            _keep(final, temporary.parent)
         move(temporary, final)
 
 
@@ -99,6 +103,21 @@ def _rename(source: Path, final: Path) -> None:
 def _sync(path: Path) -> None:
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
+
+
+def _keep(path: Path, partial: Path) -> None:
+    """Give a file a second name, `<name>.old`, or `.old-2` and so on if that is another file; it keeps its own.
+
+    A run that was killed before it replaced the file may have done so already.
+    """
+    for number in count(1):
+        old = path.with_name(f"{path.name}.old" + (f"-{number}" if number > 1 else ""))
+        if not old.exists():
+            break
+        if filecmp.cmp(old, path, shallow=False):
+            return
+    if not link_or_copy(path, old, partial):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 
 def write_text(path: Path, chunks: Iterable[str]) -> None:

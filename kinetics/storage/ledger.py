@@ -66,7 +66,7 @@ class Ledger:
     """The missing clips of a subset with the reasons, and the record of every attempt.
 
     Use it with `with`, and hold the subset's lock. Every row is flushed when it is written, so a crash costs at most
-    one line. Lines in these files that are not ours are kept in a file set aside (`<name>.old`). The error logs of
+    one line. A file with lines that are not ours is kept as `<name>.old` when it is written anew. The error logs of
     other runs on the subset, with other shards or with all of it, are read but never written.
 
     Raises Fatal if a file cannot be read or written.
@@ -135,16 +135,14 @@ class Ledger:
     def compact(self) -> None:
         """Rewrite the error log with one line for each clip that is still missing, unless it already is like that.
 
-        If it has lines that are not ours, the old file is set aside.
+        If it has lines that are not ours, the old file is kept beside it.
         """
         content = "".join(line + "\n" for line in self._missing.values())
         with _fatal(self.errors_log):
             if content != _text(self.errors_log):
-                with atomic_write(self.errors_log, self._partial) as temporary:
+                with atomic_write(self.errors_log, self._partial, keep_old=self._unrecognised_rows) as temporary:
                     temporary.write_text(content, encoding="utf-8")
-                    if self._unrecognised_rows:
-                        _set_aside(self.errors_log)
-                        self._unrecognised_rows = False
+                self._unrecognised_rows = False
 
     def record(self, outcome: Outcome) -> None:
         """Write the row of an attempt, and a failure's line in the error log.
@@ -198,11 +196,9 @@ class Ledger:
         """Bring the attempts table into order: our header, and complete rows only; half a row at the end is cut off."""
         sound, foreign = _examined(self.stats)
         if foreign:
-            with atomic_write(self.stats, self._partial) as temporary:
-                with open(temporary, "wb") as table:
-                    table.write(_HEADER + b"\n")
-                    table.writelines(_rows(self.stats))
-                _set_aside(self.stats)
+            with atomic_write(self.stats, self._partial, keep_old=True) as temporary, open(temporary, "wb") as table:
+                table.write(_HEADER + b"\n")
+                table.writelines(_rows(self.stats))
         elif sound:
             os.truncate(self.stats, sound)
         else:
@@ -299,16 +295,6 @@ def _lines_in_pieces(path: Path) -> Iterator[bytes]:
             yield from iter(lambda: file.readline(LINE_LIMIT), b"")
     except FileNotFoundError:
         return
-
-
-def _set_aside(path: Path) -> None:
-    """Rename a file to `<name>.old`, or `.old-2` and so on if that exists."""
-    old = path.with_name(f"{path.name}.old")
-    number = 1
-    while old.exists():
-        number += 1
-        old = path.with_name(f"{path.name}.old-{number}")
-    path.rename(old)
 
 
 def _lines(path: Path) -> list[str]:

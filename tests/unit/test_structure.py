@@ -125,6 +125,14 @@ def test_only_the_command_prints_or_exits(module: str) -> None:
             assert f"{module}{where}" in LEAVES
 
 
+@pytest.mark.parametrize("module", [module for module in MODULES if module != "storage.atomic"])
+def test_files_are_replaced_in_one_module_alone(module: str) -> None:
+    """Where the old file stands until the new one does."""
+    calls = [node for _, node in named(tree(module)) if isinstance(node, ast.Call) and not node.keywords]
+    names = {ast.unparse(call.func) for call in calls if isinstance(call.func, ast.Attribute)}
+    assert not {name for name in names if name.endswith(".rename") or name in ("os.replace", "shutil.move")}
+
+
 BROADEST = {"Exception", "BaseException"}
 
 
