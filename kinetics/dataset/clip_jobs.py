@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,23 +10,22 @@ from typing import Literal, Self
 
 from kinetics.errors import ClipError, Fatal
 from kinetics.media import check, convert
-from kinetics.records import Category, Clip, Outcome
-from kinetics.storage.atomic import atomic_folder, atomic_write, cannot_write, discard
+from kinetics.os_errors import Blame, blame_for
+from kinetics.records import Category, Clip, Facts, Outcome
+from kinetics.storage.atomic import atomic_folder, atomic_write, cannot_read, cannot_write, discard
 from kinetics.storage.layout import Layout, names_in
 
 ClipWorker = Callable[[Clip, Callable[[], None]], Outcome]
 """Does the job on one clip, like every worker; nothing here needs to call the second argument."""
-_MACHINE_ERRNOS = {
-    *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOTCONN, errno.ESTALE),
-    *(errno.ETIMEDOUT, errno.EHOSTDOWN),
-}
-"""Read errors that are the machine's fault, not the file's: the next file would fail in the same way."""
 FRAME = re.compile(r"img_\d+\.jpg")
 """The name of a frame; a folder with any other file is not replaced."""
 
 
 class _ClipJob:
-    """Works on the file of a clip; an error of the file becomes the clip's failure."""
+    """Works on the file of a clip; an error of the file becomes the clip's failure.
+
+    Of a clip that is a MEDIA_ERROR the content is known and wrong; of a LOST_WORKER nothing is known.
+    """
 
     modules = (__name__,)
     layout: Layout
@@ -47,12 +45,14 @@ class _ClipJob:
             return self.do(clip, path, replace(outcome, status="done"))
         except ClipError as error:
             return replace(outcome, category=error.category, reason=error.reason)
+        except MemoryError:
+            return replace(outcome, category=Category.LOST_WORKER, reason="there is too little memory to read it")
         except OSError as error:
-            if error.errno in _MACHINE_ERRNOS:
-                raise Fatal(f"Cannot read {path}: {error.strerror}. Fix that and run the command again.") from error
-            return replace(
-                outcome, category=Category.MEDIA_ERROR, reason=f"the file cannot be read: {error.strerror or error}"
-            )
+            blame = blame_for(error.errno)
+            if blame is Blame.MACHINE:
+                raise cannot_read(error, path) from error
+            category = Category.LOST_WORKER if blame is Blame.UNREADABLE else Category.MEDIA_ERROR
+            return replace(outcome, category=category, reason=f"the file cannot be read: {error.strerror or error}")
 
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
         """Return `done` with what was found out. Raises ClipError if the file is not as it should be."""
@@ -61,13 +61,25 @@ class _ClipJob:
 
 @dataclass(frozen=True)
 class Verify(_ClipJob):
-    """Decode a clip to its end, or, if `quick`, read only its header."""
+    """Decode a clip to its end, or, if `quick`, read only its header.
+
+    A clip is bad if all of its bytes can be read and are found wrong twice, with memory to spare.
+    """
 
     layout: Layout
     quick: bool
 
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
-        return replace(done, facts=check.read_facts(path) if self.quick else check.decode_fully(path))
+        try:
+            facts = self._examined(path)
+        except ClipError:
+            check.read_to_end(path)
+            check.require_memory()
+            facts = self._examined(path)
+        return replace(done, facts=facts)
+
+    def _examined(self, path: Path) -> Facts:
+        return check.read_facts(path) if self.quick else check.decode_fully(path)
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,8 @@ class ExtractFrames(_ClipJob):
             with atomic_folder(final, partial) as folder:
                 convert.write_frames(path, folder, self.fps, self.short_side, self.quality)
         except OSError as error:
+            if error.filename == str(path):
+                raise  # it was read, not written
             raise cannot_write(error, self.target.folder) from error
         return replace(done, facts=facts)
 
@@ -124,5 +138,7 @@ class ExtractSound(_ClipJob):
             with atomic_write(final, partial) as temporary:
                 convert.write_sound(path, temporary, self.form)
         except OSError as error:
+            if error.filename == str(path):
+                raise  # it was read, not written
             raise cannot_write(error, self.target.folder) from error
         return replace(done, sound=True, facts=facts)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from kinetics.annotations.table import Annotations
 from kinetics.dataset.clip_jobs import Measure, Verify
+from kinetics.errors import Fatal
 from kinetics.media.check import Expected, mismatch
 from kinetics.records import KEY, SPLIT_OF, Category, Clip, ClipKey, Cut, Outcome, Subset
 from kinetics.scheduling.dispatch import Event
@@ -25,6 +26,9 @@ from kinetics.storage.journal import Journal
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 
+MAX_UNREAD = 25
+"""Clips in a row that could not be read, for whatever reason, before --verify stops: the disk or the memory is at
+fault."""
 RunJob = Callable[[PortableJob, Iterable[Clip]], Generator[Event, None, None]]
 """Runs a job on clips with the workers of this machine or of a cluster, and yields the events."""
 
@@ -34,12 +38,12 @@ def verify_clips(
 ) -> Iterator[Outcome | None]:
     """Check that these clips are as they should be; yields the outcome of each, and None for every other event.
 
-    A bad clip is moved to `.partial/rejected` and recorded as missing, so that the next run fetches it; folders without
-    any clip are removed at the end, since some readers refuse them. The caller must hold the subset's lock. Raises
-    Fatal if something cannot be moved or written.
+    A clip that was read to its end and found bad, twice, is moved to `.partial/rejected` and recorded as missing, so
+    that the next run fetches it; folders without any clip are removed at the end, since some readers refuse them. The
+    caller must hold the subset's lock. Raises Fatal if clips cannot be read, or something cannot be moved or written.
     """
     task = "verify-quick" if quick else "verify"
-    expected = dict[ClipKey, Expected]()
+    expected, unread = dict[ClipKey, Expected](), 0
     with ExitStack() as stack:
         stack.callback(_remove_emptied_folders, layout, subset)
         ledger = stack.enter_context(Ledger(layout, subset))
@@ -48,7 +52,12 @@ def verify_clips(
         left = left.merge(attempts.last_successes(layout, subset), "left", on=KEY)
         events = stack.enter_context(closing(run(Verify(layout, quick), _with_expectations(left, expected))))
         for found in _outcomes(events):
-            outcome = found and _compared(found, expected.pop(found.clip.key), cut)
+            outcome = found and _compared(found, expected.pop(found.clip.key), cut, layout)
+            if outcome:
+                unread = unread + 1 if outcome.category is Category.LOST_WORKER else 0
+            if outcome and unread == MAX_UNREAD:
+                cause = f"{unread} clips in a row could not be read, the last one {layout.clip(outcome.clip)}"
+                raise Fatal(f"{cause}: {outcome.reason}. None of them was moved. Fix that and run the command again.")
             if outcome and outcome.facts:
                 journal.add(layout.clip(outcome.clip), outcome.facts)
             elif outcome and outcome.category is Category.MEDIA_ERROR:
@@ -122,9 +131,12 @@ def _outcomes(events: Iterable[Event]) -> Iterator[Outcome | None]:
     return (event if isinstance(event, Outcome) else None for event in events)
 
 
-def _compared(outcome: Outcome, expected: Expected, cut: Cut) -> Outcome:
-    """Return the outcome, failed if the file is not what is expected."""
+def _compared(outcome: Outcome, expected: Expected, cut: Cut, layout: Layout) -> Outcome:
+    """Return the outcome, failed if the file is not what is expected, which is looked at twice."""
     reason = mismatch(outcome.facts, outcome.clip, expected, cut) if outcome.facts else outcome.reason
+    if outcome.facts and reason:
+        outcome = Verify(layout, quick=True).attempt(outcome.clip, lambda: None)
+        reason = mismatch(outcome.facts, outcome.clip, expected, cut) if outcome.facts else outcome.reason
     if not reason:
         return outcome
     category = outcome.category or Category.MEDIA_ERROR

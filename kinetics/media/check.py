@@ -6,25 +6,30 @@ Reading needs nothing but the file, so workers can do it; the parent, which has 
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 from av.audio.frame import AudioFrame
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
 from kinetics.errors import MayWorkLater
 from kinetics.media.clip_header import read_header
-from kinetics.media.container import CODEC_OPTIONS, ffmpeg_read_errors, frames_of
+from kinetics.media.container import CODEC_OPTIONS, frames_of, open_file
 from kinetics.records import Category, Clip, Cut, Facts
 
 LEEWAY_S = 0.1
 """Seconds by which a clip may differ from its recorded duration; beyond that, it is reported as another clip."""
 ANNOTATED_LEEWAY_S = 0.25
 """The same, in seconds, if only the annotation is known: a frame lasts longer in videos of a low frame rate."""
+
+READ_BLOCK = 1 << 20
+"""Bytes of a read."""
+DECODER_MEMORY = 1 << 29
+"""Bytes that must be free for a clip to be called damaged. Decoding 1080p takes half of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +60,10 @@ def read_facts(path: Path) -> Facts:
 def decode_fully(path: Path) -> Facts:
     """Decode every frame and all sound, and return the facts in the header.
 
-    Raises as `read_facts` does, and MayWorkLater if anything cannot be decoded.
+    Raises as `read_facts` does, MayWorkLater if anything cannot be decoded, and MemoryError.
     """
     facts = read_facts(path)
-    with ffmpeg_read_errors(), av.open(str(path), "r", format="mov", options=CODEC_OPTIONS) as container:
+    with open_file(path, options=CODEC_OPTIONS) as container:
         streams: tuple[Stream, ...] = (*container.streams.video[:1], *container.streams.audio[:1])
         decoded = Counter(type(frame) for frame in frames_of(container, *streams))
     if decoded[VideoFrame] != facts.frames:
@@ -66,6 +71,23 @@ def decode_fully(path: Path) -> Facts:
     if facts.sound and not decoded[AudioFrame]:
         raise MayWorkLater(Category.MEDIA_ERROR, "its sound does not play")
     return facts
+
+
+def read_to_end(path: Path) -> None:
+    """Read all bytes of a file, from the disk where possible. Raises OSError if it does not bring them."""
+    with open(path, "rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        block = bytearray(READ_BLOCK)
+        while file.readinto(block):
+            pass
+
+
+def require_memory() -> None:
+    """Raise MemoryError if there is not as much memory as a decoder may need: then it reports damage that is none."""
+    try:
+        mmap.mmap(-1, DECODER_MEMORY, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except OSError as error:
+        raise MemoryError(error.strerror) from error
 
 
 def whole_clip(path: Path, clip: Clip) -> Facts:

@@ -1,6 +1,6 @@
 """Opens and writes media with PyAV: hostile files are read with few formats, few codecs and one thread.
 
-FFmpeg's errors end here: an error of reading becomes MayWorkLater (the media's fault), one of the disk an OSError.
+FFmpeg's errors end here: what is wrong with media becomes MayWorkLater, a fault of the machine an OSError.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from av.stream import Stream
 
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.net.range_file import MediaFile, Seekable
+from kinetics.os_errors import Blame, blame_for
 from kinetics.records import Category
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ DECODERS = (
 header would choose which one runs."""
 CODEC_OPTIONS = {"codec_whitelist": ",".join(DECODERS)}
 """Options of `av.open`, which decodes the first frames itself."""
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOENT}
-"""Errors of a write that are the disk's fault; any other is the media's."""
 
 
 class RemoteView(Seekable):
@@ -116,12 +115,31 @@ def ffmpeg_read_errors() -> Iterator[None]:
 
 
 @contextmanager
+def open_file(path: Path, **options: Any) -> Iterator[InputContainer]:
+    """Open an mp4 on this machine's disk.
+
+    Raises MayWorkLater if the media is at fault, and if it is not, OSError with the path as its `filename`, or
+    MemoryError.
+    """
+    with ffmpeg_read_errors():
+        try:
+            with av.open(str(path), "r", format="mov", **options) as container:
+                yield container
+        except av.error.FFmpegError as error:
+            if error.errno == errno.ENOMEM:
+                raise MemoryError(error.strerror) from error
+            if blame_for(error.errno) is not Blame.MEDIA:
+                raise OSError(error.errno, error.strerror, str(path)) from error
+            raise
+
+
+@contextmanager
 def ffmpeg_write_errors() -> Iterator[None]:
-    """Raise OSError for FFmpeg's errors about the disk, MayWorkLater if it refuses to write this media."""
+    """Raise OSError for what is not the media's fault, MayWorkLater if FFmpeg refuses to write this media."""
     try:
         yield
     except av.error.FFmpegError as error:
-        if error.errno in _DISK_ERRORS:
+        if blame_for(error.errno) is not Blame.MEDIA:
             raise OSError(error.errno, error.strerror) from error
         raise MayWorkLater(Category.MEDIA_ERROR, f"the media does not fit into its file: {error.strerror}") from error
 

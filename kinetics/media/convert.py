@@ -1,6 +1,6 @@
 """Converts a clip on disk to still pictures, a sound file or a thumbnail.
 
-All raise MayWorkLater if the clip cannot be read or is damaged, and OSError if the result cannot be written.
+All raise MayWorkLater if the clip is damaged, and OSError if the machine cannot read it or write the result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from kinetics.errors import MayWorkLater
-from kinetics.media.container import ffmpeg_read_errors, frames_of, mux, muxer
+from kinetics.media.container import frames_of, mux, muxer, open_file
 from kinetics.records import Category
 
 SoundFormat = Literal["wav", "mp3", "flac"]
@@ -53,7 +53,7 @@ def write_frames(
     to 100 (best), on libjpeg's scale.
     """
     count, encoder = 0, None
-    with ffmpeg_read_errors(), av.open(str(clip), "r", format="mov") as container:
+    with open_file(clip) as container:
         video = container.streams.video[0]
         pictures = cast(Iterator[VideoFrame], frames_of(container, video))
         first = next(pictures, None)
@@ -79,7 +79,7 @@ def write_frames(
 
 def write_sound(clip: Path, out: Path, sound_format: SoundFormat) -> None:
     """Write the sound of a clip, which must have some, from the time of its first frame on."""
-    with ffmpeg_read_errors(), av.open(str(clip), "r", format="mov") as container, muxer(out, sound_format) as target:
+    with open_file(clip) as container, muxer(out, sound_format) as target:
         audio = container.streams.audio[0]
         source, rate, layout = audio.codec_context, audio.codec_context.sample_rate, audio.codec_context.layout.name
         if sound_format == "mp3":  # the format's limits
@@ -98,7 +98,7 @@ def write_sound(clip: Path, out: Path, sound_format: SoundFormat) -> None:
 
 def thumbnail(clip: Path) -> str:
     """Return the first frame of a clip as a small JPEG, in a `data:` URL."""
-    with ffmpeg_read_errors(), av.open(str(clip), "r", format="mov") as container:
+    with open_file(clip) as container:
         frame = cast("VideoFrame | None", next(frames_of(container, *container.streams.video[:1]), None))
         if frame is None:
             raise MayWorkLater(Category.MEDIA_ERROR, "it has no picture")

@@ -16,14 +16,13 @@ from heapq import merge
 from pathlib import Path
 from typing import Any
 
-import av
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
 from kinetics.errors import MayWorkLater
-from kinetics.media.container import RemoteView, demux, demuxer, ffmpeg_read_errors, mux, muxer, view_errors
+from kinetics.media.container import RemoteView, demux, demuxer, mux, muxer, open_file, view_errors
 from kinetics.media.encode import PacketMaker, pts_of, rebase, section_ticks, stream_copy, transcode, video_stream
 from kinetics.media.section import (
     MAX_SHORTFALL_S,
@@ -106,7 +105,7 @@ def probe(path: Path, offset_s: float) -> CutResult:
 
     Raises MayWorkLater if it does not play, or is shorter than its header claims.
     """
-    with ffmpeg_read_errors(), av.open(str(path), "r", format="mov") as container:
+    with open_file(path) as container:
         if not container.streams.video:
             raise MayWorkLater(Category.MEDIA_ERROR, "the result has no picture")
         video = container.streams.video[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,9 +12,10 @@ from typing import Self
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.media.check import whole_clip
 from kinetics.media.remux import to_mp4
+from kinetics.os_errors import Blame, blame_for
 from kinetics.records import Category, Facts, FoundClip, Outcome
 from kinetics.scheduling.worker import limit_memory, record_failure
-from kinetics.storage.atomic import link_or_copy
+from kinetics.storage.atomic import cannot_read, link_or_copy
 from kinetics.storage.layout import Layout
 
 
@@ -59,6 +61,8 @@ class AdoptClip:
             with open(path, "rb"):  # what cannot be read is the file's fault, what cannot be written the disk's
                 pass
         except OSError as error:
+            if blame_for(error.errno) is Blame.MACHINE and error.errno not in (errno.EACCES, errno.EPERM):
+                raise cannot_read(error, path) from error
             raise MayWorkLater(Category.MEDIA_ERROR, f"it cannot be read: {error.strerror or error}") from error
         if path.suffix == ".mp4" and not self.layout.store:
             facts = whole_clip(path, found)

@@ -201,6 +201,11 @@ def cannot_write(error: OSError, path: Path) -> Fatal:
     return Fatal(f"Cannot write {what}. {remedy} and run the command again. The files written so far are complete.")
 
 
+def cannot_read(error: OSError, path: Path) -> Fatal:
+    """Return the Fatal that says why this machine cannot read a file."""
+    return Fatal(f"Cannot read {path}: {error.strerror or error}. Fix that and run the command again.")
+
+
 def write_csv(path: Path, fields: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table as a CSV file, atomically. Raises Fatal if it cannot be written."""
     write_text(path, _csv_lines(chain([fields], rows)))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.dataset.inventory import measure_clips, verify_clips
+from kinetics.dataset.inventory import MAX_UNREAD, measure_clips, verify_clips
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media import check
 from kinetics.media.check import ANNOTATED_LEEWAY_S, LEEWAY_S, Expected, decode_fully, mismatch, read_facts
@@ -257,18 +257,72 @@ def test_what_is_unreadable_through_no_fault_of_its_own_ends_the_run_and_stays(
     assert not Ledger(dataset.layout, "validate").missing
 
 
-def test_a_disk_that_cannot_be_read_at_one_place_costs_the_clip_there(
-    dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
+def unreadable(number: int) -> Callable[[object], None]:
+    def read(path: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    return read
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EUCLEAN, errno.EBADMSG])
+def test_a_clip_that_the_disk_cannot_read_is_named_and_stays_where_it_is(
+    dataset: DatasetOnDisk, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = dataset.put(CLIP)
-
-    def broken(_: object) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(check, "read_header", broken)
+    monkeypatch.setattr(check, "read_header", unreadable(number))
     (outcome,) = verify(dataset)
-    assert "Input/output error" in outcome.reason
-    assert not path.exists()
+    assert os.strerror(number) in outcome.reason
+    assert (outcome.category, path.exists()) == (Category.LOST_WORKER, True)
+    assert not Ledger(dataset.layout, "validate").missing
+
+
+def test_a_disk_that_reads_nothing_any_more_ends_the_run(
+    dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [dataset.put(clip) for clip in numbered(MAX_UNREAD + 5)]
+    monkeypatch.setattr(check, "read_header", unreadable(errno.EIO))
+    with pytest.raises(Fatal, match=rf"{MAX_UNREAD} clips in a row could not be read.*Input/output error"):
+        verify(dataset)
+    assert all(path.exists() for path in paths)
+
+
+def test_a_clip_that_is_found_wrong_once_and_right_the_second_time_stays(
+    dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, seen = [dataset.put(clip, PLAIN) for clip in numbered(2)], set[Path]()
+    dataset.record(*(Outcome(clip, "done", duration_s=4.0, sound=True) for clip in dataset.clips))
+    decode, damage = check.decode_fully, MayWorkLater(Category.MEDIA_ERROR, "its video is damaged")
+
+    def wrong_at_first(path: Path) -> Facts:
+        if path not in seen:
+            seen.add(path)
+            if path == paths[0]:
+                raise damage
+            return replace(decode(path), duration_s=1.0)
+        return decode(path)
+
+    monkeypatch.setattr(check, "decode_fully", wrong_at_first)
+    assert [one.status for one in verify(dataset)] == ["done", "done"]
+    assert all(path.exists() for path in paths)
+
+
+@pytest.mark.parametrize("call", ["read_to_end", "require_memory"])
+def test_what_looks_damaged_stays_if_it_cannot_be_read_to_its_end_or_memory_is_short(
+    dataset: DatasetOnDisk, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = dataset.put(CLIP)
+    scratched(path, "video", 30)
+
+    def fail(*_: object) -> None:
+        raise MemoryError if call == "require_memory" else OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(check, call, fail)
+    (outcome,) = verify(dataset)
+    assert outcome.category is Category.LOST_WORKER
+    assert path.exists()
+    monkeypatch.undo()
+    (outcome,) = verify(dataset)
+    assert (outcome.category, path.exists()) == (Category.MEDIA_ERROR, False)
 
 
 def test_a_class_or_split_without_clips_is_removed_as_readers_refuse_it(dataset: DatasetOnDisk) -> None:
