@@ -50,6 +50,9 @@ BLAME: Mapping[int, Blame] = {
 }
 """The errors that concern a clip. A number that is not here is the machine's fault."""
 
+NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})
+"""What flock says on a file system that has no locks, or none at the moment."""
+
 
 def blame_for(number: int | None) -> Blame:
     """Return whose fault an error number is; FFmpeg's own numbers, which no system has, are about the media."""

@@ -76,7 +76,7 @@ def verify(options: Options, context: Context) -> int:
     """Check the clips on disk; those that fail for their own fault are moved away."""
     clips, moved, kept = context.clips_on_disk, 0, 0
     with ExitStack() as stack:
-        stack.enter_context(hold_subsets(context.layout, context.subsets))
+        stack.enter_context(hold_subsets(context.layout, context.subsets, tell))
         wanted = ClipKind(options.cut, options.max_height)
         if found := other_kinds(context.layout, clips, clips.__getitem__, wanted):
             asked = f"--cut {wanted.cut} --max-height {wanted.max_height}"
@@ -110,7 +110,7 @@ def manifest(options: Options, context: Context) -> int:
     choice = _choice(options)
     with ExitStack() as stack:
         for subset, frame in clips.items():
-            stack.enter_context(lock(layout, subset, "manifest.lock"))
+            stack.enter_context(lock(layout, subset, "manifest.lock", tell))
             outcomes = measure_clips(context.run_on_files, layout, subset, frame)
             facts = {
                 one.clip.key: one.facts for one in shown(_what(context, subset), len(frame), outcomes) if one.facts
@@ -154,7 +154,7 @@ def shards(options: Options, context: Context) -> int:
     clips, unfit = context.clips_on_disk, 0
     target = layout.derived_layout(f"shards{_choice(options)}")
     with ExitStack() as stack:
-        stack.enter_context(hold_subsets(target, context.subsets))
+        stack.enter_context(hold_subsets(target, context.subsets, tell))
         for subset, frame in clips.items():
             fit = _with_header(context, subset, frame)
             unfit += len(frame) - len(fit)
@@ -230,7 +230,7 @@ def _converted(
     """
     clips = context.clips_on_disk
     with ExitStack() as stack:
-        stack.enter_context(hold_subsets(target, context.subsets))
+        stack.enter_context(hold_subsets(target, context.subsets, tell))
         if settings:
             keep_settings(target.folder, settings)
         for subset, frame in clips.items():
@@ -266,7 +266,7 @@ def _remove_orphans(table: ResultTable, target: Layout, subset: Subset) -> None:
 def _with_header(context: Context, subset: Subset, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the clips whose headers can be read; the first ones of the others are named."""
     layout = context.layout
-    with lock(layout, subset, "headers.lock"):
+    with lock(layout, subset, "headers.lock", tell):
         events = read_headers(context.run_on_files, layout, subset, frame)
         outcomes = shown(_what(context, subset), len(frame), events, done="fit", failed="unfit")
         unfit = {one.clip.key for one in outcomes if one.status == "failed"}

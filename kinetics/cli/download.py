@@ -61,7 +61,7 @@ def download(options: Options, context: Context) -> int:
         if options.dry_run:
             layout = stack.enter_context(readable_tables(layout, context.subsets))
         else:
-            stack.enter_context(hold_subsets(layout, context.subsets))
+            stack.enter_context(hold_subsets(layout, context.subsets, tell))
             stack.enter_context(tables)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in context.subsets}
         plan = make_plan(

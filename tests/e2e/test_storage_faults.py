@@ -239,3 +239,26 @@ def test_verify_moves_no_clip_for_want_of_memory(clips: Sandbox, limit: str, meb
     clips.prefix = ("prlimit", f"--{limit}={mebibytes << 20}")
     clips.run("--verify", "-w", "1")
     assert_untouched(clips)
+
+
+# -- a file system without locks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", first_of(["ENOSYS", "EOPNOTSUPP", "ENOLCK"]))
+def test_without_locks_a_run_with_a_limited_rate_gets_everything_and_says_once_what_keeps_others_away(
+    make_sandbox: Callable[..., Sandbox], name: str
+) -> None:
+    sandbox = make_sandbox(many_rows(3))
+    run = sandbox.run(*COPY, "--limit-rate", "50M", env=failing("flock", getattr(errno, name), str(sandbox.folder)))
+    assert run.code == 0, run.err
+    assert (run.out + run.err).count("this file system has no locks") == 1
+    assert sandbox.files() == sorted(map(sandbox.path, sandbox.rows))
+
+
+@pytest.mark.soak
+def test_a_file_of_the_limit_that_cannot_be_written_ends_the_run(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(many_rows(3))
+    run = sandbox.run(*COPY, "--limit-rate", "50M", env=failing("pwrite", errno.ENOSPC, "/rate"))
+    assert_stopped(run, "--limit-rate", os.strerror(errno.ENOSPC))
+    assert sandbox.errors() == {}
+    complete(sandbox)
