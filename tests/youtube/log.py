@@ -29,6 +29,9 @@ class Request:
     bytes_sent: int = 0
     throttled: bool = False
     """It met the closed door of the world's throttle."""
+    refused: Literal["", "client", "visitor id", "expired", "ad"] = ""
+    """Why the call or the media were refused, whatever the video: what the client is refused, a visitor id that is
+    turned away, an address whose time is over, or an ad that is not."""
     cookies: tuple[str, ...] = ()
     """The names of the cookies that came with it."""
     user_agent: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -56,6 +57,10 @@ def serve_media(visit: Visit) -> None:
     if (refused := visit.world.media_status) is not None:
         visit.reply(refused, b"", "text/plain")
         return
+    if why := _why_refused(visit, video_id):
+        visit.note(refused=why[0])
+        visit.reply(why[1], b"", "text/plain")
+        return
     if not solved(visit.query):
         visit.reply(403, b"", "text/plain")
         return
@@ -69,6 +74,16 @@ def serve_media(visit: Visit) -> None:
     else:
         fault = visit.world.media_fault(video_id, visit.host, itag, span.first, span.last)
         answer(visit, span, fault, partial=in_header is not None)
+
+
+def _why_refused(visit: Visit, video_id: str) -> tuple[str, int] | None:
+    """Why these media are refused, whatever the file, and the status that says so."""
+    if float(visit.query.get("expire", "inf")) < time.time():
+        return "expired", 403
+    if visit.world.in_ad(video_id):
+        return "ad", 403
+    refusal = visit.world.client_refusal(visit.query.get("c", ""), video_id)
+    return ("client", refusal.media_status) if refusal and refusal.media_status else None
 
 
 def _first_and_last(asked: re.Match[str] | None) -> tuple[int, int | None] | None:

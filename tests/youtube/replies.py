@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from tests.youtube.challenge import JAVASCRIPT_CLIENTS, with_challenges
 from tests.youtube.videos import MediaFile
@@ -52,7 +52,8 @@ def player(video_id: str, scenario: Scenario, client: str) -> Json:
     if client in JAVASCRIPT_CLIENTS:
         for kind in streaming.keys() & {"formats", "adaptiveFormats"}:
             streaming[kind] = [with_challenges(entry, video_id, client) for entry in streaming[kind]]
-    return _body(video_id, {"status": "OK", "playableInEmbed": True}, duration_s) | {"streamingData": streaming}
+    body = _body(video_id, {"status": "OK", "playableInEmbed": True}, duration_s) | {"streamingData": streaming}
+    return _with_addresses(body, {"c": client})
 
 
 def visitor(video_id: str) -> Json:
@@ -89,6 +90,43 @@ def sabr_only(body: Json) -> Json:
     ]
     address = f"https://{MEDIA_HOST}/videoplayback?sabr=1"
     return body | {"streamingData": {"serverAbrStreamingUrl": address, "adaptiveFormats": bare}}
+
+
+def expired(body: Json) -> Json:
+    """The same reply with addresses whose time is over."""
+    return _with_addresses(body, {"expire": "1700000000"})
+
+
+def with_ad(body: Json, ad_s: float) -> Json:
+    """The same reply with an ad before the video, in the two places where one may stand; one of them can be skipped."""
+    length = {"instreamVideoAdRenderer": {"playerVars": f"length_seconds={ad_s / 2:g}&ad_system=1"}}
+    skipped = {"instreamVideoAdRenderer": {"playerVars": "length_seconds=600", "skipOffsetMilliseconds": ad_s * 500}}
+    kind = {"adPlacementConfig": {"kind": "AD_PLACEMENT_KIND_START"}}
+    layout = {"playerBytesAdLayoutRenderer": {"renderingContent": skipped}}
+    slot = {
+        "adSlotMetadata": {"triggerEvent": "SLOT_TRIGGER_EVENT_BEFORE_CONTENT"},
+        "fulfillmentContent": {"fulfilledLayout": layout},
+    }
+    return body | {
+        "adPlacements": [{"adPlacementRenderer": {"config": kind, "renderer": length}}],
+        "adSlots": [{"adSlotRenderer": slot}],
+    }
+
+
+def _with_addresses(body: Json, changes: Mapping[str, str]) -> Json:
+    streaming = dict(body.get("streamingData", {}))
+    for name in ("formats", "adaptiveFormats"):
+        if name in streaming:
+            streaming[name] = [
+                entry | {"url": _with_query(entry["url"], changes)} if "url" in entry else entry
+                for entry in streaming[name]
+            ]
+    return body | {"streamingData": streaming} if streaming else body
+
+
+def _with_query(url: str, changes: Mapping[str, str]) -> str:
+    parts = urlsplit(url)
+    return parts._replace(query=urlencode({**dict(parse_qsl(parts.query)), **changes})).geturl()
 
 
 def _body(video_id: str, playability: Json, duration_s: float) -> Json:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.youtube.mirror import MirrorFile
 
 Shape = Literal["dash", "progressive", "webm"]
+AS_18: Mapping[str, tuple[Shape, ...]] = {"ANDROID": ("progressive",)}
+"""What YouTube offers Android of most videos, as `clients` of a Scenario: itag 18, and nothing else without a token."""
 Subset = Literal["train", "validate", "test"]
 ListFault = Literal["missing", "busy", "silent", "reset", "html", "damaged", "cut"]
 MediaFaultKind = Literal[
@@ -144,15 +146,31 @@ SURROUND_ITAG = 258
 
 
 @dataclass(frozen=True)
+class ClientRefusal:
+    """What YouTube refuses to one client, such as VISIONOS, whatever the video.
+
+    Its calls are answered by the words of `failure` or by `status`, or, if these are None, as usual; requests for the
+    media that it was told of by `media_status`. The first `after` videos of those that anybody asks for are spared.
+    """
+
+    client: str
+    failure: Failure | None = None
+    status: int | None = None
+    media_status: int | None = None
+    after: int = 0
+
+
+@dataclass(frozen=True)
 class Scenario:
     """One video id: its files and what is said about it; either a `video` or a `failure`.
 
-    `clients` names other shapes for some clients (`{"ANDROID": ("progressive",)}`); `renditions` are further sizes of
+    `clients` names other shapes for some clients (`AS_18`, say); `renditions` are further sizes of
     the same video. `variants` are offered in their order, each in place of the one file that its itags would have.
     `spoilt` says, by itag, what is done to a file before it is served (spoils.py); the player knows nothing of it.
     `said` is, by itag, what the player says of a format in addition, or against the truth:
     `{134: {"drmFamilies": ["WIDEVINE"]}}`. `thumbnail` says whether the id has one; None: yes, unless the category of
-    its failure is gone.
+    its failure is gone. `ad_s` is how long an ad before the video is: for that time after each reply its media answer
+    403. The first `expired_replies` replies name addresses whose time is over.
     """
 
     video: Video | None = None
@@ -166,6 +184,8 @@ class Scenario:
     spoilt: Mapping[int, Spoil] = field(default_factory=dict)
     said: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
     thumbnail: bool | None = None
+    ad_s: float = 0.0
+    expired_replies: int = 0
 
     @property
     def has_thumbnail(self) -> bool:
@@ -251,6 +271,9 @@ class World:
         """While set, the status of the reply to every request for media, whatever the scenarios say."""
         self.thumbnails: ThumbnailMode = "as usual"
         """How i.ytimg.com answers; "hang up" closes the connection, "silent" keeps it open and sends nothing."""
+        self.client_refusals: tuple[ClientRefusal, ...] = ()
+        self.visitor_id_calls: int | None = None
+        """Player calls that are answered for one visitor id, before it is turned away; None: any number."""
         self.line_down = False
         self.latency_s = 0.0
         self.bandwidth_bit_s: float | None = None
@@ -260,6 +283,8 @@ class World:
         self._line_free = 0.0
         self._lock = threading.Lock()
         self._seen: Counter[tuple[str, str, int]] = Counter()
+        self._order: dict[str, int] = {}
+        self._ad_until: dict[str, float] = {}
         self.throttle = throttle
 
     @property
@@ -306,6 +331,39 @@ class World:
             self._closed_until = now + throttle.for_s
             self._player_calls = 0 if throttle.again else -sys.maxsize
             return throttle
+
+    def client_refusal(self, client: str, video_id: str) -> ClientRefusal | None:
+        """What this client is refused of a video, if anything is."""
+        with self._lock:
+            number = self._order.setdefault(video_id, len(self._order))
+        return next((one for one in self.client_refusals if one.client == client and number >= one.after), None)
+
+    def turns_away(self, visitor_id: object) -> bool:
+        """Whether a player call comes with a visitor id that has served its time. Calls without one do not count."""
+        limit = self.visitor_id_calls
+        return bool(visitor_id) and limit is not None and not self._strikes((str(visitor_id), "visitor", 0), limit)
+
+    def new_visitor_id(self) -> str:
+        """An id that nobody had before."""
+        with self._lock:
+            self._seen["", "visitor", 0] += 1
+            return f"CgtMb29wYmFja1lU{self._seen['', 'visitor', 0]:04}%3D%3D"
+
+    def names_expired(self, video_id: str) -> bool:
+        """Whether this reply about a video names addresses whose time is over."""
+        replies = self.scenario(video_id).expired_replies
+        return replies > 0 and self._strikes((video_id, "expired", 0), replies)
+
+    def begin_ad(self, video_id: str) -> float:
+        """The seconds of the ad before a video, which begins now."""
+        ad_s = self.scenario(video_id).ad_s
+        with self._lock:
+            self._ad_until[video_id] = self.clock() + ad_s
+        return ad_s
+
+    def in_ad(self, video_id: str) -> bool:
+        """Whether the ad before a video is not over."""
+        return self.clock() < self._ad_until.get(video_id, -math.inf)
 
     def time_on_line(self, size: int) -> float:
         """In how many seconds so many bytes have passed the line that all share, behind what is on it already."""
@@ -354,6 +412,9 @@ class World:
 
 
 STRIKES_INSIDE = frozenset({"cut", "cut_unsaid", "reset", "stall", "drip"})
+
+RELOAD = Failure(Category.ENGINE_ERROR, "UNPLAYABLE", "The page needs to be reloaded.")
+"""What the player says to a visitor id that it turns away."""
 
 FAILURES: dict[str, Failure] = {
     "private": Failure(
