@@ -23,7 +23,8 @@ from benchmarks.workload import clips
 from kinetics.records import Clip
 from kinetics.storage.layout import Layout
 from kinetics.youtube.download_job import DownloadClip
-from kinetics.youtube.engines import open_engines, resolve
+from kinetics.youtube.engines import open_engines
+from kinetics.youtube.fallback import Resolver
 from tests.youtube.world import Row
 
 ENGINES = ("pytubefix", "yt-dlp")
@@ -92,8 +93,8 @@ def phases_of_clips(rows: Sequence[Row], cut: str, folder: Path) -> list[Counter
 
 
 def _resolver() -> Callable[[Row], object]:
-    engines = open_engines(ENGINES)
-    return lambda row: resolve(engines, row.youtube_id, 360)
+    resolver = Resolver(open_engines(ENGINES))
+    return lambda row: resolver.search(row.youtube_id, 360).next_source()
 
 
 def _fetcher(cut: str, folder: Path) -> Callable[[Row], None]:

@@ -7,6 +7,9 @@
         │   └── Unconfirmed  it said "unavailable" and nothing else, as it does of every video in some blocks
         ├── NotOffered   the video lives, but YouTube refuses it to the clients that we pose as
         ├── MayWorkLater a fault of this attempt
+        │   └── ClientRefused    YouTube refuses the client that we pose as, and says nothing of the video
+        │       ├── VisitorRefused   it turns away the visitor id: a new one is needed
+        │       └── ClientUnusable   what this client needs is not installed
         └── StopEveryone a refusal or outage that concerns every clip: slow down, then ask with one
 
 Foreign exceptions become one of these at the seam that calls the foreign code.
@@ -81,6 +84,18 @@ class NotOffered(ClipError):
 
 class MayWorkLater(ClipError):
     """This attempt failed; another one may not."""
+
+
+class ClientRefused(MayWorkLater):
+    """YouTube's reply brings no media to this client, and says nothing of the video that we know."""
+
+
+class VisitorRefused(ClientRefused):
+    """YouTube turns away the visitor id: a new one is needed."""
+
+
+class ClientUnusable(ClientRefused):
+    """What this client needs is not installed, so it can bring no media of any video."""
 
 
 class StopEveryone(ClipError):

@@ -13,7 +13,17 @@ from urllib3.exceptions import HTTPError
 
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.net.http import HttpSession
-from kinetics.net.responses import BACK_OFF_S, MIN_PROGRESS_BYTES, TRIES, content_range, no_reply, root_cause
+from kinetics.net.responses import (
+    BACK_OFF_S,
+    MIN_PROGRESS_BYTES,
+    TRIES,
+    ConnectionBroken,
+    MediaExpired,
+    MediaRefused,
+    content_range,
+    no_reply,
+    root_cause,
+)
 from kinetics.records import Category
 
 if TYPE_CHECKING:
@@ -189,11 +199,14 @@ class RangeFile(Seekable):
             cause = "the reply ended there"
         finally:
             response.close()  # a connection whose response was read to its end stays open all the same
-        return MayWorkLater(Category.MEDIA_ERROR, f"the connection broke at byte {start + len(data)}: {cause}")
+        return ConnectionBroken(Category.MEDIA_ERROR, f"the connection broke at byte {start + len(data)}: {cause}")
 
     def _proven(self, response: urllib3.BaseHTTPResponse, first: int, stop: int) -> int:
         """Return where the range ends that this response brings. Raises MayWorkLater if it is not the one asked for."""
-        part = content_range(response)
+        try:
+            part = content_range(response)
+        except MediaRefused as error:
+            raise MediaExpired(error.category, error.reason) if self._size is not None else error from None
         coding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if coding != "identity":
             raise MayWorkLater(Category.MEDIA_ERROR, f"asked for plain bytes, was sent them as {coding!r}")

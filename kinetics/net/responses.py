@@ -37,6 +37,14 @@ class MediaRefused(MayWorkLater):
     """The media host refuses this URL (403, 404, 410); the one that another engine finds may be accepted."""
 
 
+class MediaExpired(MediaRefused):
+    """The media host refuses this URL after it has served it: its time may be over, and a new one may be accepted."""
+
+
+class ConnectionBroken(MayWorkLater):
+    """The connection broke inside the file again and again; that says nothing of the file."""
+
+
 class Changed(MayWorkLater):
     """The next bytes do not continue those received: the file was replaced, or the server starts from byte 0 again."""
 

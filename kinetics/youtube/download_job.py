@@ -6,10 +6,11 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import overload
+from typing import TypeVar, overload
 
-from kinetics.errors import MayWorkLater, NotOffered, Unconfirmed
+from kinetics.errors import MayWorkLater, Unconfirmed
 from kinetics.media import cut as media
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import RemoteMedia
@@ -17,14 +18,16 @@ from kinetics.net.http import HttpSession
 from kinetics.net.proxy import use_proxy
 from kinetics.net.range_file import RangeFile
 from kinetics.net.rate_limit import shared_rate_limiter
-from kinetics.net.responses import MediaRefused
 from kinetics.records import Clip, ControlCall, ControlResult, Cut, Outcome
 from kinetics.scheduling.worker import limit_memory, record_failure
 from kinetics.storage.layout import Layout
-from kinetics.youtube.engines import ALIKE_CLIPS, Engine, Resolver, open_engines, resolve
+from kinetics.youtube.client_record import ClientRecord
+from kinetics.youtube.engines import open_engines
+from kinetics.youtube.fallback import MediaSearch, Resolver
 from kinetics.youtube.formats import MediaSource
 from kinetics.youtube.thumbnails import ThumbnailChecker
 
+_ResultT = TypeVar("_ResultT")
 CUTTERS = {"smart": media.cut_smart, "exact": media.cut_exact, "keyframe": media.cut_keyframe}
 """The function for each value of `--cut` but `none`."""
 
@@ -43,7 +46,8 @@ class DownloadClip:
     limit_rate: float | None = None
     """Bytes a second, for all workers together."""
     shared: Path | None = None
-    """A folder for what the workers share: the state of the rate limit, and the visitor id they send to YouTube."""
+    """A folder for what the workers share: the state of the rate limit, the visitor id they send to YouTube, and how
+    YouTube refused its clients."""
     proxy: str | None = None
     thumbnails: bool = True
     """Whether to look for the thumbnail of a video that YouTube calls unavailable."""
@@ -66,10 +70,10 @@ class DownloadClip:
         limit_memory()
         use_proxy(self.proxy)
         limit = shared_rate_limiter(self.shared, self.limit_rate)
-        visitor_file = self.shared / "visitor" if self.shared else None
+        visitor_file, record_file = (self.shared and self.shared / name for name in ("visitor", "clients"))
         notices: list[str] = []
         engines = open_engines(self.engines, self.cookies, visitor_file, notices.append)
-        return ClipDownloader(self, engines, HttpSession(limit), notices)
+        return ClipDownloader(self, Resolver(engines, ClientRecord(record_file)), HttpSession(limit), notices)
 
 
 class ClipDownloader:
@@ -78,14 +82,12 @@ class ClipDownloader:
     Its engines and connections are kept from clip to clip. What they put into `notices` goes out with an outcome.
     """
 
-    def __init__(self, job: DownloadClip, engines: list[Engine], session: HttpSession, notices: list[str]) -> None:
+    def __init__(self, job: DownloadClip, resolver: Resolver, session: HttpSession, notices: list[str]) -> None:
         self._job = job
-        self._engines = engines
-        self._resolver = Resolver(engines)
+        self._resolver = resolver
         self._session = session
         self._notices = notices
         self._header_sizes = HeaderSizes()
-        self._media_refused = 0  # clips in a row whose first media were refused, none of which came
         self._thumbnails = ThumbnailChecker() if job.thumbnails else None
 
     @overload
@@ -103,10 +105,10 @@ class ClipDownloader:
     def _check_again(self, call: ControlCall, on_answer: Callable[[], None]) -> ControlResult:
         """Ask for a video that came before, and for the first byte of its media."""
         with record_failure(self._job.layout.folder) as failure:
-            source = resolve(self._engines, call.clip.youtube_id, self._job.max_height)
+            search = self._resolver.search(call.clip.youtube_id, self._job.max_height, in_full=True)
+            source = search.next_source()
             on_answer()
-            for media_format in source.formats:
-                RangeFile(self._session, media_format.url, media_format.headers).read(1)
+            _use(search, source, self._read_first_bytes)
         return failure.applied_to(ControlResult(call, "done"))
 
     def _with_thumbnail(self, outcome: Outcome) -> Outcome:
@@ -126,11 +128,12 @@ class ClipDownloader:
         outcome = Outcome(clip, "failed", host=socket.gethostname(), cut=job.cut, max_height=job.max_height)
         session, start = self._session, time.monotonic()
         bytes_before, requests_before, busy_before_s = session.bytes_received, session.requests, session.busy_s
+        search = self._resolver.search(clip.youtube_id, job.max_height, in_full=clip.again)
         with record_failure(job.layout.folder) as failure:
-            source = self._resolver.resolve(clip.youtube_id, job.max_height, in_full=clip.again)
+            source = search.next_source()
             outcome = replace(outcome, engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - start)
             on_answer()
-            outcome = self._download(clip, source, outcome)
+            outcome = _use(search, source, partial(self._write_clip, clip, outcome))
         notice = self._notices.pop() if self._notices else ""
         outcome = replace(
             failure.applied_to(outcome), unconfirmed=isinstance(failure.error, Unconfirmed), notice=notice
@@ -138,32 +141,21 @@ class ClipDownloader:
         total_s, download_s = time.monotonic() - start, session.busy_s - busy_before_s
         if outcome.resolve_s is None:
             return replace(outcome, resolve_s=total_s)
+        resolve_s = outcome.resolve_s + search.later_s
         return replace(
             outcome,
+            resolve_s=resolve_s,
             download_s=download_s,
-            cut_s=max(0.0, total_s - outcome.resolve_s - download_s),
+            cut_s=max(0.0, total_s - resolve_s - download_s),
             bytes_received=session.bytes_received - bytes_before,
             requests=session.requests - requests_before,
         )
 
-    def _download(self, clip: Clip, source: MediaSource, outcome: Outcome) -> Outcome:
-        """Download from this source; if the media host refuses its addresses, from those of the next engine."""
-        try:
-            outcome = self._write_clip(clip, source, outcome)
-        except MediaRefused as refused:
-            others = [engine for engine in self._engines if engine.name != source.engine]
-            self._media_refused += 1
-            if not others or (self._media_refused > ALIKE_CLIPS and not clip.again):
-                raise
-            try:
-                source = resolve(others, clip.youtube_id, self._job.max_height)
-            except (MayWorkLater, NotOffered):
-                raise refused from None
-            outcome = self._write_clip(clip, source, replace(outcome, engine=source.engine, itag=source.itag))
-        self._media_refused = 0
-        return outcome
+    def _read_first_bytes(self, source: MediaSource) -> None:
+        for media_format in source.formats:
+            RangeFile(self._session, media_format.url, media_format.headers).read(1)
 
-    def _write_clip(self, clip: Clip, source: MediaSource, outcome: Outcome) -> Outcome:
+    def _write_clip(self, clip: Clip, outcome: Outcome, source: MediaSource) -> Outcome:
         """Cut the clip from its source, move it to its final name, and return what the file is like."""
         cut, layout = self._job.cut, self._job.layout
         media_files = [
@@ -186,9 +178,23 @@ class ClipDownloader:
         return replace(
             outcome,
             status="done",
+            engine=source.engine,
+            itag=source.itag,
             height=result.height,
             clip_bytes=clip_bytes,
             offset_s=None if cut == "none" else result.offset_s,
             duration_s=result.duration_s,
             sound=result.sound,
         )
+
+
+def _use(search: MediaSearch, source: MediaSource, use: Callable[[MediaSource], _ResultT]) -> _ResultT:
+    """Return what `use` makes of the first media that do, beginning with `source`."""
+    while True:
+        try:
+            result = use(source)
+        except MayWorkLater as failure:
+            source = search.after(source, failure)
+        else:
+            search.came()
+            return result

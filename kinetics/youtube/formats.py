@@ -77,6 +77,8 @@ class Format:
     """HTTP headers to send with each request for the file."""
     header_bytes: int | None = None
     """Bytes of an adaptive file's header and index together, where the reply says so."""
+    available_at: float = 0.0
+    """When the ads before the video are over, in seconds since the epoch: until then the URL may be refused."""
 
 
 Choice = tuple[Format, ...]

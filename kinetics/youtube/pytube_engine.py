@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import importlib
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
-from kinetics.errors import StopEveryone
-from kinetics.storage.atomic import atomic_write
+from kinetics.errors import ClientRefused, MayWorkLater, StopEveryone, VisitorRefused
+from kinetics.youtube.ads import ads_s
 from kinetics.youtube.engine_errors import translated_errors
 from kinetics.youtube.formats import Format, positive_number, shorter_side, track_and_alteration
 from kinetics.youtube.replies import check_reply, object_at, status_error
+from kinetics.youtube.visitor import VisitorId
 
 
 class Pytube:
@@ -27,30 +30,45 @@ class Pytube:
 
     def __init__(self, name: Literal["pytubefix", "pytube"], visitor_file: Path | None = None) -> None:
         self.name: str = name
-        self._visitor_id = ""
-        self._visitor_file = visitor_file
+        self.clients = ("visionos",) if name == "pytubefix" else ("default",)
+        self._visitor_id = VisitorId(visitor_file)
 
-    def formats(self, video_id: str, first_client_only: bool = False) -> tuple[list[Format], float | None]:
-        """Return all formats on offer, and the video's length. There is one client, the first and the last.
+    def formats(self, video_id: str, client: str) -> tuple[list[Format], float | None]:
+        """Return all formats on offer, and the video's length. There is one client only. Raises ClipError.
 
-        Raises ClipError.
+        If YouTube turns away the visitor id, it is asked once more, with a new one.
         """
         with translated_errors(self.name):
-            module = importlib.import_module(self.name)
             self._ask_in_english()
-            video = module.YouTube(f"https://www.youtube.com/watch?v={video_id}")
-            if self.name == "pytubefix":
-                video.fallback_clients = []
-                video._visitor_data = (
-                    self._visitor_id or self._read_shared_visitor_id() or self._request_visitor_id(module, video_id)
-                )
-            reply = video.vid_info
+            if self.name == "pytube":
+                return self._ask(video_id)
+            request = partial(self._request_visitor_id, video_id)
+            visitor_id = self._visitor_id.get(request)
+            try:
+                return self._ask(video_id, visitor_id)
+            except VisitorRefused:
+                return self._ask(video_id, self._visitor_id.get(request, refused=visitor_id))
+
+    def _ask(self, video_id: str, visitor_id: str = "") -> tuple[list[Format], float | None]:
+        video = importlib.import_module(self.name).YouTube(f"https://www.youtube.com/watch?v={video_id}")
+        if visitor_id:
+            video.fallback_clients = []
+            video._visitor_data = visitor_id
+        reply = video.vid_info
+        try:
             check_reply(reply, video_id)
-            duration_s = positive_number(object_at(reply, "videoDetails").get("lengthSeconds"))
-            entries = _entries(reply)
-            for entry in entries:
-                object_at(entry, "audioTrack").setdefault("displayName", "")  # without a name pytubefix fails
-            return list(_formats(video.streams, entries)), duration_s
+        except MayWorkLater as error:
+            served = object_at(reply, "playabilityStatus").get("status") == "OK"
+            if served or isinstance(error, VisitorRefused):
+                raise
+            raise ClientRefused(error.category, error.reason) from error
+        entries = _entries(reply)
+        for entry in entries:
+            object_at(entry, "audioTrack").setdefault("displayName", "")  # without a name pytubefix fails
+        formats = [*_formats(video.streams, entries)]
+        if wait_s := ads_s(reply):
+            formats = [replace(one, available_at=time.time() + wait_s) for one in formats]
+        return formats, positive_number(object_at(reply, "videoDetails").get("lengthSeconds"))
 
     def _ask_in_english(self) -> None:
         """Have YouTube answer in English, whose words replies.py knows; neither package names a language.
@@ -63,23 +81,13 @@ class Pytube:
             for client in (innertube(), innertube("WEB")):
                 client.base_data["context"]["client"]["hl"] = "en"
 
-    def _read_shared_visitor_id(self) -> str:
-        if self._visitor_file:
-            with suppress(OSError, ValueError):
-                self._visitor_id = self._visitor_file.read_text("ascii")
-        return self._visitor_id
-
-    def _request_visitor_id(self, module: ModuleType, video_id: str) -> str:
-        """Request a visitor id and share it. pytubefix would do this itself, but ignore a refusal and ask again."""
-        reply = importlib.import_module(f"{module.__name__}.innertube").InnerTube("WEB").player(video_id)
+    def _request_visitor_id(self, video_id: str) -> str:
+        """Request a visitor id. pytubefix would do this itself, but ignore a refusal and ask again."""
+        reply = importlib.import_module(f"{self.name}.innertube").InnerTube("WEB").player(video_id)
         refusal = status_error(object_at(reply, "playabilityStatus"))
         if isinstance(refusal, StopEveryone):
             raise refusal
-        self._visitor_id = str(reply["responseContext"]["visitorData"])
-        if self._visitor_file:
-            with suppress(OSError, ValueError), atomic_write(self._visitor_file) as temporary:
-                temporary.write_text(self._visitor_id, "ascii")
-        return self._visitor_id
+        return str(reply["responseContext"]["visitorData"])
 
 
 def _entries(reply: Mapping[str, object]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Tells what YouTube's words mean, wherever they stand in a player reply.
 
 One condition reaches an engine as different exceptions, or as none, so only the words are compared. The table WORDINGS
-says of each whom it is about: the video, the client that we pose as, or the address that we ask from.
+says of each whom it is about: the video, the client that we pose as, our visitor id, or the address that we ask from.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from kinetics.errors import REASON_LIMIT, ClipError, Gone, MayWorkLater, NotOffered, StopEveryone, Unconfirmed
+from kinetics.errors import (
+    REASON_LIMIT,
+    ClipError,
+    Gone,
+    MayWorkLater,
+    NotOffered,
+    StopEveryone,
+    Unconfirmed,
+    VisitorRefused,
+)
 from kinetics.records import Category
 
 
@@ -24,6 +33,8 @@ class About(Enum):
     """YouTube's verdict on this video: it is gone."""
     CLIENT = "client"
     """YouTube refuses this client: the video lives, and another client may be served."""
+    VISITOR = "visitor"
+    """YouTube turns away the visitor id: the same client may be served with a new one."""
     ADDRESS = "address"
     """YouTube refuses this address or session: everybody waits."""
 
@@ -54,8 +65,8 @@ WORDINGS: tuple[Wording, ...] = (
     Wording(r"this content (isn't|is not) available($|[.!]($| ))", Category.THROTTLED, About.ADDRESS),
     # "VPN/Proxy Detected", and "To continue, turn off your VPN/Proxy.": invidious#5525.
     Wording(r"vpn/proxy|(vpn|proxy) (is |was |has been )?detected", Category.THROTTLED, About.ADDRESS),
-    # The visitor id was turned away, so a new one is needed: yt-dlp#16212, #17389.
-    Wording(r"page needs to be reloaded", Category.ENGINE_ERROR, About.CLIENT),
+    # yt-dlp#16212, #17389.
+    Wording(r"page needs to be reloaded", Category.ENGINE_ERROR, About.VISITOR),
     Wording(r"on other websites|on this (app|device|website)", Category.NOT_OFFERED, About.CLIENT),
     # Stands under "This video is unavailable": XCDYouTubeKit#560, yt-dlp#10108.
     Wording(r"latest version of youtube", Category.NOT_OFFERED, About.CLIENT),
@@ -100,7 +111,8 @@ WORDINGS: tuple[Wording, ...] = (
     Wording(r"(this )?video (is )?unavailable", Category.UNAVAILABLE, About.VIDEO, general=True),
 )
 """YouTube's words and their meaning. The first row that matches decides, so those about the address come before those
-about the client, and these before the verdicts on the video: "Video unavailable" may stand above any of them."""
+about the visitor id and the client, and these before the verdicts on the video: "Video unavailable" may stand above any
+of them."""
 
 NO_INFORMATION = re.compile(
     r"(learn|find out|read|show) more|more (info|information)|get (help|support)"
@@ -146,7 +158,7 @@ def _error(row: Wording, reason: str) -> ClipError:
         return StopEveryone(row.category, reason)
     if row.about is About.VIDEO:
         return (Unconfirmed if row.general else Gone)(row.category, reason)
-    return NotOffered(reason) if row.category is Category.NOT_OFFERED else MayWorkLater(row.category, reason)
+    return VisitorRefused(row.category, reason) if row.about is About.VISITOR else NotOffered(reason)
 
 
 def join_words(headings: Sequence[str], details: Sequence[str] = ()) -> str:

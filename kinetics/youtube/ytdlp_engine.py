@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater
+from kinetics.errors import ClientUnusable, ClipError, Fatal, Gone, MayWorkLater
 from kinetics.records import Category
 from kinetics.youtube.engine_errors import TIMEOUT_S, UPGRADE, connection_failure, http_failure, translated_errors
 from kinetics.youtube.formats import Format, positive_number, shorter_side, track_and_alteration
@@ -68,7 +68,7 @@ class YtDlp:
         """Return all formats on offer and the video's length, by one player call as this client. Raises ClipError."""
         with translated_errors(self.name):
             if client in self._unsolved:
-                raise MayWorkLater(Category.ENGINE_ERROR, self._unsolved[client])
+                raise ClientUnusable(Category.ENGINE_ERROR, self._unsolved[client])
             self._asked_as[client] = self._asked_as.get(client) or self._open(client)
             return self._extract(self._asked_as[client], video_id, client)
 
@@ -85,7 +85,7 @@ class YtDlp:
         if not any(media_format.video_codec for media_format in formats):
             failure = self._clip_error("no downloadable stream in YouTube's reply")
             self._note_what_is_lacking(client, failure)
-            raise failure
+            raise ClientUnusable(failure.category, failure.reason) if client in self._unsolved else failure
         return formats, positive_number(info.get("duration"))
 
     def _note_what_is_lacking(self, client: str, failure: ClipError) -> None:
@@ -264,4 +264,5 @@ def _format_from_info(info: Mapping[str, Any]) -> Format:
         surround=(positive_number(info.get("audio_channels")) or 2) > 2,
         duration_s=size / kbit_s / 125 if size and kbit_s else None,
         headers=info.get("http_headers") or {},
+        available_at=positive_number(info.get("available_at")) or 0.0,
     )

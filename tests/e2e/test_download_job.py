@@ -13,7 +13,7 @@ from kinetics.youtube.download_job import DownloadClip
 from tests.support.commands import python
 from tests.support.download_job import CLIP, VIDEO, attempt, job_in, youtube_with_the_clip
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import FAILURES, PLAYER_FAULTS, MediaFault, Scenario
+from tests.youtube.world import AS_18, FAILURES, PLAYER_FAULTS, MediaFault, Scenario
 
 
 @pytest.fixture
@@ -29,18 +29,18 @@ def job(tmp_path: Path) -> Iterator[DownloadClip]:
 
 
 def test_a_refused_address_is_asked_of_the_next_engine_once(youtube: LoopbackYouTube, job: DownloadClip) -> None:
-    refusal = Scenario(VIDEO, media_faults=(MediaFault("status", 403, times=1),))
+    refusal = Scenario(VIDEO, clients=AS_18, media_faults=(MediaFault("status", 403, times=1),))
     youtube.world.scenarios[CLIP.youtube_id] = refusal
     outcome = attempt(job)
-    assert (outcome.status, outcome.engine) == ("done", "yt-dlp")
+    assert (outcome.status, outcome.engine, outcome.itag) == ("done", "yt-dlp", "18")
     youtube.world.scenarios["-_loopback1"] = replace(refusal, media_faults=(MediaFault("status", 403),))
     again = replace(CLIP, youtube_id="-_loopback1")
     outcome = attempt(job, again)
     assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
     assert "403" in outcome.reason
     asked = [request.kind for request in youtube.requests if request.video_id == again.youtube_id]
-    assert asked.count("player") == 2
-    assert asked.count("media") <= 4
+    assert asked.count("player") == 3
+    assert asked.count("media") <= 3 * 4 * 2, "four choices of each reply, of two files each"
 
 
 def test_where_the_next_engine_fails_the_refusal_is_the_reason(youtube: LoopbackYouTube, job: DownloadClip) -> None:

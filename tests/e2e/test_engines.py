@@ -200,7 +200,7 @@ def test_what_the_first_client_is_refused_the_next_one_may_have(
     youtube.world.scenarios[OK] = PLAYABLE["progressive"]
     [kids] = ask(youtube.env, "pytubefix,yt-dlp", [OK])
     assert (kids.engine, kids.itag) == ("yt-dlp", "18")
-    assert [request.client for request in youtube.requests] == ["WEB", "VISIONOS", "VISIONOS", "ANDROID"]
+    assert [request.client for request in youtube.requests] == ["WEB", "VISIONOS", "ANDROID"]
     [nobody] = ask(youtube.env, "pytubefix,yt-dlp", failing(youtube, KIDS))
     assert nobody.kind == "NotOffered"
     assert nobody.reason == f"{KIDS.reason} (asked with {engine_versions(['pytubefix', 'yt-dlp'])})"
@@ -213,14 +213,14 @@ def test_a_client_refused_and_another_that_failed_is_no_refusal(
     def refuse_visionos(video_id: str, scenario: Scenario, client: str) -> Any:
         return replies.failure(video_id, KIDS) if client == "VISIONOS" else player(video_id, scenario, client)
 
-    def spoil_android(call: visit.Visit) -> None:
-        android = json.loads(call.body)["context"]["client"]["clientName"] == "ANDROID"
-        youtube.world.scenarios[OK] = Scenario(VIDEO, player_faults=(PLAYER_FAULTS[fault],) if android else ())
+    def spoil_others(call: visit.Visit) -> None:
+        other = json.loads(call.body)["context"]["client"]["clientName"] != "VISIONOS"
+        youtube.world.scenarios[OK] = Scenario(VIDEO, player_faults=(PLAYER_FAULTS[fault],) if other else ())
         serve_player(call)
 
     player = replies.player
     monkeypatch.setattr(replies, "player", refuse_visionos)
-    monkeypatch.setattr(visit, "serve_player", spoil_android)
+    monkeypatch.setattr(visit, "serve_player", spoil_others)
     [answer] = ask(youtube.env, "yt-dlp", [OK])
     assert answer.kind == "MayWorkLater"
     assert answer.category == (Category.SERVER_ERROR if fault == "503" else Category.ENGINE_ERROR)
@@ -239,7 +239,8 @@ def test_every_player_call_asks_for_english(
     languages: list[tuple[str, str | None]] = []
     monkeypatch.setattr(visit, "serve_player", note_language)
     ask(youtube.env, engine, [OK, *failing(youtube, KIDS)])
-    clients = {"pytubefix": ["WEB", "VISIONOS"], "yt-dlp": ["VISIONOS", "ANDROID"], "pytube": ["ANDROID_MUSIC"]}
+    guests = ("VISIONOS", "ANDROID", "TVHTML5")
+    clients = {"pytubefix": ["WEB", "VISIONOS"], "yt-dlp": [*guests], "pytube": ["ANDROID_MUSIC"]}
     assert {name for name, _ in languages} == {*clients[engine]}
     assert {language for _, language in languages} == {"en"}
 

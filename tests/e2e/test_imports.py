@@ -23,8 +23,10 @@ def test_a_worker_starts_without_pandas_and_the_engines() -> None:
 def test_a_video_that_pytubefix_has_imports_neither_yt_dlp_nor_what_it_runs_javascript_with() -> None:
     script = """
         import sys
-        from kinetics.youtube.engines import open_engines, resolve
-        assert resolve(open_engines(["pytubefix", "yt-dlp"]), "okay-video0", 360).engine == "pytubefix"
+        from kinetics.youtube.engines import open_engines
+        from kinetics.youtube.fallback import Resolver
+        found = Resolver(open_engines(["pytubefix", "yt-dlp"])).search("okay-video0", 360).next_source()
+        assert found.engine == "pytubefix"
         print(*{name.partition('.')[0] for name in sys.modules})
     """
     with LoopbackYouTube(World({"okay-video0": Scenario(Video(duration_s=20))})) as youtube:

@@ -29,13 +29,14 @@ SCRIPT = dedent("""
     import json, sys
     from pathlib import Path
     from kinetics.youtube import engines
+    from kinetics.youtube.fallback import Resolver
     from kinetics.errors import ClipError
     names, cookies, timeout_s, max_height, *ids = sys.argv[1:]
     engines.TIMEOUT_S = float(timeout_s)
     opened = engines.open_engines(names.split(","), Path(cookies) if cookies else None)
     for video_id in ids or map(str.strip, sys.stdin):
         try:
-            found = engines.resolve(opened, video_id, int(max_height))
+            found = Resolver(opened).search(video_id, int(max_height)).next_source()
             answer = {"kind": "found", "engine": found.engine, "itag": found.itag, "duration_s": found.duration_s,
                       "urls": [one.url for one in found.formats]}
         except ClipError as error:

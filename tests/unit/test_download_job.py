@@ -16,7 +16,7 @@ from kinetics.errors import Fatal
 from kinetics.records import Category, ControlCall, Cut
 from kinetics.scheduling.machine import MEMORY_LIMIT
 from kinetics.youtube import download_job as jobs
-from kinetics.youtube import engines
+from kinetics.youtube import fallback
 from kinetics.youtube.download_job import DownloadClip
 from kinetics.youtube.engines import open_engines
 from tests.support.download_job import CLIP, VIDEO, attempt, job_in, youtube_with_the_clip
@@ -24,6 +24,9 @@ from tests.support.sandbox import frames
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
 from tests.youtube.world import FAILURES, PLAYER_FAULTS, MediaFault, Scenario, ThumbnailMode
+
+PYTUBEFIX = ("pytubefix",)
+"""Where the next engine would be asked, too: yt-dlp starts a process."""
 
 
 @pytest.fixture
@@ -141,7 +144,7 @@ def test_a_clip_that_is_not_had_says_why(
     youtube: LoopbackYouTube, job: DownloadClip, scenario: Scenario, status: str, category: Category
 ) -> None:
     youtube.world.scenarios[CLIP.youtube_id] = scenario
-    outcome = attempt(job)
+    outcome = attempt(replace(job, engines=PYTUBEFIX))
     assert (outcome.status, outcome.category) == (status, category)
     assert outcome.reason
     assert outcome.requests == sum(request.kind == "media" for request in youtube.requests)
@@ -194,7 +197,7 @@ def test_a_surprise_is_one_failed_clip(
     def surprise(*_: object) -> None:
         raise ZeroDivisionError("nobody foresaw this")
 
-    monkeypatch.setattr(engines, "ranked_formats", surprise)
+    monkeypatch.setattr(fallback, "ranked_formats", surprise)
     outcome = attempt(job)
     assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
     assert outcome.reason == "unexpected ZeroDivisionError: nobody foresaw this"
@@ -275,7 +278,7 @@ def test_a_control_call_fails_as_its_clip_would(youtube: LoopbackYouTube, job: D
     else:
         name = {"the player": "bot", "the video": "unavailable"}[refused]
         youtube.world.scenarios[CLIP.youtube_id] = Scenario(failure=FAILURES[name])
-    result = job.open()(ControlCall(CLIP), lambda: None)
+    result = replace(job, engines=PYTUBEFIX).open()(ControlCall(CLIP), lambda: None)
     assert (result.status, result.category) == {
         "the player": ("postponed", Category.THROTTLED),
         "the media": ("failed", Category.MEDIA_ERROR),

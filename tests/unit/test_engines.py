@@ -1,12 +1,9 @@
-"""The choice among formats, and which engine is asked when."""
+"""The choice among formats, and the engines' names, versions and cookies."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinetics.errors import ClipError, Fatal, Gone, MayWorkLater, NotOffered, StopEveryone, retry_after
-from kinetics.net.responses import MediaRefused
-from kinetics.records import Category, Outcome
-from kinetics.youtube import download_job
-from kinetics.youtube.engines import ALIKE_CLIPS, Resolver, engine_versions, open_engines, resolve
-from kinetics.youtube.formats import Format, MediaSource, SoundTrack, ranked_formats
-from tests.support.download_job import CLIP, job_in
-from tests.support.player_replies import OK
+from kinetics.errors import Fatal, MayWorkLater, retry_after
+from kinetics.records import Category
+from kinetics.youtube.engines import engine_versions, open_engines
+from kinetics.youtube.formats import Format, SoundTrack, ranked_formats
 
 # -- waiting ----------------------------------------------------------------------------------------------------------
 
@@ -181,207 +174,11 @@ def test_a_file_without_cookies_ends_the_run_with_a_word(tmp_path: Path, content
     assert "secret" not in str(caught.value)
 
 
-# -- asking -----------------------------------------------------------------------------------------------------------
-
-Said = ClipError | list[Format] | Callable[[str], ClipError]
-
-
-class FakeEngine:
-    """An engine that offers or refuses every video alike; `first_client` is what its first client says alone."""
-
-    def __init__(self, name: str, says: Said, first_client: Said | None = None) -> None:
-        self.name, self.says, self.first_client = name, says, first_client
-        self.asked: list[bool] = []
-        """Of each call, whether only the first client was to be asked."""
-
-    def formats(self, video_id: str, first_client_only: bool = False) -> tuple[list[Format], float | None]:
-        self.asked.append(first_client_only)
-        says = self.first_client if first_client_only and self.first_client else self.says
-        if isinstance(says, ClipError):
-            raise says
-        if not isinstance(says, list):
-            raise says(video_id)
-        return says, 7.0
-
-
-def engine_error(reason: str) -> MayWorkLater:
-    return MayWorkLater(Category.ENGINE_ERROR, reason)
-
-
-def failure_of(resolve_one: Callable[[str, int], MediaSource], video_id: str = OK) -> ClipError:
-    with pytest.raises(ClipError) as caught:
-        resolve_one(video_id, 360)
-    return caught.value
-
-
-def test_only_an_engines_own_failure_and_a_refused_client_lead_to_the_next_engine() -> None:
-    for category in Category:
-        error = (
-            NotOffered("so it is")
-            if category is Category.NOT_OFFERED
-            else Gone(category, "so it is")
-            if category.gone
-            else MayWorkLater(category, "so it is")
-        )
-        first, second = FakeEngine("first", error), FakeEngine("second", [P18])
-        passed_on = category in (Category.ENGINE_ERROR, Category.NOT_OFFERED)
-        if passed_on:
-            assert resolve([first, second], OK, 360).engine == "second"
-        else:
-            assert failure_of(partial(resolve, [first, second])).reason == "so it is"
-        assert len(second.asked) == passed_on
-    assert resolve([FakeEngine("first", [A140]), FakeEngine("second", [P18])], OK, 360).engine == "second"
-
-
-def test_a_refusal_of_everybody_ends_the_asking() -> None:
-    second = FakeEngine("second", [P18])
-    assert isinstance(
-        failure_of(partial(resolve, [FakeEngine("first", StopEveryone(Category.THROTTLED, "wait")), second])),
-        StopEveryone,
-    )
-    assert not second.asked
-
-
-NOT_AVAILABLE = "Video unavailable: This video is not available"
-VERSIONS = engine_versions(["pytubefix", "yt-dlp"])
+# -- versions ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_versions_are_those_installed_and_an_unknown_engine_has_none() -> None:
-    assert re.fullmatch(r"pytubefix \d+(\.\d+)+, yt-dlp \d{4}(\.\d+)+", VERSIONS)
-    assert engine_versions(["yt-dlp", "no such engine"]) == f"{VERSIONS.split(', ')[1]}, no such engine"
+    both = engine_versions(["pytubefix", "yt-dlp"])
+    assert re.fullmatch(r"pytubefix \d+(\.\d+)+, yt-dlp \d{4}(\.\d+)+", both)
+    assert engine_versions(["yt-dlp", "no such engine"]) == f"{both.split(', ')[1]}, no such engine"
     assert engine_versions([]) == ""
-
-
-def test_what_all_engines_are_refused_is_not_offered_and_names_those_that_asked() -> None:
-    both = [FakeEngine(name, NotOffered(NOT_AVAILABLE)) for name in ("pytubefix", "yt-dlp")]
-    found = failure_of(partial(resolve, both))
-    assert (type(found), found.reason) == (NotOffered, f"{NOT_AVAILABLE} (asked with {VERSIONS})")
-    found = failure_of(partial(resolve, both[1:]))
-    assert found.reason == f"{NOT_AVAILABLE} (asked with {engine_versions(['yt-dlp'])})"
-    both[1].says = NotOffered("It is not available on this app")
-    found = failure_of(partial(resolve, both))
-    assert found.reason == f"{NOT_AVAILABLE}; It is not available on this app (asked with {VERSIONS})"
-    both[0].says = NotOffered("x" * 5000)
-    assert failure_of(partial(resolve, both)).reason.endswith(f"x (asked with {VERSIONS})")
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_one_engine_refused_and_one_that_failed_is_no_refusal(order: int) -> None:
-    engines = [FakeEngine("one", NotOffered("not on this app")), FakeEngine("two", engine_error("no streams"))][::order]
-    found = failure_of(partial(resolve, engines))
-    assert (type(found), found.category) == (MayWorkLater, Category.ENGINE_ERROR)
-    assert found.reason == "; ".join(["one: not on this app", "two: no streams"][::order])
-
-
-# -- asking less where the answer is known ----------------------------------------------------------------------------
-
-REFUSALS: list[tuple[Said, Said, Said | None]] = [
-    (NotOffered(NOT_AVAILABLE), NotOffered(NOT_AVAILABLE), None),
-    (lambda video_id: engine_error(f"{video_id}: failed after {video_id[-2:]} s"), engine_error("no streams"), None),
-    (NotOffered(NOT_AVAILABLE), engine_error("no streams"), None),
-    (engine_error("no streams"), NotOffered(NOT_AVAILABLE), None),
-    (NotOffered(f"{NOT_AVAILABLE}; not on this app"), NotOffered("never"), NotOffered(NOT_AVAILABLE)),
-    (engine_error(f"{NOT_AVAILABLE}; no streams"), NotOffered("never"), NotOffered(NOT_AVAILABLE)),
-]
-"""What the first and the second engine say of clip after clip, and what the first engine's first client says alone."""
-
-
-@pytest.mark.parametrize(("says", "second_says", "first_client"), REFUSALS)
-def test_after_five_clips_refused_alike_only_the_first_client_is_asked(
-    says: Said, second_says: Said, first_client: Said | None
-) -> None:
-    first = FakeEngine("pytubefix", says, first_client)
-    second = FakeEngine("yt-dlp", second_says)
-    resolver = Resolver([first, second])
-    failures = [
-        failure_of(resolver.resolve, f"clip-{chr(97 + number)}{number:05}") for number in range(ALIKE_CLIPS + 20)
-    ]
-    assert first.asked == [False] * ALIKE_CLIPS + [True] * 20
-    assert len(second.asked) == ALIKE_CLIPS
-    assert len({(type(failure), failure.category) for failure in failures}) == 1
-    if isinstance(failures[0], NotOffered):
-        assert all(failure.reason.endswith(f" (asked with {VERSIONS})") for failure in failures[:ALIKE_CLIPS])
-        assert {failure.reason for failure in failures[ALIKE_CLIPS:]} == {
-            f"{NOT_AVAILABLE} (asked with {engine_versions(['pytubefix'])})"
-        }
-    else:
-        assert all(failure.reason.startswith("pytubefix: ") for failure in failures)
-        assert all("; yt-dlp: " in failure.reason for failure in failures[:ALIKE_CLIPS])
-        assert not any("yt-dlp" in failure.reason for failure in failures[ALIKE_CLIPS:])
-
-
-@pytest.mark.parametrize(
-    ("between", "known"),
-    [
-        ([P18], False),
-        (Gone(Category.PRIVATE, "Private video"), False),
-        (NotOffered("not on this app"), False),
-        (engine_error("no streams"), False),
-        (engine_error(NOT_AVAILABLE), False),
-        (StopEveryone(Category.THROTTLED, "wait"), True),
-        (MayWorkLater(Category.SERVER_ERROR, "503"), True),
-    ],
-)
-@pytest.mark.parametrize("before", [1, ALIKE_CLIPS - 1, ALIKE_CLIPS, 2 * ALIKE_CLIPS])
-def test_all_are_asked_again_once_a_clip_is_not_refused_or_refused_in_other_words(
-    before: int, between: Said, known: bool
-) -> None:
-    first, second = (FakeEngine(name, NotOffered(NOT_AVAILABLE)) for name in ("pytubefix", "yt-dlp"))
-    resolver = Resolver([first, second])
-    for _ in range(before):
-        failure_of(resolver.resolve)
-    first.says, second.says = between, between
-    with suppress(ClipError):
-        resolver.resolve(OK, 360)
-    first.says, second.says = NotOffered(NOT_AVAILABLE), NotOffered(NOT_AVAILABLE)
-    second.asked.clear()
-    for _ in range(2 * ALIKE_CLIPS):
-        failure_of(resolver.resolve)
-    assert len(second.asked) == (max(0, ALIKE_CLIPS - before) if known else ALIKE_CLIPS)
-
-
-def test_a_clip_that_the_first_client_gets_after_many_refusals_is_there() -> None:
-    first, second = (FakeEngine(name, NotOffered(NOT_AVAILABLE)) for name in ("pytubefix", "yt-dlp"))
-    resolver = Resolver([first, second])
-    for _ in range(ALIKE_CLIPS + 1):
-        failure_of(resolver.resolve)
-    first.says = [P18]
-    assert resolver.resolve(OK, 360).engine == "pytubefix"
-    first.says, second.says = NotOffered(NOT_AVAILABLE), [P18]
-    assert resolver.resolve(OK, 360).engine == "yt-dlp"
-
-
-# -- in a worker ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Outcome]]:
-    """A function that gives one worker with these engines the same clip some times, and returns the last outcome."""
-    with job_in(tmp_path) as job:
-
-        def run(*engines: FakeEngine, clips: int = 1) -> Outcome:
-            monkeypatch.setattr(download_job, "open_engines", lambda *_: [*engines])
-            worker = job.open()
-            return [worker(CLIP, lambda: None) for _ in range(clips)][-1]
-
-        yield run
-
-
-def test_a_worker_keeps_in_mind_how_its_clips_were_refused(work: Callable[..., Outcome]) -> None:
-    first, second = (FakeEngine(name, NotOffered(NOT_AVAILABLE)) for name in ("pytubefix", "yt-dlp"))
-    outcome = work(first, second, clips=ALIKE_CLIPS + 3)
-    assert (outcome.status, outcome.category) == ("failed", Category.NOT_OFFERED)
-    assert (len(first.asked), len(second.asked)) == (ALIKE_CLIPS + 3, ALIKE_CLIPS)
-
-
-@pytest.mark.parametrize("second_says", [NotOffered(NOT_AVAILABLE), engine_error("no streams")])
-def test_refused_media_stay_refused_media_where_the_next_engine_has_none(
-    work: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, second_says: ClipError
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise MediaRefused(Category.MEDIA_ERROR, "HTTP 403 from the media host")
-
-    monkeypatch.setattr(download_job, "RangeFile", refuse)
-    outcome = work(FakeEngine("pytubefix", [P18]), second := FakeEngine("yt-dlp", second_says))
-    assert (outcome.category, outcome.reason) == (Category.MEDIA_ERROR, "HTTP 403 from the media host")
-    assert len(second.asked) == 1

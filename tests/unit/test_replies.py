@@ -11,13 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinetics.errors import REASON_LIMIT, ClipError, Gone, MayWorkLater, NotOffered, StopEveryone, Unconfirmed
+from kinetics.errors import (
+    REASON_LIMIT,
+    ClipError,
+    Gone,
+    MayWorkLater,
+    NotOffered,
+    StopEveryone,
+    Unconfirmed,
+    VisitorRefused,
+)
 from kinetics.records import Category
 from kinetics.youtube.replies import WORDINGS, About, check_reply, join_words, sort_reason, status_error
 from tests.support.player_replies import BASES, OK, mutated
 from tests.youtube.world import FAILURES
 
 UNAVAILABLE = "Video unavailable"
+VISITOR = (VisitorRefused, Category.ENGINE_ERROR)
 UNKNOWN = (MayWorkLater, "engine_error")
 BLOCKED = (StopEveryone, "throttled")
 REFUSED = (NotOffered, "not_offered")
@@ -113,7 +123,7 @@ MEANINGS: list[tuple[str, str, tuple[type[ClipError], str], str]] = [
     (
         UNAVAILABLE,
         "The page needs to be reloaded.",
-        UNKNOWN,
+        VISITOR,
         "Video unavailable: The page needs to be reloaded.",
     ),
     # Nobody knows: no verdict on a guess, and a heading is no verdict on what stands below it.
@@ -293,6 +303,7 @@ def test_some_statuses_are_verdicts_themselves(status: str, heading: str, catego
 def test_a_refusal_of_the_address_outweighs_one_of_the_client_and_this_a_verdict() -> None:
     says = {
         About.ADDRESS: "Sign in to confirm you're not a bot",
+        About.VISITOR: "The page needs to be reloaded.",
         About.CLIENT: "Playback on other websites has been disabled by the video owner",
         About.VIDEO: "This video has been removed by the uploader",
     }
@@ -302,7 +313,7 @@ def test_a_refusal_of_the_address_outweighs_one_of_the_client_and_this_a_verdict
 
 
 def test_the_table_is_in_the_order_that_its_docstring_tells() -> None:
-    order = [About.ADDRESS, About.CLIENT, About.VIDEO]
+    order = [About.ADDRESS, About.VISITOR, About.CLIENT, About.VIDEO]
     specific = [order.index(row.about) for row in WORDINGS if not row.general]
     assert specific == sorted(specific)
     assert [row.general for row in WORDINGS] == sorted(row.general for row in WORDINGS)
