@@ -159,7 +159,8 @@ class _RunSession:
 
     def _new_pool(self) -> ProcessPool:
         self.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return ProcessPool(self._context.job.at(self.scratch), 1, self._context.timeout_s, Unthrottled(1))
+        job = self._context.job.at(self.scratch)
+        return ProcessPool(job, 1, self._context.timeout_s, Unthrottled(1), shrinks=False)  # other hosts may go on
 
     def _close_idle(self) -> None:
         """End processes that are idle for long, as in a pause or once the parent is gone, to free their memory."""

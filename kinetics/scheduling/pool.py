@@ -28,8 +28,10 @@ from multiprocessing.process import BaseProcess
 from typing import Self
 
 from kinetics.errors import Fatal
+from kinetics.humanize import counted
 from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outcome, PartialResult, Result
 from kinetics.scheduling.dispatch import TICK_S, Event, ItemReport, dispatch
+from kinetics.scheduling.events import Notice
 from kinetics.scheduling.machine import NOT_STARTED, check_room, no_more_processes
 from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import Job, Progress, Signal, WorkerError, error_text, serve
@@ -40,6 +42,9 @@ JOIN_TIMEOUT_S = 1.0
 """Seconds to wait for a dead worker's exit code, which its item's reason names; everything else waits meanwhile."""
 FAILED_START_LIMIT = 5
 """Workers in a row that end before they are ready, after which the run ends: the next one would too."""
+KILLED_LIMIT = 5
+"""Workers in a row that are killed at their items, after which at most half as many go on, and from one on none. Each
+costs its item one try."""
 FORK_SERVER_GONE = (
     "the fork server ended, as it does where no more processes (ulimit -u, a container's pids limit) or no more memory "
     "are left. Raise the limit, or use fewer workers (-w)"
@@ -112,7 +117,10 @@ class ProcessPool:
 
     name = ""
 
-    def __init__(self, job: Job, workers: int, timeout_s: float, throttle: Throttle | Unthrottled) -> None:
+    def __init__(
+        self, job: Job, workers: int, timeout_s: float, throttle: Throttle | Unthrottled, *, shrinks: bool = True
+    ) -> None:
+        """`shrinks`: fewer workers go on where they are killed, and at last none; else each costs its item one try."""
         _processes.set_forkserver_preload([QUIET, *job.modules])
         self._job = job
         self._workers = workers
@@ -120,6 +128,9 @@ class ProcessPool:
         self.throttle = throttle
         self._handles: list[_WorkerHandle] = []
         self._pipes = selectors.DefaultSelector()
+        self._shrinks = shrinks
+        self._killed = 0  # workers in a row
+        self._notices: list[Notice] = []
         self._failed_starts = 0
         self._start_error = ""  # the last reason a worker gave for not starting
         self._fatal_reason = ""  # why the work cannot go on, if so
@@ -139,6 +150,8 @@ class ProcessPool:
         return sum(handle.in_player_call for handle in self._handles)
 
     def ready(self) -> bool:
+        if self.in_flight >= self._workers:  # some are left of those from before there were fewer
+            return False
         if self._idle():
             return True
         self._start()
@@ -183,16 +196,22 @@ class ProcessPool:
         handle.item, handle.sent, handle.deadline, handle.in_player_call = item, now, now + self._timeout_s, True
         return True
 
-    def messages(self, timeout_s: float) -> list[ItemReport | Progress]:
+    def messages(self, timeout_s: float) -> list[ItemReport | Progress | Notice]:
         if self._fatal_reason:
             raise Fatal(self._fatal_reason)
-        received = [self._receive(key.data) for key, _ in self._pipes.select(timeout_s)]
+        received: list[ItemReport | Progress | Notice | None] = [
+            self._receive(key.data) for key, _ in self._pipes.select(timeout_s)
+        ]
         now = time.monotonic()
         received += [
             self._stop_overdue(handle)
             for handle in self._handles.copy()
             if handle.deadline <= now and not handle.pipe.poll()
         ]
+        if self._notices:
+            self._end_surplus()
+        received += self._notices
+        self._notices = []
         return [message for message in received if message]
 
     def _receive(self, handle: _WorkerHandle) -> ItemReport | Progress | None:
@@ -206,6 +225,7 @@ class ProcessPool:
         if isinstance(message, Outcome | ArchiveResult | ControlResult):
             report = self._report(handle, message)
             handle.item, handle.in_player_call, handle.deadline = None, False, math.inf
+            self._killed = 0
             return report
         if isinstance(message, WorkerError):
             if message.fatal:
@@ -223,13 +243,41 @@ class ProcessPool:
         return ItemReport(self, outcome, handle.sent, answered=not handle.in_player_call)
 
     def _lost(self, handle: _WorkerHandle) -> ItemReport | None:
-        how = self._remove_dead(handle)
+        code = self._remove_dead(handle)
+        how = _how_it_ended(code)
         if not handle.ready:
             self._count_failed_start(f"a worker process {how} before it was ready")
         if handle.item is None:
             return None
+        if code in (-signal.SIGKILL, NO_EXIT_CODE) and self._shrinks:
+            self._count_killed()
         reason = f"the worker process {how} while it worked on this {handle.item.kind}"
         return self._report(handle, handle.item.failed(Category.LOST_WORKER, reason))
+
+    def _count_killed(self) -> None:
+        """Go on with half as many workers, or not at all, if one after the other was killed at its item.
+
+        The system does that when memory is short: those that are left need less.
+        """
+        self._killed += 1
+        if self._killed < KILLED_LIMIT:
+            return
+        if self._workers == 1:
+            what = f"{KILLED_LIMIT} worker processes in a row were killed at work, the last ones alone"
+            remedy = "Make more memory available, and run the command again."
+            self._fatal_reason = f"{what}: the system, the container or the batch job is short of memory. {remedy}"
+            return
+        self._killed, self._workers = 0, min(self._workers, len(self._handles) + 1) // 2 or 1
+        left = counted(self._workers, "worker")
+        what = f"{KILLED_LIMIT} worker processes in a row were killed at work, as when memory is short"
+        self._notices.append(Notice(f"{what}: {left} from now on"))
+
+    def _end_surplus(self) -> None:
+        """End the workers without an item that are too many by now; the others end their items first."""
+        idle = [handle for handle in self._handles if not handle.item]
+        for handle in idle[max(0, self._workers - self.in_flight) :]:
+            handle.kill()
+            self._remove_dead(handle)
 
     def _stop_overdue(self, handle: _WorkerHandle) -> ItemReport | None:
         handle.kill()
@@ -240,8 +288,8 @@ class ProcessPool:
         reason = f"not finished after {self._timeout_s:g} s; the worker process was stopped"
         return self._report(handle, handle.item.failed(Category.TIMEOUT, reason))
 
-    def _remove_dead(self, handle: _WorkerHandle) -> str:
-        """Take a dead worker out of the pool, and return how it ended."""
+    def _remove_dead(self, handle: _WorkerHandle) -> int | None:
+        """Take a dead worker out of the pool, and return its exit code; None if it only closed its pipe."""
         self._handles.remove(handle)
         self._pipes.unregister(handle.pipe)
         handle.pipe.close()
@@ -249,11 +297,9 @@ class ProcessPool:
         code = handle.process.exitcode
         if code is None:
             handle.kill()
-            return "closed its pipe"
-        handle.process.close()
-        if code == NO_EXIT_CODE:
-            return "ended"
-        return f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
+        else:
+            handle.process.close()
+        return code
 
     def attempt(self, item: Item, notify: Callable[[PartialResult | None], None]) -> Result:
         """Do one item, and wait for its result. Raises Fatal when the worker does, or cannot be started."""
@@ -263,7 +309,7 @@ class ProcessPool:
             for message in self.messages(TICK_S):
                 if isinstance(message, Progress):
                     notify(message.part)
-                elif message.outcome:
+                elif isinstance(message, ItemReport) and message.outcome:
                     return message.outcome
                 else:
                     notify(None)
@@ -280,6 +326,15 @@ class ProcessPool:
             for handle in self._handles.copy():
                 self._remove_dead(handle)
             self._pipes.close()
+
+
+def _how_it_ended(code: int | None) -> str:
+    """Return what happened to a process with this exit code, in words."""
+    if code is None:
+        return "closed its pipe"
+    if code == NO_EXIT_CODE:
+        return "ended"
+    return f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
 
 
 @contextmanager

@@ -4,14 +4,80 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from kinetics.errors import Fatal
+from kinetics.records import Category, Clip, Outcome
+from kinetics.scheduling.dispatch import Event
+from kinetics.scheduling.events import Notice
+from kinetics.scheduling.pool import run
+from kinetics.scheduling.throttle import Unthrottled
+from kinetics.scheduling.worker import Worker
 from tests.support.sandbox import Sandbox, assert_stopped, many_rows
 
 COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
+
+
+@dataclass(frozen=True)
+class ShortOfMemory:
+    """A job in a folder where every worker at an item has a file; where there are more than `room`, it is killed."""
+
+    folder: Path
+    room: int
+    modules = (__name__,)
+
+    def open(self) -> Worker:
+        def work(clip: Clip, answered: Callable[[], None]) -> Outcome:
+            at_work = self.folder / str(os.getpid())
+            at_work.touch()
+            answered()
+            time.sleep(0.02)
+            for process in self.folder.iterdir():
+                if not Path(f"/proc/{process.name}").exists():
+                    process.unlink(missing_ok=True)
+            if len([*self.folder.iterdir()]) > self.room:
+                os.kill(os.getpid(), signal.SIGKILL)
+            at_work.unlink(missing_ok=True)
+            return Outcome(clip, "done")
+
+        return work
+
+
+def results(job: ShortOfMemory, count: int, workers: int, seen: list[Event]) -> Iterator[Outcome]:
+    wanted = (Clip(f"{number:011d}", 0.0, 1.0, "a", "val") for number in range(count))
+    for event in run(job, wanted, workers=workers, timeout_s=60.0, throttle=Unthrottled(workers)):
+        seen.append(event)
+        if isinstance(event, Outcome):
+            yield event
+
+
+@pytest.mark.parametrize("workers", [1, 6])
+def test_promise_5_where_every_worker_is_killed_the_run_ends_after_few_clips(tmp_path: Path, workers: int) -> None:
+    lost, seen = list[Outcome](), list[Event]()
+    with pytest.raises(Fatal, match="5 worker processes in a row were killed at work, the last ones alone"):
+        lost.extend(results(ShortOfMemory(tmp_path, 0), 200, workers, seen))
+    outcomes = [event for event in seen if isinstance(event, Outcome)]
+    assert {outcome.category for outcome in outcomes} == {Category.LOST_WORKER}
+    assert len(outcomes) <= 25
+    assert bool([event for event in seen if isinstance(event, Notice)]) is (workers > 1)
+
+
+def test_promise_5_where_memory_is_short_for_all_workers_fewer_go_on(tmp_path: Path) -> None:
+    seen = list[Event]()
+    outcomes = [*results(ShortOfMemory(tmp_path, 1), 60, 6, seen)]
+    lost = [outcome for outcome in outcomes if outcome.status == "failed"]
+    assert len(outcomes) == 60
+    assert {outcome.category for outcome in lost} == {Category.LOST_WORKER}
+    said = [event.text for event in seen if isinstance(event, Notice)]
+    assert said
+    assert said[-1].startswith("5 worker processes in a row were killed at work, as when memory is short: ")
 
 
 @pytest.fixture
