@@ -69,6 +69,23 @@ def test_promise_5_where_every_worker_is_killed_the_run_ends_after_few_clips(tmp
     assert bool([event for event in seen if isinstance(event, Notice)]) is (workers > 1)
 
 
+@pytest.mark.soak
+def test_promise_5_a_run_whose_workers_are_all_killed_ends_in_one_line(tmp_path: Path) -> None:
+    sandbox = Sandbox(tmp_path, many_rows(40))
+    sandbox.world.latency_s = 60.0
+    killer = tmp_path / "killer"
+    killer.mkdir()
+    (killer / "sitecustomize.py").write_text(
+        "import os, threading\n"
+        "os.register_at_fork(after_in_child=lambda: threading.Timer(0.5, os.kill, (os.getpid(), 9)).start())\n"
+    )
+    run = sandbox.run(*COPY, "--engine", "pytubefix", env={"PYTHONPATH": str(killer)})
+    assert_stopped(run, "killed")
+    assert len(sandbox.attempts()) <= 25
+    assert {row["category"] for row in sandbox.attempts()} <= {Category.LOST_WORKER}
+    assert sandbox.files() == []
+
+
 def test_promise_5_where_memory_is_short_for_all_workers_fewer_go_on(tmp_path: Path) -> None:
     seen = list[Event]()
     outcomes = [*results(ShortOfMemory(tmp_path, 1), 60, 6, seen)]
