@@ -25,7 +25,7 @@ from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.pool import run
 from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import PortableJob
-from kinetics.storage.layout import Layout, check_folder, require_data_set
+from kinetics.storage.layout import Layout, check_folder, require_data_set, require_no_obstacle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +51,8 @@ class Context:
         """The paths of the data set. With `--annotations` these are loaded first: they may be another data set's."""
         options = self.options
         shard = options.shard.name if options.shard else ""
+        if not options.url:
+            require_no_obstacle(options.output.absolute())  # before a link is followed to a disk that is not mounted
         layout = Layout(Path(os.path.realpath(options.output)), options.version, shard=shard, url=options.url)
         if not options.annotations or not self.annotations.data_set:
             return layout

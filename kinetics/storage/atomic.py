@@ -8,6 +8,7 @@ import filecmp
 import io
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,9 @@ _DISK_FULL = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "file too large",
 }
-_IN_THE_WAY = {errno.EEXIST: "a file", errno.ENOTDIR: "a file", errno.EISDIR: "a folder"}
+_KINDS = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+_WRONG_KIND = {*(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENXIO)}
+"""What a call says if something of another kind stands at a name, or a link that leads nowhere."""
 
 
 @contextmanager
@@ -186,6 +189,37 @@ def remove_emptied(folders: Iterable[Path], within: Path) -> None:
                 break
 
 
+def obstacle(path: Path, *, folder: bool) -> str:
+    """Return what stands where a folder, or a file, is to be, or on the way there; empty if nothing does."""
+    for place in (*reversed(path.parents), path):
+        wanted = stat.S_IFREG if place == path and not folder else stat.S_IFDIR
+        try:
+            kind = stat.S_IFMT(place.stat().st_mode)
+        except OSError as error:
+            if not place.is_symlink():
+                return ""  # it is not there, or nobody may look
+            if error.errno == errno.ELOOP:
+                return f"{place} is a link that leads in a circle"
+            return f"{place} is a link to {place.readlink()}, which is not there (is its disk mounted?)"
+        if kind != wanted:
+            return f"{place} is {_KINDS.get(kind, 'a device')}, not {_KINDS[wanted]}"
+    return ""
+
+
+def _cause(error: OSError, blocked: Path, path: Path) -> str:
+    """Return what stands in the way on one of the paths, if the error may mean that."""
+    if error.errno not in _WRONG_KIND:
+        return ""
+    wants_folder = error.errno in (errno.EEXIST, errno.ENOTDIR)
+    return obstacle(blocked, folder=wants_folder) or obstacle(path, folder=os.path.isdir(path))  # noqa: PTH112 - never raises
+
+
+def require_plain(path: Path) -> None:
+    """Raise Fatal if there is something else than a file where a table is to be: opening a pipe would wait for ever."""
+    if in_the_way := obstacle(path, folder=False):
+        raise Fatal(f"Cannot write {path}: {in_the_way}. Move that away, and run the command again.")
+
+
 def cannot_write(error: OSError, path: Path) -> Fatal:
     """Return the Fatal that says why `path`, or a file below it, cannot be written, and what to do."""
     if error.errno in _DISK_FULL:
@@ -194,10 +228,10 @@ def cannot_write(error: OSError, path: Path) -> Fatal:
         blocked = error.filename2 or error.filename or path
         what = f"{blocked}: {error.strerror or error}"
         remedy = "Fix that, or choose another folder with -o,"
-        if error.errno == errno.ENOENT:
+        if in_the_way := _cause(error, Path(blocked), path):
+            what, remedy = f"{path}: {in_the_way}", "Move that away,"
+        elif error.errno == errno.ENOENT:
             remedy = "If it was moved or removed during the run, put it back, or choose another folder with -o,"
-        elif error.errno in _IN_THE_WAY:
-            what, remedy = f"{path}: {_IN_THE_WAY[error.errno]} is in the way, {blocked}", "Move it away,"
     return Fatal(f"Cannot write {what}. {remedy} and run the command again. The files written so far are complete.")
 
 

@@ -20,7 +20,7 @@ import platformdirs
 from kinetics.errors import Fatal
 from kinetics.humanize import without_password
 from kinetics.records import SPLIT_OF, Clip, Cut, Split, Subset
-from kinetics.storage.atomic import atomic_write, temporary_path
+from kinetics.storage.atomic import atomic_write, obstacle, temporary_path
 from kinetics.storage.object_store import ObjectStore
 
 UNLABELED = "_unlabeled"
@@ -243,13 +243,18 @@ def free_space(folder: Path) -> int:
 
 def check_folder(folder: Path) -> None:
     """Raise Fatal if a folder can neither be written to nor be made; nothing is made here."""
+    require_no_obstacle(folder)
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    if not there.is_dir():
-        what = "leads nowhere" if there.is_symlink() else "is a file, not a folder"
-        raise Fatal(f"{there} {what}. Move it away or choose another folder with -o, and run the command again.")
     if not os.access(there, os.W_OK | os.X_OK):
         remedy = "Change its permissions or choose another folder with -o, and run the command again."
         raise Fatal(f"Cannot write to {there}. {remedy}")
+
+
+def require_no_obstacle(folder: Path) -> None:
+    """Raise Fatal if what stands at a folder's name, or on the way there, is none, or a link that leads nowhere."""
+    if what := obstacle(folder, folder=True):
+        remedy = "Move it away or choose another folder with -o, and run the command again."
+        raise Fatal(f"{what}. {remedy}")
 
 
 def require_data_set(layout: Layout, *, tables_suffice: bool) -> None:

@@ -17,7 +17,7 @@ from typing import Self, TextIO
 from kinetics.errors import Fatal
 from kinetics.humanize import safe_cell, seconds_text
 from kinetics.records import KEY, SPLIT_OF, Category, ClipKey, Outcome, Subset
-from kinetics.storage.atomic import atomic_write, cannot_write
+from kinetics.storage.atomic import atomic_write, cannot_write, require_plain
 from kinetics.storage.layout import Layout
 
 ERROR_FIELDS = ("youtube_id", "time_start", "time_end", "category", "reason", "time")
@@ -76,6 +76,8 @@ class Ledger:
         self.errors_log = layout.errors_log(subset)
         self.stats = layout.stats(subset)
         self._partial = layout.partial(SPLIT_OF[subset])
+        for table in (self.errors_log, self.stats):
+            require_plain(table)
         with _fatal(self.errors_log):
             lines = [(_key(line), line) for line in _lines(self.errors_log)]
         self._missing = {key: line for key, line in lines if key}

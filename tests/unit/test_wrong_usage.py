@@ -69,9 +69,11 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("--compare", "missing.csv", "rows.csv"), "Cannot read the manifest missing.csv: No such file or directory. Name"),
     ((*DRY, "-o", "rows.csv"), "rows.csv is a file, not a folder. Move it away or choose another folder with -o"),
     ((*DRY, "-o", "rows.csv/inside"), "rows.csv is a file, not a folder"),
-    ((*DRY, "-o", "linked"), "linked/Kinetics700 leads nowhere"),
-    ((*DRY, "-o", "loop"), "loop leads nowhere. Move it away or choose another folder with -o"),
     ((*DRY, "--classes", "@~nobody-has-this-name/x"), "Cannot read the classes in ~nobody-has-this-name/x"),
+    ((*DRY, "-o", "loop"), "loop is a link that leads in a circle"),
+    ((*DRY, "-o", "linked"), "linked/Kinetics700 is a link to"),
+    ((*DRY, "-o", "linked/Kinetics700"), "linked/Kinetics700 is a link to"),
+    ((*DRY, "-o", "linked/circle/x"), "linked/circle is a link that leads in a circle"),
     *(
         ((*command, "--annotations", "rows.csv", "-o", "mistyped"), "mistyped has no Kinetics700 data set: ")
         for command in (
@@ -100,6 +102,7 @@ def test_wrong_usage_gets_one_line_and_exit_code_2_and_makes_nothing(
     Path("linked").mkdir()
     Path("linked/Kinetics700").symlink_to("nowhere")
     Path("loop").symlink_to("loop")
+    Path("linked/circle").symlink_to("circle")
     before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
     try:
         code: object = main(arguments)
