@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from kinetics.cli.terminal import tell
 from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound
 from kinetics.dataset.compare import VERDICTS
 from kinetics.dataset.compare import compare as compare_manifests
-from kinetics.dataset.inventory import measure_clips, read_headers, verify_clips
+from kinetics.dataset.inventory import RunJob, measure_clips, read_headers, verify_clips
 from kinetics.dataset.lists import write_frame_list, write_lists, write_silent_list
 from kinetics.dataset.manifest import write_manifest
 from kinetics.dataset.results import ResultTable
@@ -111,13 +111,19 @@ def manifest(options: Options, context: Context) -> int:
     with ExitStack() as stack:
         for subset, frame in clips.items():
             stack.enter_context(lock(layout, subset, "manifest.lock", tell))
-            outcomes = measure_clips(context.run_on_files, layout, subset, frame)
+            read = list[Clip]()
+            outcomes = measure_clips(_noting(context.run_on_files, read), layout, subset, frame)
             facts = {
                 one.clip.key: one.facts for one in shown(_what(context, subset), len(frame), outcomes) if one.facts
             }
             path = layout.table(subset, f"{choice}_manifest.csv".removeprefix("_"))
             write_manifest(path, layout, subset, frame, facts)
             tell(f"{path}: {counted(len(facts), 'clip')}")
+            if known := len(facts.keys() - {clip.key for clip in read}):
+                tell(
+                    f"  {counted(known, 'clip')} not read again, since size and time are as before; --verify reads all "
+                    "and compares them with the manifest"
+                )
             unfit += len(frame) - len(facts)
     return _exit_code(unfit)
 
@@ -293,6 +299,17 @@ def _choice(options: Options) -> str:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:8]
+
+
+def _noting(run: RunJob, into: list[Clip]) -> RunJob:
+    """Return what runs a job and adds each clip that it takes to a list."""
+
+    def noting(clips: Iterable[Clip]) -> Iterator[Clip]:
+        for clip in clips:
+            into.append(clip)
+            yield clip
+
+    return lambda job, clips: run(job, noting(clips))
 
 
 def _exit_code(unfit: int) -> int:

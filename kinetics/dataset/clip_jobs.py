@@ -68,6 +68,8 @@ class Verify(_ClipJob):
 
     layout: Layout
     quick: bool
+    sums: bool = False
+    """Whether to take the SHA-256 of the file as well."""
 
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
         try:
@@ -79,7 +81,8 @@ class Verify(_ClipJob):
         return replace(done, facts=facts)
 
     def _examined(self, path: Path) -> Facts:
-        return check.read_facts(path) if self.quick else check.decode_fully(path)
+        facts = check.read_facts(path) if self.quick else check.decode_fully(path)
+        return replace(facts, sha256=check.sha256(path)) if self.sums else facts
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from kinetics.annotations.table import Annotations
 from kinetics.dataset.clip_jobs import Measure, Verify
+from kinetics.dataset.manifest import manifest_sums
 from kinetics.errors import Fatal
 from kinetics.media.check import Expected, mismatch
 from kinetics.records import KEY, SPLIT_OF, Category, Clip, ClipKey, Cut, Outcome, Subset
@@ -50,9 +51,13 @@ def verify_clips(
         journal = stack.enter_context(Journal(layout.state_file(subset, task)))
         left = yield from _from_journal(journal, layout, frame)
         left = left.merge(attempts.last_successes(layout, subset), "left", on=KEY)
-        events = stack.enter_context(closing(run(Verify(layout, quick), _with_expectations(left, expected))))
+        sums = None if quick else manifest_sums(layout, subset)
+        if sums is not None:
+            left = left.merge(sums, "left", on=KEY)
+        job = Verify(layout, quick, sums=sums is not None)
+        events = stack.enter_context(closing(run(job, _with_expectations(left, expected))))
         for found in _outcomes(events):
-            outcome = found and _compared(found, expected.pop(found.clip.key), cut, layout)
+            outcome = found and _compared(found, expected.pop(found.clip.key), cut, job)
             if outcome:
                 unread = unread + 1 if outcome.category is Category.LOST_WORKER else 0
             if outcome and unread == MAX_UNREAD:
@@ -118,11 +123,16 @@ def _from_journal(journal: Journal, layout: Layout, frame: pd.DataFrame) -> Gene
 
 def _with_expectations(frame: pd.DataFrame, expected: dict[ClipKey, Expected]) -> Iterator[Clip]:
     """Yield the clips; before each one, put what it should be like into `expected`."""
-    for clip, duration_s, sound in zip(
-        Annotations(frame, ()).clips(), frame["duration_s"].tolist(), frame["sound"].tolist(), strict=True
+    sums = frame["sha256"].fillna("").tolist() if "sha256" in frame else [""] * len(frame)
+    summed_ns = int(frame["summed_ns"].max()) if "summed_ns" in frame and frame["summed_ns"].notna().any() else 0
+    for clip, duration_s, sound, sha256 in zip(
+        Annotations(frame, ()).clips(), frame["duration_s"].tolist(), frame["sound"].tolist(), sums, strict=True
     ):
         expected[clip.key] = Expected(
-            duration_s=None if math.isnan(duration_s) else duration_s, sound=None if math.isnan(sound) else bool(sound)
+            duration_s=None if math.isnan(duration_s) else duration_s,
+            sound=None if math.isnan(sound) else bool(sound),
+            sha256=sha256,
+            summed_ns=summed_ns,
         )
         yield clip
 
@@ -131,11 +141,11 @@ def _outcomes(events: Iterable[Event]) -> Iterator[Outcome | None]:
     return (event if isinstance(event, Outcome) else None for event in events)
 
 
-def _compared(outcome: Outcome, expected: Expected, cut: Cut, layout: Layout) -> Outcome:
+def _compared(outcome: Outcome, expected: Expected, cut: Cut, job: Verify) -> Outcome:
     """Return the outcome, failed if the file is not what is expected, which is looked at twice."""
     reason = mismatch(outcome.facts, outcome.clip, expected, cut) if outcome.facts else outcome.reason
     if outcome.facts and reason:
-        outcome = Verify(layout, quick=True).attempt(outcome.clip, lambda: None)
+        outcome = replace(job, quick=True).attempt(outcome.clip, lambda: None)
         reason = mismatch(outcome.facts, outcome.clip, expected, cut) if outcome.facts else outcome.reason
     if not reason:
         return outcome

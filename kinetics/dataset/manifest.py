@@ -40,6 +40,21 @@ def write_manifest(
     write_csv(path, MANIFEST_FIELDS, rows)
 
 
+def manifest_sums(layout: Layout, subset: Subset) -> pd.DataFrame | None:
+    """Return the SHA-256 of each clip in the subset's manifest, and when that was written; None if there is none.
+
+    A manifest that was edited into something else counts as none.
+    """
+    path = layout.table(subset, "manifest.csv")
+    try:
+        written_ns = path.stat().st_mtime_ns
+        table = pd.read_csv(path, usecols=[*KEY, "sha256"], dtype={"youtube_id": str, "sha256": str})
+        table = table.astype({"time_start": float, "time_end": float})
+    except (OSError, ValueError, pd.errors.ParserError):
+        return None
+    return table.drop_duplicates(KEY, keep="last").assign(summed_ns=written_ns)
+
+
 def _manifest_row(clip: Clip, facts: Facts, last: Sequence[str]) -> list[object]:
     return [
         *(

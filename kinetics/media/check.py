@@ -38,6 +38,10 @@ class Expected:
 
     duration_s: float | None = None
     sound: bool | None = None
+    sha256: str = ""
+    """The sum in the manifest, empty if that has none."""
+    summed_ns: int = 0
+    """When the manifest was written; it says nothing about a file that is newer (nanoseconds since 1970)."""
 
 
 def read_facts(path: Path) -> Facts:
@@ -110,12 +114,13 @@ def mismatch(facts: Facts, clip: Clip, expected: Expected, cut: Cut) -> str:
 
     The recorded duration counts if there is one: a clip is shorter than its section if the video ends before that.
     """
+    if expected.sha256 and facts.sha256 not in ("", expected.sha256) and facts.mtime_ns < expected.summed_ns:
+        return "its content is not what the manifest says, though its time is older"
     if expected.sound and not facts.sound:
         return "it has lost its sound"
     if expected.duration_s is not None:
-        if abs(facts.duration_s - expected.duration_s) > LEEWAY_S:
-            return f"it lasts {facts.duration_s:.1f} s, and {expected.duration_s:.1f} s when it was made"
-        return ""
+        differs = abs(facts.duration_s - expected.duration_s) > LEEWAY_S
+        return f"it lasts {facts.duration_s:.1f} s, and {expected.duration_s:.1f} s when it was made" if differs else ""
     wanted_s = clip.time_end - clip.time_start
     if facts.duration_s < wanted_s - ANNOTATED_LEEWAY_S:
         return f"it lasts {facts.duration_s:.1f} of {wanted_s:g} s"

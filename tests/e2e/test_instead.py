@@ -240,6 +240,8 @@ class TestManifest:
             attempt = attempts[row["youtube_id"], row["time_start"]]
             assert (row["itag"], row["cut"], row["offset"]) == (attempt["itag"], "smart", attempt["offset_s"])
             assert float(row["duration"]) == pytest.approx(float(attempt["duration_s"]), abs=0.002)
+        assert "not read again" not in run.out
+        assert f"{len(ALL)} clips not read again" in sandbox.run("--manifest").out
 
     @pytest.mark.soak
     def test_killed_it_goes_on_with_the_rest(self, many: Sandbox) -> None:

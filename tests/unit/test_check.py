@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from kinetics.dataset.inventory import MAX_UNREAD, measure_clips, verify_clips
+from kinetics.dataset.manifest import write_manifest
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media import check
 from kinetics.media.check import ANNOTATED_LEEWAY_S, LEEWAY_S, Expected, decode_fully, mismatch, read_facts
@@ -553,3 +555,22 @@ def test_a_journal_that_cannot_be_written_is_named(dataset: DatasetOnDisk, task:
     with pytest.raises(Fatal, match="Cannot write") as caught:
         verify(dataset) if task == "verify" else measure(dataset)
     assert str(journal) in str(caught.value)
+
+
+def test_rot_that_leaves_size_and_time_as_they_are_is_found_by_the_manifest_s_sums(dataset: DatasetOnDisk) -> None:
+    rotten, good, newer = (dataset.put(clip) for clip in numbered(3))
+    facts = {one.clip.key: one.facts for one in measure_outcomes(dataset) if one.facts}
+    write_manifest(dataset.layout.table("validate", "manifest.csv"), dataset.layout, "validate", dataset.frame, facts)
+    content = rotten.read_bytes()
+    place = content.index(b"isom")
+    swapped(rotten, content[:place] + b"iso2" + content[place + 4 :])
+    newer.write_bytes(rotten.read_bytes())
+    os.utime(newer, (time.time() + 10,) * 2)
+    outcomes = verify(dataset)
+    assert [one.status for one in outcomes] == ["failed", "done", "done"]
+    assert "not what the manifest says" in outcomes[0].reason
+    assert (rotten.exists(), good.exists(), newer.exists()) == (False, True, True)
+
+
+def measure_outcomes(dataset: DatasetOnDisk) -> list[Outcome]:
+    return [one for one in measure_clips(run_here, dataset.layout, "validate", dataset.frame) if one]
