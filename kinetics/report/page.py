@@ -132,6 +132,6 @@ def _pictures(samples: Iterable[Sample], root: Path) -> list[tuple[Sample, str, 
     """Return each sample with its first frame and the link to its clip; samples that cannot be decoded are left out."""
     found = []
     for sample in samples:
-        with suppress(MayWorkLater):
+        with suppress(MayWorkLater, OSError):  # it may have been removed meanwhile
             found.append((sample, thumbnail(sample.path), quote(str(sample.path.relative_to(root)))))
     return found
