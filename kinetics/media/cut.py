@@ -105,6 +105,8 @@ def probe(path: Path, offset_s: float) -> CutResult:
 
     Raises MayWorkLater if it does not play, or is shorter than its header claims.
     """
+    if not path.exists():  # FFmpeg makes no file for media without a single packet
+        raise MayWorkLater(Category.MEDIA_ERROR, "the media has no frames")
     with open_file(path) as container:
         if not container.streams.video:
             raise MayWorkLater(Category.MEDIA_ERROR, "the result has no picture")

@@ -247,7 +247,7 @@ class TestFailures:
         rows = [Row("tai chi", "busy-server", 3, 13), Row("tai chi", "refused-me1", 3, 13), *ROWS[:1]]
         faults = {
             "busy-server": Scenario(template(20), player_faults=(PlayerFault("status", 503, times=2),)),
-            "refused-me1": Scenario(template(20), media_faults=(MediaFault("status", 403, times=2),)),
+            "refused-me1": Scenario(template(20), media_faults=(MediaFault("status", 403, times=4),)),
         }
         sandbox = make_sandbox(rows, faults)
         first = sandbox.run()

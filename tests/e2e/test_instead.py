@@ -499,7 +499,7 @@ def test_all_subsets_are_done_each_for_itself(
         ("--frames 0", "above zero"),
         ("--frames often", "above zero"),
         ("--frames -5", "above zero"),
-        ("--frames inf", "above zero"),
+        ("--frames inf", "too large: at most"),
         ("--frames 5 --short-side 0", "above zero"),
         ("--frames 5 --quality 0", "from 1 to 100"),
         ("--frames 5 --quality 101", "from 1 to 100"),
