@@ -212,6 +212,7 @@ def test_with_a_login_clips_come_through_the_player_script(make_sandbox: Callabl
     assert [request.client for request in run.requests if request.kind == "player"] == ["WEB_EMBEDDED_PLAYER"] * 2
 
 
+@pytest.mark.soak
 def test_without_node_the_clips_come_as_a_guests_and_one_line_says_why(
     make_sandbox: Callable[..., Sandbox], login: Path, tmp_path: Path
 ) -> None:

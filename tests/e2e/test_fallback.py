@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sandbox import Run, Sandbox, many_rows
+from tests.support.sweeps import first_of
 from tests.youtube.samples import template
 from tests.youtube.world import (
     AS_18,
@@ -96,7 +97,7 @@ def test_a_video_made_for_kids_comes_from_android_or_else_from_the_client_that_r
     assert itags == ({18} if len(closed) == 1 else {134, 140})
 
 
-@pytest.mark.parametrize("words", ["age", "private", "members"])
+@pytest.mark.parametrize("words", first_of(["age", "private", "members"]))
 def test_what_youtube_says_of_the_video_costs_one_call_and_nothing_is_tried_around_it(
     make_sandbox: MakeSandbox, words: str
 ) -> None:
@@ -124,7 +125,7 @@ def test_an_address_that_is_refused_after_it_was_served_is_asked_for_anew_once(m
     assert (run.code, calls(run)) == (0, ["VISIONOS"] * 2)
 
 
-@pytest.mark.parametrize("engine", ["pytubefix", "yt-dlp"])
+@pytest.mark.parametrize("engine", first_of(["yt-dlp", "pytubefix"]))
 def test_media_refused_for_an_ad_are_asked_for_again_after_it_at_the_same_address(
     make_sandbox: MakeSandbox, engine: str
 ) -> None:
@@ -136,6 +137,7 @@ def test_media_refused_for_an_ad_are_asked_for_again_after_it_at_the_same_addres
     assert len({request.path for request in media}) == 1
 
 
+@pytest.mark.soak
 def test_an_ad_longer_than_anybody_waits_for_is_left_to_the_next_client(make_sandbox: MakeSandbox) -> None:
     sandbox = make_sandbox(many_rows(1), replace(USUAL, ad_s=600.0))
     began = time.monotonic()
@@ -159,6 +161,7 @@ def test_a_visitor_id_that_is_turned_away_is_asked_for_anew_once_for_all_workers
     assert 2 <= len(refused) <= 4, "at most two workers wait for an answer at once"
 
 
+@pytest.mark.soak
 def test_where_every_visitor_id_is_turned_away_the_client_without_one_is_asked(make_sandbox: MakeSandbox) -> None:
     sandbox = make_sandbox(many_rows(20))
     sandbox.world.visitor_id_calls = 0

@@ -138,6 +138,7 @@ def test_files_without_times_and_with_other_times_stay_and_are_listed(
     assert not (tmp_path / "Kinetics700_validate_other_files.csv").exists()
 
 
+@pytest.mark.soak
 def test_what_was_called_gone_is_moved_although_no_clip_is_to_be_tried(
     tmp_path: Path, clips: Mapping[Row, Path]
 ) -> None:

@@ -20,6 +20,7 @@ from kinetics.scheduling.pool import run
 from kinetics.scheduling.throttle import Unthrottled
 from kinetics.scheduling.worker import Worker
 from tests.support.sandbox import Sandbox, assert_stopped, many_rows
+from tests.support.sweeps import first_of
 
 COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
@@ -58,7 +59,7 @@ def results(job: ShortOfMemory, count: int, workers: int, seen: list[Event]) -> 
             yield event
 
 
-@pytest.mark.parametrize("workers", [1, 6])
+@pytest.mark.parametrize("workers", first_of([6, 1]))
 def test_promise_5_where_every_worker_is_killed_the_run_ends_after_few_clips(tmp_path: Path, workers: int) -> None:
     lost, seen = list[Outcome](), list[Event]()
     with pytest.raises(Fatal, match="5 worker processes in a row were killed at work, the last ones alone"):
@@ -86,6 +87,7 @@ def test_promise_5_a_run_whose_workers_are_all_killed_ends_in_one_line(tmp_path:
     assert sandbox.files() == []
 
 
+@pytest.mark.soak
 def test_promise_5_where_memory_is_short_for_all_workers_fewer_go_on(tmp_path: Path) -> None:
     seen = list[Event]()
     outcomes = [*results(ShortOfMemory(tmp_path, 1), 60, 6, seen)]
@@ -116,9 +118,7 @@ def limited_processes(most: int) -> tuple[str, ...]:
     return ("prlimit", f"--nproc={most}", "setpriv", user, "--clear-groups", kept, *abilities)
 
 
-@pytest.mark.parametrize(
-    "most", [1, 7, *(pytest.param(most, marks=pytest.mark.soak) for most in (2, 3, 4, 5, 6, 8, 9, 10, 11))]
-)
+@pytest.mark.parametrize("most", first_of([7, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11]))
 def test_promise_5_where_nothing_can_be_started_the_run_ends_and_names_the_limit(tmp_path: Path, most: int) -> None:
     sandbox = Sandbox(tmp_path, many_rows(12), prefix=limited_processes(most))
     run = sandbox.run("--cut", "keyframe")
@@ -134,7 +134,11 @@ def test_promise_5_where_nothing_can_be_started_the_run_ends_and_names_the_limit
 
 @pytest.mark.parametrize(
     ("limit", "enough"),
-    [("as=1200", True), ("data=200", True), ("as=300", False), ("data=30", False)]
+    [("as=1200", True), ("as=300", False)]
+    + [
+        pytest.param(limit, enough, marks=pytest.mark.soak)
+        for limit, enough in (("data=200", True), ("data=30", False))
+    ]
     + [pytest.param(f"as={most}", None, marks=pytest.mark.soak) for most in range(50, 450, 25)]
     + [pytest.param(f"data={most}", None, marks=pytest.mark.soak) for most in range(20, 220, 20)],
 )

@@ -68,6 +68,7 @@ def test_reports_and_lists_are_about_it(made: VggSoundSandbox) -> None:
     ]
 
 
+@pytest.mark.soak
 def test_what_an_earlier_version_put_into_the_folder_of_kinetics_stays_there(
     made: VggSoundSandbox, tmp_path: Path
 ) -> None:

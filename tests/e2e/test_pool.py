@@ -387,7 +387,7 @@ def test_a_killed_worker_costs_exactly_the_clip_in_its_hand() -> None:
 
 
 def test_sixty_workers_killed_at_random_cost_no_more_than_sixty_clips_a_try() -> None:
-    kills = 0
+    kills = handed_out = 0
     chance = random.Random(7)
 
     ended = threading.Event()
@@ -395,18 +395,26 @@ def test_sixty_workers_killed_at_random_cost_no_more_than_sixty_clips_a_try() ->
     def killer() -> None:
         nonlocal kills
         while kills < 60 and not ended.is_set():
+            before = handed_out
             time.sleep(chance.uniform(0.0, 0.07))
+            while handed_out == before and not ended.is_set():  # a worker that was ready came between
+                time.sleep(0.01)
             # not the last ones: where starts are slow, none would ever get ready, and the run would say so and stop
             if len(workers := multiprocessing.active_children()) >= 3:
                 with suppress(ProcessLookupError, ValueError):  # the pool has just found it dead
                     os.kill(chance.choice(workers).pid or 0, signal.SIGKILL)
                     kills += 1
 
-    numbers = itertools.takewhile(lambda number: number < 1500 or kills < 60, itertools.count())
+    def numbers() -> Iterator[int]:
+        nonlocal handed_out
+        for number in itertools.takewhile(lambda number: number < 1500 or kills < 60, itertools.count()):
+            handed_out += 1
+            yield number
+
     thread = threading.Thread(target=killer, daemon=True)
     thread.start()
     try:
-        verdicts = final(go(Each(an_instant), map(clip, numbers)))
+        verdicts = final(go(Each(an_instant), map(clip, numbers())))
     finally:
         ended.set()
         thread.join()
