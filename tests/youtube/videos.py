@@ -6,6 +6,7 @@ under a name that depends on the recipe, and shared by all processes; one encode
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import random
@@ -20,7 +21,6 @@ from pathlib import Path
 from typing import Literal
 
 import av
-from filelock import FileLock
 
 from tests.youtube.boxes import mp4_ranges, webm_ranges
 from tests.youtube.encoder import make_files
@@ -212,7 +212,8 @@ def _made(video: Video) -> dict[int, MediaFile]:
     root = Path(tempfile.gettempdir()) / f"loopback-youtube-{os.getuid()}"
     folder = root / hashlib.sha256(recipe.encode()).hexdigest()[:20]
     root.mkdir(mode=0o700, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the end of the process, or of the block, gives it back
         if not folder.exists():
             _make(video, folder)
     describe = _mp4_files if video.codec == "h264" else _webm_files
