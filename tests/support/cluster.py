@@ -35,6 +35,13 @@ class Cluster:
         address: str = json.loads(self.scheduler_file.read_text())["address"]
         return address
 
+    def _has_address(self) -> bool:
+        """Return whether the scheduler has written its file whole: it creates it first, and fills it then."""
+        try:
+            return bool(self.address)
+        except (OSError, ValueError):
+            return False
+
     @property
     def log(self) -> str:
         return (self.folder / "dask.log").read_text()
@@ -44,7 +51,7 @@ class Cluster:
         self.scheduler_file.unlink(missing_ok=True)
         options = ("--host", "127.0.0.1", "--port", str(port), "--scheduler-file", str(self.scheduler_file))
         self.scheduler = self._start("dask_scheduler", *options, "--no-dashboard", env={"PYTHONPATH": ""})
-        wait_until(self.scheduler_file.exists, "a scheduler")
+        wait_until(self._has_address, "a scheduler")
 
     def start_worker(
         self, host: str = HOSTS[0], *more: str, threads: int = 2, env: Mapping[str, str] | None = None
