@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,12 +13,11 @@ from urllib3.exceptions import HTTPError
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.net.http import HttpSession
 from kinetics.net.responses import (
-    BACK_OFF_S,
     MIN_PROGRESS_BYTES,
-    TRIES,
     ConnectionBroken,
     MediaExpired,
     MediaRefused,
+    Tries,
     content_range,
     no_reply,
     root_cause,
@@ -168,17 +166,15 @@ class RangeFile(Seekable):
         held = 0 if self._streaming else sum(len(data) for _, data in self._spans)
         if held + stop - start > KEPT_LIMIT:
             raise MayWorkLater(Category.MEDIA_ERROR, f"the section would need more than {KEPT_LIMIT >> 20} MiB")
-        data = bytearray()
-        tries = 0
+        data, tries = bytearray(), Tries()
         while True:
             held = len(data)
             failure = self._continue(data, start, stop)
             if self._size is not None and start + len(data) >= min(stop, self._size):
                 return bytes(data)
-            tries = 1 if len(data) >= held + MIN_PROGRESS_BYTES else tries + 1
-            if tries >= TRIES:
-                raise failure
-            time.sleep(BACK_OFF_S * 2 ** (tries - 1))
+            if len(data) >= held + MIN_PROGRESS_BYTES:
+                tries.progressed()
+            tries.wait_or_raise(failure)
 
     def _continue(self, data: bytearray, start: int, stop: int) -> ClipError:
         """Append what one request brings; return the error to raise if another request does not help."""

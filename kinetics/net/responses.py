@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 
 import urllib3
@@ -23,6 +24,11 @@ from kinetics.records import Category
 
 TRIES = 3
 """Consecutive requests without progress before a download is given up."""
+BROKEN_TRIES = 5
+"""The same for connections that broke before a reply came, as some lines reset many of them. With fewer tries, more
+downloads would be given up whose player call was answered."""
+BROKEN_PATIENCE_S = 15.0
+"""Seconds after which TRIES are enough for those, too: a connection that stalls costs 20 seconds."""
 MIN_PROGRESS_BYTES = 1 << 12
 """Minimum new bytes for a request to count as progress; without it one byte a connection would retry without end."""
 BACK_OFF_S = 0.5
@@ -45,16 +51,43 @@ class ConnectionBroken(MayWorkLater):
     """The connection broke inside the file again and again; that says nothing of the file."""
 
 
+class Tries:
+    """The consecutive requests of one download without progress, and the waits between them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._since = 0.0
+
+    def progressed(self) -> None:
+        """Begin anew: a request brought some of the file."""
+        self._count = 0
+
+    def wait_or_raise(self, failure: ClipError, patience_s: float = 0.0) -> None:
+        """Wait before the next request; raise `failure` if there were enough, and `patience_s` seconds are over."""
+        now = time.monotonic()
+        self._since = self._since if self._count else now
+        self._count += 1
+        waited_s = now - self._since
+        no_reply_came = isinstance(failure, StopEveryone)
+        most = BROKEN_TRIES if no_reply_came and waited_s < BROKEN_PATIENCE_S else TRIES
+        if self._count >= most and waited_s >= patience_s:
+            raise failure
+        time.sleep(BACK_OFF_S * 2 ** (self._count - 1))
+
+
 class Changed(MayWorkLater):
     """The next bytes do not continue those received: the file was replaced, or the server starts from byte 0 again."""
 
 
 def size_and_tag(session: HttpSession, url: str) -> tuple[int, str]:
     """Return the size of a file in bytes and its entity tag, without reading it. Raises what HttpStream does."""
-    try:
-        response = session.head(url)
-    except (HTTPError, OSError) as error:
-        raise no_reply(error, session.hosts) from error
+    tries = Tries()
+    while True:
+        try:
+            response = session.head(url)
+            break
+        except (HTTPError, OSError) as error:
+            tries.wait_or_raise(no_reply(error, session.hosts))
     response.close()
     length = _LENGTH.fullmatch(response.headers.get("Content-Length", ""))
     if response.status != 200:
@@ -101,7 +134,7 @@ def whole_range(response: urllib3.BaseHTTPResponse) -> ContentRange:
 
 
 def no_reply(error: HTTPError | OSError, hosts: AllowedHosts) -> ClipError:
-    """Return why no response came, if another request may help.
+    """Return why no response came, if another request may help: the connection was refused, or it broke.
 
     Raises MayWorkLater for a URL that makes no sense, StopEveryone if there is no connection to anything or the
     certificate is not trusted, and Fatal if the proxy refuses the login.
@@ -111,18 +144,13 @@ def no_reply(error: HTTPError | OSError, hosts: AllowedHosts) -> ClipError:
         raise fatal from error
     if isinstance(error, LocationValueError):
         raise MayWorkLater(Category.MEDIA_ERROR, f"the media's URL makes no sense: {cause}") from error
-    if isinstance(error, _NOT_CONNECTED) and not _hung_up(error):
+    if isinstance(error, _NOT_CONNECTED) and not isinstance(_innermost(error), ConnectionError):
         raise StopEveryone(Category.NETWORK, f"cannot reach {hosts.name}'s media host: {cause}") from error
     if isinstance(error, SSLError) and "CERTIFICATE" in str(error).upper():
         raise StopEveryone(
             Category.NETWORK, f"the media host's certificate is not trusted (SSL_CERT_FILE?): {cause}"
         ) from error
     return StopEveryone(Category.NETWORK, f"no answer from {hosts.name}'s media host: {cause}")
-
-
-def _hung_up(error: HTTPError) -> bool:
-    """Whether the connection was made: urllib3 blames the proxy for a media host that closes it behind the proxy."""
-    return isinstance(error, ProxyError) and isinstance(error.original_error, ConnectionError)
 
 
 def refusal(response: urllib3.BaseHTTPResponse) -> ClipError:
@@ -143,7 +171,15 @@ def refusal(response: urllib3.BaseHTTPResponse) -> ClipError:
 
 
 def root_cause(error: BaseException) -> str:
-    """Return the innermost message: urllib3 wraps the system's error several times."""
-    while error.__cause__ is not None or isinstance(getattr(error, "reason", None), BaseException):
-        error = error.__cause__ or error.reason  # type: ignore[attr-defined]
-    return str(error) or type(error).__name__
+    """Return the innermost message."""
+    innermost = _innermost(error)
+    return str(innermost) or type(innermost).__name__
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return the system's own error, which urllib3 wraps several times."""
+    while True:
+        inner = error.__cause__ or getattr(error, "original_error", None) or getattr(error, "reason", None)
+        if not isinstance(inner, BaseException):
+            return error
+        error = inner

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -13,10 +12,9 @@ from urllib3.exceptions import HTTPError
 from kinetics.errors import ClipError, MayWorkLater, StopEveryone
 from kinetics.net.http import HttpSession
 from kinetics.net.responses import (
-    BACK_OFF_S,
     MIN_PROGRESS_BYTES,
-    TRIES,
     Changed,
+    Tries,
     content_range,
     entity_tag,
     no_reply,
@@ -57,9 +55,8 @@ class HttpStream(io.RawIOBase):
         self._response: urllib3.BaseHTTPResponse | None = None
         self._pieces: Iterator[bytes] = iter(())
         self._piece = memoryview(b"")
-        self._tries = 0
+        self._tries = Tries()
         self._tried_at = 0
-        self._since = 0.0
 
     def readable(self) -> bool:
         return True
@@ -134,14 +131,10 @@ class HttpStream(io.RawIOBase):
         return None
 
     def _wait_or_raise(self, failure: ClipError) -> None:
-        if not self._tries or self.position - self._tried_at >= MIN_PROGRESS_BYTES:
-            self._tries, self._since = 0, time.monotonic()
-        self._tries += 1
+        if self.position - self._tried_at >= MIN_PROGRESS_BYTES:
+            self._tries.progressed()
         self._tried_at = self.position
-        patient = self.position and time.monotonic() - self._since < RESUME_PATIENCE_S
-        if self._tries >= TRIES and not patient:
-            raise failure
-        time.sleep(BACK_OFF_S * 2 ** (self._tries - 1))
+        self._tries.wait_or_raise(failure, RESUME_PATIENCE_S if self.position else 0.0)
 
     def _close_response(self) -> None:
         if self._response is not None:

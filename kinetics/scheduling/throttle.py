@@ -1,10 +1,10 @@
 """Decides when the next clip may go out: pure decisions from outcomes and a clock, without I/O and without sleeping.
 
 The throttle of an address is a circuit breaker. While it is closed, clips go out, one at a time at first and twice as
-many at once after every answer of YouTube. One refusal ("too many requests", the bot check, no connection) opens it:
-nothing goes out until a pause is over. Then it is half-open, and one clip is the probe: an answer closes the breaker
-again, a refusal makes the next pause longer. Where it opens again and again, clips are spread over time instead, as
-densely as YouTube allows. docs/throttling.md has the states as a diagram.
+many at once after every answer of YouTube. A refusal ("too many requests", the bot check) opens it, and so do several
+connections that fail one after the other: nothing goes out until a pause is over. Then it is half-open, and one clip is
+the probe: an answer closes the breaker again, a refusal makes the next pause longer. Where it opens again and again,
+clips are spread over time instead, as densely as YouTube allows. docs/throttling.md has the states as a diagram.
 
 Clips that fail alike, in whatever words, open it too (undecided.py). First a control call asks for a video that came in
 this run, if one did: if YouTube offers it again, nobody has to wait.
@@ -29,11 +29,21 @@ MAX_PLAYER_CALLS = 2
 """Clips that may wait for the answer to their player call at once, however many workers there are. A larger value lets
 more calls meet a ban that is just beginning; a smaller one lets a slow answer hold up the other clips."""
 ANSWERS_UNTIL_PROVEN = 3
-"""Answers since the last refusal until refused clips are tried before new ones again. With fewer, more clips would be
-refused during a ban in which YouTube answers a call now and then, and be blamed for it."""
+"""Answers since the last refusal or failed connection until clips that met one are tried before new ones again. With
+fewer, more clips would be refused during a ban in which YouTube answers a call now and then, and be blamed for it."""
 ITEM_REFUSAL_LIMIT = 3
 """Refusals of one clip, while others are answered, that make it fail for itself. Each of them costs everybody a pause;
 with a smaller limit an unlucky clip would fail that only came at the wrong time."""
+BROKEN_CONNECTION_LIMIT = 5
+"""Connections in a row that fail, whichever clips they were for, before everybody pauses. On a line that resets 3 of 10
+connections, 1 clip in 400 meets that; with a smaller limit such a line would pause the run again and again, and with a
+larger one a line that is down would be asked more often before the run says so."""
+BROKEN_CONNECTION_S = 20.0
+"""Seconds that such connections may take together before everybody pauses, however few they are: a line that answers
+nothing fails slowly."""
+ITEM_BROKEN_LIMIT = 10
+"""Failed connections for one clip, while others are answered, that make it fail for itself. With a smaller limit a line
+that resets many connections would cost clips."""
 RETRY_AFTER_CAP_S = 6 * HOUR_S
 """Longest pause in seconds that a server's Retry-After can ask for."""
 NETWORK_PAUSES_S = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0)
@@ -105,6 +115,23 @@ class Unthrottled:
         return Decision(outcome)
 
 
+@dataclass
+class BrokenConnections:
+    """The connections that failed since the last one that brought an answer."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> bool:
+        """Count one that took this long, and return whether the line may be down, so that everybody should pause."""
+        self.count += 1
+        self.seconds += seconds
+        return self.count >= BROKEN_CONNECTION_LIMIT or self.seconds >= BROKEN_CONNECTION_S
+
+    def answered(self) -> None:
+        self.count, self.seconds = 0, 0.0
+
+
 class RefusedItems:
     """The clips that were refused, to find those that are refused for themselves: others are answered meanwhile.
 
@@ -112,7 +139,8 @@ class RefusedItems:
     """
 
     def __init__(self) -> None:
-        self._refused: dict[Item, tuple[int, int]] = {}  # its refusals, and all answers before the first of them
+        # By item and limit: its refusals, and all answers before the first of them.
+        self._refused: dict[tuple[Item, int], tuple[int, int]] = {}
         self._answers = 0
 
     def __len__(self) -> int:
@@ -124,13 +152,14 @@ class RefusedItems:
 
     def clear(self, item: Item) -> None:
         """Forget a clip that is settled."""
-        self._refused.pop(item, None)
+        for limit in (ITEM_REFUSAL_LIMIT, ITEM_BROKEN_LIMIT):
+            self._refused.pop((item, limit), None)
 
-    def refused(self, item: Item, last: bool) -> bool:
+    def refused(self, item: Item, last: bool, limit: int = ITEM_REFUSAL_LIMIT) -> bool:
         """Count a refusal, and return whether this clip alone is refused; of the last clip of all that is assumed."""
-        times, answers_before = self._refused.get(item, (0, self._answers))
-        self._refused[item] = times + 1, answers_before
-        return times + 1 >= ITEM_REFUSAL_LIMIT and (last or self._answers > answers_before)
+        times, answers_before = self._refused.get((item, limit), (0, self._answers))
+        self._refused[item, limit] = times + 1, answers_before
+        return times + 1 >= limit and (last or self._answers > answers_before)
 
 
 class BreakerState(Enum):
@@ -172,6 +201,8 @@ class Throttle:
         self._opened_at = -math.inf
         self._opened_by_media = False  # the player call was answered, the media were refused
         self._network_backoff = Backoff(NETWORK_PAUSES_S, NETWORK_GIVE_UP_S)
+        self._broken_calls = BrokenConnections()
+        self._broken_media = BrokenConnections()  # apart, as answered player calls say nothing of the media host
         self._ban_backoff = BanBackoff(BAN_PAUSES_S, BAN_GIVE_UP_S, self._spacing)
         self._cause_backoff = Backoff(CAUSE_PAUSES_S, CAUSE_GIVE_UP_S)
         self._answers_in_a_row = 0
@@ -215,6 +246,7 @@ class Throttle:
         Where the media are refused, such an answer does not close the breaker: only a clip that is fetched does.
         """
         held = self._undecided.answered(sent)
+        self._broken_calls.answered()
         if self._sent_before_opening(sent) or (self._state is not BreakerState.CLOSED and self._opened_by_media):
             return _decision(held)
         return _decision(held, spacing=self._proceed(now))
@@ -242,36 +274,47 @@ class Throttle:
         is_probe = self._state is not BreakerState.CLOSED and not before_opening
         if is_probe:
             self._state = BreakerState.OPEN
+        if outcome.status == "done":
+            self._broken_media.answered()
         if isinstance(outcome, ControlResult):
             return self._settle_control(outcome, sent, now, answered)
         if outcome.status == "postponed":
-            return Decision(outcome, requeue=True) if before_opening else self._refused(outcome, now, answered, last)
+            if before_opening:
+                return Decision(outcome, requeue=True)
+            return self._refused(outcome, sent, now, answered, last)
         self._refused_items.clear(outcome.item)
         closes = is_probe or not (answered or before_opening)
         if not isinstance(outcome, Outcome):
             is_answer = outcome.status == "done" or bool(outcome.category and outcome.category.gone)
             return Decision(outcome, spacing=self._proceed(now) if is_answer and closes else None)
         notice = self._witness.take(outcome)
-        match self._undecided.take(outcome):
-            case Meaning.CAME:
-                self._controls.came(outcome.clip)
-                spacing = self._proceed(now) if closes else None
-                decision = _decision(self._came(sent), outcome=outcome, spacing=spacing)
-            case Meaning.VERDICT:
-                spacing = self._proceed(now) if closes else None
-                decision = _decision(self._undecided.answered(sent), outcome=outcome, spacing=spacing)
-            case Meaning.CONFIRMED:
-                is_answer = closes and not self._undecided.in_doubt
-                decision = Decision(outcome, spacing=self._proceed(now) if is_answer else None)
-            case Meaning.KNOWN:
-                self._widen()
-                decision = Decision(outcome)
-            case _:
-                decision = self._hold(outcome, now, before_opening, answered)
+        decision = self._meant(outcome, sent, now, closes) or self._hold(outcome, now, before_opening, answered)
         confirmed = tuple(self._undecided.confirmed())
         if not (confirmed or notice):
             return decision
         return replace(decision, decided=(*confirmed, *decision.decided), notice=notice)
+
+    def _meant(self, outcome: Outcome, sent: float, now: float, closes: bool) -> Decision | None:
+        """Take in what an outcome means beyond the clip; None if that is still open.
+
+        `closes`: an answer closes the breaker.
+        """
+        match self._undecided.take(outcome):
+            case Meaning.CAME:
+                self._controls.came(outcome.clip)
+                spacing = self._proceed(now) if closes else None
+                return _decision(self._came(sent), outcome=outcome, spacing=spacing)
+            case Meaning.VERDICT:
+                spacing = self._proceed(now) if closes else None
+                return _decision(self._undecided.answered(sent), outcome=outcome, spacing=spacing)
+            case Meaning.CONFIRMED:
+                is_answer = closes and not self._undecided.in_doubt
+                return Decision(outcome, spacing=self._proceed(now) if is_answer else None)
+            case Meaning.KNOWN:
+                self._widen()
+                return Decision(outcome)
+            case _:
+                return None
 
     def _hold(self, outcome: Outcome, now: float, before_opening: bool, answered: bool) -> Decision:
         """Hold back an outcome that may have a common cause; if it has, find out or open the breaker."""
@@ -308,6 +351,9 @@ class Throttle:
         """Take in whether a video that came before is offered again."""
         if self._state is BreakerState.HALF_OPEN:
             self._state = BreakerState.OPEN
+        is_network = result.status == "postponed" and result.category is Category.NETWORK
+        if is_network and not self._line_may_be_down(sent, now, answered):
+            return Decision(requeue=True)
         alike = self._controls.alike
         if another := self._controls.end(result):
             return Decision(control=another)
@@ -329,20 +375,36 @@ class Throttle:
         self._answers_in_a_row += 1
         self._ban_backoff.answered()
         self._network_backoff.answered()
+        self._broken_calls.answered()
         return self._spacing.answered(now)
 
     def _widen(self) -> None:
         """Let twice as many clips out at once as before."""
         self._window = min(2 * self._window, self.workers)
 
-    def _refused(self, outcome: Outcome | ArchiveResult, now: float, answered: bool, last: bool) -> Decision:
-        """Open the breaker for a pause, unless this clip alone is refused or it is time to give up."""
-        if self._refused_items.refused(outcome.item, last and outcome.category is not Category.NETWORK):
+    def _refused(
+        self, outcome: Outcome | ArchiveResult, sent: float, now: float, answered: bool, last: bool
+    ) -> Decision:
+        """Open the breaker for a pause, unless this clip alone is refused or it is time to give up.
+
+        A connection that broke is tried again at once, unless several in a row did. To the media host the worker has
+        tried more than one before it says so.
+        """
+        is_network = outcome.category is Category.NETWORK
+        limit = ITEM_BROKEN_LIMIT if is_network and not answered else ITEM_REFUSAL_LIMIT
+        if self._refused_items.refused(outcome.item, last and not is_network, limit):
             self._refused_items.clear(outcome.item)
             return Decision(replace(outcome, status="failed"))
-        put_back = self._undecided.put_back_doubts() if outcome.category is not Category.NETWORK else []
+        if is_network and not self._line_may_be_down(sent, now, answered):
+            self._answers_in_a_row = 0  # so that the next connection is for another clip
+            return Decision(outcome, requeue=True)
+        put_back = [] if is_network else self._undecided.put_back_doubts()
         decision = self._open(outcome, now, answered, put_back=put_back)
         return replace(decision, outcome=outcome, requeue=not decision.gave_up)
+
+    def _line_may_be_down(self, sent: float, now: float, answered: bool) -> bool:
+        """Count a connection that failed, and return whether everybody should pause for those in a row."""
+        return self._broken_media.add(0.0) if answered else self._broken_calls.add(now - sent)
 
     def _open_for(self, outcome: Outcome, now: float, answered: bool) -> Decision:
         """Open the breaker because clips failed alike; `outcome` is the last of them. They go back to the queue."""

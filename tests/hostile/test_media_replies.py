@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.net import http as net_http
-from kinetics.net import range_file, stream
+from kinetics.net import responses
 from kinetics.net.http import READ_TIMEOUT_S, REDIRECTS, HttpSession
 from kinetics.net.range_file import RangeFile
 from kinetics.net.responses import MIN_PROGRESS_BYTES, TRIES
@@ -151,8 +151,7 @@ class Scripted(LoopbackYouTube):
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
-    monkeypatch.setattr(range_file, "BACK_OFF_S", 0.0)
-    monkeypatch.setattr(stream, "BACK_OFF_S", 0.0)
+    monkeypatch.setattr(responses, "BACK_OFF_S", 0.0)
     monkeypatch.setattr(net_http, "READ_TIMEOUT_S", 0.3)
     with Scripted(World()) as running:
         running.asked = []

@@ -12,7 +12,7 @@ from kinetics.errors import Fatal
 from kinetics.mirror import catalog as mirror
 from kinetics.mirror.catalog import ArchiveIndex, Labels, archive_label, archive_sizes, archive_urls, archives_to_read
 from kinetics.mirror.tar_stream import MIRROR, Archive
-from kinetics.net import range_file, stream
+from kinetics.net import responses
 from kinetics.net.http import HttpSession
 from kinetics.records import ArchiveListing, ArchiveRequest, Subset
 from kinetics.storage.layout import clip_name
@@ -28,8 +28,7 @@ LIST = "/kinetics/600/train/k600_train_path.txt"
 
 @pytest.fixture
 def youtube(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackYouTube]:
-    monkeypatch.setattr(range_file, "BACK_OFF_S", 0.01)
-    monkeypatch.setattr(stream, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(responses, "BACK_OFF_S", 0.01)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with LoopbackYouTube() as running:
         go_through(running, monkeypatch)

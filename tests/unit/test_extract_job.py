@@ -13,7 +13,7 @@ from kinetics.media import check
 from kinetics.mirror import extract_job
 from kinetics.mirror.extract_job import ExtractArchive
 from kinetics.mirror.wanted_clips import write_wanted_clips
-from kinetics.net import range_file, stream
+from kinetics.net import responses, stream
 from kinetics.records import (
     ArchiveListing,
     ArchiveProgress,
@@ -36,8 +36,7 @@ ROWS = [Row("tai chi", f"-clip-{number:05}", number, number + 3) for number in r
 
 @pytest.fixture
 def youtube(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackYouTube]:
-    monkeypatch.setattr(range_file, "BACK_OFF_S", 0.01)
-    monkeypatch.setattr(stream, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(responses, "BACK_OFF_S", 0.01)
     monkeypatch.setattr(stream, "RESUME_PATIENCE_S", 0.0)
     monkeypatch.setattr(extract_job, "limit_memory", lambda: None)  # of this process
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kinetics.errors import ClipError, MayWorkLater, StopEveryone
 from kinetics.net import http as net_http
-from kinetics.net import range_file, stream
+from kinetics.net import range_file, responses
 from kinetics.net import rate_limit as remote
 from kinetics.net.http import REDIRECTS, HttpSession
 from kinetics.net.range_file import RangeFile
@@ -45,8 +45,7 @@ def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
 
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(range_file, "BACK_OFF_S", 0.01)
-    monkeypatch.setattr(stream, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(responses, "BACK_OFF_S", 0.01)
     monkeypatch.setattr(net_http, "READ_TIMEOUT_S", 0.5)
 
 

@@ -19,9 +19,9 @@ from kinetics.errors import ClipError, MayWorkLater, StopEveryone
 from kinetics.mirror import tar_stream as archives
 from kinetics.mirror.tar_stream import MIRROR, Archive, Damaged, clip_key
 from kinetics.net import http as net_http
-from kinetics.net import range_file, stream
+from kinetics.net import responses, stream
 from kinetics.net.http import HttpSession
-from kinetics.net.responses import TRIES, Changed, MediaRefused
+from kinetics.net.responses import BROKEN_TRIES, TRIES, Changed, MediaRefused
 from kinetics.records import Category, ClipKey
 from kinetics.storage.layout import clip_name
 from tests.support.network import go_through
@@ -41,8 +41,7 @@ NAMED = [(f"./{clip_name(*key)}", content) for key, content in CLIPS.items()]
 
 @pytest.fixture
 def youtube(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackYouTube]:
-    monkeypatch.setattr(range_file, "BACK_OFF_S", 0.01)
-    monkeypatch.setattr(stream, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(responses, "BACK_OFF_S", 0.01)
     monkeypatch.setattr(stream, "RESUME_PATIENCE_S", 0.0)
     monkeypatch.setattr(net_http, "READ_TIMEOUT_S", 0.5)
     with LoopbackYouTube() as running:
@@ -242,7 +241,7 @@ def test_a_line_that_stays_down_is_waited_for_by_everybody(youtube: LoopbackYouT
 
     with Archive(session, URL, heard) as archive, pytest.raises(StopEveryone):
         list(archive.members())
-    assert session.requests == TRIES
+    assert session.requests == BROKEN_TRIES
 
 
 def test_a_server_that_is_at_fault_for_a_moment_is_asked_again(youtube: LoopbackYouTube, tmp_path: Path) -> None:

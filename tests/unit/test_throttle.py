@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,14 @@ from hypothesis import strategies as st
 from kinetics.records import Category, Clip, ControlCall, ControlResult, Outcome, Result
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S
 from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
-from kinetics.scheduling.throttle import ITEM_REFUSAL_LIMIT, MAX_PLAYER_CALLS, Decision, Throttle
+from kinetics.scheduling.throttle import (
+    BROKEN_CONNECTION_LIMIT,
+    ITEM_BROKEN_LIMIT,
+    ITEM_REFUSAL_LIMIT,
+    MAX_PLAYER_CALLS,
+    Decision,
+    Throttle,
+)
 
 HOUR = 3600.0
 Answer = Callable[[Clip, float], Outcome]
@@ -328,23 +336,92 @@ def test_one_answer_in_a_day_of_refusals_is_enough_to_go_on() -> None:
     assert simulate(Throttle(4), new_clips(), hardly_ever, until=100 * HOUR).gave_up is None
 
 
+# --- a line that resets connections ---
+
+
+@pytest.mark.parametrize("workers", [1, 16])
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_where_many_connections_are_reset_every_clip_comes_and_hardly_anybody_waits(share: float, workers: int) -> None:
+    chance = random.Random(workers)
+
+    def answer(wanted: Clip, now: float) -> Outcome:
+        return refused(wanted, Category.NETWORK) if chance.random() < share else done(wanted)
+
+    run = simulate(Throttle(workers), map(clip, range(600)), answer)
+    assert {one.status for _, one in run.outcomes} == {"done"}
+    assert len(run.outcomes) == 600
+    assert len(run.sends) < 600 * 1.1 / (1 - share)
+    assert len(run.pauses) <= 2 + 600 * 1.5 * share**BROKEN_CONNECTION_LIMIT
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["call", "media"])
+def test_everybody_waits_once_five_connections_in_a_row_have_failed(answered: bool) -> None:
+    throttle = Throttle(16)
+    for number in range(2 * BROKEN_CONNECTION_LIMIT - 1):
+        if number == BROKEN_CONNECTION_LIMIT - 1:
+            throttle.answered(sent=number, now=number + 0.2)
+            settled = throttle.settle(done(clip(number)), sent=number, now=number + 0.5, answered=True)
+        else:
+            broken = refused(clip(number), Category.NETWORK)
+            settled = throttle.settle(broken, sent=number, now=number + 0.5, answered=answered)
+            assert settled.requeue
+        assert settled.pause is None
+    assert throttle.settle(refused(clip(99), Category.NETWORK), sent=20, now=21, answered=answered).pause
+
+
+def test_an_answered_player_call_says_nothing_of_the_media_host() -> None:
+    throttle = Throttle(16)
+    for number in range(BROKEN_CONNECTION_LIMIT):
+        throttle.answered(sent=number, now=number + 0.2)
+        broken = refused(clip(number), Category.NETWORK)
+        settled = throttle.settle(broken, sent=number, now=number + 0.5, answered=True)
+    assert settled.pause
+
+
+def test_a_line_that_answers_nothing_is_found_to_be_down_by_one_connection() -> None:
+    settled = Throttle(16).settle(refused(clip(1), Category.NETWORK), sent=0.0, now=20.5)
+    assert settled.pause == Pause(Category.NETWORK, "", 2.0)
+
+
+def test_a_control_call_whose_connection_is_reset_is_made_again_and_nobody_waits() -> None:
+    throttle = Throttle(4)
+    throttle.settle(done(clip(0)), sent=0.0, now=1.0)
+    control = None
+    for number in range(1, 60):
+        failure = failed(clip(number), Category.ENGINE_ERROR, "Sorry")
+        control = throttle.settle(failure, sent=1.0 + number, now=1.5 + number).control
+        if control:
+            break
+    assert control
+    throttle.sent(100.0)
+    broken = ControlResult(control, "postponed", Category.NETWORK, "reset")
+    settled = throttle.settle(broken, sent=100.0, now=100.1)
+    assert settled == Decision(requeue=True)
+    assert throttle.wait(100.1, 0, 0) == 0.0
+
+
 # --- a clip that alone is refused ---
 
 
-@pytest.mark.parametrize("category", [Category.THROTTLED, Category.NETWORK])
-def test_a_clip_that_alone_is_refused_fails_at_its_third_refusal_and_holds_nobody_up_for_it(category: Category) -> None:
+@pytest.mark.parametrize(
+    ("category", "tries", "pauses"), [(Category.THROTTLED, 3, 2), (Category.NETWORK, ITEM_BROKEN_LIMIT, 0)]
+)
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_clip_that_alone_is_refused_fails_after_a_few_tries_and_holds_nobody_up_for_it(
+    category: Category, tries: int, pauses: int, workers: int
+) -> None:
     sick = clip(20)
 
     def answer(wanted: Clip, now: float) -> Outcome:
         return refused(wanted, category, "Sign in.") if wanted == sick else done(wanted)
 
-    run = simulate(Throttle(4), map(clip, range(60)), answer)
+    run = simulate(Throttle(workers), map(clip, range(60)), answer)
     verdicts = {outcome.clip: outcome for _, outcome in run.outcomes}
     assert len(run.outcomes) == len(verdicts) == 60
     assert verdicts.pop(sick) == failed(sick, category, "Sign in.")
     assert {outcome.status for outcome in verdicts.values()} == {"done"}
-    assert sum(wanted == sick for _, wanted in run.sends) == 3
-    assert len(run.pauses) == 2
+    assert sum(wanted == sick for _, wanted in run.sends) == tries
+    assert len(run.pauses) == pauses
 
 
 def test_while_everybody_is_refused_no_clip_fails_however_often_it_asks() -> None:
