@@ -48,7 +48,7 @@ class MediaExpired(MediaRefused):
 
 
 class ConnectionBroken(MayWorkLater):
-    """The connection broke inside the file again and again; that says nothing of the file."""
+    """The connection broke inside a file or a reply; that says nothing of what was asked for."""
 
 
 class Tries:

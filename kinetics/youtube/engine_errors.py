@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kinetics.errors import ClipError, KineticsError, MayWorkLater, StopEveryone, retry_after
 from kinetics.net.proxy import refused_login
+from kinetics.net.responses import ConnectionBroken
 from kinetics.records import Category
 
 TIMEOUT_S = 20.0
@@ -33,8 +35,10 @@ def translated_errors(engine: str) -> Iterator[None]:
         raise connection_failure(str(error.reason), stalled=False) from error
     except TimeoutError as error:
         raise connection_failure(f"no data for {TIMEOUT_S:g} seconds", stalled=True) from error
+    except (ConnectionError, ssl.SSLError) as error:
+        raise connection_failure(f"the connection broke: {_describe(error)}", stalled=False) from error
     except (OSError, http.client.HTTPException) as error:
-        raise MayWorkLater(Category.SERVER_ERROR, f"YouTube broke the connection: {_describe(error)}") from error
+        raise ConnectionBroken(Category.SERVER_ERROR, f"YouTube broke the connection: {_describe(error)}") from error
     except json.JSONDecodeError as error:
         raise MayWorkLater(Category.ENGINE_ERROR, f"YouTube's reply is not JSON ({error})") from error
     except Exception as error:

@@ -23,8 +23,11 @@ from kinetics.youtube.formats import Choice, MediaSource, positive_number, ranke
 from kinetics.youtube.replies import join_words
 
 MAX_CALLS = 3
-"""Player calls for one clip that are answered, besides one each for a broken connection and an expired URL. A larger
+"""Player calls for one clip that are answered, besides those for broken connections and an expired URL. A larger
 number gets a clip that only the last client has, and spends more of YouTube's allowance on clips that nobody has."""
+BROKEN_REPLIES = 5
+"""Replies about one clip that are cut before it fails: some lines reset many connections. With fewer, clips of such a
+line would fail; with more, a video whose reply YouTube always cuts would cost more calls."""
 MAX_AD_S = 30.0
 """Seconds that an announced ad is waited for. A longer one is not: the next client may have none."""
 LOOK_BACK_CLIPS = 50
@@ -94,6 +97,7 @@ class MediaSearch:
         self._failures: dict[EngineClient, ClipError] = {}
         self._media_failure: ClipError | None = None
         self._asked_twice = self._renewed = False
+        self._broken_replies = 0
         self._waited_for: MediaSource | None = None
         self.later_s = 0.0
         """Seconds spent on further calls and waits after the first media had failed."""
@@ -147,17 +151,25 @@ class MediaSearch:
         self._record.answered(self._keys_from_asked(), with_media=True)
 
     def _ask(self) -> MediaSource:
-        """Ask the client. After a cut or missing reply it is asked again, once: that tells a hiccup from an outage."""
+        """Ask the client: again if its reply was cut, and once more if none came, which may be a hiccup."""
         engine, client = self._asked
-        try:
-            formats, duration_s = engine.formats(self._video_id, client)
-        except MayWorkLater as error:
-            if error.category not in (Category.SERVER_ERROR, Category.TIMEOUT) or self._asked_twice:
-                raise
-            self._asked_twice = True
-            formats, duration_s = engine.formats(self._video_id, client)
+        while True:
+            try:
+                formats, duration_s = engine.formats(self._video_id, client)
+                break
+            except MayWorkLater as error:
+                if not self._asks_again(error):
+                    raise
         best, *self._others = ranked_formats(formats, self._max_height)
         return MediaSource(engine.name, best, duration_s, tuple(self._others))
+
+    def _asks_again(self, error: MayWorkLater) -> bool:
+        if isinstance(error, ConnectionBroken):
+            self._broken_replies += 1
+            return self._broken_replies < BROKEN_REPLIES
+        is_first = not self._asked_twice
+        self._asked_twice = True
+        return is_first and error.category in (Category.SERVER_ERROR, Category.TIMEOUT)
 
     def _renew(self) -> MediaSource:
         """Ask the same client again, for URLs that have not expired."""

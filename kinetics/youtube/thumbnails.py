@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+import urllib3
 from urllib3.exceptions import HTTPError
 
 from kinetics.errors import KineticsError
@@ -17,6 +18,8 @@ from kinetics.records import Thumbnail
 HOST = AllowedHosts("YouTube's thumbnails", re.compile(r"i\.ytimg\.com"))
 TIMEOUT_S = 5.0
 """Seconds to wait for the host: it serves files, so one that takes longer does not work."""
+CONNECTIONS = 5
+"""Connections in a row that may break before the host counts as one that does not answer: some lines reset many."""
 LIVING_ASKED = 3
 """Videos that came whose thumbnails each worker asks for, so that the host shows whether it can be believed."""
 
@@ -44,14 +47,21 @@ class ThumbnailChecker:
         """Return whether a video has a thumbnail; None once the host has failed to answer."""
         if not self._answers:
             return None
-        try:
-            response = self._session.head(f"https://i.ytimg.com/vi/{video_id}/mqdefault.jpg")
-            response.close()
-        except (HTTPError, OSError, KineticsError):
-            status = 0
-        else:
-            status = response.status
+        status = self._status(f"https://i.ytimg.com/vi/{video_id}/mqdefault.jpg")
         if status in (200, 404):
             return "there" if status == 200 else "missing"
         self._answers = False
         return "no answer"
+
+    def _status(self, url: str) -> int | None:
+        """Return the status of the reply; None if none came on CONNECTIONS connections, or on one that took long."""
+        for _ in range(CONNECTIONS):
+            try:
+                response = self._session.head(url)
+            except (urllib3.exceptions.TimeoutError, KineticsError):
+                break
+            except (HTTPError, OSError):
+                continue
+            response.close()
+            return response.status
+        return None

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from kinetics.errors import ClientUnusable, ClipError, Fatal, Gone, MayWorkLater
+from kinetics.net.responses import ConnectionBroken
 from kinetics.records import Category
 from kinetics.youtube.engine_errors import TIMEOUT_S, UPGRADE, connection_failure, http_failure, translated_errors
 from kinetics.youtube.formats import Format, positive_number, shorter_side, track_and_alteration
@@ -145,7 +146,7 @@ class YtDlp:
             if status := re.search(r": HTTP Error (\d{3})", message):
                 return http_failure(int(status[1]), _cleaned(message))
             if "IncompleteRead" in message:
-                return MayWorkLater(Category.SERVER_ERROR, f"YouTube broke the connection: {_cleaned(message)}")
+                return ConnectionBroken(Category.SERVER_ERROR, f"YouTube broke the connection: {_cleaned(message)}")
             if re.search(r"caused by \w*(Transport|Proxy|SSL|CertificateVerify)Error", message):
                 return connection_failure(_cleaned(message), stalled="Read timed out" in message)
         return MayWorkLater(found.category, join_words((), [found.reason, *others]))

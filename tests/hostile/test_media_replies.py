@@ -25,7 +25,7 @@ from kinetics.net.range_file import RangeFile
 from kinetics.net.responses import MIN_PROGRESS_BYTES, TRIES
 from tests.support.network import go_through, media_url
 from tests.youtube.server import LoopbackYouTube
-from tests.youtube.world import World
+from tests.youtube.world import ResetStage, World
 
 URL = media_url(18, "-_loopback0")
 
@@ -125,7 +125,7 @@ class Scripted(LoopbackYouTube):
     script: tuple[Reply, ...] = ()
     asked: list[tuple[str, int, int]]
 
-    def serve(self, connection: Any, address: object, host: str) -> None:
+    def serve(self, connection: Any, address: object, host: str, reset_stage: ResetStage | None = None) -> None:
         with self.tls.wrap_socket(connection, server_side=True) as inner, suppress(OSError):
             while request := self._request(inner):
                 first, last = map(int, re.findall(rb"bytes=(\d+)-(\d+)", request)[0])

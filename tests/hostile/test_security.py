@@ -37,7 +37,7 @@ from tests.support.player_replies import OK
 from tests.support.sandbox import ROWS, Sandbox
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.visit import ARCHIVE_HOST, MIRROR_HOST, YOUTUBE_HOSTS
-from tests.youtube.world import Row, World
+from tests.youtube.world import ResetStage, Row, World
 
 URL = media_url(18, "-_loopback0")
 
@@ -198,7 +198,9 @@ class Impostor(LoopbackYouTube):
     fault = ""
     authority: trustme.CA
 
-    def serve(self, connection: socket.socket, address: object, host: str) -> None:
+    def serve(
+        self, connection: socket.socket, address: object, host: str, reset_stage: ResetStage | None = None
+    ) -> None:
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         known, unknown = self.authority, trustme.CA()
         now = datetime.now(UTC)
@@ -214,7 +216,7 @@ class Impostor(LoopbackYouTube):
                 certificate = known.issue_cert(*hosts, not_before=now + timedelta(1))
         certificate.configure_cert(self.tls)
         try:
-            super().serve(connection, address, host)
+            super().serve(connection, address, host, reset_stage)
         except (ssl.SSLError, ConnectionError):
             connection.close()
 

@@ -19,6 +19,7 @@ from kinetics.youtube import download_job as jobs
 from kinetics.youtube import fallback
 from kinetics.youtube.download_job import DownloadClip
 from kinetics.youtube.engines import open_engines
+from kinetics.youtube.thumbnails import CONNECTIONS
 from tests.support.download_job import CLIP, VIDEO, attempt, job_in, youtube_with_the_clip
 from tests.support.sandbox import frames
 from tests.youtube.server import LoopbackYouTube
@@ -245,14 +246,14 @@ def test_a_verdict_in_other_words_needs_no_thumbnail(youtube: LoopbackYouTube, j
     assert asked_for(youtube) == []
 
 
-@pytest.mark.parametrize("mode", ["503", "hang up"])
-def test_a_thumbnail_host_that_does_not_answer_is_asked_once(
-    youtube: LoopbackYouTube, job: DownloadClip, mode: ThumbnailMode
+@pytest.mark.parametrize(("mode", "requests"), [("503", 1), ("hang up", CONNECTIONS)])
+def test_a_thumbnail_host_that_does_not_answer_is_asked_about_one_video(
+    youtube: LoopbackYouTube, job: DownloadClip, mode: ThumbnailMode, requests: int
 ) -> None:
     youtube.world.thumbnails = mode
     work = job.open()
     assert [work(DEAD, lambda: None).thumbnail for _ in range(2)] == ["no answer", None]
-    assert len(asked_for(youtube)) == 1
+    assert len(asked_for(youtube)) == requests
 
 
 def test_without_thumbnails_nobody_asks_their_host(youtube: LoopbackYouTube, job: DownloadClip) -> None:

@@ -28,7 +28,7 @@ from tests.youtube.log import Request
 from tests.youtube.replies import MEDIA_HOST
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
-from tests.youtube.world import MediaFault, Scenario, World
+from tests.youtube.world import MediaFault, ResetStage, Scenario, World
 
 USUAL = Video(duration_s=20)
 CONTENT = USUAL.progressive.path.read_bytes()
@@ -118,9 +118,9 @@ def test_connections_are_kept_from_file_to_file(youtube: LoopbackYouTube, monkey
     opened: list[str] = []
     serve = LoopbackYouTube.serve
 
-    def count(self: LoopbackYouTube, connection: Any, address: object, host: str) -> None:
+    def count(self: LoopbackYouTube, connection: Any, address: object, host: str, reset_stage: None = None) -> None:
         opened.append(host)
-        serve(self, connection, address, host)
+        serve(self, connection, address, host, reset_stage)
 
     monkeypatch.setattr(LoopbackYouTube, "serve", count)
     session = HttpSession()
@@ -358,9 +358,9 @@ class Redirecting(LoopbackYouTube):
     hops: tuple[str, ...] = ()
     visits = 0
 
-    def serve(self, connection: Any, address: object, host: str) -> None:
+    def serve(self, connection: Any, address: object, host: str, reset_stage: ResetStage | None = None) -> None:
         if self.visits >= len(self.hops):
-            super().serve(connection, address, host)
+            super().serve(connection, address, host, reset_stage)
             return
         with self.tls.wrap_socket(connection, server_side=True) as inner:
             inner.recv(1 << 16)

@@ -22,7 +22,7 @@ import trustme
 
 from tests.youtube.log import Request, RequestLog
 from tests.youtube.visit import CLIENT_LEFT, HOSTS, MEDIA_DOMAIN, Visit, reset
-from tests.youtube.world import World
+from tests.youtube.world import ResetStage, World
 
 
 class LoopbackYouTube:
@@ -84,13 +84,15 @@ class LoopbackYouTube:
         """Every request so far, in the order in which they came."""
         return self.log.copy()
 
-    def serve(self, connection: socket.socket, address: object, host: str) -> None:
+    def serve(
+        self, connection: socket.socket, address: object, host: str, reset_stage: ResetStage | None = None
+    ) -> None:
         """Speak TLS and then HTTP as that host, until the client or we have enough."""
         inner = self.tls.wrap_socket(connection, server_side=True)
         with self._lock:
             self._open.add(inner)
         try:
-            Visit(inner, address, self._proxy, host)
+            Visit(inner, address, self._proxy, host, reset_stage)
         finally:
             with self._lock:
                 self._open.discard(inner)
@@ -124,13 +126,17 @@ class _Connection(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         self.close_connection = True
         youtube, host = self.server.youtube, self.path.rpartition(":")[0]
-        if youtube.world.line_down:
+        stage = youtube.world.reset_stage()
+        if youtube.world.line_down or stage == "connect":
             reset(self.connection)
         elif host in HOSTS or host.endswith(MEDIA_DOMAIN):
             youtube.closing.wait(youtube.world.latency_s)
             self.send_response(200)
             self.end_headers()
-            youtube.serve(self.connection, self.client_address, host)
+            if stage == "handshake":
+                reset(self.connection)
+            else:
+                youtube.serve(self.connection, self.client_address, host, stage)
         else:
             self._refuse(host)
 

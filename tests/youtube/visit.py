@@ -27,6 +27,7 @@ from tests.youtube.pages import SCRIPT_PATH, serve_manifest, serve_script, serve
 
 if TYPE_CHECKING:
     from tests.youtube.server import Proxy
+    from tests.youtube.world import ResetStage
 
 YOUTUBE_HOSTS = frozenset({"www.youtube.com", "youtube.com", "m.youtube.com", "youtubei.googleapis.com"})
 ARCHIVE_HOST = "storage.googleapis.com"
@@ -47,7 +48,10 @@ class Visit(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def __init__(self, connection: ssl.SSLSocket, address: Any, server: Proxy, host: str) -> None:
+    def __init__(
+        self, connection: ssl.SSLSocket, address: Any, server: Proxy, host: str, reset_stage: ResetStage | None
+    ) -> None:
+        self._reset_stage = reset_stage
         self.host, self.youtube, self.world = host, server.youtube, server.youtube.world
         self.query: dict[str, str] = {}
         self.body = b""
@@ -71,6 +75,8 @@ class Visit(BaseHTTPRequestHandler):
         self._place = self.youtube.log.begin(asked)
         self.youtube.closing.wait(self.world.latency_s)
         try:
+            if self._reset_stage == "request":
+                self.cut(with_reset=True)
             self._route(url.path)
         finally:
             self.youtube.log.end(self._place)
@@ -146,6 +152,9 @@ class Visit(BaseHTTPRequestHandler):
             if self.world.line_down:
                 self.cut(with_reset=True)
             chunk = body[start : start + size]
+            if self._reset_stage == "reply":
+                self._send_chunk(chunk[: len(chunk) // 2])
+                self.cut(with_reset=True)
             self.youtube.closing.wait(self.world.time_on_line(len(chunk)))
             self._send_chunk(chunk)
             if bit_s is not None:

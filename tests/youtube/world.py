@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
 import threading
 import time
@@ -37,6 +38,7 @@ MediaFaultKind = Literal[
     "stall",
     "drip",
 ]
+ResetStage = Literal["connect", "handshake", "request", "reply"]
 ThumbnailMode = Literal["as usual", "all 404", "all 200", "503", "hang up", "silent"]
 
 
@@ -247,6 +249,15 @@ class FakeThrottle:
         return None if self.kind == "429" else REFUSALS[self.kind]
 
 
+@dataclass(frozen=True)
+class BadLine:
+    """A line that resets this share of all connections, each at one of these stages, drawn at random."""
+
+    share: float
+    stages: Sequence[ResetStage] = ("connect", "handshake", "request", "reply")
+    seed: int = 0
+
+
 class World:
     """Everything that the server looks up. Change the public attributes at any time, also while it serves.
 
@@ -275,6 +286,7 @@ class World:
         self.visitor_id_calls: int | None = None
         """Player calls that are answered for one visitor id, before it is turned away; None: any number."""
         self.line_down = False
+        self.bad_line: BadLine | None = None
         self.latency_s = 0.0
         self.bandwidth_bit_s: float | None = None
         """Of each connection."""
@@ -282,6 +294,7 @@ class World:
         """Of all connections together."""
         self._line_free = 0.0
         self._lock = threading.Lock()
+        self._connections = 0
         self._seen: Counter[tuple[str, str, int]] = Counter()
         self._order: dict[str, int] = {}
         self._ad_until: dict[str, float] = {}
@@ -364,6 +377,15 @@ class World:
     def in_ad(self, video_id: str) -> bool:
         """Whether the ad before a video is not over."""
         return self.clock() < self._ad_until.get(video_id, -math.inf)
+
+    def reset_stage(self) -> ResetStage | None:
+        """At which stage a new connection will be reset; None for one that holds."""
+        if self.bad_line is None:
+            return None
+        with self._lock:
+            self._connections += 1
+            chance = random.Random(self.bad_line.seed * 1_000_003 + self._connections)
+        return chance.choice(self.bad_line.stages) if chance.random() < self.bad_line.share else None
 
     def time_on_line(self, size: int) -> float:
         """In how many seconds so many bytes have passed the line that all share, behind what is on it already."""
