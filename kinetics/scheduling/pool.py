@@ -30,6 +30,7 @@ from typing import Self
 from kinetics.errors import Fatal
 from kinetics.humanize import counted
 from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outcome, PartialResult, Result
+from kinetics.scheduling.awake_clock import AwakeClock
 from kinetics.scheduling.dispatch import TICK_S, Event, ItemReport, dispatch
 from kinetics.scheduling.events import Notice
 from kinetics.scheduling.machine import NOT_STARTED, check_room, no_more_processes
@@ -99,7 +100,7 @@ class _WorkerHandle:
     process: BaseProcess
     pipe: Connection
     deadline: float
-    """When it is stopped if it is not ready, or its item not finished, by then."""
+    """When, by the pool's clock, it is stopped if it is not ready, or its item not finished, by then."""
     ready: bool = False
     item: Item | None = None
     sent: float = 0.0
@@ -126,6 +127,7 @@ class ProcessPool:
         self._workers = workers
         self._timeout_s = timeout_s
         self.throttle = throttle
+        self._clock = AwakeClock()
         self._handles: list[_WorkerHandle] = []
         self._pipes = selectors.DefaultSelector()
         self._shrinks = shrinks
@@ -175,7 +177,7 @@ class ProcessPool:
                 gone = isinstance(error, EOFError | ConnectionError)
                 self._count_failed_start(FORK_SERVER_GONE if gone else error_text(error))
             else:
-                self._handles.append(handle := _WorkerHandle(process, ours, time.monotonic() + START_TIMEOUT_S))
+                self._handles.append(handle := _WorkerHandle(process, ours, self._clock.read() + START_TIMEOUT_S))
                 self._pipes.register(ours, selectors.EVENT_READ, handle)
             finally:
                 theirs.close()
@@ -193,7 +195,8 @@ class ProcessPool:
         except OSError:
             self._remove_dead(handle)
             return False
-        handle.item, handle.sent, handle.deadline, handle.in_player_call = item, now, now + self._timeout_s, True
+        handle.item, handle.sent, handle.in_player_call = item, now, True
+        handle.deadline = self._clock.read() + self._timeout_s
         return True
 
     def messages(self, timeout_s: float) -> list[ItemReport | Progress | Notice]:
@@ -202,7 +205,7 @@ class ProcessPool:
         received: list[ItemReport | Progress | Notice | None] = [
             self._receive(key.data) for key, _ in self._pipes.select(timeout_s)
         ]
-        now = time.monotonic()
+        now = self._clock.read()
         received += [
             self._stop_overdue(handle)
             for handle in self._handles.copy()
@@ -220,7 +223,7 @@ class ProcessPool:
         except (EOFError, OSError):
             return self._lost(handle)
         if isinstance(message, Progress):
-            handle.deadline = time.monotonic() + self._timeout_s
+            handle.deadline = self._clock.read() + self._timeout_s
             return message
         if isinstance(message, Outcome | ArchiveResult | ControlResult):
             report = self._report(handle, message)

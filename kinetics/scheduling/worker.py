@@ -5,8 +5,12 @@ In this order: what a job is, the messages of a worker, how failures become resu
 
 from __future__ import annotations
 
+import math
+import os
 import resource
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,6 +21,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from kinetics.errors import ClipError, Fatal, KineticsError, StopEveryone
 from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outcome, PartialResult, Result, Status
+from kinetics.scheduling.awake_clock import AwakeClock
 from kinetics.scheduling.machine import MEMORY_LIMIT, machine_fault
 from kinetics.storage.atomic import cannot_write
 
@@ -24,6 +29,8 @@ ResultT = TypeVar("ResultT", Outcome, ArchiveResult, ControlResult)
 ORPHAN_GRACE_S = 30.0
 """Seconds after an item's deadline at which a worker ends itself. Its parent stops it at the deadline, so this happens
 only once the parent is gone; a value near 0 would end workers that the parent still waits for."""
+WATCH_EVERY_S = 1.0
+"""Seconds between two looks at how long an item has taken."""
 
 
 class Notify(Protocol):
@@ -146,30 +153,61 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (min(allowed), hard))
 
 
+class Watchdog:
+    """Ends this process when an item takes `limit_s` seconds; nobody else would once the parent is gone.
+
+    A thread, because an alarm of the system also counts the time for which the process was stopped.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._work: object = None
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def begin(self) -> None:
+        """Give the item that begins, or the rest of one, all the time."""
+        self._work = object()
+
+    def end(self) -> None:
+        """Stop watching until the next item begins."""
+        self._work = None
+
+    def _watch(self) -> None:
+        clock, work, deadline = AwakeClock(), None, math.inf
+        while True:
+            time.sleep(WATCH_EVERY_S)
+            now = clock.read()
+            if work is not self._work:
+                work, deadline = self._work, now + self._limit_s
+            elif work and now > deadline:
+                os.kill(os.getpid(), signal.SIGALRM)
+
+
 def serve(pipe: Connection, timeout_s: float) -> None:
     """Run a worker process: receive a job through the pipe, then items, and send messages and results back."""
     with suppress(EOFError, OSError):  # the parent is gone, so nobody waits for this
         try:
             work = pipe.recv().open()
+            watchdog = Watchdog(timeout_s + ORPHAN_GRACE_S)
         except Exception as error:  # noqa: BLE001 - the reason is worth more at the parent than a traceback here
             error = machine_fault(error) or error
             pipe.send(WorkerError(error_text(error), fatal=isinstance(error, Fatal)))
             return
         pipe.send(Signal.READY)
         while True:
-            pipe.send(_attempt(work, pipe.recv(), pipe, timeout_s))
+            pipe.send(_attempt(work, pipe.recv(), pipe, watchdog))
 
 
-def _attempt(work: Worker, item: Item, pipe: Connection, timeout_s: float) -> Result | WorkerError:
+def _attempt(work: Worker, item: Item, pipe: Connection, watchdog: Watchdog) -> Result | WorkerError:
     def notify(part: PartialResult | None = None) -> None:
         if part:
-            signal.setitimer(signal.ITIMER_REAL, timeout_s + ORPHAN_GRACE_S)
+            watchdog.begin()
         try:
             pipe.send(Progress(part) if part else Signal.ANSWERED)
         except OSError:
             raise SystemExit from None  # the parent is gone; no foreign `except Exception` may keep this going
 
-    signal.setitimer(signal.ITIMER_REAL, timeout_s + ORPHAN_GRACE_S)  # SIGALRM ends the process
+    watchdog.begin()
     try:
         return work(item, notify)
     except Fatal as error:
@@ -179,4 +217,4 @@ def _attempt(work: Worker, item: Item, pipe: Connection, timeout_s: float) -> Re
             return WorkerError(error_text(fault), fatal=True)
         return item.failed(Category.LOST_WORKER, f"the worker failed on this {item.kind}: {error_text(error)}")
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        watchdog.end()

@@ -23,13 +23,13 @@ import pytest
 
 from kinetics.errors import Fatal
 from kinetics.records import ArchiveProgress, ArchiveRequest, ArchiveResult, Category, Clip, Outcome, Result
-from kinetics.scheduling import pool, throttle
+from kinetics.scheduling import awake_clock, pool, throttle, worker
 from kinetics.scheduling.dispatch import TICK_S, Event
 from kinetics.scheduling.events import GaveUp
 from kinetics.scheduling.pool import run
 from kinetics.scheduling.throttle import MAX_PLAYER_CALLS, Decision, Throttle
 from kinetics.scheduling.undecided import ALIKE_LIMIT
-from kinetics.scheduling.worker import ORPHAN_GRACE_S, Job, Notify, Worker
+from kinetics.scheduling.worker import Job, Notify, Watchdog, Worker
 from tests.support.commands import ROOT
 from tests.support.sandbox import wait_until
 
@@ -232,11 +232,6 @@ def the_parent(wanted: Clip, answered: Callable[[], None]) -> Outcome:
     return Outcome(wanted, "done", reason=f"{os.getppid()} {IMPORTED_BY}")
 
 
-def the_alarm(wanted: Clip, answered: Callable[[], None]) -> Outcome:
-    default = signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
-    return Outcome(wanted, "done", reason=f"{signal.getitimer(signal.ITIMER_REAL)[0]} {default}")
-
-
 @dataclass(frozen=True)
 class InParts:
     """A job that takes archives of clips: each has as many as it has names; one whose URL is `stuck` hangs then."""
@@ -252,8 +247,7 @@ class InParts:
                 notify(Outcome(clip(int(name)), "done"))
             if need.url == "stuck":
                 time.sleep(3600)
-            left_s = signal.getitimer(signal.ITIMER_REAL)[0]
-            return ArchiveResult(need, "done", reason=f"{left_s:.0f}")
+            return ArchiveResult(need, "done")
 
         return work
 
@@ -455,11 +449,46 @@ def test_a_stuck_worker_is_stopped_at_its_deadline_and_its_clip_timed_out() -> N
     assert not any(alive(pid) for pid in pids if pid)
 
 
-def test_each_item_has_an_alarm_that_ends_an_orphan() -> None:
-    for outcome in final(go(Each(the_alarm), clips(3), timeout_s=5.0)).values():
-        seconds, default = outcome.reason.split()
-        assert 5.0 < float(seconds) <= 5.0 + ORPHAN_GRACE_S
-        assert default == "True"
+def with_a_watchdog(work: Callable[[Watchdog], None], meanwhile: Callable[[int], None] = lambda pid: None) -> int:
+    """Do something in a process of its own, with a watchdog of half a second; return its exit code."""
+    if not (child := os.fork()):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which belongs to pytest-timeout
+        worker.WATCH_EVERY_S, awake_clock.MOST_BETWEEN_READINGS_S = 0.02, 0.1
+        work(Watchdog(0.5))
+        os._exit(0)
+    meanwhile(child)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def one_item(watchdog: Watchdog) -> None:
+    watchdog.begin()
+    time.sleep(30.0)
+
+
+def parts_and_a_long_rest(watchdog: Watchdog) -> None:
+    for _ in range(4):
+        watchdog.begin()
+        time.sleep(0.25)
+    watchdog.end()
+    time.sleep(0.8)
+
+
+def most_of_its_time(watchdog: Watchdog) -> None:
+    watchdog.begin()
+    time.sleep(0.3)
+
+
+def stopped_for_a_while(process: int) -> None:
+    time.sleep(0.1)
+    os.kill(process, signal.SIGSTOP)
+    time.sleep(1.0)
+    os.kill(process, signal.SIGCONT)
+
+
+def test_an_orphan_ends_itself_once_its_item_has_taken_its_time_and_no_pause_or_sleep_counts() -> None:
+    assert with_a_watchdog(one_item) == -signal.SIGALRM
+    assert with_a_watchdog(parts_and_a_long_rest) == 0
+    assert with_a_watchdog(most_of_its_time, stopped_for_a_while) == 0
 
 
 def test_an_exception_that_cannot_be_pickled_costs_its_clip_alone() -> None:
@@ -504,7 +533,6 @@ def test_a_part_that_is_done_gives_the_rest_of_an_item_all_the_time_again() -> N
     assert [type(event) for event in events] == [ArchiveProgress, Outcome] * 5 + [ArchiveResult], "in their order"
     (harvest,) = (event for event in events if isinstance(event, ArchiveResult))
     assert (harvest.request, harvest.status) == (need, "done")
-    assert float(harvest.reason) > ORPHAN_GRACE_S, "its own alarm was set anew, too"
 
 
 def test_an_item_that_hangs_between_two_parts_costs_itself_one_try_and_not_what_it_brought() -> None:

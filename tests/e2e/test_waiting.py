@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +17,7 @@ import pytest
 
 from kinetics.scheduling.undecided import ALIKE_LIMIT
 from tests.support.commands import PATIENCE_S
-from tests.support.sandbox import Run, Sandbox, many_rows
+from tests.support.sandbox import Run, Sandbox, many_rows, wait_until
 from tests.support.sweeps import first_of
 from tests.youtube.log import Request
 from tests.youtube.samples import template
@@ -163,3 +165,18 @@ class TestOutages:
         assert "pip install --upgrade pytubefix 'yt-dlp[default]'" in text
         assert ALIKE_LIMIT <= len(tried) <= ALIKE_LIMIT + 8
         assert (process.returncode, sandbox.errors(), len(sandbox.files())) == (0, {}, 200)
+
+
+class TestStopped:
+    def test_the_time_for_which_a_run_is_stopped_counts_for_no_clip(self, make_sandbox: Callable[..., Sandbox]) -> None:
+        sandbox = make_sandbox(many_rows(6))
+        sandbox.world.latency_s = 0.2
+        more = ("--cut", "keyframe", "-w", "3", "--timeout", "8", "--engine", "pytubefix")
+        with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *more) as process:
+            wait_until(lambda: any(one.kind == "media" for one in youtube.requests), "a request for media")
+            for sign, wait_s in ((signal.SIGSTOP, 12.0), (signal.SIGCONT, 0.0)):  # as Ctrl-Z and fg do
+                os.killpg(process.pid, sign)
+                time.sleep(wait_s)
+            text, _ = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, sandbox.errors()) == (0, {}), text
+        assert [row["status"] for row in sandbox.attempts()] == ["done"] * 6
