@@ -41,7 +41,8 @@ from kinetics.scheduling.control_calls import CONTROLS
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.scheduling.pool import run
-from kinetics.scheduling.throttle import RefusedItems, Throttle
+from kinetics.scheduling.refusals import RefusedItems
+from kinetics.scheduling.throttle import Throttle
 from kinetics.scheduling.undecided import ThumbnailWitness
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import Ledger

@@ -147,6 +147,8 @@ class SpacingLearner:
         self._spaced_at = self._ban_s = 0.0
         self._first_refusal_at: float | None = None  # of the present ban; None while there is none
         self._last_refusal_at = 0.0
+        self._short_bans_s = 0.0  # of bans since `_burst_began_at`, between which too few clips went out to learn from
+        self._refused = 0  # calls during the present ban
         self._sent = self._sent_spaced = 0  # clips since the last ban, and since the present spacing began
 
     def sent(self, now: float) -> None:
@@ -160,6 +162,7 @@ class SpacingLearner:
 
     def refused(self, now: float) -> None:
         self._last_refusal_at = now
+        self._refused += 1
         if self._first_refusal_at is None:
             self._first_refusal_at = now
 
@@ -168,15 +171,20 @@ class SpacingLearner:
         if self._first_refusal_at is None:
             return None
         refused_at, self._first_refusal_at = self._first_refusal_at, None
-        if self._sent < MIN_SAMPLES:
-            return None
+        refused, self._refused = self._refused, 0
         before, burst_s, self._ban_s = self.seconds, refused_at - self._burst_began_at, now - refused_at
+        if self._sent < MIN_SAMPLES:
+            self._sent -= refused  # where every other call is, they would count for much
+            self._short_bans_s += self._ban_s
+            self._sent_spaced = 0  # what was refused proves no spacing
+            return None
         average_s = (burst_s + now - self._last_refusal_at) / self._sent  # the calls during the ban are left out
         if not before:
             self._allowance = self._sent
-            self._bans_to_go -= self._ban_s > MIN_BAN_SHARE * burst_s
+            let_through_s = burst_s - self._short_bans_s
+            self._bans_to_go -= self._short_bans_s + self._ban_s > MIN_BAN_SHARE * let_through_s
             if not self._bans_to_go:
-                self._search, self._setbacks = BisectionSearch(self._search.close, lower=burst_s / self._sent), 0
+                self._search, self._setbacks = BisectionSearch(self._search.close, lower=let_through_s / self._sent), 0
                 self._space(average_s, now)
         elif self._spacing_is_useless():
             self._patience *= 4
@@ -186,14 +194,18 @@ class SpacingLearner:
             if burst_s < 10 * self._ban_s:  # a spacing was proven too soon: ask for more clips next time
                 self._allowance = min(self._sent, 2 * self._allowance)
             self._space(self._wider(average_s), now)
-        self._burst_began_at, self._sent = now, 1
+        self._burst_began_at, self._sent, self._short_bans_s = now, 1, 0.0
         return SpacingChanged(self.seconds) if (before > 0) != (self.seconds > 0) else None
 
     def _spacing_is_useless(self) -> bool:
-        """Whether the ban came as if the clips had not been spread, or comes at any spacing."""
+        """Whether the ban came as if the clips had not been spread, or comes at any spacing.
+
+        What several short bans tell together is no such number of clips.
+        """
         if self._search.upper is not None:
             return False
-        return self._setbacks == 2 or (self._setbacks == 0 and self._sent <= 1.25 * self._allowance)
+        as_before = not self._short_bans_s and self._sent <= 1.25 * self._allowance
+        return self._setbacks == 2 or (self._setbacks == 0 and as_before)
 
     def _wider(self, average_s: float) -> float:
         """Return the spacing to try after the present one was refused."""

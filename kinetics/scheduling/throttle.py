@@ -19,10 +19,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from kinetics.records import ArchiveResult, Category, Clip, ClipKey, ControlCall, ControlResult, Item, Outcome, Result
+from kinetics.records import ArchiveResult, Category, Clip, ClipKey, ControlCall, ControlResult, Outcome, Result
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S, HOUR_S, Backoff, BanBackoff, SpacingLearner
 from kinetics.scheduling.control_calls import ControlCalls
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
+from kinetics.scheduling.refusals import (
+    ITEM_BROKEN_LIMIT,
+    ITEM_REFUSAL_LIMIT,
+    AnsweredCalls,
+    BrokenConnections,
+    RefusedItems,
+)
 from kinetics.scheduling.undecided import Decided, Meaning, ThumbnailWitness, UndecidedFailures
 
 MAX_PLAYER_CALLS = 2
@@ -31,19 +38,6 @@ more calls meet a ban that is just beginning; a smaller one lets a slow answer h
 ANSWERS_UNTIL_PROVEN = 3
 """Answers since the last refusal or failed connection until clips that met one are tried before new ones again. With
 fewer, more clips would be refused during a ban in which YouTube answers a call now and then, and be blamed for it."""
-ITEM_REFUSAL_LIMIT = 3
-"""Refusals of one clip, while others are answered, that make it fail for itself. Each of them costs everybody a pause;
-with a smaller limit an unlucky clip would fail that only came at the wrong time."""
-BROKEN_CONNECTION_LIMIT = 5
-"""Connections in a row that fail, whichever clips they were for, before everybody pauses. On a line that resets 3 of 10
-connections, 1 clip in 400 meets that; with a smaller limit such a line would pause the run again and again, and with a
-larger one a line that is down would be asked more often before the run says so."""
-BROKEN_CONNECTION_S = 20.0
-"""Seconds that such connections may take together before everybody pauses, however few they are: a line that answers
-nothing fails slowly."""
-ITEM_BROKEN_LIMIT = 10
-"""Failed connections for one clip, while others are answered, that make it fail for itself. With a smaller limit a line
-that resets many connections would cost clips."""
 RETRY_AFTER_CAP_S = 6 * HOUR_S
 """Longest pause in seconds that a server's Retry-After can ask for."""
 NETWORK_PAUSES_S = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0)
@@ -115,53 +109,6 @@ class Unthrottled:
         return Decision(outcome)
 
 
-@dataclass
-class BrokenConnections:
-    """The connections that failed since the last one that brought an answer."""
-
-    count: int = 0
-    seconds: float = 0.0
-
-    def add(self, seconds: float) -> bool:
-        """Count one that took this long, and return whether the line may be down, so that everybody should pause."""
-        self.count += 1
-        self.seconds += seconds
-        return self.count >= BROKEN_CONNECTION_LIMIT or self.seconds >= BROKEN_CONNECTION_S
-
-    def answered(self) -> None:
-        self.count, self.seconds = 0, 0.0
-
-
-class RefusedItems:
-    """The clips that were refused, to find those that are refused for themselves: others are answered meanwhile.
-
-    All hosts of a cluster share one, as an answer at any host counts.
-    """
-
-    def __init__(self) -> None:
-        # By item and limit: its refusals, and all answers before the first of them.
-        self._refused: dict[tuple[Item, int], tuple[int, int]] = {}
-        self._answers = 0
-
-    def __len__(self) -> int:
-        return len(self._refused)
-
-    def answered(self) -> None:
-        """Count an answer to any clip."""
-        self._answers += 1
-
-    def clear(self, item: Item) -> None:
-        """Forget a clip that is settled."""
-        for limit in (ITEM_REFUSAL_LIMIT, ITEM_BROKEN_LIMIT):
-            self._refused.pop((item, limit), None)
-
-    def refused(self, item: Item, last: bool, limit: int = ITEM_REFUSAL_LIMIT) -> bool:
-        """Count a refusal, and return whether this clip alone is refused; of the last clip of all that is assumed."""
-        times, answers_before = self._refused.get((item, limit), (0, self._answers))
-        self._refused[item, limit] = times + 1, answers_before
-        return times + 1 >= limit and (last or self._answers > answers_before)
-
-
 class BreakerState(Enum):
     """The state of a throttle's circuit breaker."""
 
@@ -206,6 +153,8 @@ class Throttle:
         self._ban_backoff = BanBackoff(BAN_PAUSES_S, BAN_GIVE_UP_S, self._spacing)
         self._cause_backoff = Backoff(CAUSE_PAUSES_S, CAUSE_GIVE_UP_S)
         self._answers_in_a_row = 0
+        self._until_proven = ANSWERS_UNTIL_PROVEN
+        self._answered_calls = AnsweredCalls()
         self._refused_items = RefusedItems() if refused_items is None else refused_items
         self._witness = ThumbnailWitness() if witness is None else witness
         self._undecided = UndecidedFailures(known or {}, self._witness)
@@ -218,7 +167,7 @@ class Throttle:
         Until then a video that is refused for itself would open the breaker again for all. And where YouTube answers a
         call now and then during a ban, a clip that is only unlucky would be blamed for its refusals.
         """
-        return self._answers_in_a_row < ANSWERS_UNTIL_PROVEN
+        return self._answers_in_a_row < self._until_proven
 
     def wait(self, now: float, in_flight: int, in_player_call: int) -> float | None:
         """Return the seconds until the next clip may go out; None if an outcome or an answer has to come first.
@@ -249,7 +198,7 @@ class Throttle:
         self._broken_calls.answered()
         if self._sent_before_opening(sent) or (self._state is not BreakerState.CLOSED and self._opened_by_media):
             return _decision(held)
-        return _decision(held, spacing=self._proceed(now))
+        return _decision(held, spacing=self._proceed(sent, now))
 
     def returned(self, *, sent: float) -> None:
         """Take in that no outcome will ever come of a clip that went out at `sent`; after a probe comes another."""
@@ -286,7 +235,7 @@ class Throttle:
         closes = is_probe or not (answered or before_opening)
         if not isinstance(outcome, Outcome):
             is_answer = outcome.status == "done" or bool(outcome.category and outcome.category.gone)
-            return Decision(outcome, spacing=self._proceed(now) if is_answer and closes else None)
+            return Decision(outcome, spacing=self._proceed(sent, now) if is_answer and closes else None)
         notice = self._witness.take(outcome)
         decision = self._meant(outcome, sent, now, closes) or self._hold(outcome, now, before_opening, answered)
         confirmed = tuple(self._undecided.confirmed())
@@ -302,14 +251,14 @@ class Throttle:
         match self._undecided.take(outcome):
             case Meaning.CAME:
                 self._controls.came(outcome.clip)
-                spacing = self._proceed(now) if closes else None
+                spacing = self._proceed(sent, now) if closes else None
                 return _decision(self._came(sent), outcome=outcome, spacing=spacing)
             case Meaning.VERDICT:
-                spacing = self._proceed(now) if closes else None
+                spacing = self._proceed(sent, now) if closes else None
                 return _decision(self._undecided.answered(sent), outcome=outcome, spacing=spacing)
             case Meaning.CONFIRMED:
                 is_answer = closes and not self._undecided.in_doubt
-                return Decision(outcome, spacing=self._proceed(now) if is_answer else None)
+                return Decision(outcome, spacing=self._proceed(sent, now) if is_answer else None)
             case Meaning.KNOWN:
                 self._widen()
                 return Decision(outcome)
@@ -358,7 +307,7 @@ class Throttle:
         if another := self._controls.end(result):
             return Decision(control=another)
         if result.status == "done":
-            return _decision(self._came(sent), spacing=self._proceed(now))
+            return _decision(self._came(sent), spacing=self._proceed(sent, now))
         if result.status == "postponed":
             return self._open(result, now, answered, put_back=self._undecided.put_back_doubts())
         return self._open_for(alike, now, answered) if alike else Decision()
@@ -367,11 +316,12 @@ class Throttle:
         """Whether a clip went out before the breaker last opened, and so says nothing about how things are now."""
         return sent <= self._opened_at
 
-    def _proceed(self, now: float) -> SpacingChanged | None:
+    def _proceed(self, sent: float, now: float) -> SpacingChanged | None:
         """Close the breaker, and let twice as many clips out at once as before."""
         self._state = BreakerState.CLOSED
         self._widen()
         self._refused_items.answered()
+        self._answered_calls.add(sent)
         self._answers_in_a_row += 1
         self._ban_backoff.answered()
         self._network_backoff.answered()
@@ -392,7 +342,8 @@ class Throttle:
         """
         is_network = outcome.category is Category.NETWORK
         limit = ITEM_BROKEN_LIMIT if is_network and not answered else ITEM_REFUSAL_LIMIT
-        if self._refused_items.refused(outcome.item, last and not is_network, limit):
+        is_the_pace = not (is_network or answered) and self._answered_calls.none_was_closer(sent)
+        if not is_the_pace and self._refused_items.refused(outcome.item, last and not is_network, limit):
             self._refused_items.clear(outcome.item)
             return Decision(replace(outcome, status="failed"))
         if is_network and not self._line_may_be_down(sent, now, answered):
@@ -428,6 +379,9 @@ class Throttle:
         self._state, self._opened_at, self._opened_by_media = BreakerState.OPEN, now, answered
         self._not_before = max(self._not_before, now + pause_s)
         self._window = 1
+        # Where only few are let through between two pauses, the next time a clip that was refused is among them.
+        few = self._answers_in_a_row <= ANSWERS_UNTIL_PROVEN
+        self._until_proven = max(1, self._answers_in_a_row - 1) if few else ANSWERS_UNTIL_PROVEN
         self._answers_in_a_row = 0
         pause = Pause(category, outcome.reason, pause_s, alike=alike)
         control = self._controls.begin(outcome) if alike and isinstance(outcome, Outcome) else None

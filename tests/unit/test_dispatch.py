@@ -14,7 +14,8 @@ from kinetics.records import Category, Clip, ControlCall, ControlResult, Item, O
 from kinetics.scheduling import dispatch as dispatch_module
 from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, dispatch
 from kinetics.scheduling.events import GaveUp, Notice, Pause
-from kinetics.scheduling.throttle import RefusedItems, Throttle
+from kinetics.scheduling.refusals import RefusedItems
+from kinetics.scheduling.throttle import Throttle
 from kinetics.scheduling.undecided import ALIKE_LIMIT
 
 Answer = Callable[[Clip], Outcome | None]

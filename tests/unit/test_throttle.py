@@ -17,14 +17,8 @@ from hypothesis import strategies as st
 from kinetics.records import Category, Clip, ControlCall, ControlResult, Outcome, Result
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S
 from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
-from kinetics.scheduling.throttle import (
-    BROKEN_CONNECTION_LIMIT,
-    ITEM_BROKEN_LIMIT,
-    ITEM_REFUSAL_LIMIT,
-    MAX_PLAYER_CALLS,
-    Decision,
-    Throttle,
-)
+from kinetics.scheduling.refusals import BROKEN_CONNECTION_LIMIT, ITEM_BROKEN_LIMIT, ITEM_REFUSAL_LIMIT
+from kinetics.scheduling.throttle import MAX_PLAYER_CALLS, Decision, Throttle
 
 HOUR = 3600.0
 Answer = Callable[[Clip, float], Outcome]
@@ -570,6 +564,19 @@ def test_most_of_what_a_limit_allows_is_reached_and_at_most_three_calls_meet_a_b
     assert {outcome.status for _, outcome in run.outcomes} == {"done"}
     assert len(run.outcomes) >= 0.9 * limit.best * seconds
     assert max(limit.calls_in_ban) <= 3
+
+
+TIGHT = [FakeLimit(1, 2.0, 0.0), FakeLimit(1, 2.0, 2.0), FakeLimit(2, 5.0, 5.0), FakeLimit(3, 10.0, 0.0)]
+
+
+@pytest.mark.parametrize("limit", TIGHT, ids=named)
+@pytest.mark.parametrize(("clips", "refusals"), [(10, 1.3), (600, 0.15)])
+def test_a_tight_limit_slows_the_run_down_and_costs_no_clip(limit: FakeLimit, clips: int, refusals: float) -> None:
+    limit = replace(limit, calls_in_ban=[], counted=deque())
+    run = simulate(Throttle(4), map(clip, range(clips)), limit)
+    assert [outcome.status for _, outcome in run.outcomes] == ["done"] * clips
+    assert len(run.sends) <= (1 + refusals) * clips
+    assert run.now <= 1.3 * clips * limit.window_s / limit.calls + 60
 
 
 def test_where_bans_last_for_longer_than_an_hour_few_calls_meet_them_too() -> None:
