@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,12 @@ from kinetics.annotations.table import Annotations
 from kinetics.cli.context import Context
 from kinetics.cli.messages import how_they_differ
 from kinetics.cli.options import Command, Options
-from kinetics.cli.progress import make_bar, shown
+from kinetics.cli.progress import MAX_SHOWN, make_bar, shown
 from kinetics.cli.terminal import tell
 from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound
 from kinetics.dataset.compare import VERDICTS
 from kinetics.dataset.compare import compare as compare_manifests
-from kinetics.dataset.inventory import RunJob, measure_clips, read_headers, verify_clips
+from kinetics.dataset.inventory import VIDEO_IS_GONE, RunJob, measure_clips, read_headers, verify_clips
 from kinetics.dataset.lists import write_frame_list, write_lists, write_silent_list
 from kinetics.dataset.manifest import write_manifest
 from kinetics.dataset.results import ResultTable
@@ -74,48 +75,58 @@ def list_classes(options: Options, context: Context) -> int:
 
 def verify(options: Options, context: Context) -> int:
     """Check the clips on disk; those that fail for their own fault are moved away."""
-    clips, moved, kept = context.clips_on_disk, 0, 0
+    clips, layout, failed = context.clips_on_disk, context.layout, list[Outcome]()
     with ExitStack() as stack:
-        stack.enter_context(hold_subsets(context.layout, context.subsets, tell))
+        stack.enter_context(hold_subsets(layout, context.subsets, tell))
         wanted = ClipKind(options.cut, options.max_height)
-        if found := other_kinds(context.layout, clips, clips.__getitem__, wanted):
+        if found := other_kinds(layout, clips, clips.__getitem__, wanted):
             asked = f"--cut {wanted.cut} --max-height {wanted.max_height}"
             tell(f"of another kind than {asked}: {how_they_differ(found, wanted)}")
         for subset, frame in clips.items():
-            checks = verify_clips(
-                context.run_on_files, context.layout, subset, frame, quick=options.quick, cut=options.cut
-            )
-            outcomes = shown(_what(context, subset), len(frame), checks, done="fit", failed="unfit")
+            checks = verify_clips(context.run_on_files, layout, subset, frame, quick=options.quick, cut=options.cut)
+            outcomes = shown(_what(context, subset), len(frame), checks, done="fit")
             unfit = [one for one in outcomes if one.status == "failed"]
             fit = len(frame) - len(unfit)
-            tell(f"{context.layout.title(subset)}: {counted(len(frame), 'clip')} checked, {fit:,} as they should be")
+            tell(f"{layout.title(subset)}: {counted(len(frame), 'clip')} checked, {fit:,} as they should be")
             for reason, count in Counter(without_numbers(one.reason) for one in unfit).most_common():
                 tell(f"  {count:8,}  {reason}")
-            moved += sum(one.category is Category.MEDIA_ERROR for one in unfit)
-            kept += sum(one.category is not Category.MEDIA_ERROR for one in unfit)
-    if moved:
+            _name_gone([one for one in unfit if VIDEO_IS_GONE in one.reason], layout, subset)
+            failed += unfit
+    if moved := _unfit(failed):
         clips_moved = counted(moved, "unfit clip")
-        tell(f"{clips_moved} moved to {context.layout.rejected_folder}; a run without --verify fetches what is missing")
-        made = [f"--{kind}" for kind in DERIVED if context.layout.derived_layout(kind).folder.is_dir()]
+        tell(f"{clips_moved} moved to {layout.rejected_folder}; a run without --verify fetches what is missing")
+        made = [f"--{kind}" for kind in DERIVED if layout.derived_layout(kind).folder.is_dir()]
         if made:
             tell(f"after that, run {', '.join(made)} again: what was made of these clips stays until then")
-    if kept:
-        tell(f"{counted(kept, 'clip')} could not be checked to the end, and left in place")
-    return int(bool(moved or kept))
+    _tell_unread(len(failed) - moved)
+    return int(bool(failed))
+
+
+def _name_gone(lost: Sequence[Outcome], layout: Layout, subset: Subset) -> None:
+    """Name the clips that were moved although YouTube has called their videos gone, and say how to get them back."""
+    if not lost:
+        return
+    tell(f"YouTube has called the video of {counted(len(lost), 'moved clip')} gone, so it may not come again:")
+    for one in lost[:MAX_SHOWN]:
+        tell(f"  {one.clip} ({one.reason.rpartition(VIDEO_IS_GONE)[2]})")
+    if len(lost) > MAX_SHOWN:
+        more, log = len(lost) - MAX_SHOWN, layout.display_path(layout.errors_log(subset))
+        tell(f"  and {more:,} more: see the reasons in {log}")
+    copy = shlex.join(["cp", "-an", f"{layout.rejected_folder}/.", f"{layout.folder}/"])
+    tell(f"to bring back what was moved and is not there again: {copy}")
 
 
 def manifest(options: Options, context: Context) -> int:
     """Write a table of the clips on disk."""
-    layout, clips, unfit = context.layout, context.clips_on_disk, 0
+    layout, clips, failed = context.layout, context.clips_on_disk, list[Outcome]()
     choice = _choice(options)
     with ExitStack() as stack:
         for subset, frame in clips.items():
             stack.enter_context(lock(layout, subset, "manifest.lock", tell))
             read = list[Clip]()
-            outcomes = measure_clips(_noting(context.run_on_files, read), layout, subset, frame)
-            facts = {
-                one.clip.key: one.facts for one in shown(_what(context, subset), len(frame), outcomes) if one.facts
-            }
+            measured = measure_clips(_noting(context.run_on_files, read), layout, subset, frame)
+            outcomes = [*shown(_what(context, subset), len(frame), measured)]
+            facts = {one.clip.key: one.facts for one in outcomes if one.facts}
             path = layout.table(subset, f"{choice}_manifest.csv".removeprefix("_"))
             write_manifest(path, layout, subset, frame, facts)
             tell(f"{path}: {counted(len(facts), 'clip')}")
@@ -124,8 +135,8 @@ def manifest(options: Options, context: Context) -> int:
                     f"  {counted(known, 'clip')} not read again, since size and time are as before; --verify reads all "
                     "and compares them with the manifest"
                 )
-            unfit += len(frame) - len(facts)
-    return _exit_code(unfit)
+            failed += [one for one in outcomes if not one.facts]
+    return _exit_code(failed)
 
 
 def frames(options: Options, context: Context) -> int:
@@ -135,35 +146,34 @@ def frames(options: Options, context: Context) -> int:
     job = ExtractFrames(context.layout, target, options.frames, options.short_side, quality)
     settings = {"frames": options.frames, "short_side": options.short_side, "quality": quality}
     converted = _converted(context, job, target=target, suffix="", settings=settings)
-    return _exit_code(sum(one.status == "failed" for _, outcomes in converted for one in outcomes))
+    return _exit_code([one for _, outcomes in converted for one in outcomes if one.status == "failed"])
 
 
 def sound(options: Options, context: Context) -> int:
     """Write the sound of the clips on disk, and a list of those without any."""
     assert options.sound
-    layout, unfit, suffix = context.layout, 0, f".{options.sound}"
+    layout, failed, suffix = context.layout, list[Outcome](), f".{options.sound}"
     target = layout.derived_layout("sound")
     job = ExtractSound(layout, target, options.sound)
     for subset, outcomes in _converted(context, job, target=target, suffix=suffix):
         silent = list[Clip]()
         for one in outcomes:
-            unfit += one.status == "failed"
+            failed += [one] if one.status == "failed" else []
             silent += [one.clip] if one.sound is False else []
         tell(f"{len(silent):,} without sound, listed in {write_silent_list(layout, subset, silent, suffix)}")
-    return _exit_code(unfit)
+    return _exit_code(failed)
 
 
 def shards(options: Options, context: Context) -> int:
     """Pack the clips on disk into WebDataset shards."""
     assert options.shards
     layout, classes = context.layout, classes_of(options.version, options.annotations, options.format)
-    clips, unfit = context.clips_on_disk, 0
+    clips, failed = context.clips_on_disk, list[Outcome]()
     target = layout.derived_layout(f"shards{_choice(options)}")
     with ExitStack() as stack:
         stack.enter_context(hold_subsets(target, context.subsets, tell))
         for subset, frame in clips.items():
-            fit = _with_header(context, subset, frame)
-            unfit += len(frame) - len(fit)
+            fit = _with_header(context, subset, frame, failed)
             samples = shard_samples(layout, fit.iloc[in_random_order(fit, options.seed)], classes)
             packed = WebDatasetShards(target, subset, samples, options.shards)
             free = free_space(target.folder)
@@ -175,17 +185,16 @@ def shards(options: Options, context: Context) -> int:
                     bar.update(count)
             shards, packed_clips = counted(packed.count, "shard"), counted(packed.clips, "clip")
             tell(f"{target.folder}: {shards} of {subset}, {packed_clips}")
-    return _exit_code(unfit)
+    return _exit_code(failed)
 
 
 def lists(options: Options, context: Context) -> int:
     """Write list files of the clips on disk, and of their frames."""
-    classes, unfit = classes_of(options.version, options.annotations, options.format), 0
+    classes, failed = classes_of(options.version, options.annotations, options.format), list[Outcome]()
     clips, layout = context.clips_on_disk, context.layout
     target, frames = layout.derived_layout(f"lists{_choice(options)}"), layout.derived_layout("frames")
     for subset, frame in clips.items():
-        fit = _with_header(context, subset, frame)
-        unfit += len(frame) - len(fit)
+        fit = _with_header(context, subset, frame, failed)
         _, with_frames = ResultTable(layout, frames, subset).states(fit, "")
         written = write_lists(layout, target, subset, fit, classes)
         for path in written + write_frame_list(frames, target, subset, fit[with_frames], classes):
@@ -193,7 +202,7 @@ def lists(options: Options, context: Context) -> int:
         if with_frames.any() and not with_frames.all():
             without = f"{counted(int((~with_frames).sum()), 'clip')} of {subset}"
             tell(f"warning: no frames of the present file of {without}: --frames makes them", sys.stderr)
-    return _exit_code(unfit)
+    return _exit_code(failed)
 
 
 def compare(options: Options, context: Context) -> int:
@@ -269,13 +278,15 @@ def _remove_orphans(table: ResultTable, target: Layout, subset: Subset) -> None:
         )
 
 
-def _with_header(context: Context, subset: Subset, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the clips whose headers can be read; the first ones of the others are named."""
+def _with_header(context: Context, subset: Subset, frame: pd.DataFrame, failed: list[Outcome]) -> pd.DataFrame:
+    """Return the clips whose headers can be read; the others are added to `failed`, and the first ones named."""
     layout = context.layout
     with lock(layout, subset, "headers.lock", tell):
         events = read_headers(context.run_on_files, layout, subset, frame)
-        outcomes = shown(_what(context, subset), len(frame), events, done="fit", failed="unfit")
-        unfit = {one.clip.key for one in outcomes if one.status == "failed"}
+        outcomes = shown(_what(context, subset), len(frame), events, done="fit")
+        without = [one for one in outcomes if one.status == "failed"]
+    failed += without
+    unfit = {one.clip.key for one in without}
     keys = zip(*(frame[column].tolist() for column in KEY), strict=True)
     return frame[[key not in unfit for key in keys]] if unfit else frame
 
@@ -312,10 +323,25 @@ def _noting(run: RunJob, into: list[Clip]) -> RunJob:
     return lambda job, clips: run(job, noting(clips))
 
 
-def _exit_code(unfit: int) -> int:
-    if unfit:
-        tell(f"{counted(unfit, 'unfit clip')}: --verify moves them away, so that the next run fetches them")
-    return int(bool(unfit))
+def _exit_code(failed: Sequence[Outcome]) -> int:
+    """Say what can be done about the clips that failed, and return the exit code."""
+    if unfit := _unfit(failed):
+        them = "it" if unfit == 1 else "them"
+        tell(f"{counted(unfit, 'unfit clip')}: --verify moves {them} away, so that the next run fetches {them}")
+    _tell_unread(len(failed) - unfit)
+    return int(bool(failed))
+
+
+def _unfit(failed: Iterable[Outcome]) -> int:
+    """Return how many clips failed for their own fault: their content is known, and wrong."""
+    return sum(one.category is Category.MEDIA_ERROR for one in failed)
+
+
+def _tell_unread(count: int) -> None:
+    """Say that clips stay where they are since nothing is known of them: the machine failed them."""
+    if count:
+        clips = f"{counted(count, 'clip')} could not be read to the end, and left in place"
+        tell(f"{clips}: fix what the lines above say, and run the command again")
 
 
 def _what(context: Context, subset: Subset) -> str:

@@ -30,6 +30,8 @@ from kinetics.storage.ledger import Ledger
 MAX_UNREAD = 25
 """Clips in a row that could not be read, for whatever reason, before --verify stops: the disk or the memory is at
 fault."""
+VIDEO_IS_GONE = "; YouTube has called its video "
+"""Stands before the category in the reason of a clip that was moved and that YouTube will hardly bring again."""
 RunJob = Callable[[PortableJob, Iterable[Clip]], Generator[Event, None, None]]
 """Runs a job on clips with the workers of this machine or of a cluster, and yields the events."""
 
@@ -40,14 +42,16 @@ def verify_clips(
     """Check that these clips are as they should be; yields the outcome of each, and None for every other event.
 
     A clip that was read to its end and found bad, twice, is moved to `.partial/rejected` and recorded as missing, so
-    that the next run fetches it; folders without any clip are removed at the end, since some readers refuse them. The
-    caller must hold the subset's lock. Raises Fatal if clips cannot be read, or something cannot be moved or written.
+    that the next run fetches it; its reason says if YouTube has called its video gone. Folders without any clip are
+    removed at the end, since some readers refuse them. The caller must hold the subset's lock. Raises Fatal if clips
+    cannot be read, or something cannot be moved or written.
     """
     task = "verify-quick" if quick else "verify"
     expected, unread = dict[ClipKey, Expected](), 0
     with ExitStack() as stack:
         stack.callback(_remove_emptied_folders, layout, subset)
         ledger = stack.enter_context(Ledger(layout, subset))
+        gone = attempts.gone_videos(layout, subset, ledger)
         journal = stack.enter_context(Journal(layout.state_file(subset, task)))
         left = yield from _from_journal(journal, layout, frame)
         left = left.merge(attempts.last_successes(layout, subset), "left", on=KEY)
@@ -67,6 +71,8 @@ def verify_clips(
                 journal.add(layout.clip(outcome.clip), outcome.facts)
             elif outcome and outcome.category is Category.MEDIA_ERROR:
                 _reject(outcome.clip, layout)
+                if category := gone.get(outcome.clip.youtube_id):
+                    outcome = replace(outcome, reason=f"{outcome.reason}{VIDEO_IS_GONE}{category}")
                 ledger.record(outcome)
             yield outcome
         journal.remove({layout.clip(clip).name for clip in Annotations(frame, ()).clips()})

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from kinetics.errors import Fatal
 from kinetics.humanize import error_words
-from kinetics.records import KEY, Subset
+from kinetics.records import KEY, Category, Subset
 from kinetics.storage.layout import Layout
-from kinetics.storage.ledger import LINE_LIMIT, STATS_DEFAULTS
+from kinetics.storage.ledger import LINE_LIMIT, STATS_DEFAULTS, Ledger
+
+_OF_A_CLIP = (Category.NOT_FOUND, Category.PAST_END)
+"""What says that a clip is gone, and nothing of its video: the mirror lacks it, or the video ends before it."""
 
 
 def read(paths: Iterable[Path], columns: Sequence[str], *, last_bytes: int | None = None) -> pd.DataFrame:
@@ -90,3 +93,19 @@ def last_successes(
     for column in {"time_start", "time_end", "duration_s", "sound"}.intersection(table):
         table[column] = pd.to_numeric(table[column], errors="coerce")
     return table.drop_duplicates("youtube_id" if whole else KEY, keep="last")
+
+
+def gone_videos(layout: Layout, subset: Subset, ledger: Ledger) -> Mapping[str, Category]:
+    """Return the videos that YouTube has called gone, and not shown since, each with the category.
+
+    The attempts tables decide; what only the ledger knows counts as well. Raises Fatal if a table cannot be read.
+    """
+    said = {key[0]: category for key in ledger.missing if (category := ledger.category(key))}
+    tables = (part.stats(subset) for part in layout.without_shard.shard_layouts(subset))
+    table = read(tables, ["youtube_id", "status", "category", "source"])
+    shown = (table["status"] == "done") & (table["source"] == "youtube")
+    settled = (table["status"] == "failed") & table["category"].isin([one for one in Category if one.settled])
+    last = table[shown | settled].drop_duplicates("youtube_id", keep="last")
+    for youtube_id, category in zip(last["youtube_id"], last["category"], strict=True):
+        said[youtube_id] = Category(category) if category else Category.NOT_OFFERED
+    return {video: one for video, one in said.items() if one.gone and one not in _OF_A_CLIP}

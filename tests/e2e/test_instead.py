@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,12 +18,15 @@ import pytest
 
 from kinetics.annotations.classes import class_names
 from kinetics.cli.parser import parse
-from kinetics.records import SPLIT_OF, Clip, Outcome
+from kinetics.records import SPLIT_OF, Category, Clip, Outcome
 from kinetics.scheduling.pool import run as run_pool
 from kinetics.scheduling.throttle import Unthrottled
+from kinetics.storage.layout import Layout
+from kinetics.storage.ledger import Ledger
 from tests.support.commands import PATIENCE_S
 from tests.support.dataset import PLAIN, scratched
 from tests.support.disk import Disk
+from tests.support.documents import marked_blocks
 from tests.support.sandbox import ROWS, Nothing, Sandbox, assert_stopped, session, wait_until
 from tests.support.sweeps import first_of
 from tests.youtube.picture import read_counter
@@ -221,6 +225,40 @@ class TestVerify:
         run = many.run("--verify")
         assert run.code == 1
         assert many.errors().keys() == {row.youtube_id for row in (*noted, rest[0])}
+
+
+def test_clips_of_videos_that_are_gone_are_named_when_they_are_moved_and_one_line_brings_them_back(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    rows = [Row("tai chi", f"clip-{number:06d}", 0, 4) for number in range(24)]
+    sandbox, gone = make_sandbox(rows, version="400"), rows[1:23]
+    with Ledger(Layout(sandbox.folder, "400"), "validate") as ledger:
+        for row in gone:
+            ledger.record(Outcome(Clip(row.youtube_id, 50, 54, "tai chi", "val"), "failed", Category.PRIVATE))
+    sandbox.path(rows[0]).parent.mkdir(parents=True)
+    for row in rows[:-1]:
+        sandbox.path(row).write_text("404 not found")
+    shutil.copy(PLAIN.progressive.path, sandbox.path(rows[-1]))
+    before = state(map(sandbox.path, rows))
+
+    run = sandbox.run("--verify", "--quick")
+    assert (run.code, {*sandbox.data.glob("val/*/*.mp4")}) == (1, {sandbox.path(rows[-1])})
+    assert "YouTube has called the video of 22 moved clips gone, so it may not come again:" in run.out
+    named = [line for line in run.out.splitlines() if line.endswith(" 0-4 s (private)")]
+    assert len(named) == len({line.split()[0] for line in named} & {row.youtube_id for row in gone}) == 20
+    assert f"  and 2 more: see the reasons in {sandbox.errors_log}\n" in run.out
+    in_log = [youtube_id for youtube_id, (_, reason) in sandbox.errors().items() if reason.endswith("video private")]
+    assert {*in_log} == {row.youtube_id for row in gone}
+
+    test = "test_clips_of_videos_that_are_gone_are_named_when_they_are_moved_and_one_line_brings_them_back"
+    (block,) = marked_blocks(f"runs: tests/e2e/test_instead.py::{test}")
+    assert block.text.strip() in run.out.replace(f"{sandbox.folder}/", "")
+    sandbox.path(rows[0]).parent.mkdir(exist_ok=True)
+    sandbox.path(rows[0]).write_text("fetched again")
+    subprocess.run(["sh", "-e", "-c", block.text], cwd=sandbox.folder, check=True)
+    after = state(map(sandbox.path, rows))
+    assert sandbox.path(rows[0]).read_text() == "fetched again"
+    assert {**after, sandbox.path(rows[0]): 0} == {**before, sandbox.path(rows[0]): 0}
 
 
 class TestManifest:

@@ -24,11 +24,7 @@ from kinetics.records import Category, Clip, Facts, Outcome
 from kinetics.storage.journal import Journal
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
-from tests.support.dataset import PLAIN
-from tests.support.failing_calls import failing
-from tests.support.sandbox import Sandbox, assert_stopped, many_rows
-from tests.support.sweeps import first_of, soak_unless
-from tests.youtube.world import Row
+from tests.support.sweeps import soak_unless
 
 KILLED = 9
 ROWS = [
@@ -168,97 +164,3 @@ def test_a_journal_and_the_settings_keep_what_they_know_whichever_call_fails(
         if code == 0:
             return
     pytest.fail("the sweep does not end")
-
-
-# -- a disk that no longer reads or writes, as the whole program meets it ---------------------------------------------
-
-COPY = ("--cut", "keyframe", "-w", "2")
-NETWORK_DRIVE = ["ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "ENODEV", "ENXIO", "ENOMEM", "EIO", "EPERM", "EROFS"]
-
-
-def complete(sandbox: Sandbox) -> None:
-    run = sandbox.run(*COPY)
-    assert run.code == 0, run.err
-    assert sandbox.files() == sorted(map(sandbox.path, sandbox.rows))
-
-
-@pytest.mark.parametrize("name", first_of(NETWORK_DRIVE))
-def test_a_disk_that_cannot_be_written_ends_the_run_and_no_clip_is_called_failed(
-    make_sandbox: Callable[..., Sandbox], name: str
-) -> None:
-    sandbox = make_sandbox(many_rows(6))
-    number = getattr(errno, name)
-    assert_stopped(sandbox.run(*COPY, env=failing("write", number, ".mp4", 4)), os.strerror(number), "Cannot write")
-    assert sandbox.errors() == {}
-    assert not [row for row in sandbox.attempts() if row["status"] == "failed"]
-    complete(sandbox)
-
-
-@pytest.fixture
-def clips(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
-    """A data set of good clips on disk."""
-    sandbox = make_sandbox([Row("tai chi", f"clip-{number:06d}", 0, 4) for number in range(4)])
-    for row in sandbox.rows:
-        path = sandbox.path(row)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(PLAIN.progressive.path.read_bytes())
-    return sandbox
-
-
-def assert_untouched(sandbox: Sandbox) -> None:
-    assert {*map(sandbox.path, sandbox.rows)} == {*sandbox.folder.rglob("*.mp4")}
-    assert sandbox.errors() == {}
-
-
-@pytest.mark.parametrize("call", first_of(["read", "open"]))
-@pytest.mark.parametrize("name", first_of(["EIO", *(name for name in NETWORK_DRIVE if name != "EIO")], 2))
-def test_verify_moves_no_clip_that_it_could_not_read(clips: Sandbox, name: str, call: str) -> None:
-    number = getattr(errno, name)
-    run = clips.run("--verify", "-w", "2", env=failing(call, number, ".mp4"))
-    assert run.code == (1 if name == "EIO" else 2), run.err
-    assert os.strerror(number) in run.out + run.err
-    assert "Traceback" not in run.err
-    assert_untouched(clips)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("call", ["read", "open"])
-@pytest.mark.parametrize("name", NETWORK_DRIVE)
-@pytest.mark.parametrize("after", range(1, 14, 3))
-def test_verify_moves_no_clip_of_which_it_could_read_a_part(clips: Sandbox, name: str, call: str, after: int) -> None:
-    run = clips.run("--verify", "-w", "1", env=failing(call, getattr(errno, name), ".mp4", after))
-    assert run.code in (0, 1, 2)
-    assert "Traceback" not in run.err
-    assert_untouched(clips)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("limit", ["data", "as"])
-@pytest.mark.parametrize("mebibytes", range(100, 1300, 150))
-def test_verify_moves_no_clip_for_want_of_memory(clips: Sandbox, limit: str, mebibytes: int) -> None:
-    clips.prefix = ("prlimit", f"--{limit}={mebibytes << 20}")
-    clips.run("--verify", "-w", "1")
-    assert_untouched(clips)
-
-
-# -- a file system without locks --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", first_of(["ENOSYS", "EOPNOTSUPP", "ENOLCK"]))
-def test_without_locks_a_run_with_a_limited_rate_gets_everything_and_says_once_what_keeps_others_away(
-    make_sandbox: Callable[..., Sandbox], name: str
-) -> None:
-    sandbox = make_sandbox(many_rows(3))
-    run = sandbox.run(*COPY, "--limit-rate", "50M", env=failing("flock", getattr(errno, name), str(sandbox.folder)))
-    assert run.code == 0, run.err
-    assert (run.out + run.err).count("this file system has no locks") == 1
-    assert sandbox.files() == sorted(map(sandbox.path, sandbox.rows))
-
-
-@pytest.mark.soak
-def test_a_file_of_the_limit_that_cannot_be_written_ends_the_run(make_sandbox: Callable[..., Sandbox]) -> None:
-    sandbox = make_sandbox(many_rows(3))
-    run = sandbox.run(*COPY, "--limit-rate", "50M", env=failing("pwrite", errno.ENOSPC, "/rate"))
-    assert_stopped(run, "--limit-rate", os.strerror(errno.ENOSPC))
-    assert sandbox.errors() == {}
-    complete(sandbox)

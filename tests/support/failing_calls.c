@@ -1,10 +1,12 @@
 /* Makes calls of the C library fail, for files whose path has some text in it: built and preloaded by failing_calls.py.
 
-   FAIL_CALLS: names, separated by spaces. FAIL_ERRNO: the error. FAIL_PATH: the text. FAIL_AFTER: calls that succeed. */
+   FAIL_CALLS: names, separated by spaces. FAIL_ERRNO: the error, or 0: the process is
+   killed. FAIL_PATH: the text. FAIL_AFTER: calls that succeed. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@ static int fails(const char *call, const char *path) {
     snprintf(name, sizeof name, " %s ", call);
     if (!strstr(padded, name) || __sync_fetch_and_add(&done, 1) < (after ? atol(after) : 0)) return 0;
     errno = atoi(getenv("FAIL_ERRNO"));
+    if (!errno) kill(getpid(), SIGKILL);
     return 1;
 }
 

@@ -10,6 +10,9 @@ from tempfile import mkdtemp
 
 import pytest
 
+KILLED = 0
+"""In the place of an error: the call kills its process."""
+
 
 @cache
 def _library() -> Path:
@@ -23,6 +26,9 @@ def _library() -> Path:
 
 
 def failing(calls: str, number: int, path: str, after: int = 0) -> dict[str, str]:
-    """Return the environment in which these calls fail with this error, for files whose path has this text in it."""
+    """Return the environment in which these calls fail with this error, for files whose path has this text in it.
+
+    The first `after` calls succeed.
+    """
     names = {"FAIL_CALLS": calls, "FAIL_ERRNO": str(number), "FAIL_PATH": path, "FAIL_AFTER": str(after)}
     return {"LD_PRELOAD": str(_library()), **names}

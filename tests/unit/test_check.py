@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import random
 import shutil
 import tempfile
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.dataset.inventory import MAX_UNREAD, measure_clips, verify_clips
+from kinetics.dataset.inventory import MAX_UNREAD, VIDEO_IS_GONE, measure_clips, verify_clips
 from kinetics.dataset.manifest import write_manifest
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media import check
@@ -70,6 +71,12 @@ def verify(
 def measure(dataset: DatasetOnDisk, seen: list[Clip] | None = None) -> dict[str, Facts]:
     outcomes = measure_clips(run_here if seen is None else watched(seen), dataset.layout, "validate", dataset.frame)
     return {one.clip.youtube_id: one.facts for one in outcomes if one and one.facts}
+
+
+def keep_manifest(dataset: DatasetOnDisk) -> None:
+    outcomes = measure_clips(run_here, dataset.layout, "validate", dataset.frame)
+    facts = {one.clip.key: one.facts for one in outcomes if one and one.facts}
+    write_manifest(dataset.layout.table("validate", "manifest.csv"), dataset.layout, "validate", dataset.frame, facts)
 
 
 def swapped(path: Path, content: bytes) -> None:
@@ -559,8 +566,7 @@ def test_a_journal_that_cannot_be_written_is_named(dataset: DatasetOnDisk, task:
 
 def test_rot_that_leaves_size_and_time_as_they_are_is_found_by_the_manifest_s_sums(dataset: DatasetOnDisk) -> None:
     rotten, good, newer = (dataset.put(clip) for clip in numbered(3))
-    facts = {one.clip.key: one.facts for one in measure_outcomes(dataset) if one.facts}
-    write_manifest(dataset.layout.table("validate", "manifest.csv"), dataset.layout, "validate", dataset.frame, facts)
+    keep_manifest(dataset)
     content = rotten.read_bytes()
     place = content.index(b"isom")
     swapped(rotten, content[:place] + b"iso2" + content[place + 4 :])
@@ -572,5 +578,64 @@ def test_rot_that_leaves_size_and_time_as_they_are_is_found_by_the_manifest_s_su
     assert (rotten.exists(), good.exists(), newer.exists()) == (False, True, True)
 
 
-def measure_outcomes(dataset: DatasetOnDisk) -> list[Outcome]:
-    return [one for one in measure_clips(run_here, dataset.layout, "validate", dataset.frame) if one]
+@pytest.mark.parametrize("count", [4, pytest.param(40, marks=pytest.mark.soak)])
+def test_verify_with_a_manifest_finds_each_clip_of_which_one_bit_has_turned_over(
+    dataset: DatasetOnDisk, count: int
+) -> None:
+    """Decoding alone finds 30 of 40."""
+    chance, paths = random.Random(20), [dataset.put(clip) for clip in numbered(count + 1)]
+    keep_manifest(dataset)
+    for path in paths[1:]:
+        content = bytearray(path.read_bytes())
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        swapped(path, bytes(content))
+    assert [one.status for one in verify(dataset)] == ["done"] + ["failed"] * count
+    assert [path.exists() for path in paths] == [True] + [False] * count
+    assert Ledger(dataset.layout, "validate").missing == {clip.key for clip in dataset.clips[1:]}
+
+
+# -- clips of videos that are gone ------------------------------------------------------------------------------------
+
+LATER, ANOTHER = Clip(CLIP.youtube_id, 20.0, 24.0, CLIP.label, "val"), Outcome(numbered(1)[0], "failed", Category.LIVE)
+SAID = Outcome(LATER, "failed", Category.PRIVATE, "This video is private")
+SHOWN = Outcome(LATER, "done", duration_s=4.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "gone"),
+    [
+        ([SAID], Category.PRIVATE),
+        ([SHOWN, SAID, replace(SAID, category=Category.TIMEOUT)], Category.PRIVATE),
+        ([SAID, replace(SHOWN, source="mirror"), replace(SHOWN, source="folder")], Category.PRIVATE),
+        ([SAID, replace(SAID, category=Category.REMOVED)], Category.REMOVED),
+        ([], None),
+        ([SAID, SHOWN], None),
+        ([SAID, replace(SAID, category=Category.NOT_OFFERED)], None),
+        ([replace(SAID, category=Category.PAST_END)], None),
+        ([replace(SAID, category=Category.NOT_FOUND, source="mirror")], None),
+    ],
+)
+@pytest.mark.parametrize("shard", ["", "1of2"])
+def test_a_clip_that_is_moved_says_so_if_youtube_has_called_its_video_gone_last(
+    dataset: DatasetOnDisk, rows: list[Outcome], gone: Category | None, shard: str
+) -> None:
+    dataset.record(ANOTHER, *rows)
+    dataset.layout.errors_log("validate").unlink()
+    dataset.layout.stats("validate").rename(replace(dataset.layout, shard=shard).stats("validate"))
+    dataset.put(CLIP, b"")
+    (outcome,) = verify(dataset)
+    assert outcome.reason.partition(VIDEO_IS_GONE)[2] == (gone or ""), outcome.reason
+
+
+@pytest.mark.parametrize("said", [SAID, replace(SAID, clip=CLIP)])
+def test_an_error_log_without_its_table_tells_that_a_video_is_gone_and_goes_on_to_tell_it(
+    dataset: DatasetOnDisk, said: Outcome
+) -> None:
+    dataset.record(ANOTHER, said)
+    dataset.layout.stats("validate").unlink()
+    dataset.put(CLIP, b"")
+    (outcome,) = verify(dataset)
+    missing = Ledger(dataset.layout, "validate").missing_clip(CLIP.key)
+    assert missing
+    assert (missing.category, missing.reason) == (Category.MEDIA_ERROR, outcome.reason)
+    assert outcome.reason.endswith(f"{VIDEO_IS_GONE}private")
