@@ -45,7 +45,7 @@ GONE = Row("tai chi", "is-private1", 0, 10)
 """A clip that an earlier run found gone: a row that each table has from before."""
 NETWORK_DRIVE = ("ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "ENODEV", "ENXIO", "ENOMEM", "EIO", "EPERM", "EROFS")
 FULL = {"ENOSPC": "the disk is full", "EDQUOT": "the disk quota is used up", "EFBIG": "file too large"}
-Change = Callable[[Sandbox], None]
+Change = Callable[[Sandbox], object]
 
 
 # -- how a fault is brought about -------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def older_table_and(change: Change) -> Change:
 
 
 def a_file(name: str) -> Change:
-    return lambda sandbox: (sandbox.folder / name).write_text("a file") and None
+    return lambda sandbox: (sandbox.folder / name).write_text("a file")
 
 
 def a_link_to_an_unmounted_disk(sandbox: Sandbox) -> None:
@@ -209,7 +209,7 @@ class Fault:
     @property
     def next_options(self) -> tuple[str, ...]:
         """The options of the next run on a healthy machine."""
-        return VERIFY if "--verify" in self.options or "--manifest" in self.options else COPY
+        return COPY if self.wanted else VERIFY
 
 
 def on_clips(name: str, inject: Change, *says: str, **more: Any) -> Fault:
@@ -217,12 +217,16 @@ def on_clips(name: str, inject: Change, *says: str, **more: Any) -> Fault:
     return Fault(name, inject, says, **{"options": VERIFY, "wanted": 0, "on_disk": 4, **more})
 
 
+def goes_on(name: str, inject: Change, *says: str, **more: Any) -> Fault:
+    """A fault that a run gets everything in spite of."""
+    return Fault(name, inject, says, **{"codes": (0,), "wanted": 2, **more})
+
+
 def only_words(name: str, inject: Change, *says: str, options: tuple[str, ...]) -> Fault:
     """A fault that is found before anything is fetched."""
     return Fault(name, inject, says, options=(*COPY, *options), wanted=2)
 
 
-GOES_ON = {"codes": (0,), "wanted": 2}
 NO_ROOM = "Free some space"
 AGAIN = "run the command again"
 NO_PROCESSES = ("No more processes or threads", "use fewer workers (-w)", AGAIN)
@@ -300,13 +304,12 @@ FAULTS = [
     ),
     # the file system has no locks
     *(
-        Fault(
+        goes_on(
             f"where flock says {error} a run with a limited rate gets everything and says once what it does instead",
             calls_fail("flock", error, ""),
-            ("this file system has no locks, so a file keeps other runs away",),
+            "this file system has no locks, so a file keeps other runs away",
             options=(*COPY, "--limit-rate", "50M"),
             ordinary=error == "ENOSYS",
-            **GOES_ON,
         )
         for error in ("ENOSYS", "EOPNOTSUPP", "ENOLCK")
     ),
@@ -321,11 +324,7 @@ FAULTS = [
         on_clips(
             f"where {call} says {error} --verify moves no clip",
             calls_fail(call, error, ".mp4"),
-            *(
-                ("4 clips could not be checked to the end", "left in place")
-                if error == "EIO"
-                else ("Cannot read", AGAIN)
-            ),
+            *(("4 clips could not be read to the end", "left in place") if error == "EIO" else ("Cannot read", AGAIN)),
             codes=(1,) if error == "EIO" else (2,),
             ordinary=(call, error) == ("read", "EIO"),
         )
@@ -344,9 +343,19 @@ FAULTS = [
         on_clips(f"with a limit of {limit} on memory --verify moves no clip", limited(limit), codes=(0, 1, 2))
         for limit in (f"{kind}={most}" for kind, most in product(("data", "as"), range(100, 1300, 150)))
     ),
+    *(
+        on_clips(
+            f"where a clip cannot be read {' '.join(options)} says that it stays",
+            calls_fail("read", "EIO", ".mp4"),
+            "4 clips could not be read to the end, and left in place",
+            codes=(1,),
+            options=options,
+        )
+        for options in (("--frames", "1"), ("--sound", "wav"), ("--lists",), ("--manifest",))
+    ),
     # memory is limited
     *(
-        Fault(f"a run with a limit of {limit} on memory gets everything", limited(limit), ordinary=ordinary, **GOES_ON)
+        goes_on(f"a run with a limit of {limit} on memory gets everything", limited(limit), ordinary=ordinary)
         for limit, ordinary in (("as=1200", True), ("data=200", False))
     ),
     *(
@@ -361,25 +370,23 @@ FAULTS = [
         for limit in (f"{kind}={size}" for size in sizes)
     ),
     # the environment
-    Fault(
+    goes_on(
         "a folder for temporary files that is too long for sockets costs no clip",
         long_folder_for_temporary_files,
         ordinary=True,
-        **GOES_ON,
     ),
-    Fault(
+    goes_on(
         "a Python that leaves the scripts folder out of its search path runs the program",
         environment(PYTHONSAFEPATH="1"),
         ordinary=True,
-        **GOES_ON,
     ),
     # the addresses of media expire; how many calls that costs is in test_fallback.py
     *(
-        Fault(
+        goes_on(
             f"{engine} alone gets every clip whose address has expired",
             addresses_expire,
             options=(*COPY, "--engine", engine),
-            codes=(0,),
+            wanted=12,
         )
         for engine in ("pytubefix", "yt-dlp")
     ),
