@@ -29,9 +29,11 @@ if __name__ == "__main__":
     try:
         from kinetics.cli.main import entry
     except (ImportError, MemoryError) as error:
-        if isinstance(error, ImportError) and "failed to map segment" not in str(error):
+        from kinetics.scheduling.machine import NOT_MAPPED, no_more_memory
+
+        if isinstance(error, ImportError) and not any(words in str(error) for words in NOT_MAPPED):
             raise
-        sys.stderr.write("error: there is too little memory: raise the limit (ulimit -v, ulimit -d)\n")
+        sys.stderr.write("error: %s\n" % no_more_memory())
         sys.exit(2)
 
     entry()

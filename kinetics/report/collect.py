@@ -36,6 +36,7 @@ from kinetics.report.model import (
 )
 from kinetics.report.timeline import build_timeline
 from kinetics.storage import attempts
+from kinetics.storage.atomic import cannot_read
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import ERROR_FIELDS
 
@@ -180,7 +181,9 @@ def _read_log(path: Path) -> pd.DataFrame:
         )
     except (FileNotFoundError, pd.errors.EmptyDataError):
         return pd.DataFrame(columns=[*ERROR_FIELDS], dtype=str)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
+    except OSError as error:
+        raise cannot_read(error, path) from error
+    except (ValueError, pd.errors.ParserError) as error:
         raise Fatal(f"Cannot read {path}: {error}. Repair the file, or move it away.") from error
 
 

@@ -19,8 +19,11 @@ MEMORY_LIMIT = 1 << 31
 1.3 GB, so a limit below that fails such clips."""
 LEAST_MEMORY = {"v": 350 << 20, "d": 128 << 20}
 """Bytes of address space, and of data, below which the libraries do not load, by the option of ulimit."""
-NOT_MAPPED = ("failed to map segment", "annot allocate memory")
-"""What the system says of a compiled module for which there is no memory."""
+NOT_MAPPED = (
+    *("failed to map segment", "cannot map zero-fill pages", "cannot change memory protections"),
+    *("cannot create shared object descriptor", "annot allocate"),
+)
+"""What the system (glibc) says of a compiled module for which there is no memory."""
 NOT_STARTED = (errno.EAGAIN, errno.ENOMEM)
 """What a system says that cannot start a process: a limit is reached, or its memory."""
 

@@ -206,12 +206,13 @@ def obstacle(path: Path, *, folder: bool) -> str:
     return ""
 
 
-def _cause(error: OSError, blocked: Path, path: Path) -> str:
-    """Return what stands in the way on one of the paths, if the error may mean that."""
+def _cause(error: OSError, path: Path) -> str:
+    """Return what stands in the way of the path in the error, or of the other one, if the error may mean that."""
     if error.errno not in _WRONG_KIND:
         return ""
-    wants_folder = error.errno in (errno.EEXIST, errno.ENOTDIR)
-    return obstacle(blocked, folder=wants_folder) or obstacle(path, folder=os.path.isdir(path))  # noqa: PTH112 - never raises
+    wants_folder, blocked = error.errno in (errno.EEXIST, errno.ENOTDIR), error.filename2 or error.filename
+    in_the_way = obstacle(Path(blocked), folder=wants_folder) if blocked else ""
+    return in_the_way or obstacle(path, folder=os.path.isdir(path))  # noqa: PTH112 - never raises
 
 
 def require_plain(path: Path) -> None:
@@ -228,7 +229,7 @@ def cannot_write(error: OSError, path: Path) -> Fatal:
         blocked = error.filename2 or error.filename or path
         what = f"{blocked}: {error.strerror or error}"
         remedy = "Fix that, or choose another folder with -o,"
-        if in_the_way := _cause(error, Path(blocked), path):
+        if in_the_way := _cause(error, path):
             what, remedy = f"{path}: {in_the_way}", "Move that away,"
         elif error.errno == errno.ENOENT:
             remedy = "If it was moved or removed during the run, put it back, or choose another folder with -o,"

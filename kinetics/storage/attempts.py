@@ -12,6 +12,7 @@ import pandas as pd
 from kinetics.errors import Fatal
 from kinetics.humanize import error_words
 from kinetics.records import KEY, Category, Subset
+from kinetics.storage.atomic import cannot_read
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import LINE_LIMIT, STATS_DEFAULTS, Ledger
 
@@ -58,7 +59,9 @@ def _read(path: Path, columns: Sequence[str], last_bytes: int | None) -> pd.Data
         return table.assign(**defaults)[[*columns]]
     except (FileNotFoundError, pd.errors.EmptyDataError):
         return pd.DataFrame(columns=[*columns], dtype=str)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
+    except OSError as error:
+        raise cannot_read(error, path) from error
+    except (ValueError, pd.errors.ParserError) as error:
         raise Fatal(
             f"Cannot read {path}: {error_words(error)}. Fix it or move it away, and run the command again."
         ) from error

@@ -90,19 +90,17 @@ class Ledger:
 
     def __enter__(self) -> Self:
         self.compact()
-        with _fatal(self.errors_log):
-            self._errors = self._files.enter_context(open(self.errors_log, "a", encoding="utf-8", newline=""))
+        self._errors = self._open_to_append(self.errors_log)
         with _fatal(self.stats):
             self._repair_table()
-            self._attempts = self._files.enter_context(open(self.stats, "a", encoding="utf-8", newline=""))
+        self._attempts = self._open_to_append(self.stats)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         moved = self._moved()
-        with _fatal(self.errors_log):
-            self._files.close()
+        self._files.close()
         if not moved:
             self.compact()
 
@@ -183,6 +181,12 @@ class Ledger:
             with _fatal(self.errors_log):
                 self._errors.write(line + "\n")
                 self._errors.flush()
+
+    def _open_to_append(self, path: Path) -> TextIO:
+        """Open a table until `_files` is closed; closing writes once more what could not be written before."""
+        self._files.enter_context(_fatal(path))
+        with _fatal(path):
+            return self._files.enter_context(open(path, "a", encoding="utf-8", newline=""))
 
     def _moved(self) -> str:
         """Return which of our open files was moved or removed; rows written to it would be lost unnoticed."""

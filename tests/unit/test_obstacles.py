@@ -70,3 +70,9 @@ def test_a_file_that_was_removed_is_not_called_an_obstacle(tmp_path: Path) -> No
     (tmp_path / "there").touch()
     error = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(tmp_path / "gone"))
     assert "No such file" in str(cannot_write(error, tmp_path / "there"))
+
+
+def test_the_data_sets_folder_is_not_said_to_be_in_its_own_way(tmp_path: Path) -> None:
+    """As if somebody should move the clips away since a device is gone."""
+    said = str(cannot_write(OSError(errno.ENXIO, os.strerror(errno.ENXIO)), tmp_path))
+    assert said.startswith(f"Cannot write {tmp_path}: No such device or address. Fix that, or choose another folder")
