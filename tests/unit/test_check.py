@@ -15,11 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from kinetics.cli.context import Context
+from kinetics.cli.main import main
 from kinetics.dataset.inventory import MAX_UNREAD, VIDEO_IS_GONE, measure_clips, verify_clips
 from kinetics.dataset.manifest import write_manifest
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media import check
 from kinetics.media.check import ANNOTATED_LEEWAY_S, LEEWAY_S, Expected, decode_fully, mismatch, read_facts
+from kinetics.media.clip_header import read_header
 from kinetics.planning.reuse import link_clip
 from kinetics.records import Category, Clip, Cut, Facts, Outcome
 from kinetics.storage.atomic import atomic_write, remove_empty_folders
@@ -639,3 +642,33 @@ def test_an_error_log_without_its_table_tells_that_a_video_is_gone_and_goes_on_t
     assert missing
     assert (missing.category, missing.reason) == (Category.MEDIA_ERROR, outcome.reason)
     assert outcome.reason.endswith(f"{VIDEO_IS_GONE}private")
+
+
+# -- what a person is told --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", [("--frames", "1"), ("--sound", "wav"), ("--lists",), ("--manifest",)], ids=" ".join)
+@pytest.mark.parametrize("unread", [0, 1, 2])
+def test_a_clip_that_could_not_be_read_is_not_said_to_be_moved_by_verify(
+    dataset: DatasetOnDisk,
+    option: tuple[str, ...],
+    unread: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damaged, *others = numbered(1 + unread)
+    dataset.put(damaged, b"404 not found")
+    paths, read = [dataset.put(clip) for clip in others], read_header
+    rows, fail = dataset.folder / "rows.csv", unreadable(errno.EIO)
+    dataset.frame.to_csv(rows, index=False)
+    monkeypatch.setattr(check, "read_header", lambda path: fail(path) if path in paths else read(path))
+    monkeypatch.setattr(Context, "run_on_files", lambda self, job, clips: run_here(job, clips))
+    subset = ("-s", "validate", "-o", str(dataset.folder), "--annotations", str(rows))
+    assert main([*subset, *option]) == 1
+    told = capsys.readouterr().out
+    assert "1 unfit clip: --verify moves it away, so that the next run fetches it\n" in told
+    kept = {0: "", 1: "1 clip could not be read to the end, and", 2: "2 clips could not be read to the end, and"}[
+        unread
+    ]
+    assert kept in told
+    assert ("left in place: fix what the lines above say" in told) == bool(unread)
