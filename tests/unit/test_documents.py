@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import errno
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -22,6 +24,11 @@ LINKED_PAGES = (*PAGES, ROOT / "CHANGELOG.md")
 SAMPLES = {"text", "mermaid", "json", "csv", "bibtex"}
 """The languages of blocks that nobody runs."""
 KNOWN_MARKERS = re.compile(r"runs: (?:fresh|sandbox(?:, exit 1)?|\.ci/run|tests/\S+::\w+)|needs YouTube")
+VARIES = re.compile(
+    r"\.\.\.|\d[\d,.:]*|python download\.py|\bKinetics|--max-height|\b(?:YouTube(?:'s)?|CVDF's list|clips?|results|now"
+    r"|all workers|worker processes|a file|a folder|does not answer|is|are|was|were|cut|made|smart|keyframe|it|them)\b"
+)
+"""What the program puts into its messages, so that the words around it are fixed."""
 MOST_LINES = 180
 """Of README.md: what is longer belongs into a page of docs/."""
 
@@ -161,6 +168,31 @@ def test_every_category_is_in_the_tables_and_is_explained() -> None:
     for page in ("tables.md", "troubleshooting.md"):
         text = (DOCS / page).read_text()
         assert [category for category in Category if f"`{category}`" not in text] == [], page
+
+
+def test_the_page_of_messages_quotes_what_the_program_says() -> None:
+    page = (DOCS / "troubleshooting.md").read_text()
+    lines = [
+        row.split(" | ")[0]
+        for table in page.split("| line |")[1:]
+        for row in re.findall("^[|] `.*", table.split("\n\n")[0], re.M)
+    ]
+    quotes = [quote for line in lines for quote in re.findall("`([^`]+)`", line)]
+    assert len(quotes) > 50
+    said = words_of_the_program()
+    fixed = [(quote, part.strip(" .,:;()'-")) for quote in quotes for part in VARIES.split(quote)]
+    assert [(quote, part) for quote, part in fixed if part not in said] == []
+
+
+def words_of_the_program() -> str:
+    """Every text in the program, each on a line of its own, and those of the system about its errors."""
+    texts = [os.strerror(number) for number in errno.errorcode]
+    for path in (ROOT / "download.py", *(ROOT / "kinetics").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            pieces = [part.value if isinstance(part, ast.Constant) else "\0" for part in parts]
+            texts.append("".join(piece for piece in pieces if isinstance(piece, str)))
+    return "\n".join(texts)
 
 
 def test_every_column_of_the_attempts_table_is_explained() -> None:
