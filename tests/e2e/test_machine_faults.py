@@ -234,7 +234,7 @@ FAULTS = [
     # no thread or process can be started
     *(
         Fault(
-            f"where {most} processes are allowed the run ends and names the limit",
+            f"with a limit of {most} on processes the run ends and names the limit",
             limited_processes(most),
             (*NO_PROCESSES, f"this user may have {most} (ulimit -u)"),
             (2, 0) if most > 8 else (2,),
