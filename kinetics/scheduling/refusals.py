@@ -52,7 +52,7 @@ class AnsweredCalls:
 
     def __init__(self) -> None:
         self._times: list[float] = []
-        self._closest: list[float] = []  # by number of calls: the shortest time since the first of so many before one
+        self._closest: list[float] = []  # the shortest time that the last one, two, ... of them came before another
 
     def add(self, sent: float) -> None:
         """Take in an answered call."""
