@@ -32,17 +32,25 @@ from kinetics.cli.run_counts import RunCounts
 from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal
 from kinetics.humanize import one_line, size
+from kinetics.mirror.catalog import Unreachable
 from kinetics.planning.estimate import Estimate, estimate
 from kinetics.planning.kinds import ClipKind, other_kinds
 from kinetics.planning.plan import Plan, make_plan
-from kinetics.planning.sources import Mirror, SourceRunner, compare_orders, run_sources, usual_offer
+from kinetics.planning.sources import (
+    MIRROR_PATIENCE_S,
+    Mirror,
+    SourceRunner,
+    compare_orders,
+    run_sources,
+    usual_offer,
+)
 from kinetics.records import SPLIT_OF, ArchiveProgress, Category, ClipState, Outcome, Source, Split
 from kinetics.scheduling.control_calls import CONTROLS
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.scheduling.pool import run
 from kinetics.scheduling.refusals import RefusedItems
-from kinetics.scheduling.throttle import Throttle
+from kinetics.scheduling.throttle import NETWORK_GIVE_UP_S, Throttle
 from kinetics.scheduling.undecided import ThumbnailWitness
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import Ledger
@@ -86,7 +94,7 @@ def download(options: Options, context: Context) -> int:
             stack.enter_context(ledger) if plan.todo or found.any_clip else ledger.compact()
         plan = take_found(context, plan, found, ledgers)
         runners = source_runners(options, context, mirror)
-        events = run_sources(plan, [runners[source] for source in order])
+        events = run_sources(plan, order, runners)
         stack.callback(events.close)
         mirror_only = {clip.key for clip in plan.clips_in(plan.not_due_rows)} if mirror else ()
         counts, to_read = RunCounts(not_offered=mirror_only), mirror.size if mirror else 0
@@ -173,7 +181,9 @@ def source_runners(options: Options, context: Context, mirror: Mirror | None) ->
 
     if not mirror:
         return {"youtube": youtube}
-    read = partial(run, mirror_job, workers=workers, timeout_s=timeout_s, throttle=Throttle(workers))
+    patience_s = MIRROR_PATIENCE_S if options.source == "both" else NETWORK_GIVE_UP_S
+    throttle_mirror = Throttle(workers, network_patience_s=patience_s)
+    read = partial(run, mirror_job, workers=workers, timeout_s=timeout_s, throttle=throttle_mirror)
     return {"youtube": youtube, "mirror": partial(mirror.fetch, read, mirror_job.wanted)}
 
 
@@ -215,7 +225,14 @@ def choose_source_order(
     Returns the sources to ask, in order, the seconds that this may take, and the share of the clips that may come.
     """
 
-    alone, offer = options.source == "mirror", mirror.offer(plan)
+    alone = options.source == "mirror"
+    try:
+        offer = mirror.offer(plan, beside_youtube=not alone)
+    except Unreachable as error:
+        if alone:
+            raise
+        tell(f"  {error.what}: YouTube is asked first, and the mirror again after it")
+        return ("youtube", "mirror"), youtube.seconds, 1.0
     if not offer.archives:
         tell("  the mirror holds none of the clips to do")
         return (("mirror",), 0.0, 0.0) if alone else (("mirror", "youtube"), youtube.seconds, 1.0)
@@ -223,5 +240,8 @@ def choose_source_order(
     weighed = compare_orders(offer, youtube, plan.count(ClipState.NOT_OFFERED) + plan.count(ClipState.WAS_GONE))
     if alone:
         return ("mirror",), weighed.mirror_s, offer.share
+    if offer.without_sizes:
+        tell("  YouTube first, since nobody knows how long these would take")
+        return ("youtube", "mirror"), youtube.seconds, 1.0
     tell("  " + source_order(weighed))
     return weighed.order, weighed.seconds(weighed.order[0]), 1.0

@@ -143,7 +143,7 @@ def mirror_hint(offer: MirrorOffer) -> str:
 def mirror_offer(offer: MirrorOffer) -> str:
     """Say what the mirror would bring, and how much of it has to be read for that."""
     archives = counted(len(offer.archives), "archive")
-    much = f"{'at least ' if offer.unknown_sizes else ''}{size(offer.size)}"
+    much = "unknown size" if offer.without_sizes else f"{'about ' if offer.unknown_sizes else ''}{size(offer.size)}"
     return f"the mirror: {archives} of {much} to read, which should bring {percent(offer.share)} of the clips to do"
 
 

@@ -15,7 +15,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
 from pathlib import Path, PurePosixPath
-from threading import Event
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
 from urllib.parse import unquote
 
 import platformdirs
@@ -36,6 +37,8 @@ REPLACEMENT_ARCHIVES = {"400": (f"{BASE_URL}400/replacement_for_corrupted_k400.t
 """By version, archives with sound copies of clips that are corrupt in the listed archives. They are read first."""
 UNLISTED_ARCHIVES = frozenset(url for urls in REPLACEMENT_ARCHIVES.values() for url in urls)
 """Archives that no list names. If one cannot be read, that is not reported: it may not exist."""
+ANSWER_S = 5.0
+"""Seconds that the mirror has to answer where the run has YouTube to ask meanwhile."""
 MAX_LIST_BYTES = 1 << 20
 """Bytes read of a list of archives. The mirror's longest list has a few hundred lines."""
 MAX_INDEX_BYTES = MAX_CLIPS * 40
@@ -44,23 +47,47 @@ REJECTED_MARK = "!"
 """Stands in a cache file before the names of rejected clips."""
 
 
+class Unreachable(Fatal):
+    """The mirror does not say which archives it has; `what` is why."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}. Try again later, or use --source youtube.")
+        self.what = what
+
+
 def archive_urls(session: HttpSession, version: str, subset: Subset) -> list[str]:
     """Return the URLs of a subset's archives, in the order in which to read them.
 
-    The mirror's list is fetched once and cached. Raises Fatal if it cannot be fetched.
+    The mirror's list is fetched once and cached. Raises Unreachable if it cannot be fetched.
     """
-    folder, split = FOLDERS[version], SPLIT_OF[subset]
-    url = f"{BASE_URL}{folder}/{split}/k{folder}_{split}_path.txt"
-    cache_file = _cache_folder() / url.rpartition("/")[2]
-    urls = list[str]()
-    with suppress(OSError):
-        urls = _parse_list(cache_file.read_text("utf-8", errors="replace"))
+    url = _list_url(version, subset)
+    urls = _kept_list(url)
     if not urls:
         urls = _parse_list(_fetch_list(session, url))
         if not urls:
-            raise Fatal(f"{url} lists no archives. Use --source youtube until the mirror has some again.")
-        _write(cache_file, "".join(f"{archive}\n" for archive in urls))
+            raise Unreachable(f"{url} lists no archives")
+        _write(_list_file(url), "".join(f"{archive}\n" for archive in urls))
     return [*REPLACEMENT_ARCHIVES.get(version, ()), *urls]
+
+
+def knows_archives(version: str, subset: Subset) -> bool:
+    """Return whether the list of a subset's archives is in the cache."""
+    return bool(_kept_list(_list_url(version, subset)))
+
+
+def _list_url(version: str, subset: Subset) -> str:
+    folder, split = FOLDERS[version], SPLIT_OF[subset]
+    return f"{BASE_URL}{folder}/{split}/k{folder}_{split}_path.txt"
+
+
+def _list_file(url: str) -> Path:
+    return _cache_folder() / url.rpartition("/")[2]
+
+
+def _kept_list(url: str) -> list[str]:
+    with suppress(OSError):
+        return _parse_list(_list_file(url).read_text("utf-8", errors="replace"))
+    return []
 
 
 def _fetch_list(session: HttpSession, url: str) -> str:
@@ -68,9 +95,7 @@ def _fetch_list(session: HttpSession, url: str) -> str:
         with closing(HttpStream(session, url)) as stream, io.BufferedReader(stream) as file:
             return file.read(MAX_LIST_BYTES).decode("utf-8", errors="replace")
     except ClipError as error:
-        raise Fatal(
-            f"Cannot fetch the mirror's list of archives from {url}: {error}. Try again later, or use --source youtube."
-        ) from error
+        raise Unreachable(f"Cannot fetch the mirror's list of archives from {url}: {error}") from error
 
 
 def _parse_list(text: str) -> list[str]:
@@ -190,6 +215,29 @@ def archives_to_read(
         elif not listing.complete and url not in irrelevant:
             possible.append(ArchiveRequest(url, rejected=listing.rejected))
     return [*certain, *(possible if left else ())]
+
+
+def answers_now(session: HttpSession) -> bool:
+    """Return whether the mirror answers within ANSWER_S seconds, whatever it says.
+
+    A thread asks, because the timeouts of a connection bound neither the search for the host's address nor the sum of
+    its steps.
+    """
+    answers: SimpleQueue[bool] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            size_and_tag(session, BASE_URL)
+        except ClipError as error:  # else it has said that this is no archive
+            answers.put(not isinstance(error, StopEveryone))
+        else:
+            answers.put(True)
+
+    Thread(target=ask, daemon=True).start()
+    try:
+        return answers.get(timeout=ANSWER_S)
+    except Empty:
+        return False
 
 
 def archive_sizes(session: HttpSession, index: ArchiveIndex, urls: Sequence[str]) -> list[int | None]:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from kinetics.mirror.catalog import ArchiveIndex, Labels, archive_sizes, archive_urls
+from kinetics.mirror.catalog import (
+    ArchiveIndex,
+    Labels,
+    Unreachable,
+    answers_now,
+    archive_sizes,
+    archive_urls,
+    knows_archives,
+)
 from kinetics.mirror.search import MirrorSearch, ReadArchives
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.mirror.wanted_clips import write_wanted_clips
@@ -25,6 +35,9 @@ MIRROR_SHARE = 240_258 / 246_534
 NOT_AT_MIRROR = "the mirror has no complete copy of it"
 MIRROR_ARCHIVE_CLIPS, MIRROR_ARCHIVE_BYTES = 1_000, 1.5e9
 """Clips and bytes of a usual archive: the 240,258 clips of Kinetics-400's training set are in some 240 of them."""
+MIRROR_PATIENCE_S = 30.0
+"""Seconds of nothing but failed connections after which the mirror's turn ends where YouTube is a source as well. A
+larger value lets the clips wait that YouTube has, a smaller one reads fewer archives over a line that is often down."""
 MIRROR_BYTES_S = 25e6
 """Bytes a second from the mirror, at 200 Mbit/s; the estimated times and the order of the sources depend on it."""
 
@@ -34,15 +47,20 @@ class MirrorOffer:
     """What the mirror has of the missing clips, as far as that is known before its archives are read."""
 
     missing: int
-    archives: tuple[tuple[int, float], ...]
-    """Of each archive that is needed: its bytes (0 if unknown), and the number of missing clips expected in it."""
+    archives: tuple[tuple[float, float], ...]
+    """Of each archive that is needed: its bytes, and the number of missing clips expected in it."""
     unknown_sizes: int
-    """Archives whose size the mirror does not state."""
+    """Archives whose size the mirror does not state. They count as the mean of the others, or as a usual one."""
 
     @property
-    def size(self) -> int:
-        """Bytes of all these archives whose size is known."""
+    def size(self) -> float:
+        """Bytes of all these archives."""
         return sum(size for size, _ in self.archives)
+
+    @property
+    def without_sizes(self) -> bool:
+        """Whether the mirror states no size at all, so that nothing is known of how long it would take."""
+        return 0 < len(self.archives) == self.unknown_sizes
 
     @property
     def seconds(self) -> float:
@@ -78,7 +96,12 @@ def _offer(session: HttpSession, index: ArchiveIndex, missing: int, requests: Se
     unknown = sum(not request.names for request in requests)
     certain = sum(len(request.names) for request in requests)
     per_archive = MIRROR_SHARE * (missing - certain) / unknown if unknown else 0.0
-    offered = ((size or 0, len(request.names) or per_archive) for size, request in zip(sizes, requests, strict=True))
+    known = [size for size in sizes if size is not None]
+    usual = sum(known) / len(known) if known else MIRROR_ARCHIVE_BYTES
+    offered = (
+        (usual if size is None else size, len(request.names) or per_archive)
+        for size, request in zip(sizes, requests, strict=True)
+    )
     return MirrorOffer(missing, tuple(offered), sizes.count(None))
 
 
@@ -112,31 +135,52 @@ def compare_orders(offered: MirrorOffer, youtube: Estimate, settled: int) -> Sou
 
 
 class Mirror:
-    """The mirror as a source for some subsets. Raises Fatal if it cannot be reached."""
+    """The mirror as a source for some subsets."""
 
     def __init__(self, version: str, subsets: Sequence[Subset]) -> None:
         self.unread: dict[str, str] = {}
         """The URLs of the archives that could not be read completely, with the reasons."""
         self.size = 0
         """Bytes of the archives in the last offer."""
+        self._version, self._subsets = version, subsets
         self._index = ArchiveIndex()
         self._session = HttpSession(hosts=MIRROR)
-        self._urls = {subset: archive_urls(self._session, version, subset) for subset in subsets}
 
-    def offer(self, plan: Plan) -> MirrorOffer:
-        """Return what the mirror has for a plan."""
+    @cached_property
+    def _urls(self) -> Mapping[Subset, Sequence[str]]:
+        return {subset: archive_urls(self._session, self._version, subset) for subset in self._subsets}
+
+    def offer(self, plan: Plan, *, beside_youtube: bool) -> MirrorOffer:
+        """Return what the mirror has for a plan. Raises Unreachable if its lists of archives cannot be fetched.
+
+        `beside_youtube`: also if it does not answer at once. What is known of its archives is of no use then.
+        """
+        if beside_youtube and self._is_needed(plan) and not answers_now(self._session):
+            raise Unreachable("The mirror does not answer")
         offers = []
         for _, search in self._searches(plan):
             offers.append(_offer(self._session, self._index, len(search.missing), search.requests()))
         offered = sum(offers, MirrorOffer(0, (), 0))
-        self.size = offered.size
+        self.size = round(offered.size)
         return offered
+
+    def _is_needed(self, plan: Plan) -> bool:
+        """Whether it has to be asked for its lists, or may have clips of the plan."""
+        if not all(knows_archives(self._version, subset) for subset in self._subsets):
+            return True
+        return any(search.requests() for _, search in self._searches(plan))
 
     def fetch(self, run: ReadArchives, wanted: Path, plan: Plan) -> Generator[Event, None, None]:
         """Extract the clips of a plan from the archives; `run` finds the list of them in the file `wanted`.
 
         A clip fails with NOT_FOUND only if all archives that may contain it were read completely.
         """
+        self.unread = {}
+        try:
+            _ = self._urls
+        except Unreachable as error:
+            yield GaveUp(Category.NETWORK, error.what, server=MIRROR.name)
+            return
         for part, search in self._searches(plan):
             if search.requests():
                 write_wanted_clips(wanted, part.clips())
@@ -164,26 +208,31 @@ SourceRunner = Callable[[Plan], Generator[Event, None, None]]
 """Gets the clips of a plan from one source."""
 
 
-def run_sources(plan: Plan, runners: Sequence[SourceRunner]) -> Generator[Event, None, None]:
+def run_sources(
+    plan: Plan, order: Sequence[Source], runners: Mapping[Source, SourceRunner]
+) -> Generator[Event, None, None]:
     """Run each source on the clips that the ones before it did not provide.
 
-    If a source gives up, the next one gets the rest. The first GaveUp is passed on last, if clips are still missing.
+    If a source gives up, the next one gets the rest, and after it the mirror a second turn, which costs no player call.
+    The first GaveUp of a source that had no better turn later is passed on last, if clips are still missing.
     """
-    gave_up: GaveUp | None = None
-    for number, runner in enumerate(runners, 1):
-        done = set[str]()
-        with closing(runner(plan)) as events:
+    left, gave_up = deque(order), dict[Source, GaveUp]()
+    while left:
+        source, done = left.popleft(), set[str]()
+        gave_up_before = gave_up.pop(source, None)
+        with closing(runners[source](plan)) as events:
             for event in events:
                 if isinstance(event, Outcome) and event.status == "done":
                     done.add(clip_name(*event.clip.key))
                 if not isinstance(event, GaveUp):
                     yield event
                     continue
-                gave_up = gave_up or event
-                if number < len(runners):
+                gave_up[source] = event
+                if left:
                     yield Notice(f"{event.server} gave up ({event.reason}): trying the other source for the rest")
+                    if source == "mirror" and not gave_up_before:
+                        left.append(source)
         plan = plan.with_on_disk(done) if done else plan
         if not plan.todo:
             return
-    if gave_up:
-        yield gave_up
+    yield from [*gave_up.values()][:1]

@@ -126,7 +126,8 @@ class Throttle:
     `workers` is how many there can be at once at present; `per_hour` is the most clips to send in an hour. Where there
     are several addresses, they share `refused_items` and `witness`. `known` is the category of clips that were gone or
     not offered before this run: that they are so again says nothing about others. `controls` are clips that
-    are likely to be offered, for control calls until one has come in this run.
+    are likely to be offered, for control calls until one has come in this run. `network_patience_s` is how long
+    nothing but failed connections is waited for.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class Throttle:
         known: Mapping[ClipKey, Category] | None = None,
         witness: ThumbnailWitness | None = None,
         controls: Iterable[Clip] = (),
+        network_patience_s: float = NETWORK_GIVE_UP_S,
     ) -> None:
         self.workers = workers
         self._min_spacing_s = HOUR_S / per_hour if per_hour else 0.0
@@ -147,7 +149,7 @@ class Throttle:
         self._state = BreakerState.CLOSED
         self._opened_at = -math.inf
         self._opened_by_media = False  # the player call was answered, the media were refused
-        self._network_backoff = Backoff(NETWORK_PAUSES_S, NETWORK_GIVE_UP_S)
+        self._network_backoff = Backoff(NETWORK_PAUSES_S, network_patience_s)
         self._broken_calls = BrokenConnections()
         self._broken_media = BrokenConnections()  # apart, as answered player calls say nothing of the media host
         self._ban_backoff = BanBackoff(BAN_PAUSES_S, BAN_GIVE_UP_S, self._spacing)

@@ -12,7 +12,9 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote
 
 import av
@@ -28,11 +30,13 @@ from tests.support.cluster import cluster
 from tests.support.commands import PATIENCE_S
 from tests.support.dataset import numbered
 from tests.support.sandbox import MirrorSandbox, Run, wait_until
+from tests.support.sweeps import soak_unless
 from tests.youtube.log import Request
 from tests.youtube.mirror import Crate, MirrorFile, clip_of, crates_of, tarball
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, MediaFault, Row
 
+HOW: Sequence[Literal["reset", "silent"]] = ("reset", "silent")
 COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
 LABELS = ("tai chi", "massaging person's head", "javelin throw")
@@ -364,6 +368,31 @@ class TestFewClips:
 
 
 class TestTrouble:
+    @pytest.mark.parametrize(
+        ("known", "how"), soak_unless(lambda *case: case == ("", "reset"), *product(("", "list", "index"), HOW))
+    )
+    def test_where_the_mirror_cannot_be_reached_youtube_is_asked_at_once_and_the_mirror_again_after_it(
+        self, tmp_path: Path, known: str, how: Literal["reset", "silent"]
+    ) -> None:
+        rows = short_rows(4)
+        sandbox = MirrorSandbox(tmp_path, rows, crates=[Crate("part_0.tar", rows, packed=False)])
+        cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+        if known:  # from an earlier run, which read the archive if all of it is known
+            more = ("--dry-run",) if known == "list" else ()
+            assert sandbox.run(*COPY, "--source", "mirror", *more, env=cache).code == 0
+            for path in sandbox.files():
+                path.unlink()
+        sandbox.world.hosts_down["s3.amazonaws.com"] = how
+        sandbox.gone(rows[:1])
+        away = sandbox.run(*COPY, "--source", "both", env=cache)
+        assert away.code == 1, away.out
+        assert "The mirror does not answer: YouTube is asked first, and the mirror again after it" in away.out
+        assert "the mirror could not be reached" in away.err
+        assert_there(sandbox, rows[2:])
+        sandbox.world.hosts_down.clear()
+        assert sandbox.run(*COPY, "--source", "both", env=cache).code == 0
+        assert_there(sandbox, rows)
+
     def test_an_archive_that_cannot_be_read_may_be_later_and_a_refusal_is_called_the_mirrors(
         self, tmp_path: Path
     ) -> None:

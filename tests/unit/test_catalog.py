@@ -5,12 +5,21 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from kinetics.errors import Fatal
 from kinetics.mirror import catalog as mirror
-from kinetics.mirror.catalog import ArchiveIndex, Labels, archive_label, archive_sizes, archive_urls, archives_to_read
+from kinetics.mirror.catalog import (
+    ArchiveIndex,
+    Labels,
+    answers_now,
+    archive_label,
+    archive_sizes,
+    archive_urls,
+    archives_to_read,
+)
 from kinetics.mirror.tar_stream import MIRROR, Archive
 from kinetics.net import responses
 from kinetics.net.http import HttpSession
@@ -256,6 +265,16 @@ def test_what_archives_cost_is_asked_once_and_without_reading_them(
     assert sorted((request.method, request.bytes_sent) for request in youtube.requests) == [("HEAD", 0)] * 4
     assert index.find(urls[0]) == whole(*NAMES), "what was known of it is not forgotten"
     assert [one.url for one in archives_to_read(urls, index.find, NAMES[:1])] == urls[:1]
+
+
+@pytest.mark.parametrize("how", ["reset", "silent"])
+def test_whether_the_mirror_answers_is_known_within_a_bounded_time(
+    youtube: LoopbackYouTube, session: HttpSession, monkeypatch: pytest.MonkeyPatch, how: Literal["reset", "silent"]
+) -> None:
+    assert answers_now(session)
+    monkeypatch.setattr(mirror, "ANSWER_S", 0.3)
+    youtube.world.hosts_down["s3.amazonaws.com"] = how
+    assert not answers_now(session)
 
 
 @pytest.mark.parametrize("refusal", ["no line", "too many requests"])

@@ -10,8 +10,14 @@ import pandas as pd
 from kinetics.annotations.table import Annotations
 from kinetics.planning.estimate import Estimate
 from kinetics.planning.plan import Plan, make_plan
-from kinetics.planning.sources import MIRROR_BYTES_S, MirrorOffer, SourceRunner, compare_orders, run_sources
-from kinetics.records import Category, Clip, Outcome
+from kinetics.planning.sources import (
+    MIRROR_BYTES_S,
+    MirrorOffer,
+    SourceRunner,
+    compare_orders,
+    run_sources,
+)
+from kinetics.records import Category, Clip, Outcome, Source
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.storage.layout import Layout
@@ -74,6 +80,13 @@ def way(asked: list[list[Clip]], has: Sequence[int], gives_up: bool = False) -> 
     return ask
 
 
+ORDER: Sequence[Source] = ("mirror", "youtube")
+
+
+def both(mirror: SourceRunner, youtube: SourceRunner) -> dict[Source, SourceRunner]:
+    return {"mirror": mirror, "youtube": youtube}
+
+
 def plan(folder: Path) -> Plan:
     rows = [(*clip.key, clip.label, clip.split) for clip in CLIPS]
     frame = pd.DataFrame(rows, columns=["youtube_id", "time_start", "time_end", "label", "split"])
@@ -83,20 +96,21 @@ def plan(folder: Path) -> Plan:
 
 def test_the_second_source_is_asked_for_what_the_first_did_not_give(tmp_path: Path) -> None:
     asked = list[list[Clip]]()
-    events = [*run_sources(plan(tmp_path), [way(asked, [0, 2]), way(asked, [1, 2, 3])])]
+    events = [*run_sources(plan(tmp_path), ORDER, both(way(asked, [0, 2]), way(asked, [1, 2, 3])))]
     assert asked == [CLIPS, [CLIPS[number] for number in (1, 3, 4, 5)]]
     assert sum(isinstance(event, Outcome) and event.status == "done" for event in events) == 4
 
 
 def test_the_second_source_is_not_asked_where_the_first_gave_all(tmp_path: Path) -> None:
     asked = list[list[Clip]]()
-    assert len([*run_sources(plan(tmp_path), [way(asked, range(6)), way(asked, [])])]) == 6
+    assert len([*run_sources(plan(tmp_path), ORDER, both(way(asked, range(6)), way(asked, [])))]) == 6
     assert len(asked) == 1
 
 
 def test_where_one_source_gives_up_the_other_is_asked_for_the_rest_and_the_run_says_so(tmp_path: Path) -> None:
     asked = list[list[Clip]]()
-    events = [*run_sources(plan(tmp_path), [way(asked, [0], gives_up=True), way(asked, [1])])]
+    sources = both(way(asked, [1]), way(asked, [0], gives_up=True))
+    events = [*run_sources(plan(tmp_path), ["youtube", "mirror"], sources)]
     assert asked[1] == CLIPS[1:]
     (notice,) = (event for event in events if isinstance(event, Notice))
     assert "too many requests" in notice.text
@@ -105,8 +119,28 @@ def test_where_one_source_gives_up_the_other_is_asked_for_the_rest_and_the_run_s
 
 def test_a_source_that_gave_up_is_no_matter_once_the_other_has_given_the_rest(tmp_path: Path) -> None:
     asked = list[list[Clip]]()
-    events = [*run_sources(plan(tmp_path), [way(asked, [0], gives_up=True), way(asked, range(6))])]
+    events = [*run_sources(plan(tmp_path), ORDER, both(way(asked, [0], gives_up=True), way(asked, range(6))))]
     assert GAVE_UP not in events
+
+
+def test_where_the_mirror_gives_up_it_is_asked_again_once_after_youtube(tmp_path: Path) -> None:
+    asked = list[list[Clip]]()
+    turns = iter([way(asked, [0], gives_up=True), way(asked, [5])])
+
+    def mirror(plan: Plan) -> Generator[Event, None, None]:
+        return next(turns)(plan)
+
+    sources = both(mirror, way(asked, [1, 2]))
+    events = [*run_sources(plan(tmp_path), ORDER, sources)]
+    assert asked == [CLIPS, CLIPS[1:], CLIPS[3:]]
+    assert not [event for event in events if isinstance(event, GaveUp)]
+
+
+def test_a_mirror_that_gives_up_twice_ends_the_run_with_that(tmp_path: Path) -> None:
+    asked = list[list[Clip]]()
+    events = [*run_sources(plan(tmp_path), ORDER, both(way(asked, [], gives_up=True), way(asked, [1])))]
+    assert len(asked) == 3
+    assert events[-1] == GAVE_UP
 
 
 def test_a_run_that_is_ended_early_ends_the_way_it_was_on(tmp_path: Path) -> None:
@@ -118,7 +152,7 @@ def test_a_run_that_is_ended_early_ends_the_way_it_was_on(tmp_path: Path) -> Non
         finally:
             ended.append("yes")
 
-    events = run_sources(plan(tmp_path), [ask])
+    events = run_sources(plan(tmp_path), ["mirror"], {"mirror": ask})
     next(events)
     events.close()
     assert ended == ["yes"]

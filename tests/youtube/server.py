@@ -126,9 +126,11 @@ class _Connection(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         self.close_connection = True
         youtube, host = self.server.youtube, self.path.rpartition(":")[0]
-        stage = youtube.world.reset_stage()
-        if youtube.world.line_down or stage == "connect":
+        stage, down = youtube.world.reset_stage(), youtube.world.hosts_down.get(host)
+        if youtube.world.line_down or stage == "connect" or down == "reset":
             reset(self.connection)
+        elif down == "silent":
+            youtube.closing.wait()
         elif host in HOSTS or host.endswith(MEDIA_DOMAIN):
             youtube.closing.wait(youtube.world.latency_s)
             self.send_response(200)

@@ -286,6 +286,8 @@ class World:
         self.visitor_id_calls: int | None = None
         """Player calls that are answered for one visitor id, before it is turned away; None: any number."""
         self.line_down = False
+        self.hosts_down: dict[str, Literal["reset", "silent"]] = {}
+        """Hosts whose connections are reset, or kept open without a word."""
         self.bad_line: BadLine | None = None
         self.latency_s = 0.0
         self.bandwidth_bit_s: float | None = None
