@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from tests.support.commands import download
+from tests.support.commands import download, run_here
 from tests.unit.test_compare import A, B, write
 
 
@@ -21,7 +21,7 @@ def test_the_command_shows_the_table_and_its_list_of_common_clips_can_be_given_t
     with open(tmp_path / "Kinetics_compare.csv", newline="") as file:
         assert len([*csv.DictReader(file)]) == 6
     common = str(tmp_path / "Kinetics_common.csv")
-    ran = download("-o", str(tmp_path), "--annotations", str(a), "--only", common, "--dry-run")
+    ran = run_here("-o", str(tmp_path), "--annotations", str(a), "--only", common, "--dry-run")
     assert ran.returncode == 0
     assert [line.partition("a.csv: ")[2] for line in ran.stderr.splitlines()] == [
         "1 row without a label: unlabelled, in _unlabeled."

@@ -56,7 +56,7 @@ def test_six_of_eight_in_the_layouts_of_other_tools_are_moved_and_two_are_fetche
     sandbox = Sandbox(tmp_path)
     for row, layout in zip(THERE, LAYOUTS, strict=False):
         place(clips, sandbox.data, row, layout)
-    said = sandbox.run("--dry-run")
+    said = sandbox.run_here("--dry-run")
     assert "6  perhaps elsewhere in this folder" in said.out
     run = sandbox.run()
     assert run.code == 0
@@ -66,7 +66,7 @@ def test_six_of_eight_in_the_layouts_of_other_tools_are_moved_and_two_are_fetche
     assert fetched == {ROWS[0].youtube_id, ROWS[7].youtube_id}
     sandbox.assert_complete()
     assert not any(path.is_dir() and not any(path.iterdir()) for path in sandbox.data.glob("[!.]*/**/"))
-    again = sandbox.run()
+    again = sandbox.run_here()
     assert (again.code, again.requests) == (0, [])
 
 
@@ -123,7 +123,7 @@ def test_files_without_times_and_with_other_times_stay_and_are_listed(
     for path, row in ((shifted, ROWS[0]), (alone, ROWS[1])):
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(clips[row], path)
-    run = sandbox.run()
+    run = sandbox.run("--cut", "keyframe", "-w", "1")
     assert run.code == 0
     assert "3 of 3 on disk, 3 of them new" in run.out
     with open(tmp_path / "Kinetics700_validate_other_files.csv", newline="") as file:
@@ -134,7 +134,7 @@ def test_files_without_times_and_with_other_times_stay_and_are_listed(
     assert sandbox.files() == sorted([shifted, alone, *map(sandbox.path, ROWS[:3])])
     shifted.unlink()
     alone.unlink()
-    assert sandbox.run().code == 0
+    assert sandbox.run_here().code == 0
     assert not (tmp_path / "Kinetics700_validate_other_files.csv").exists()
 
 

@@ -8,7 +8,7 @@ from tests.support.sandbox import ROWS, Sandbox, assert_stopped
 from tests.youtube.world import FAILURES, Scenario
 
 MORE, GONE = ROWS[6:], ROWS[0]
-COPY = ("--cut", "keyframe", "-w", "2")
+COPY = ("--cut", "keyframe", "-w", "1")
 
 
 def test_a_run_that_would_add_another_kind_stops_or_goes_on_with_mix(tmp_path: Path) -> None:
@@ -21,23 +21,24 @@ def test_a_run_that_would_add_another_kind_stops_or_goes_on_with_mix(tmp_path: P
     sandbox.write_csv(ROWS)
     said = "5 of the clips on disk were cut with --cut keyframe, and this run would add clips of --cut"
     for options in ((), ("--cut", "exact"), ("--dry-run",), ("--source", "both")):
-        run = sandbox.run(*options)
+        run = sandbox.run_here(*options)
         assert_stopped(run, said, "Give --cut keyframe to add more of them, --mix to have both kinds")
         assert (run.out, run.requests) == ("", []), "these are the first lines, and nobody was asked"
     assert (sandbox.files(), sandbox.errors_log.read_text(), sandbox.stats.read_text()) == (there, log, table)
 
-    assert_stopped(sandbox.run(*COPY, "--max-height", "144"), "5 of the clips on disk were made with --max-height 360")
-    assert sandbox.run(*COPY, "--dry-run").code == 0
+    lower = sandbox.run_here(*COPY, "--max-height", "144")
+    assert_stopped(lower, "5 of the clips on disk were made with --max-height 360")
+    assert sandbox.run_here(*COPY, "--dry-run").code == 0
     from_mirror = sandbox.run("--source", "mirror", "--dry-run")
     assert from_mirror.out.startswith("Kinetics700 validate: 8 clips wanted, 5 on disk"), "another source is no kind"
-    run = sandbox.run("--mix", "--cut", "exact")
+    run = sandbox.run("--mix", "--cut", "exact", "-w", "2")
     assert (run.code, run.err.splitlines()[0]) == (0, f"warning: {said} exact")
     assert len(sandbox.files()) == 7
 
     sandbox.write_csv(ROWS[1:])
-    run = sandbox.run()
+    run = sandbox.run_here()
     assert (run.code, run.err) == (0, ""), "there is nothing to do"
-    run = sandbox.run("--verify", "--quick")
+    run = sandbox.run_here("--verify", "--quick")
     assert run.code == 0
     what = "5 of the clips on disk were cut with --cut keyframe"
     assert f"of another kind than --cut smart --max-height 360: {what}" in run.out.splitlines()

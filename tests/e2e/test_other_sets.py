@@ -14,7 +14,7 @@ from tests.support.sandbox import Sandbox
 from tests.youtube.world import Row
 
 ROWS = [Row("tai chi", "-tai-chi--1", 3, 13), Row("dog barking, growling", "_dog_barks_", 0, 10)]
-COPY = ("--cut", "keyframe")
+COPY = ("--cut", "keyframe", "-w", "1")
 """What costs the processor least."""
 
 
@@ -47,18 +47,18 @@ def test_its_clips_and_tables_have_the_data_sets_name_and_a_second_run_asks_nobo
     assert made.files() == sorted(map(made.path, ROWS))
     assert {row["status"] for row in made.attempts()} == {"done"}
     assert not [*made.folder.glob("Kinetics*")]
-    again = made.run(*COPY)
+    again = made.run_here(*COPY)
     assert (again.code, again.requests) == (0, [])
     assert "VGGSound validate: 2 clips wanted, 2 on disk; nothing to do" in again.out
 
 
 def test_reports_and_lists_are_about_it(made: VggSoundSandbox) -> None:
-    report = made.run("--report")
+    report = made.run_here("--report")
     assert (report.code, report.out.partition("\n")[0]) == (0, "VGGSound validate: 2 of 2 clips on disk (100%)")
     assert '<p class="kicker">VGGSound <span>validate</span></p>' in (
         made.folder / "VGGSound_validate_report.html"
     ).read_text("utf-8")
-    assert made.run("--lists").code == 0
+    assert made.run_here("--lists").code == 0
     lists = made.folder / "VGGSound_lists"
     assert (lists / "classes.txt").read_text() == "dog barking, growling\ntai chi\n"
     lines = (lists / "mmaction2" / "vggsound_val_list_videos.txt").read_text().splitlines()

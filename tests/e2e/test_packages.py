@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import download
+from tests.support.sweeps import first_of
 from tests.youtube.server import LoopbackYouTube
 
 NEEDS = {
     "--shards 10": ("webdataset", "--shards needs webdataset: pip install webdataset"),
+    "--engine pytubefix,yt-dlp": ("yt_dlp", "--engine yt-dlp needs yt-dlp: pip install yt-dlp"),
     "--scheduler 127.0.0.1:1": ("distributed", "--scheduler needs distributed: pip install distributed"),
     "-o s3://bucket/data": ("fsspec", "-o s3://bucket/data needs fsspec and s3fs: pip install fsspec s3fs"),
     "-o s3a://bucket": ("s3fs", "-o s3a://bucket needs fsspec and s3fs: pip install fsspec s3fs"),
     "--report": ("jinja2", "--report needs jinja2: pip install jinja2"),
     "--engine pytube": ("pytube", "--engine pytube needs pytube: pip install pytube"),
-    "--engine pytubefix,yt-dlp": ("yt_dlp", "--engine yt-dlp needs yt-dlp: pip install yt-dlp"),
     "--source both --dry-run": ("pytubefix", "--engine pytubefix needs pytubefix: pip install pytubefix"),
 }
 """Options, the module that is missing, and what is said."""
@@ -38,7 +39,7 @@ def without(module: str, folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder / "search path"), "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
 
 
-@pytest.mark.parametrize("options", NEEDS)
+@pytest.mark.parametrize("options", first_of(NEEDS, 4))
 def test_a_missing_package_is_one_line_before_anything_begins(
     options: str, youtube: LoopbackYouTube, tmp_path: Path
 ) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import download
+from tests.support.commands import run_here
 from tests.support.sweeps import first_of
 from tests.unit.test_select import LABELS, ROWS, write
 
 
 def choose(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the program on a list of 20 clips."""
+    """Run the command on a list of 20 clips."""
     annotated = write(tmp_path / "list.csv", ROWS)
-    return download("-o", str(tmp_path / "out"), "--annotations", str(annotated), *options)
+    return run_here("-o", str(tmp_path / "out"), "--annotations", str(annotated), *options)
 
 
 def test_the_classes_are_listed_with_their_counts(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import av
 from kinetics.records import Clip, Outcome
 from kinetics.scheduling.worker import Worker
 from kinetics.storage.layout import label_folder
-from tests.support.commands import PATIENCE_S, ROOT
+from tests.support.commands import PATIENCE_S, ROOT, run_here
 from tests.youtube.log import Request
 from tests.youtube.mirror import Crate, clip_of, clips_in, length_of, replace_corrupt, stock
 from tests.youtube.picture import read_counter
@@ -112,6 +112,12 @@ class Sandbox:
                 timeout=timeout,
                 check=False,
             )
+            return Run(ended.returncode, ended.stdout, ended.stderr, list(youtube.requests))
+
+    def run_here(self, *more: str, env: dict[str, str] | None = None) -> Run:
+        """Run the command in this process: for commands that start no workers, or none that ask YouTube."""
+        with LoopbackYouTube(self.world) as youtube:
+            ended = run_here(*self.command(*more)[len(self.prefix) + 2 :], env=youtube.env | self.env | (env or {}))
             return Run(ended.returncode, ended.stdout, ended.stderr, list(youtube.requests))
 
     def start(self, youtube: LoopbackYouTube, *more: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
