@@ -157,7 +157,7 @@ class TestVerify:
         good = state(sandbox.path(row) for row in ALL[7:])
         rows_before = len(sandbox.attempts())
 
-        quick = sandbox.run("--verify", "--quick")
+        quick = sandbox.run_here("--verify", "--quick")
         assert (quick.code, quick.requests) == (1, [])
         assert "9 clips checked, 4 as they should be" in quick.out
         self.assert_rejected(sandbox, by_header)
@@ -178,12 +178,12 @@ class TestVerify:
         told = [line.split(maxsplit=1) for line in quick.out.splitlines() if "found by --verify:" in line]
         assert sum(int(count) for count, _ in told) == len(by_header)
 
-        again = sandbox.run()
+        again = sandbox.run("-w", "4")
         asked = {request.video_id for request in again.requests if request.kind == "player"}
         assert asked == {row.youtube_id for row in (*by_header, *by_playing)}
         assert (again.code, sandbox.errors()) == (0, {})
         assert state(good) == good
-        last = sandbox.run("--verify")
+        last = sandbox.run_here("--verify")
         assert (last.code, "9 clips checked, 9 as they should be" in last.out) == (0, True)
         assert state(good) == good
         assert short.youtube_id not in last.err
@@ -263,7 +263,7 @@ def test_clips_of_videos_that_are_gone_are_named_when_they_are_moved_and_one_lin
 
 class TestManifest:
     def test_every_column_is_right_and_the_rows_are_in_the_annotations_order(self, sandbox: Sandbox) -> None:
-        run = sandbox.run("--manifest")
+        run = sandbox.run("--manifest", "-w", "2")
         assert (run.code, run.requests) == (0, [])
         rows = table(sandbox.folder / "Kinetics700_validate_manifest.csv")
         assert [(row["youtube_id"], row["time_start"], row["time_end"], row["label"]) for row in rows] == [
@@ -279,7 +279,7 @@ class TestManifest:
             assert (row["itag"], row["cut"], row["offset"]) == (attempt["itag"], "smart", attempt["offset_s"])
             assert float(row["duration"]) == pytest.approx(float(attempt["duration_s"]), abs=0.002)
         assert "not read again" not in run.out
-        assert f"{len(ALL)} clips not read again" in sandbox.run("--manifest").out
+        assert f"{len(ALL)} clips not read again" in sandbox.run_here("--manifest").out
 
     @pytest.mark.soak
     def test_killed_it_goes_on_with_the_rest(self, many: Sandbox) -> None:
@@ -301,10 +301,10 @@ class TestManifest:
 
 class TestFrames:
     def test_each_clip_gets_a_folder_a_broken_one_is_named_and_other_terms_are_refused(self, sandbox: Sandbox) -> None:
-        broken = ALL[3]
+        broken, options = ALL[3], ("--frames", "5", "--short-side", "180", "--quality", "75", "-w", "2")
         content = sandbox.path(broken).read_bytes()
         os.truncate(sandbox.path(broken), len(content) // 2)
-        run = sandbox.run("--frames", "5", "--short-side", "180", "--quality", "75")
+        run = sandbox.run(*options)
         assert run.code == 1
         assert f"{broken.youtube_id} {broken.time_start}-{broken.time_end} s: " in run.err
         assert "1 unfit clip:" in run.out
@@ -317,16 +317,16 @@ class TestFrames:
             assert counters[1] - counters[0] == 6 * (count - 1)
             assert 0 <= counters[0] - sandbox.expected(row)[0] < 6
         before = state(made(sandbox, "frames", ".jpg"))
-        refused = sandbox.run("--frames", "10", "--short-side", "180", "--quality", "75")
+        refused = sandbox.run_here("--frames", "10", *options[2:])
         assert_stopped(refused, "frames 5.0, short_side 180, quality 75", "Kinetics700_frames")
         sandbox.path(broken).write_bytes(content)
-        assert sandbox.run("--frames", "5", "--short-side", "180", "--quality", "75").code == 0
+        assert sandbox.run_here(*options).code == 0
         assert len(list(pictures(sandbox, broken).iterdir())) == 50
         assert state(before) == before
         swapped = ALL[0]
         shutil.copy(PLAIN.progressive.path, sandbox.path(swapped))
         sandbox.path(ALL[1]).unlink()
-        again = sandbox.run("--frames", "5", "--short-side", "180", "--quality", "75")
+        again = sandbox.run_here(*options)
         assert "1 result of clips that are gone removed" in again.out
         assert "7 there, 1 to do (1 of them again: their clips have changed)" in again.out
         assert (again.code, len(list(pictures(sandbox, swapped).iterdir()))) == (0, 20)
@@ -350,7 +350,7 @@ class TestFrames:
         assert 3 <= len(there) < 12
         assert {len(list(folder.iterdir())) for folder in there} == {20}
         before = state(made(many, "frames", ".jpg"))
-        assert many.run(*options).code == 0
+        assert many.run_here(*options).code == 0
         assert state(before) == before
         assert {len(list(pictures(many, row).iterdir())) for row in many.rows} == {20}
         assert not list(many.folder.rglob("*.part")), "nothing half-made lies about"
@@ -377,7 +377,7 @@ class TestFrames:
 class TestSound:
     def test_every_clip_that_has_sound_gets_a_file_and_the_others_are_listed(self, sandbox: Sandbox) -> None:
         for _ in range(2):
-            run = sandbox.run("--sound", "wav")
+            run = sandbox.run_here("--sound", "wav")
             assert (run.code, run.requests) == (0, [])
             names = [path.name for path in made(sandbox, "sound", ".wav")]
             assert sorted(names) == sorted(sandbox.path(row).with_suffix(".wav").name for row in ROWS)
@@ -400,7 +400,7 @@ class TestSound:
         sandbox = Sandbox(disk.folder, many.rows)
         options = {"--sound": ("--sound", "wav"), "--frames": ("--frames", "5", "--short-side", "300")}[option]
         disk.fill(leave=300)
-        assert_stopped(sandbox.run(*options), "the disk is full", "Free some space", str(disk.folder))
+        assert_stopped(sandbox.run(*options, "-w", "2"), "the disk is full", "Free some space", str(disk.folder))
         if option == "--sound":
             there = made(sandbox, "sound", ".wav")
             for path in there:
@@ -423,7 +423,7 @@ class TestShards:
         assert code == -signal.SIGKILL
         there = state(made(many, "shards", ".tar"))
         assert [path.name for path in there] == ["val-000000.tar", "val-000001.tar"]
-        run = many.run("--shards", "3")
+        run = many.run_here("--shards", "3")
         assert (run.code, "4 shards of validate, 12 clips" in run.out) == (0, True), run.err
         assert state(there) == there, "those that were there are not written again"
         index = table(many.folder / "Kinetics700_shards/val_index.csv")
@@ -439,7 +439,7 @@ class TestShards:
         shutil.copytree(many.folder / "Kinetics700", disk.folder / "Kinetics700")
         sandbox = Sandbox(disk.folder, many.rows)
         disk.fill(leave=200)
-        assert_stopped(sandbox.run("--shards", "5"), "The shards take", "free")
+        assert_stopped(sandbox.run_here("--shards", "5"), "The shards take", "free")
         assert made(sandbox, "shards", ".tar") == made(sandbox, "shards", ".csv") == []
         disk.ballast.unlink()
 
@@ -448,13 +448,13 @@ class TestLists:
     def test_files_about_a_choice_of_clips_have_a_name_of_their_own_and_a_class_keeps_its_number(
         self, sandbox: Sandbox
     ) -> None:
-        assert [sandbox.run(*options).code for options in (("--lists",), ("--shards", "3"))] == [0, 0]
+        assert [sandbox.run_here(*options).code for options in (("--lists",), ("--shards", "3"))] == [0, 0]
         folders = [sandbox.folder / f"Kinetics700_{kind}" for kind in ("lists", "shards")]
         of_all = state(path for folder in folders for path in folder.glob("**/*.*") if path.is_file())
         classes = class_names("700")
         assert sandbox.run("--lists", "--classes", "tai_chi").code == 0
-        assert sandbox.run("--shards", "3", "--limit", "1").code == 0
-        assert sandbox.run("--manifest", "--sample", "2").code == 0
+        assert sandbox.run_here("--shards", "3", "--limit", "1").code == 0
+        assert sandbox.run_here("--manifest", "--sample", "2").code == 0
         assert of_all
         assert state(of_all) == of_all
         assert not (sandbox.folder / "Kinetics700_validate_manifest.csv").exists()
@@ -471,17 +471,17 @@ class TestLists:
     def test_unfit_clips_are_left_out_and_named_and_frames_are_listed_if_they_are_of_the_present_file(
         self, many: Sandbox
     ) -> None:
-        assert many.run("--frames", "1", *SMALL).code == 0
+        assert many.run_here("--frames", "1", *SMALL).code == 0
         emptied, cut, changed = many.rows[:3]
         many.path(emptied).write_bytes(b"")
         os.truncate(many.path(cut), many.path(cut).stat().st_size - 1)
         shutil.copy(Video(duration_s=2, moving=False).progressive.path, many.path(changed))
         for options in (("--lists",), ("--shards", "5")):
-            run = many.run(*options)
+            run = many.run_here(*options)
             assert run.code == 1
             assert all(f"{row.youtube_id} " in run.err for row in (emptied, cut)), "each is named"
             assert "2 unfit clips: --verify moves them away" in run.out
-        assert "no frames of the present file of 1 clip of validate: --frames" in many.run("--lists").err
+        assert "no frames of the present file of 1 clip of validate: --frames" in many.run_here("--lists").err
         lists = many.folder / "Kinetics700_lists"
         clips = [f"val/tai_chi/{many.path(row).stem}" for row in many.rows[2:]]
         number = class_names("700").index("tai chi")
@@ -490,7 +490,7 @@ class TestLists:
         assert frames == "".join(f"{clip} 4 {number}\n" for clip in clips[1:])
         index = table(many.folder / "Kinetics700_shards/val_index.csv")
         assert {row["key"] for row in index} == {Path(clip).name for clip in clips}
-        assert "run --frames, --shards, --lists again" in many.run("--verify", "--quick").out
+        assert "run --frames, --shards, --lists again" in many.run_here("--verify", "--quick").out
 
 
 # -- all of them ------------------------------------------------------------------------------------------------------
@@ -526,7 +526,7 @@ def test_all_subsets_are_done_each_for_itself(
         path = tmp_path / "Kinetics700" / split / (label or "_unlabeled") / f"{row.youtube_id}_000000_000004.mp4"
         path.parent.mkdir(parents=True)
         shutil.copy(PLAIN.progressive.path, path)
-    run = sandbox.run("-s", "all", "--annotations", str(lists), *options)
+    run = sandbox.run_here("-s", "all", "--annotations", str(lists), *options)
     assert (run.code, run.requests) == (0, []), run.err
     assert complete(tmp_path)
 
