@@ -32,6 +32,7 @@ from kinetics.scheduling.undecided import ALIKE_LIMIT
 from kinetics.scheduling.worker import Job, Notify, Watchdog, Worker
 from tests.support.commands import ROOT
 from tests.support.sandbox import wait_until
+from tests.support.sweeps import first_of
 
 Report = Event
 Program = Callable[..., subprocess.Popen[str]]
@@ -750,7 +751,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
         process.communicate()
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.05, 0.15, 0.5])
+@pytest.mark.parametrize("after_s", first_of([0.05, 0.5, 0.0, 0.15], 2))
 def test_ctrl_c_at_any_moment_ends_all_and_prints_nothing(program: Program, after_s: float) -> None:
     process = program()
     assert process.stdout
@@ -803,7 +804,7 @@ def test_workers_come_from_what_was_warmed_up_before(warmed: Callable[[str], sub
     assert server == parent == importer
 
 
-@pytest.mark.parametrize("then", ["pass", "time.sleep(0.5)", "raise KeyboardInterrupt", "os._exit(2)"])
+@pytest.mark.parametrize("then", first_of(["raise KeyboardInterrupt", "pass", "time.sleep(0.5)", "os._exit(2)"], 2))
 def test_warming_up_without_a_run_leaves_nothing_behind(
     warmed: Callable[[str], subprocess.Popen[str]], then: str
 ) -> None:
