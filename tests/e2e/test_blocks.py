@@ -27,7 +27,7 @@ from tests.youtube.world import (
 )
 
 MakeSandbox = Callable[..., Sandbox]
-COPY = ("--cut", "keyframe")
+COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
 BLOCKS_IN = (
     *("bare", "not available", "unknown sentence", "content", "something went wrong", "vpn", "sign in"),
@@ -61,31 +61,31 @@ def watched(sandbox: Sandbox, *options: str, seconds: float = PATIENCE_S) -> tup
         return Run(process.returncode, out, out, list(youtube.requests)), seen | {*categories(sandbox)}
 
 
-@pytest.mark.parametrize("words", first_of(BLOCKS_IN, 2))
+@pytest.mark.parametrize("words", first_of(BLOCKS_IN))
 def test_a_block_in_whatever_words_makes_no_living_video_gone_and_all_come(
     make_sandbox: MakeSandbox, words: str
 ) -> None:
-    sandbox = make_sandbox(many_rows(60))
+    sandbox = make_sandbox(many_rows(50))
     sandbox.world.throttle = FakeThrottle(after=12, for_s=15.0, kind=words)
-    run, seen = watched(sandbox, *COPY, "-w", "8")
+    run, seen = watched(sandbox, *COPY, "-w", "4")
     assert not [category for category in seen if Category(category).settled], run.out
     assert (run.code, sandbox.errors()) == (0, {}), run.out
-    assert len(sandbox.files()) == 60
+    assert len(sandbox.files()) == 50
     assert "all workers are paused until" in run.out
 
 
 def test_media_that_are_refused_to_everybody_pause_the_run_and_no_clip_is_in_the_log(make_sandbox: MakeSandbox) -> None:
     """Among videos that are gone, or whose player fails for itself."""
-    rows = many_rows(120)
-    odd = among(rows, Scenario(failure=FAILURES["private"]), range(3, 120, 7))
-    odd |= among(rows, Scenario(template(20), player_faults=(PlayerFault("status", 503),)), range(5, 120, 11))
+    rows = many_rows(70)
+    odd = among(rows, Scenario(failure=FAILURES["private"]), range(3, 70, 7))
+    odd |= among(rows, Scenario(template(20), player_faults=(PlayerFault("status", 503),)), range(5, 70, 11))
     sandbox = make_sandbox(rows, odd)
     sandbox.write_csv(rows[:3])
     assert sandbox.run(*COPY).code == 0, "to be asked for again instead of any three others, which may all be odd"
     sandbox.write_csv(rows)
     sandbox.world.media_status = 403
     text, tried = "", set[str]()
-    with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY, "-w", "8") as process:
+    with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY, "-w", "4") as process:
         assert process.stdout
         for line in process.stdout:
             text += line
@@ -102,34 +102,34 @@ def test_media_that_are_refused_to_everybody_pause_the_run_and_no_clip_is_in_the
 
 
 def test_what_is_not_offered_keeps_no_re_run_from_what_failed_in_passing(make_sandbox: MakeSandbox) -> None:
-    """60 clips, of which 35 are not offered to any client, and the last 5 fail in passing."""
-    rows = many_rows(60)
-    odd = among(rows, NOT_OFFERED, range(20, 55))
-    odd |= among(rows, Scenario(template(20), player_faults=(PlayerFault("status", 503, times=2),)), range(55, 60))
+    """48 clips, of which 30 are not offered to any client, and the last 5 fail in passing."""
+    rows = many_rows(48)
+    odd = among(rows, NOT_OFFERED, range(13, 43))
+    odd |= among(rows, Scenario(template(20), player_faults=(PlayerFault("status", 503, times=2),)), range(43, 48))
     sandbox = make_sandbox(rows, odd)
     first = sandbox.run(*COPY)
     assert first.code == 1
-    assert categories(sandbox) == {"not_offered": 35, "server_error": 5}
+    assert categories(sandbox) == {"not_offered": 30, "server_error": 5}
     assert "paused" not in first.err, "a video that came before was offered again"
     second = sandbox.run(*COPY)
-    assert (second.code, categories(sandbox)) == (0, {"not_offered": 35})
-    assert len(sandbox.files()) == 25
-    assert "35  not offered" in second.out
+    assert (second.code, categories(sandbox)) == (0, {"not_offered": 30})
+    assert len(sandbox.files()) == 18
+    assert "30  not offered" in second.out
     asked = {request.video_id for request in second.requests if request.kind == "player"}
-    assert asked == {row.youtube_id for row in rows[55:]}, "nobody asks again so soon for what is not offered"
+    assert asked == {row.youtube_id for row in rows[43:]}, "nobody asks again so soon for what is not offered"
 
 
 def test_a_re_run_to_which_nothing_comes_asks_again_for_a_clip_on_disk_and_pauses_nobody(
     make_sandbox: MakeSandbox,
 ) -> None:
-    rows = many_rows(44)
-    sandbox = make_sandbox(rows, among(rows, NOT_OFFERED, range(4, 44)))
+    rows = many_rows(34)
+    sandbox = make_sandbox(rows, among(rows, NOT_OFFERED, range(4, 34)))
     sandbox.write_csv(rows[:4])
     assert sandbox.run(*COPY).code == 0
     before = {path: path.stat().st_mtime_ns for path in sandbox.files()}
     sandbox.write_csv(rows)
     run = sandbox.run(*COPY)
-    assert (run.code, categories(sandbox)) == (0, {"not_offered": 40})
+    assert (run.code, categories(sandbox)) == (0, {"not_offered": 30})
     assert "paused" not in run.err
     assert {path: path.stat().st_mtime_ns for path in sandbox.files()} == before, "it is asked for, not fetched"
 
@@ -154,7 +154,7 @@ def test_dead_videos_in_a_row_that_their_thumbnails_confirm_pause_nobody(make_sa
     assert {reason for _, reason in sandbox.errors().values()} == {"Video unavailable"}
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(600, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [60, pytest.param(600, marks=pytest.mark.soak)])
 def test_a_dead_video_whose_thumbnail_stays_is_gone_all_the_same_and_pauses_nobody(
     make_sandbox: MakeSandbox, count: int
 ) -> None:

@@ -43,6 +43,8 @@ TIMEOUT_S = 300.0
 """The program's own, for one clip."""
 SHORT_TIMEOUT_S = 50.0
 """For what would never end. A wait on a socket takes 20 s: a clip can get over one of them, but hardly over two."""
+WORKERS = {"slow": 12, "failing": 5, "passing": 5, "gone": 2}
+"""Worker processes of the runs with many faults: each costs a second of the processor, so only waits get many."""
 BESIDES = 10
 """So many healthy videos stand between the faulty ones, beside one for each worker at the beginning."""
 RUNS_AT_ONCE = 4
@@ -122,7 +124,7 @@ def files(
 ) -> list[Fault]:
     """Files that arrive well but are not what they should be: the picture's, the sound's, or both in one."""
     return [
-        Fault(f"{shape} file {itag}: {name}", scenario, category, words, section=at)
+        Fault(f"{shape} file {itag}: {name}", scenario, category, words, section=at, ordinary=itag == itags[0])
         for itag, shape in SHAPE_OF.items()
         for scenario in [Scenario(template(20, (shape,)), (shape,), spoilt={itag: spoil})]
         if itag in itags
@@ -132,7 +134,10 @@ def files(
 def odd(name: str, video: Video, section: tuple[int, int], category: End, words: str = "") -> list[Fault]:
     """Videos that are as they are."""
     shapes = SHAPES if video.codec == "h264" else ("webm",)
-    return [Fault(f"{shape}: {name}", Scenario(video, (shape,)), category, words, section=section) for shape in shapes]
+    return [
+        Fault(f"{shape}: {name}", Scenario(video, (shape,)), category, words, section=section, ordinary=not place)
+        for place, shape in enumerate(shapes)
+    ]
 
 
 # -- the table --------------------------------------------------------------------------------------------------------
@@ -328,7 +333,7 @@ def timeout_s(run: str) -> float:
 
 def meet(run: str, faults: Sequence[Fault], engines: str, folder: Path) -> Ended:
     """Let the program meet these faults, among healthy videos: many failures in a row would mean something else."""
-    workers = 2 if len(faults) == 1 else 12
+    workers = 2 if len(faults) == 1 else WORKERS[run]
     scenarios = {row_of(number, fault).youtube_id: fault.scenario for number, fault in enumerate(faults)}
     rows = [row_of(number, fault) for number, fault in enumerate(faults)]
     healthy = [Row("tai chi", f"healthy-{number:03d}", 5, 7) for number in range(workers + BESIDES)]

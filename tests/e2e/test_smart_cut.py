@@ -69,7 +69,7 @@ def test_most_samples_are_the_videos_own_to_the_byte(start_s: float, shape: Shap
     assert_all_is_shown(out, 300)
 
 
-FEW = range(31, 62, 10)
+FEW = range(31, 62, 15)
 """The tenths of a second at which sections begin in an ordinary run."""
 
 

@@ -79,14 +79,14 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, *envs: Mapping[str, str], nannies: bool = True) -> Iterator[Cluster]:
+def cluster(folder: Path, *envs: Mapping[str, str], threads: int = 2, nannies: bool = True) -> Iterator[Cluster]:
     """A scheduler, and a worker at a host of its own for each environment; a nanny costs a second of the processor."""
     folder.mkdir(parents=True, exist_ok=True)
     dask = Cluster(folder)
     try:
         dask.start_scheduler()
         for host, env in zip(HOSTS, envs, strict=False):
-            dask.start_worker(host, *([] if nannies else ["--no-nanny"]), env=env)
+            dask.start_worker(host, *([] if nannies else ["--no-nanny"]), threads=threads, env=env)
         yield dask
     finally:
         dask.stop()
