@@ -24,7 +24,7 @@ from tests.youtube.world import (
     Scenario,
 )
 
-COPY = ("--cut", "keyframe")
+COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
 USUAL = Scenario(template(20), clients=AS_18)
 SIGN_IN = BLOCKS["sign in"]
@@ -53,7 +53,7 @@ def calls(run: Run) -> list[str]:
 def test_media_refused_to_one_client_from_the_tenth_clip_on_come_from_the_next_one(make_sandbox: MakeSandbox) -> None:
     sandbox = make_sandbox(many_rows(60))
     sandbox.world.client_refusals = (ClientRefusal("VISIONOS", media_status=403, after=9),)
-    run = sandbox.run(*COPY, "-w", "8")
+    run = sandbox.run(*COPY, "-w", "4")
     assert len(sandbox.files()) >= 58, run.out
     assert len(calls(run)) <= 1.3 * 60
     refused = {request.video_id for request in run.requests if request.refused == "client"}
