@@ -127,7 +127,7 @@ class TestKills:
         sandbox = slow_sandbox(make_sandbox)
         chance, seen = random.Random(2), set[Path]()
         with LoopbackYouTube(sandbox.world) as youtube:
-            for _ in range(4):
+            for _ in range(3):
                 with sandbox.start(youtube, *COPY) as process:
                     time.sleep(chance.uniform(0.8, 3.0))
                     os.killpg(process.pid, signal.SIGKILL)

@@ -36,7 +36,7 @@ def through(
         options, env = WAYS[way](proxy)
         kept = {name: value for name, value in youtube.env.items() if name not in PROXIES}
         ran = subprocess.run(
-            sandbox.command(*options, *more),
+            sandbox.command("-w", "1", *options, *more),
             env=kept | sandbox.env | env,
             capture_output=True,
             text=True,

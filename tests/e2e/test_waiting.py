@@ -76,7 +76,7 @@ class TestBans:
     ) -> None:
         sandbox = make_sandbox(many_rows(60))
         sandbox.world.throttle = FakeThrottle(after=25, for_s=5.0, extend=True, again=True)
-        run = sandbox.run("-w", "16", "--cut", "keyframe")
+        run = sandbox.run("-w", "8", "--cut", "keyframe")
         assert (run.code, sandbox.errors()) == (0, {})
         assert len(sandbox.files()) == 60
         assert len(knocks(run)) >= 2
@@ -144,14 +144,14 @@ class TestOutages:
         self,
         make_sandbox: Callable[..., Sandbox],
     ) -> None:
-        rows = many_rows(200)
+        rows = many_rows(60)
         video = template(12)
         changed = {row.youtube_id: Scenario(video, player_faults=(PlayerFault("no_streams"),)) for row in rows}
         sandbox = make_sandbox(rows, changed)
         text, tried = "", set[str]()
         with (
             LoopbackYouTube(sandbox.world) as youtube,
-            sandbox.start(youtube, "-w", "8", "--cut", "keyframe") as process,
+            sandbox.start(youtube, "-w", "4", "--cut", "keyframe") as process,
         ):
             assert process.stdout
             for line in process.stdout:
@@ -164,7 +164,7 @@ class TestOutages:
         assert "the engines may no longer understand YouTube" in text
         assert "pip install --upgrade pytubefix 'yt-dlp[default]'" in text
         assert ALIKE_LIMIT <= len(tried) <= ALIKE_LIMIT + 8
-        assert (process.returncode, sandbox.errors(), len(sandbox.files())) == (0, {}, 200)
+        assert (process.returncode, sandbox.errors(), len(sandbox.files())) == (0, {}, 60)
 
 
 class TestStopped:
