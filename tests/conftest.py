@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
+from tests.support.s3 import S3
 from tests.support.sandbox import Sandbox
-
-if TYPE_CHECKING:
-    from tests.support.s3 import S3
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 """Nothing here multiplies matrices, and the threads for it cost each of some 200 processes a tenth of a second."""
@@ -35,8 +32,6 @@ def make_sandbox(tmp_path: Path) -> Callable[..., Sandbox]:
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[S3]:
-    from tests.support.s3 import S3  # noqa: PLC0415 - moto takes seconds to import
-
     server = S3()
     server.start()
     yield server

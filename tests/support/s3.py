@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 
-from moto import settings
-from moto.server import ThreadedMotoServer
-
 
 class S3(logging.Handler):
     """Serves on a port of its own from `start` to `stop`. `requests` has a line for each, as the server logs it."""
@@ -24,6 +21,8 @@ class S3(logging.Handler):
         logger.propagate = False
 
     def start(self) -> None:
+        from moto.server import ThreadedMotoServer  # noqa: PLC0415 - takes seconds
+
         self._server = ThreadedMotoServer("127.0.0.1", self.port, verbose=False)
         self._server.start()
         _, self.port = self._server.get_host_and_port()
@@ -60,6 +59,8 @@ class S3(logging.Handler):
 @contextmanager
 def strangers_refused() -> Iterator[None]:
     """Nobody is known to the server meanwhile, as with credentials that are wrong or no longer valid."""
+    from moto import settings  # noqa: PLC0415
+
     before, settings.INITIAL_NO_AUTH_ACTION_COUNT = settings.INITIAL_NO_AUTH_ACTION_COUNT, 0
     try:
         yield
