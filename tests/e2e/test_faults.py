@@ -43,7 +43,7 @@ TIMEOUT_S = 300.0
 """The program's own, for one clip."""
 SHORT_TIMEOUT_S = 50.0
 """For what would never end. A wait on a socket takes 20 s: a clip can get over one of them, but hardly over two."""
-WORKERS = {"slow": 12, "failing": 5, "passing": 5, "gone": 2}
+WORKERS = {"slow": 12, "failing": 4, "passing": 4, "gone": 2}
 """Worker processes of the runs with many faults: each costs a second of the processor, so only waits get many."""
 BESIDES = 10
 """So many healthy videos stand between the faulty ones, beside one for each worker at the beginning."""
@@ -84,12 +84,16 @@ class Fault:
         return self.alone.get(engines, self.category)
 
 
+EACH_KIND = ("403", "html", "no streams", "503", "cut body", "stalled")
+"""Player faults of each kind; what each engine makes of every one, tests/e2e/test_engines.py asks the engines."""
+
+
 def player(
     name: str, often: Often, category: End, words: str = "", alone: Mapping[str, End] | None = None
 ) -> list[Fault]:
     """Calls of the player that go wrong."""
     return [
-        Fault(f"player: {name}, {how_often}", scenario, category, words, alone or {})
+        Fault(f"player: {name}, {how_often}", scenario, category, words, alone or {}, ordinary=name in EACH_KIND)
         for how_often, times in counts(often)
         for fault in [replace(PLAYER_SAYS.get(name) or PLAYER_FAULTS[name], times=times)]
         for scenario in [Scenario(VIDEO, clients=AS_18, player_faults=(fault,))]
