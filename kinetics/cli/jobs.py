@@ -16,7 +16,7 @@ from kinetics.humanize import error_words
 from kinetics.mirror.extract_job import ExtractArchive
 from kinetics.net.proxy import check_proxy
 from kinetics.planning.adopt_job import AdoptClip
-from kinetics.scheduling.pool import warm_up
+from kinetics.scheduling.processes import warm_up
 from kinetics.storage.user_files import MAX_SMALL_FILE, read_limited
 from kinetics.youtube.download_job import DownloadClip
 

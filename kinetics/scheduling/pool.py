@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import multiprocessing.util
 import os
 import selectors
 import signal
-import sys
-import tempfile
-import threading
 import time
-import types
-import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Self
 
@@ -33,7 +25,7 @@ from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outco
 from kinetics.scheduling.awake_clock import AwakeClock
 from kinetics.scheduling.dispatch import TICK_S, Event, ItemReport, dispatch
 from kinetics.scheduling.events import Notice
-from kinetics.scheduling.machine import NOT_STARTED, check_room, no_more_processes
+from kinetics.scheduling.processes import PROCESSES, bare_start, ctrl_c_deferred, preload
 from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import Job, Progress, Signal, WorkerError, error_text, serve
 
@@ -51,34 +43,8 @@ FORK_SERVER_GONE = (
     "are left. Raise the limit, or use fewer workers (-w)"
 )
 """Why a worker was not started, if the process that forks it died of that, or was killed when memory was short."""
-QUIET = "kinetics.scheduling.fork_server"
-"""The module that keeps the fork server from printing a traceback."""
 NO_EXIT_CODE = 255
 """The exit code that multiprocessing reports where it died with the fork server."""
-MAX_SOCKET_FOLDER = 70
-"""Characters of a folder in which multiprocessing can make a socket: a socket's path has at most 103 on every system,
-and it appends 32. A longer TMPDIR is passed over."""
-SHORT_FOLDERS = ("/tmp", "/var/tmp")
-"""Where sockets go if TMPDIR is too long for them."""
-_starting = threading.Lock()
-"""Held while a process starts, as a Dask worker starts them from several threads."""
-_processes: ForkServerContext | SpawnContext = (
-    multiprocessing.get_context("forkserver")
-    if "forkserver" in multiprocessing.get_all_start_methods()
-    else multiprocessing.get_context("spawn")
-)
-
-
-def warm_up(modules: Iterable[str]) -> None:
-    """Start to import these modules, which the workers need, while the caller does other things until `run`.
-
-    The fork server imports them, and every worker is forked from it, so set the environment that they need before.
-    Without a `run` the fork server ends with this process.
-    """
-    _processes.set_forkserver_preload([QUIET, *modules])
-    if isinstance(_processes, ForkServerContext):
-        with _bare_start():
-            forkserver.ensure_running()
 
 
 def run(
@@ -122,7 +88,7 @@ class ProcessPool:
         self, job: Job, workers: int, timeout_s: float, throttle: Throttle | Unthrottled, *, shrinks: bool = True
     ) -> None:
         """`shrinks`: fewer workers go on where they are killed, and at last none; else each costs its item one try."""
-        _processes.set_forkserver_preload([QUIET, *job.modules])
+        preload(job.modules)
         self._job = job
         self._workers = workers
         self._timeout_s = timeout_s
@@ -166,9 +132,9 @@ class ProcessPool:
         """Start one more worker, unless one is just starting or there are enough."""
         if len(self._handles) >= self._workers or not all(handle.ready for handle in self._handles):
             return
-        with _bare_start():
+        with bare_start():
             ours, theirs = multiprocessing.Pipe()
-            process = _processes.Process(target=serve, args=(theirs, self._timeout_s), daemon=True)
+            process = PROCESSES.Process(target=serve, args=(theirs, self._timeout_s), daemon=True)
             try:
                 process.start()
                 ours.send(self._job)
@@ -323,7 +289,7 @@ class ProcessPool:
             handle.kill()
 
     def close(self) -> None:
-        with _ctrl_c_deferred():
+        with ctrl_c_deferred():
             for handle in self._handles:
                 handle.kill()
             for handle in self._handles.copy():
@@ -338,76 +304,3 @@ def _how_it_ended(code: int | None) -> str:
     if code == NO_EXIT_CODE:
         return "ended"
     return f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
-
-
-@contextmanager
-def _ctrl_c_deferred() -> Iterator[None]:
-    """Put a KeyboardInterrupt off until the block ends. Processes started in it never see Ctrl-C at all."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _choose_socket_folder() -> None:
-    """Have multiprocessing keep its sockets where their paths are short enough, whatever TMPDIR is; it asks only once.
-
-    Raises Fatal if there is no such folder.
-    """
-    with suppress(OSError):
-        if len(os.fsencode(tempfile.gettempdir())) <= MAX_SOCKET_FOLDER:
-            multiprocessing.util.get_temp_dir()
-            return
-    usual = tempfile.tempdir
-    for folder in SHORT_FOLDERS:
-        try:
-            tempfile.tempdir = folder
-            multiprocessing.util.get_temp_dir()
-            return
-        except OSError:
-            continue
-        finally:
-            tempfile.tempdir = usual
-    what = f"No folder for temporary files can be written, or its path has more than {MAX_SOCKET_FOLDER} characters"
-    raise Fatal(f"{what}: set TMPDIR to one such as /tmp.")
-
-
-@contextmanager
-def _start_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise (no_more_processes() if error.errno in NOT_STARTED else error) from None
-
-
-@contextmanager
-def _bare_start() -> Iterator[None]:
-    """Keep what belongs to this process alone from the processes that the block starts.
-
-    - Its script would be run again in every worker, importing pandas and all. So `__main__` is blank meanwhile.
-    - Ctrl-C is for the parent to handle, and a half-started worker would answer it with a traceback.
-    - Warnings: a killed resource tracker is replaced with a warning, which would break the progress bar.
-
-    The search path is passed on: workers inherit it, but the fork server, whose preloads need it, does not.
-
-    Raises Fatal if no process can be started; the fork server would die of that with a traceback.
-    """
-    with _starting, warnings.catch_warnings():
-        _choose_socket_folder()
-        script, search_path = sys.modules["__main__"], os.environ.get("PYTHONPATH")
-        warnings.simplefilter("ignore", UserWarning)
-        check_room()
-        with _start_errors():
-            resource_tracker.ensure_running()  # it unblocks Ctrl-C, so it has to come first
-        with _ctrl_c_deferred(), _start_errors():
-            try:
-                sys.modules["__main__"] = types.ModuleType("__main__")
-                os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-                yield
-            finally:
-                sys.modules["__main__"] = script
-                if search_path is None:
-                    del os.environ["PYTHONPATH"]
-                else:
-                    os.environ["PYTHONPATH"] = search_path

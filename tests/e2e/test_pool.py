@@ -709,6 +709,7 @@ def test_an_error_in_the_callers_own_list_leaves_no_worker() -> None:
 PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
+from kinetics.scheduling import processes
 from tests.e2e.test_pool import *
 if __name__ != "__main__":
     open({log!r}, "a").write("run again")
@@ -766,10 +767,11 @@ def test_ctrl_c_at_any_moment_ends_all_and_prints_nothing(program: Program, afte
 WARMED = """
 import sys, time
 sys.path.insert(0, {root!r})
+from kinetics.scheduling import processes
 from tests.e2e.test_pool import *
 if __name__ == "__main__":
     try:
-        pool.warm_up(Each(imported_here).modules)
+        processes.warm_up(Each(imported_here).modules)
         print(forkserver._forkserver._forkserver_pid, flush=True)
         {then}
     except KeyboardInterrupt:
