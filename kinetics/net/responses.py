@@ -25,8 +25,8 @@ from kinetics.records import Category
 TRIES = 3
 """Consecutive requests without progress before a download is given up."""
 BROKEN_TRIES = 5
-"""The same for connections that broke before a reply came, as some lines reset many of them. With fewer tries, more
-downloads would be given up whose player call was answered."""
+"""The same for connections that broke, as some lines reset many of them. With fewer tries, more downloads would be
+given up whose player call was answered."""
 BROKEN_PATIENCE_S = 15.0
 """Seconds after which TRIES are enough for those, too: a connection that stalls costs 20 seconds."""
 MIN_PROGRESS_BYTES = 1 << 12
@@ -68,8 +68,8 @@ class Tries:
         self._since = self._since if self._count else now
         self._count += 1
         waited_s = now - self._since
-        no_reply_came = isinstance(failure, StopEveryone)
-        most = BROKEN_TRIES if no_reply_came and waited_s < BROKEN_PATIENCE_S else TRIES
+        broken = isinstance(failure, StopEveryone | ConnectionBroken)
+        most = BROKEN_TRIES if broken and waited_s < BROKEN_PATIENCE_S else TRIES
         if self._count >= most and waited_s >= patience_s:
             raise failure
         time.sleep(BACK_OFF_S * 2 ** (self._count - 1))

@@ -29,6 +29,8 @@ from tests.youtube.world import (
 MakeSandbox = Callable[..., Sandbox]
 COPY = ("--cut", "keyframe", "-w", "2")
 """What costs the processor least."""
+ENGINE = ("--engine", "pytubefix")
+"""Where the point is not which engine is asked: to import yt-dlp costs half a second in each worker."""
 BLOCKS_IN = (
     *("bare", "not available", "unknown sentence", "content", "something went wrong", "vpn", "sign in"),
     *("later, as a subreason", "bot"),
@@ -85,7 +87,7 @@ def test_media_that_are_refused_to_everybody_pause_the_run_and_no_clip_is_in_the
     sandbox.write_csv(rows)
     sandbox.world.media_status = 403
     text, tried = "", set[str]()
-    with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY, "-w", "4") as process:
+    with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *COPY, "-w", "4", *ENGINE) as process:
         assert process.stdout
         for line in process.stdout:
             text += line

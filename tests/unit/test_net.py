@@ -21,7 +21,7 @@ from kinetics.net import rate_limit as remote
 from kinetics.net.http import REDIRECTS, HttpSession
 from kinetics.net.range_file import RangeFile
 from kinetics.net.rate_limit import RateLimiter
-from kinetics.net.responses import TRIES, MediaRefused
+from kinetics.net.responses import BROKEN_TRIES, TRIES, MediaRefused
 from kinetics.records import Category
 from tests.support.network import PROXIES, go_through, media_url
 from tests.youtube.log import Request
@@ -283,7 +283,7 @@ def test_a_body_that_always_breaks_at_one_place_is_given_up(youtube: LoopbackYou
     with pytest.raises(MayWorkLater, match="connection broke at byte 100: ") as caught:
         read(RangeFile(HttpSession(), URL), 100, 1000)
     assert caught.value.category is Category.MEDIA_ERROR
-    assert ranges(youtube) == [(100, 1000)] * TRIES
+    assert ranges(youtube) == [(100, 1000)] * BROKEN_TRIES
 
 
 def test_after_a_broken_body_the_next_file_is_read_on_a_sound_connection(youtube: LoopbackYouTube) -> None:
