@@ -11,6 +11,7 @@ import gzip
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ from tests.support.dataset import PLAIN
 from tests.support.failing_calls import KILLED, failing
 from tests.support.sandbox import Run, Sandbox, frames, many_rows
 from tests.support.sweeps import first_of, soak_unless
-from tests.youtube.world import FAILURES, Row, Scenario
+from tests.youtube.world import FAILURES, BadLine, FakeThrottle, Row, Scenario
 
 COPY = ("--cut", "keyframe", "-w", "2")
 """A download that costs the processor little."""
@@ -124,6 +125,33 @@ def addresses_expire(sandbox: Sandbox) -> None:
     for row in sandbox.rows:
         scenario = sandbox.world.scenarios[row.youtube_id]
         sandbox.world.scenarios[row.youtube_id] = replace(scenario, expired_replies=1)
+
+
+def line_resets(sandbox: Sandbox) -> None:
+    sandbox.world.bad_line = BadLine(0.3)
+
+
+def line_holds(sandbox: Sandbox) -> None:
+    sandbox.world.bad_line = None
+
+
+def one_call_in_2_s(sandbox: Sandbox) -> None:
+    sandbox.world.throttle = FakeThrottle(after=1, for_s=2.0, again=True)
+
+
+def stopped_for_a_while(sandbox: Sandbox) -> None:
+    """As by Ctrl-Z, and then fg, while clips are fetched."""
+    sandbox.world.latency_s = 0.2
+    script = sandbox.folder / "stopper.py"
+    script.write_text(
+        "import os, signal, subprocess, sys, time\n"
+        "run = subprocess.Popen(sys.argv[1:], start_new_session=True)\n"
+        "for number, seconds in ((signal.SIGSTOP, 3), (signal.SIGCONT, 12)):\n"
+        "    time.sleep(seconds)\n"
+        "    os.killpg(run.pid, number)\n"
+        "sys.exit(run.wait())\n"
+    )
+    sandbox.prefix = (sys.executable, str(script))
 
 
 def older_table_and(change: Change) -> Change:
@@ -388,6 +416,26 @@ FAULTS = [
             wanted=12,
         )
         for engine in ("pytubefix", "yt-dlp")
+    ),
+    # the line, the pace and the terminal; more of them is in test_bad_line.py, test_throttle.py and test_waiting.py
+    goes_on(
+        "a line that resets 3 of 10 connections fails no clip",
+        line_resets,
+        wanted=20,
+        costs=frozenset({Category.NETWORK}),
+        undo=line_holds,
+    ),
+    goes_on(
+        "where YouTube answers 1 call in 2 s the run slows down and gets everything",
+        one_call_in_2_s,
+        wanted=10,
+        costs=frozenset({Category.THROTTLED}),
+    ),
+    goes_on(
+        "a run that is stopped for longer than its --timeout gets everything",
+        stopped_for_a_while,
+        options=(*COPY, "--timeout", "8"),
+        wanted=6,
     ),
     # something is in the way; the kinds of things are in tests/unit/test_obstacles.py
     only_words(
