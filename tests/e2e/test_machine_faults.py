@@ -146,7 +146,7 @@ def stopped_for_a_while(sandbox: Sandbox) -> None:
     script.write_text(
         "import os, signal, subprocess, sys, time\n"
         "run = subprocess.Popen(sys.argv[1:], start_new_session=True)\n"
-        "for number, seconds in ((signal.SIGSTOP, 3), (signal.SIGCONT, 12)):\n"
+        "for number, seconds in ((signal.SIGSTOP, 3), (signal.SIGCONT, 16)):\n"
         "    time.sleep(seconds)\n"
         "    os.killpg(run.pid, number)\n"
         "sys.exit(run.wait())\n"
@@ -434,7 +434,7 @@ FAULTS = [
     goes_on(
         "a run that is stopped for longer than its --timeout gets everything",
         stopped_for_a_while,
-        options=(*COPY, "--timeout", "8"),
+        options=(*COPY, "--timeout", "12"),
         wanted=6,
     ),
     # something is in the way; the kinds of things are in tests/unit/test_obstacles.py

@@ -451,11 +451,11 @@ def test_a_stuck_worker_is_stopped_at_its_deadline_and_its_clip_timed_out() -> N
 
 
 def with_a_watchdog(work: Callable[[Watchdog], None], meanwhile: Callable[[int], None] = lambda pid: None) -> int:
-    """Do something in a process of its own, with a watchdog of half a second; return its exit code."""
+    """Do something in a process of its own, with a watchdog of a second; return its exit code."""
     if not (child := os.fork()):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which belongs to pytest-timeout
         worker.WATCH_EVERY_S, awake_clock.MOST_BETWEEN_READINGS_S = 0.02, 0.1
-        work(Watchdog(0.5))
+        work(Watchdog(1.0))
         os._exit(0)
     meanwhile(child)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -469,20 +469,20 @@ def one_item(watchdog: Watchdog) -> None:
 def parts_and_a_long_rest(watchdog: Watchdog) -> None:
     for _ in range(4):
         watchdog.begin()
-        time.sleep(0.25)
+        time.sleep(0.4)
     watchdog.end()
-    time.sleep(0.8)
+    time.sleep(1.3)
 
 
 def most_of_its_time(watchdog: Watchdog) -> None:
     watchdog.begin()
-    time.sleep(0.3)
+    time.sleep(0.5)
 
 
 def stopped_for_a_while(process: int) -> None:
     time.sleep(0.1)
     os.kill(process, signal.SIGSTOP)
-    time.sleep(1.0)
+    time.sleep(1.5)
     os.kill(process, signal.SIGCONT)
 
 

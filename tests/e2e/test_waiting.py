@@ -171,10 +171,10 @@ class TestStopped:
     def test_the_time_for_which_a_run_is_stopped_counts_for_no_clip(self, make_sandbox: Callable[..., Sandbox]) -> None:
         sandbox = make_sandbox(many_rows(6))
         sandbox.world.latency_s = 0.2
-        more = ("--cut", "keyframe", "-w", "3", "--timeout", "8", "--engine", "pytubefix")
+        more = ("--cut", "keyframe", "-w", "3", "--timeout", "12", "--engine", "pytubefix")
         with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *more) as process:
             wait_until(lambda: any(one.kind == "media" for one in youtube.requests), "a request for media")
-            for sign, wait_s in ((signal.SIGSTOP, 12.0), (signal.SIGCONT, 0.0)):  # as Ctrl-Z and fg do
+            for sign, wait_s in ((signal.SIGSTOP, 16.0), (signal.SIGCONT, 0.0)):  # as Ctrl-Z and fg do
                 os.killpg(process.pid, sign)
                 time.sleep(wait_s)
             text, _ = process.communicate(timeout=PATIENCE_S)
