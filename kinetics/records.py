@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -119,6 +120,35 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
+class Video:
+    """Several wanted sections of one video, which one worker fetches with one player call."""
+
+    clips: tuple[Clip, ...]
+    """At least one; fetched in this order."""
+    kind: ClassVar = "clip"
+
+    @property
+    def youtube_id(self) -> str:
+        return self.clips[0].youtube_id
+
+    def __str__(self) -> str:
+        return f"{self.youtube_id}, {len(self.clips)} sections"
+
+    def failed(self, category: Category, reason: str) -> Outcome:
+        """Return the outcome of the section in work, whose worker did not live to report one."""
+        return self.clips[0].failed(category, reason)
+
+    def after(self, clip: Clip) -> Video | Clip | None:
+        """Return what is left once the outcome of a section is known; None if nothing is."""
+        return video_of([one for one in self.clips if one.key != clip.key or one.split != clip.split])
+
+
+def video_of(clips: Sequence[Clip]) -> Video | Clip | None:
+    """Return sections of one video as one item: a single one as the clip that it is, and None without any."""
+    return Video((*clips,)) if len(clips) > 1 else next(iter(clips), None)
+
+
+@dataclass(frozen=True, slots=True)
 class FoundClip(Clip):
     """A clip that is missing at its place, with files elsewhere whose names say that they are it."""
 
@@ -181,6 +211,8 @@ class Outcome:
     bytes_received: int = 0
     requests: int = 0
     """Requests for media; the engines' own calls are not counted."""
+    calls: int = 0
+    """Player calls, of any client, that this attempt made; the one for a visitor id counts as well."""
     clip_bytes: int | None = None
     offset_s: float | None = None
     """First frame's time minus time_start: negative where the clip starts early, at a keyframe."""
@@ -233,6 +265,8 @@ class ControlResult:
     category: Category | None = None
     reason: str = ""
     retry_after_s: float | None = None
+    calls: int = 0
+    """As in an Outcome."""
 
     @property
     def item(self) -> ControlCall:
@@ -297,7 +331,7 @@ class ArchiveResult:
         return self.request
 
 
-Item = Clip | ArchiveRequest | ControlCall
+Item = Clip | Video | ArchiveRequest | ControlCall
 """A unit of work."""
 Result = Outcome | ArchiveResult | ControlResult
 """Its final result."""

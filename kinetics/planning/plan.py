@@ -6,6 +6,8 @@ import random
 import time
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kinetics.annotations.table import Annotations
-from kinetics.records import ASKED_WITH, KEY, Category, Clip, ClipKey, ClipState, Cut, Split
+from kinetics.records import ASKED_WITH, KEY, Category, Clip, ClipKey, ClipState, Cut, Split, Video, video_of
 from kinetics.storage.layout import Layout, clip_names, label_folder
 from kinetics.storage.ledger import Ledger, MissingClip
 
@@ -119,6 +121,16 @@ class Plan:
     def clips(self) -> Iterator[Clip]:
         """Return the clips to try, in order; each is built only when it is needed."""
         return Annotations(self.frame.iloc[self._in_order()], ()).clips()
+
+    def items(self) -> Iterator[Clip | Video]:
+        """Yield the clips to try by video, each with all its sections, in the order of the first ones."""
+        rows = self._in_order()
+        videos, _ = pd.factorize(self.frame["youtube_id"].iloc[rows])
+        clips = Annotations(self.frame.iloc[rows[np.argsort(videos, kind="stable")]], ()).clips()
+        for _, sections in groupby(clips, attrgetter("youtube_id")):
+            item = video_of([*sections])
+            assert item
+            yield item
 
     def sample_living(self, count: int) -> list[Clip]:
         """Return at most `count` clips, chosen at random, whose videos YouTube is likely to offer.

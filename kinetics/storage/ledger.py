@@ -23,8 +23,8 @@ from kinetics.storage.layout import Layout
 ERROR_FIELDS = ("youtube_id", "time_start", "time_end", "category", "reason", "time")
 STATS_FIELDS = (
     *("time", "youtube_id", "time_start", "time_end", "label", "status", "category", "reason", "engine", "itag"),
-    *("height", "resolve_s", "download_s", "cut_s", "bytes_received", "requests", "clip_bytes", "offset_s"),
-    *("duration_s", "host", "cut", "sound", "source", "max_height"),
+    *("height", "resolve_s", "download_s", "cut_s", "bytes_received", "requests", "calls", "clip_bytes"),
+    *("offset_s", "duration_s", "host", "cut", "sound", "source", "max_height"),
 )
 """The columns of the attempts table. Tables of earlier versions have fewer of them."""
 STATS_DEFAULTS: Mapping[str, str] = {"source": "youtube"}
@@ -165,7 +165,7 @@ class Ledger:
             *(now, *segment, safe_cell(clip.label), outcome.status, category, reason),
             *(safe_cell(outcome.engine), safe_cell(outcome.itag), outcome.height),
             *(_round(seconds) for seconds in (outcome.resolve_s, outcome.download_s, outcome.cut_s)),
-            *(outcome.bytes_received, outcome.requests, outcome.clip_bytes),
+            *(outcome.bytes_received, outcome.requests, outcome.calls, outcome.clip_bytes),
             *(_round(seconds) for seconds in (outcome.offset_s, outcome.duration_s)),
             *(safe_cell(outcome.host), outcome.cut, None if outcome.sound is None else int(outcome.sound)),
             *(outcome.source, outcome.max_height),

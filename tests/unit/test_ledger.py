@@ -21,7 +21,7 @@ from kinetics.storage.ledger import STATS_DEFAULTS, STATS_FIELDS, Ledger, Missin
 
 HEADER = (
     "time,youtube_id,time_start,time_end,label,status,category,reason,engine,itag,height,resolve_s,download_s,cut_s,"
-    "bytes_received,requests,clip_bytes,offset_s,duration_s,host,cut,sound,source,max_height"
+    "bytes_received,requests,calls,clip_bytes,offset_s,duration_s,host,cut,sound,source,max_height"
 )
 
 
@@ -64,7 +64,7 @@ def stats(layout: Layout) -> list[dict[str, str]]:
 
 def test_every_attempt_has_a_row_with_all_that_is_known_of_it(layout: Layout) -> None:
     outcome = Outcome(
-        *(clip(1), "done", None, "", "pytubefix", "134+140", 360, 0.12345, 1.5, 2.25, 1_000_000, 3),
+        *(clip(1), "done", None, "", "pytubefix", "134+140", 360, 0.12345, 1.5, 2.25, 1_000_000, 3, 2),
         *(500_000, -0.0334, 10.01, "host-1", "smart", False),
         max_height=480,
     )
@@ -76,6 +76,7 @@ def test_every_attempt_has_a_row_with_all_that_is_known_of_it(layout: Layout) ->
         **{"youtube_id": "-_video0001", "time_start": "7.5", "time_end": "17", "label": "playing harmonica"},
         **{"status": "done", "category": "", "reason": "", "engine": "pytubefix", "itag": "134+140", "height": "360"},
         **{"resolve_s": "0.123", "download_s": "1.5", "cut_s": "2.25", "bytes_received": "1000000", "requests": "3"},
+        **{"calls": "2"},
         **{"clip_bytes": "500000", "offset_s": "-0.033", "duration_s": "10.01", "host": "host-1"},
         **{"cut": "smart", "sound": "0", "source": "youtube", "max_height": "480"},
     }

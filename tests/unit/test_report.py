@@ -329,7 +329,7 @@ def test_the_last_try_of_a_clip_tells_its_size(layout: Layout) -> None:
 def test_attempts_are_counted_by_source_machine_engine_and_format(layout: Layout) -> None:
     with open(layout.stats("train"), "a") as table:  # it failed when it had an engine already, as most others had not
         table.write(
-            "2026-03-01T12:00:00+00:00,juggling-01,0,10,,failed,timeout,slow,pytubefix,18,,1,,,,,,,,here,,,youtube\n"
+            "2026-03-01T12:00:00+00:00,juggling-01,0,10,,failed,timeout,slow,pytubefix,18,,1,,,,,,,,,here,,,youtube\n"
         )
     found = collected(layout)
     assert [(one.kind, one.name, one.done, one.failed) for one in found.origins] == [
