@@ -25,6 +25,7 @@ from kinetics.storage.layout import Layout
 from kinetics.youtube.download_job import DownloadClip
 from kinetics.youtube.engines import open_engines
 from kinetics.youtube.fallback import Resolver
+from tests.support.download_job import unheard
 from tests.youtube.world import Row
 
 ENGINES = ("pytubefix", "yt-dlp")
@@ -103,7 +104,7 @@ def _fetcher(cut: str, folder: Path) -> Callable[[Row], None]:
 
     def fetch(row: Row) -> None:
         clip = Clip(row.youtube_id, row.time_start, row.time_end, row.label, "val")
-        outcome = work(clip, lambda: None)
+        outcome = work(clip, unheard)
         assert outcome.status == "done", outcome
 
     return fetch

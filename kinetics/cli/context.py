@@ -19,7 +19,7 @@ from kinetics.cli.options import ON_CLIPS, Command, Options
 from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal
 from kinetics.humanize import counted, one_line
-from kinetics.records import SPLIT_OF, Clip, Subset
+from kinetics.records import SPLIT_OF, Clip, Item, Subset
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.pool import run
@@ -157,7 +157,7 @@ class Context:
     def run(
         self,
         job: PortableJob,
-        clips: Iterable[Clip],
+        clips: Iterable[Item],
         throttle: Callable[[int], Throttle | Unthrottled],
         *,
         workers: int,

@@ -177,7 +177,7 @@ def source_runners(options: Options, context: Context, mirror: Mirror | None) ->
             witness=ThumbnailWitness(),
             controls=plan.sample_living(CONTROLS),
         )
-        return context.run(youtube_job, plan.for_youtube().clips(), throttle, workers=workers, timeout_s=timeout_s)
+        return context.run(youtube_job, plan.for_youtube().items(), throttle, workers=workers, timeout_s=timeout_s)
 
     if not mirror:
         return {"youtube": youtube}

@@ -115,6 +115,11 @@ class RangeFile(Seekable):
         assert self._size is not None
         return self._size
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that are kept in memory."""
+        return sum(len(data) for _, data in self._spans)
+
     def prefetch(self, start: int, stop: int) -> None:
         """Cache the bytes from `start` up to `stop`, with one request for each gap between those cached already."""
         while start < (stop if self._size is None else min(stop, self._size)):
@@ -163,7 +168,7 @@ class RangeFile(Seekable):
 
     def _fetch(self, start: int, stop: int) -> bytes:
         """Return the bytes from `start` up to `stop` or the end of the file, at least one."""
-        held = 0 if self._streaming else sum(len(data) for _, data in self._spans)
+        held = 0 if self._streaming else self.kept_bytes
         if held + stop - start > KEPT_LIMIT:
             raise MayWorkLater(Category.MEDIA_ERROR, f"the section would need more than {KEPT_LIMIT >> 20} MiB")
         data, tries = bytearray(), Tries()

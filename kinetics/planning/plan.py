@@ -128,7 +128,7 @@ class Plan:
         videos, _ = pd.factorize(self.frame["youtube_id"].iloc[rows])
         clips = Annotations(self.frame.iloc[rows[np.argsort(videos, kind="stable")]], ()).clips()
         for _, sections in groupby(clips, attrgetter("youtube_id")):
-            item = video_of([*sections])
+            item = video_of(sorted(sections, key=attrgetter("time_start")))
             assert item
             yield item
 

@@ -20,7 +20,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,13 @@ from distributed.scheduler import KilledWorker
 
 from kinetics.errors import Fatal
 from kinetics.humanize import counted
-from kinetics.records import Category, Clip, Item, Result
+from kinetics.records import Category, Clip, Item, Outcome, PartialResult, Result, Video
 from kinetics.scheduling import dask_worker
 from kinetics.scheduling.dask_worker import TOPIC, RunContext, with_host
 from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, WorkerMessage, dispatch
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.throttle import Throttle, Unthrottled
-from kinetics.scheduling.worker import PortableJob
+from kinetics.scheduling.worker import PortableJob, Progress
 from kinetics.storage.atomic import write_text
 from kinetics.storage.layout import Layout
 
@@ -61,7 +61,7 @@ UNKNOWN_TO_SCHEDULER = ("cancelled", "lost")
 
 def run(
     job: PortableJob,
-    clips: Iterable[Clip],
+    clips: Iterable[Item],
     *,
     scheduler: str,
     layout: Layout,
@@ -141,12 +141,14 @@ class _InFlight:
     worker: str
     """The worker's address, as everywhere below."""
     item: Item
+    """Of a video, the sections without an outcome, the first of which is in work."""
     future: Future[Any]
     sent: float
     answered: bool = False
 
     def report(self, outcome: Result | None) -> ItemReport:
-        return ItemReport(self.host, outcome, self.sent, self.answered)
+        rest = self.item.after(outcome.clip) if isinstance(self.item, Video) and isinstance(outcome, Outcome) else None
+        return ItemReport(self.host, outcome, self.sent, self.answered, rest)
 
 
 @dataclass(eq=False)
@@ -276,7 +278,7 @@ class _DaskPool:
         self._numbers = itertools.count()
         self._losses: Counter[Item] = Counter()
         self._suspects: deque[ItemReturned] = deque()  # clips that were lost with several workers
-        self._suspect_out: Item | None = None
+        self._suspect_out = ""  # the video of the one that is out
         self._next_poll = 0.0
         self._without_workers_since: float | None = None
         self._fatal_reason = ""  # why the work cannot go on, if so
@@ -458,14 +460,26 @@ class _DaskPool:
 
     def _reported(self, number: int, message: bytes) -> Iterator[WorkerMessage]:
         """Take in a worker's report of a clip."""
-        if clip := self._clips.get(number):
-            outcome: Result | None = pickle.loads(message)
-            yield clip.report(outcome)
-            clip.answered = True
-            if outcome:
-                self._remove_clip(number)
-                self._losses.pop(clip.item, None)
-                self._attempt_ended(clip.item)
+        clip = self._clips.get(number)
+        if clip is None:
+            return
+        report: Result | Progress | None = pickle.loads(message)
+        if isinstance(report, Progress):
+            yield from self._section_ended(clip, report.part)
+            return
+        yield clip.report(report)
+        clip.answered = True
+        if report:
+            self._remove_clip(number)
+            self._losses.pop(_in_work(clip.item), None)
+            self._attempt_ended(clip.item)
+
+    def _section_ended(self, clip: _InFlight, part: PartialResult) -> Iterator[WorkerMessage]:
+        """Take in the outcome of a section of a video, at which the worker goes on."""
+        if isinstance(part, Outcome) and isinstance(clip.item, Video) and (rest := clip.item.after(part.clip)):
+            yield replace(clip.report(part), ended=False, rest=None)
+            self._losses.pop(part.clip, None)
+            clip.item, clip.answered = rest, True
 
     def _task_ended(self, number: int) -> Iterator[WorkerMessage]:
         """Take in that a task has ended; if no outcome was reported by now, none ever will be."""
@@ -484,33 +498,44 @@ class _DaskPool:
     def _clip_lost(self, number: int) -> Iterator[WorkerMessage]:
         """Requeue a clip that was lost with its worker; after ALLOWED_LOSSES, report it as failed."""
         clip = self._remove_clip(number)
-        self._losses[clip.item] += self._connection is not None
-        losses, returned = self._losses[clip.item], ItemReturned(clip.host, clip.item, clip.sent)
+        blamed = _in_work(clip.item)
+        self._losses[blamed] += self._connection is not None
+        losses, returned = self._losses[blamed], ItemReturned(clip.host, clip.item, clip.sent)
         self._attempt_ended(clip.item)
         if losses <= 1:
             yield returned
         elif losses <= ALLOWED_LOSSES:
             self._suspects.append(returned)
         else:
-            del self._losses[clip.item]
+            del self._losses[blamed]
             reason = f"{losses} Dask workers in a row were lost while they worked on this clip"
             yield clip.report(with_host(clip.item.failed(Category.LOST_WORKER, reason), host_of(clip.worker)))
 
     def _retry_suspect_alone(self) -> Iterator[WorkerMessage]:
         """Requeue the clips that were lost with several workers one at a time, to blame only the one that is guilty."""
-        if self._suspects and self._suspect_out is None:
+        if self._suspects and not self._suspect_out:
             returned = self._suspects.popleft()
-            self._suspect_out = returned.item
+            self._suspect_out = _name(returned.item)
             yield returned
 
     def _attempt_ended(self, item: Item) -> None:
-        if item == self._suspect_out:
-            self._suspect_out = None
+        if _name(item) == self._suspect_out:
+            self._suspect_out = ""
 
     def _remove_clip(self, number: int) -> _InFlight:
         clip = self._clips.pop(number)
         del clip.host.clips[number]
         return clip
+
+
+def _in_work(item: Item) -> Item:
+    """Return what a lost worker is to blame for: of a video, the section that it was at."""
+    return item.clips[0] if isinstance(item, Video) else item
+
+
+def _name(item: Item) -> str:
+    """Return what an item is known by while its sections are done one after another."""
+    return item.youtube_id if isinstance(item, Clip | Video) else str(item)
 
 
 def _task(context: RunContext) -> Callable[[str, int, bytes], None]:

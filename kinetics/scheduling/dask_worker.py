@@ -27,7 +27,7 @@ from kinetics.errors import Fatal
 from kinetics.records import Item, Outcome, PartialResult, Result
 from kinetics.scheduling.pool import ProcessPool
 from kinetics.scheduling.throttle import Unthrottled
-from kinetics.scheduling.worker import PortableJob
+from kinetics.scheduling.worker import PortableJob, Progress
 from kinetics.storage.object_store import ObjectStore
 
 TOPIC = "kinetics"
@@ -91,13 +91,16 @@ def attempt(context: RunContext, host: str, number: int, item: Item) -> None:
     """
     worker = get_worker()
 
-    def report(message: Result | PartialResult | None) -> None:
-        worker.log_event(TOPIC, (context.run, number, pickle.dumps(message)))
+    def report(message: Result | Progress | None) -> None:
+        if context.run in _sessions:  # else the run has ended, and nobody listens
+            worker.log_event(TOPIC, (context.run, number, pickle.dumps(message)))
+
+    def notify(part: PartialResult | None) -> None:
+        report(Progress(replace(part, host=host)) if isinstance(part, Outcome) else None)
 
     with _process(context, host) as pool:
-        outcome = pool.attempt(item, report)
-    if context.run in _sessions:  # else the run has ended, and nobody listens
-        report(with_host(outcome, host))
+        outcome = pool.attempt(item, notify)
+    report(with_host(outcome, host))
 
 
 def with_host(result: Result, host: str) -> Result:

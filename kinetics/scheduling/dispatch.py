@@ -1,8 +1,8 @@
 """Hands items out as fast as each host's throttle allows, and takes in what becomes of them.
 
-An item is a clip, or an archive of the mirror, whose clips come one by one as partial results. A host is one address
-that asks YouTube, or the mirror: this machine, or one host of a cluster. Its workers are processes or Dask workers; a
-WorkerPool hides which.
+An item is a clip, a video of which several sections are wanted, or an archive of the mirror; the outcomes of sections,
+and the archive's clips, come one by one. A host is one address that asks YouTube, or the mirror: this machine, or one
+host of a cluster. Its workers are processes or Dask workers; a WorkerPool hides which.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kinetics.records import ControlCall, Item, Outcome, PartialResult, Result
+from kinetics.records import Clip, ControlCall, ControlResult, Item, Outcome, PartialResult, Result, Video, video_of
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import Progress
@@ -59,6 +59,10 @@ class ItemReport:
     """When the item went out."""
     answered: bool
     """Whether an earlier report said that the server answered."""
+    rest: Item | None = None
+    """What is left of an item that has ended: the sections of a video that the worker did not begin."""
+    ended: bool = True
+    """Whether the worker is free again; else the outcome is that of one section, and others follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ def dispatch(pool: WorkerPool, items: Iterable[Item]) -> Generator[Event, None, 
             try:
                 messages = pool.messages(timeout_s)
             except KeyboardInterrupt:
-                yield from _undecided(throttles, ended=False)
+                yield from map(queue.charged, _undecided(throttles, ended=False))
                 raise
             for message in messages:
                 for event in _events_of(message, queue, pool, left_out):
@@ -131,7 +135,7 @@ def dispatch(pool: WorkerPool, items: Iterable[Item]) -> Generator[Event, None, 
                 gave_up = gave_up or left_out[pool.hosts[0]]
             if not messages:
                 yield None
-        yield from _undecided(throttles, ended=True)
+        yield from map(queue.charged, _undecided(throttles, ended=True))
         if gave_up:
             yield gave_up
 
@@ -170,18 +174,36 @@ def _settle(report: ItemReport, queue: _Queue, last: bool) -> Iterator[Event]:
     if report.outcome is None:
         decision = throttle.answered(sent=report.sent, now=now)
     else:
+        queue.owe(report.outcome)
         decision = throttle.settle(report.outcome, sent=report.sent, now=now, answered=report.answered, last=last)
-        if decision.requeue:
-            queue.put_back(report.outcome.item, report.host)
-    for item in (*decision.put_back, decision.control):
-        if item:
+        again = [report.outcome.item] if decision.requeue else []
+        for item in _by_video([*again, report.rest]):
             queue.put_back(item, report.host)
-    yield from filter(None, (*decision.decided, decision.outcome, decision.notice))
+    for item in _by_video([*decision.put_back, decision.control]):
+        queue.put_back(item, report.host)
+    for result in (*decision.decided, decision.outcome):
+        if result:
+            yield queue.charged(result)
+    if decision.notice:
+        yield decision.notice
     for change in (decision.pause, decision.spacing):
         if change:
             yield replace(change, host=report.host.name)
     if decision.gave_up:
         yield decision.gave_up
+
+
+def _by_video(items: Iterable[Item | None]) -> Iterator[Item]:
+    """Yield items that go back to the queue together, those that are sections of one video as one."""
+    sections = dict[str, list[Clip]]()
+    for item in items:
+        if isinstance(item, Clip | Video):
+            sections.setdefault(item.youtube_id, []).extend(item.clips if isinstance(item, Video) else [item])
+        elif item:
+            yield item
+    for clips in sections.values():
+        if item := video_of(clips):
+            yield item
 
 
 def _hand_out(queue: _Queue, hosts: Sequence[Host]) -> float:
@@ -216,6 +238,7 @@ class _Queue:
         self._new = next(self._items, None)
         self._put_back: deque[Item] = deque()
         self._controls: dict[Host, ControlCall] = {}
+        self._owed = 0  # player calls of control calls, which have no rows of their own
 
     def __bool__(self) -> bool:
         return self._new is not None or bool(self._put_back or self._controls)
@@ -242,6 +265,18 @@ class _Queue:
             self._controls[host] = item
         else:
             self._put_back.append(item)
+
+    def owe(self, result: Result) -> None:
+        """Note the player calls of a control call, to be charged to the next outcome of a clip."""
+        if isinstance(result, ControlResult):
+            self._owed += result.calls
+
+    def charged(self, result: Result) -> Result:
+        """Return a result, with the calls that are owed if it is the outcome of a clip."""
+        if not (self._owed and isinstance(result, Outcome)):
+            return result
+        owed, self._owed = self._owed, 0
+        return replace(result, calls=result.calls + owed)
 
     def keep_controls(self, hosts: Iterable[Host]) -> None:
         """Drop the control calls of all hosts but these: the others have left."""

@@ -14,20 +14,20 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Self
 
 from kinetics.errors import Fatal
 from kinetics.humanize import counted
-from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outcome, PartialResult, Result
+from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outcome, PartialResult, Result, Video
 from kinetics.scheduling.awake_clock import AwakeClock
 from kinetics.scheduling.dispatch import TICK_S, Event, ItemReport, dispatch
 from kinetics.scheduling.events import Notice
 from kinetics.scheduling.processes import PROCESSES, bare_start, ctrl_c_deferred, preload
 from kinetics.scheduling.throttle import Throttle, Unthrottled
-from kinetics.scheduling.worker import Job, Progress, Signal, WorkerError, error_text, serve
+from kinetics.scheduling.worker import Answered, Job, Progress, Ready, WorkerError, error_text, serve
 
 START_TIMEOUT_S = 60.0
 """Seconds in which a worker has to import and open its engines; less would be too little on a busy machine."""
@@ -53,8 +53,8 @@ def run(
     """Do `job` on all `items`, with at most `workers` processes, as fast as `throttle` allows; see `dispatch`.
 
     A worker that dies fails this try of its item (`lost_worker`), as does one that takes longer than `timeout_s`
-    seconds for it, or since its last partial result (`timeout`). Raises Fatal when a worker does, or when workers
-    cannot be started at all.
+    seconds for it, or since its last partial result (`timeout`). Of a video only the section in work fails. Raises
+    Fatal when a worker does, or when workers cannot be started at all.
     """
     yield from dispatch(ProcessPool(job, workers, timeout_s, throttle), items)
 
@@ -69,8 +69,11 @@ class _WorkerHandle:
     """When, by the pool's clock, it is stopped if it is not ready, or its item not finished, by then."""
     ready: bool = False
     item: Item | None = None
+    """What it is at; of a video, the sections without an outcome, the first of which is in work."""
     sent: float = 0.0
     in_player_call: bool = False
+    calls: int = 0
+    """Player calls that are known of, and stand in no outcome yet."""
 
     def kill(self) -> None:
         """Kill the process; Process.kill() would do nothing once the fork server is gone."""
@@ -161,7 +164,7 @@ class ProcessPool:
         except OSError:
             self._remove_dead(handle)
             return False
-        handle.item, handle.sent, handle.in_player_call = item, now, True
+        handle.item, handle.sent, handle.in_player_call, handle.calls = item, now, True, 0
         handle.deadline = self._clock.read() + self._timeout_s
         return True
 
@@ -190,7 +193,7 @@ class ProcessPool:
             return self._lost(handle)
         if isinstance(message, Progress):
             handle.deadline = self._clock.read() + self._timeout_s
-            return message
+            return self._section_ended(handle, message.part) or message
         if isinstance(message, Outcome | ArchiveResult | ControlResult):
             report = self._report(handle, message)
             handle.item, handle.in_player_call, handle.deadline = None, False, math.inf
@@ -200,16 +203,37 @@ class ProcessPool:
             if message.fatal:
                 self._fatal_reason = message.reason
             self._start_error = message.reason
-        elif message is Signal.ANSWERED:
-            handle.in_player_call = False
-            return self._report(handle, None)
-        else:
+        elif isinstance(message, Answered):
+            handle.in_player_call, handle.calls = False, message.calls
+            return ItemReport(self, None, handle.sent, answered=True)
+        elif isinstance(message, Ready):
             handle.ready, handle.deadline = True, math.inf
             self._failed_starts, self._start_error = 0, ""
         return None
 
-    def _report(self, handle: _WorkerHandle, outcome: Result | None) -> ItemReport:
-        return ItemReport(self, outcome, handle.sent, answered=not handle.in_player_call)
+    def _section_ended(self, handle: _WorkerHandle, part: PartialResult) -> ItemReport | None:
+        """Take in the outcome of a section, if the worker is at a video, on which it goes on."""
+        if not (isinstance(handle.item, Video) and isinstance(part, Outcome)):
+            return None
+        report = ItemReport(self, part, handle.sent, answered=not handle.in_player_call, ended=False)
+        handle.item, handle.in_player_call, handle.calls = handle.item.after(part.clip), False, 0
+        return report
+
+    def _report(self, handle: _WorkerHandle, result: Result) -> ItemReport:
+        """Report the last result of an item; of a video, the sections are left that the worker did not begin."""
+        assert handle.item
+        rest = (
+            handle.item.after(result.item) if isinstance(handle.item, Video) and isinstance(result, Outcome) else None
+        )
+        return ItemReport(self, result, handle.sent, answered=not handle.in_player_call, rest=rest)
+
+    def _report_lost(self, handle: _WorkerHandle, category: Category, reason: str) -> ItemReport:
+        """Report the failure of an item, or of a section, whose worker was lost; a call it was in was probably made."""
+        assert handle.item
+        failed = handle.item.failed(category, reason)
+        if not isinstance(failed, ArchiveResult):
+            failed = replace(failed, calls=handle.calls + handle.in_player_call)
+        return self._report(handle, failed)
 
     def _lost(self, handle: _WorkerHandle) -> ItemReport | None:
         code = self._remove_dead(handle)
@@ -221,7 +245,7 @@ class ProcessPool:
         if code in (-signal.SIGKILL, NO_EXIT_CODE) and self._shrinks:
             self._count_killed()
         reason = f"the worker process {how} while it worked on this {handle.item.kind}"
-        return self._report(handle, handle.item.failed(Category.LOST_WORKER, reason))
+        return self._report_lost(handle, Category.LOST_WORKER, reason)
 
     def _count_killed(self) -> None:
         """Go on with half as many workers, or not at all, if one after the other was killed at its item.
@@ -255,7 +279,7 @@ class ProcessPool:
             self._count_failed_start(f"a worker process was not ready after {START_TIMEOUT_S:g} s")
             return None
         reason = f"not finished after {self._timeout_s:g} s; the worker process was stopped"
-        return self._report(handle, handle.item.failed(Category.TIMEOUT, reason))
+        return self._report_lost(handle, Category.TIMEOUT, reason)
 
     def _remove_dead(self, handle: _WorkerHandle) -> int | None:
         """Take a dead worker out of the pool, and return its exit code; None if it only closed its pipe."""
@@ -279,7 +303,10 @@ class ProcessPool:
                 if isinstance(message, Progress):
                     notify(message.part)
                 elif isinstance(message, ItemReport) and message.outcome:
-                    return message.outcome
+                    if message.ended:
+                        return message.outcome
+                    assert isinstance(message.outcome, Outcome)
+                    notify(message.outcome)
                 else:
                     notify(None)
 

@@ -22,8 +22,8 @@ from kinetics.records import ASKED_WITH, Category, ClipKey, Outcome
 from kinetics.scheduling.events import Notice
 
 ALIKE_LIMIT = 25
-"""Clips that fail alike, with no clip that came between them, before the cause is taken for a common one. A larger
-limit costs more calls in a block; a smaller one stops for what a few clips have in common by chance."""
+"""Videos whose clips fail alike, with no clip that came between them, before the cause is taken for a common one. A
+larger limit costs more calls in a block; a smaller one stops for what a few clips have in common by chance."""
 DOUBT_LIMIT = 5
 """The same for videos that are called unavailable although nothing confirms it. It is smaller, since a wrong verdict
 costs the clip."""
@@ -116,7 +116,7 @@ class UndecidedFailures:
         self._failures: list[_Held] = []
         self._doubts: list[_Held] = []
         self._recent: deque[Outcome] = deque(maxlen=GROUP_WINDOW)
-        self._grouped: set[ClipKey] = set()  # refused shortly after one another
+        self._grouped: set[str] = set()  # videos that were refused shortly after one another
         self._asked_again: set[ClipKey] = set()
         self._suspected: set[str] = set()  # causes that have paused everybody since the last clip that came
 
@@ -128,9 +128,12 @@ class UndecidedFailures:
     def take(self, outcome: Outcome) -> Meaning:
         """Take in the outcome of a clip, and return what it says beyond the clip."""
         meaning = self._meaning(outcome)
+        video = outcome.clip.youtube_id
         if meaning not in (Meaning.KNOWN, Meaning.CONFIRMED):
+            if self._recent and self._recent[-1].clip.youtube_id == video:
+                self._recent.pop()  # an earlier section of it
             self._recent.append(outcome)
-        refused = {one.clip.key for one in self._recent if one.unconfirmed or one.category is Category.NOT_OFFERED}
+        refused = _videos(one for one in self._recent if one.unconfirmed or one.category is Category.NOT_OFFERED)
         self._grouped |= refused if len(refused) >= GROUP_LIMIT else set()
         return meaning
 
@@ -149,12 +152,13 @@ class UndecidedFailures:
     def hold(self, outcome: Outcome, now: float) -> bool:
         """Hold back a failure or a doubt, and return whether its cause is now taken for a common one."""
         if outcome.unconfirmed:
-            self._doubts.append(_Held(outcome, now))
-            doubts = [held for held in self._doubts if not self._unproven_witness_confirms(held.outcome)]
-            return len(doubts) >= DOUBT_LIMIT or len(self._doubts) >= ALIKE_LIMIT or self.suspects(outcome)
+            self._doubts.append(_Held(replace(outcome, calls=0), now))  # its calls stand in the row of the doubt
+            doubts = [held.outcome for held in self._doubts]
+            weighty = _videos(one for one in doubts if not self._unproven_witness_confirms(one))
+            return len(weighty) >= DOUBT_LIMIT or len(_videos(doubts)) >= ALIKE_LIMIT or self.suspects(outcome)
         self._failures.append(_Held(outcome, now))
-        alike = sum(cause(held.outcome) == cause(outcome) for held in self._failures)
-        return alike >= ALIKE_LIMIT or self.suspects(outcome)
+        alike = _videos(held.outcome for held in self._failures if cause(held.outcome) == cause(outcome))
+        return len(alike) >= ALIKE_LIMIT or self.suspects(outcome)
 
     def _unproven_witness_confirms(self, outcome: Outcome) -> bool:
         return outcome.thumbnail == "missing" and not self._witness.dismissed
@@ -192,7 +196,8 @@ class UndecidedFailures:
 
     def _asks_again(self, refused: Outcome) -> bool:
         key = refused.clip.key
-        return (key in self._grouped or refused.thumbnail == "there") and key not in self._asked_again
+        is_suspect = refused.clip.youtube_id in self._grouped or refused.thumbnail == "there"
+        return is_suspect and key not in self._asked_again
 
     def confirmed(self) -> Iterator[Outcome]:
         """Yield the doubts that the thumbnail host has come to confirm since they were held back."""
@@ -232,6 +237,11 @@ class UndecidedFailures:
         for outcome in self.put_back_doubts():
             reason = f"{outcome.reason} (undecided: YouTube answered no later call, so it may refuse everybody)"
             yield replace(outcome, category=Category.THROTTLED, reason=reason, unconfirmed=False)
+
+
+def _videos(outcomes: Iterable[Outcome]) -> set[str]:
+    """Return the videos of some outcomes: several sections of one video tell no more than one."""
+    return {outcome.clip.youtube_id for outcome in outcomes}
 
 
 def cause(outcome: Outcome) -> str:

@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from kinetics.errors import ClipError, Fatal, KineticsError, StopEveryone
-from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outcome, PartialResult, Result, Status
+from kinetics.records import ArchiveResult, Category, ControlResult, Item, Outcome, PartialResult, Result, Status, Video
 from kinetics.scheduling.awake_clock import AwakeClock
 from kinetics.scheduling.machine import MEMORY_LIMIT, machine_fault
 from kinetics.storage.atomic import cannot_write
@@ -36,8 +35,11 @@ WATCH_EVERY_S = 1.0
 class Notify(Protocol):
     """Tells the parent how far a worker has come with its item."""
 
-    def __call__(self, part: PartialResult | None = None) -> None:
-        """Report a partial result, from which the item's time limit starts again; None: the server has answered."""
+    def __call__(self, part: PartialResult | None = None, *, calls: int = 0) -> None:
+        """Report a partial result, from which the item's time limit starts again; None: the server has answered.
+
+        It took that many player calls.
+        """
 
 
 Worker = Callable[[Any, Notify], Result]
@@ -62,13 +64,16 @@ class PortableJob(Job, Protocol):
         """Return the same job for this host, whose workers have the folder `scratch` to themselves."""
 
 
-class Signal(Enum):
-    """A worker's message without data."""
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker's message that its job is open, so that items can come."""
 
-    READY = auto()
-    """The job is open; items can come."""
-    ANSWERED = auto()
-    """The server has answered; work on the item goes on."""
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A worker's message that the server has answered, after this many player calls; work on the item goes on."""
+
+    calls: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,17 +198,22 @@ def serve(pipe: Connection, timeout_s: float) -> None:
             error = machine_fault(error) or error
             pipe.send(WorkerError(error_text(error), fatal=isinstance(error, Fatal)))
             return
-        pipe.send(Signal.READY)
+        pipe.send(Ready())
         while True:
             pipe.send(_attempt(work, pipe.recv(), pipe, watchdog))
 
 
 def _attempt(work: Worker, item: Item, pipe: Connection, watchdog: Watchdog) -> Result | WorkerError:
-    def notify(part: PartialResult | None = None) -> None:
+    left = item
+
+    def notify(part: PartialResult | None = None, *, calls: int = 0) -> None:
+        nonlocal left
         if part:
             watchdog.begin()
+        if isinstance(left, Video) and isinstance(part, Outcome):
+            left = left.after(part.clip) or left
         try:
-            pipe.send(Progress(part) if part else Signal.ANSWERED)
+            pipe.send(Progress(part) if part else Answered(calls))
         except OSError:
             raise SystemExit from None  # the parent is gone; no foreign `except Exception` may keep this going
 
@@ -215,6 +225,6 @@ def _attempt(work: Worker, item: Item, pipe: Connection, watchdog: Watchdog) -> 
     except Exception as error:  # noqa: BLE001 - a mistake in the job must not cost more than a crash would
         if fault := machine_fault(error):
             return WorkerError(error_text(fault), fatal=True)
-        return item.failed(Category.LOST_WORKER, f"the worker failed on this {item.kind}: {error_text(error)}")
+        return left.failed(Category.LOST_WORKER, f"the worker failed on this {item.kind}: {error_text(error)}")
     finally:
         watchdog.end()

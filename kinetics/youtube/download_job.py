@@ -1,34 +1,34 @@
-"""A worker's job for YouTube: resolve a clip's video, fetch its section, cut it, and return the Outcome."""
+"""A worker's job for YouTube: resolve a video, fetch its wanted sections, cut them, and return the Outcomes."""
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import overload
 
-from kinetics.errors import MayWorkLater, Unconfirmed
-from kinetics.media import cut as media
+from kinetics.errors import Unconfirmed
+from kinetics.media import cut as cutting
 from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import RemoteMedia
 from kinetics.net.http import HttpSession
 from kinetics.net.proxy import use_proxy
-from kinetics.net.range_file import RangeFile
 from kinetics.net.rate_limit import shared_rate_limiter
-from kinetics.records import Clip, ControlCall, ControlResult, Cut, Outcome
-from kinetics.scheduling.worker import limit_memory, record_failure
+from kinetics.records import Clip, ControlCall, ControlResult, Cut, Outcome, Video
+from kinetics.scheduling.worker import Notify, limit_memory, record_failure
 from kinetics.storage.layout import Layout
 from kinetics.youtube.client_record import ClientRecord
 from kinetics.youtube.engines import open_engines
-from kinetics.youtube.fallback import MediaSearch, Resolver
+from kinetics.youtube.fallback import Resolver
 from kinetics.youtube.formats import MediaSource
+from kinetics.youtube.player_calls import player_calls
 from kinetics.youtube.thumbnails import ThumbnailChecker
+from kinetics.youtube.video_media import VideoMedia
 
-_ResultT = TypeVar("_ResultT")
-CUTTERS = {"smart": media.cut_smart, "exact": media.cut_exact, "keyframe": media.cut_keyframe}
+CUTTERS = {"smart": cutting.cut_smart, "exact": cutting.cut_exact, "keyframe": cutting.cut_keyframe}
 """The function for each value of `--cut` but `none`."""
 
 
@@ -72,12 +72,13 @@ class DownloadClip:
         limit = shared_rate_limiter(self.shared, self.limit_rate)
         visitor_file, record_file = (self.shared and self.shared / name for name in ("visitor", "clients"))
         notices: list[str] = []
+        player_calls()  # counts from here on
         engines = open_engines(self.engines, self.cookies, visitor_file, notices.append)
         return ClipDownloader(self, Resolver(engines, ClientRecord(record_file)), HttpSession(limit), notices)
 
 
 class ClipDownloader:
-    """One worker: a function of a clip, and of a callback for when YouTube has answered the player call.
+    """One worker: a function of a clip or a video, and of a callback for how far it has come.
 
     Its engines and connections are kept from clip to clip. What they put into `notices` goes out with an outcome.
     """
@@ -91,25 +92,40 @@ class ClipDownloader:
         self._thumbnails = ThumbnailChecker() if job.thumbnails else None
 
     @overload
-    def __call__(self, item: Clip, on_answer: Callable[[], None]) -> Outcome: ...
+    def __call__(self, item: Clip | Video, notify: Notify) -> Outcome: ...
 
     @overload
-    def __call__(self, item: ControlCall, on_answer: Callable[[], None]) -> ControlResult: ...
+    def __call__(self, item: ControlCall, notify: Notify) -> ControlResult: ...
 
-    def __call__(self, item: Clip | ControlCall, on_answer: Callable[[], None]) -> Outcome | ControlResult:
-        """Get one clip, or make a control call. Raises Fatal if files cannot be written."""
+    def __call__(self, item: Clip | Video | ControlCall, notify: Notify) -> Outcome | ControlResult:
+        """Get the sections of one video, or make a control call. Raises Fatal if files cannot be written.
+
+        All outcomes but the last are notified. One that is postponed is the last, whatever sections are left.
+        """
         if isinstance(item, ControlCall):
-            return self._check_again(item, on_answer)
-        return self._with_thumbnail(self._get(item, on_answer))
+            return self._check_again(item, notify)
+        *clips, last = item.clips if isinstance(item, Video) else (item,)
+        media = self._media(item.youtube_id, in_full=last.again)
+        for clip in clips:
+            outcome = self._with_thumbnail(self._get(clip, media, notify))
+            if outcome.status == "postponed":
+                return outcome
+            notify(outcome)
+        return self._with_thumbnail(self._get(last, media, notify))
 
-    def _check_again(self, call: ControlCall, on_answer: Callable[[], None]) -> ControlResult:
+    def _media(self, video_id: str, *, in_full: bool) -> VideoMedia:
+        search = self._resolver.search(video_id, self._job.max_height, in_full=in_full)
+        return VideoMedia(search, self._session, self._header_sizes, streaming=self._job.cut == "none")
+
+    def _check_again(self, call: ControlCall, notify: Notify) -> ControlResult:
         """Ask for a video that came before, and for the first byte of its media."""
+        calls_before = player_calls().sent
+        media = self._media(call.clip.youtube_id, in_full=True)
         with record_failure(self._job.layout.folder) as failure:
-            search = self._resolver.search(call.clip.youtube_id, self._job.max_height, in_full=True)
-            source = search.next_source()
-            on_answer()
-            _use(search, source, self._read_first_bytes)
-        return failure.applied_to(ControlResult(call, "done"))
+            media.resolve()
+            notify(calls=player_calls().sent - calls_before)
+            media.use(_read_first_bytes)
+        return failure.applied_to(ControlResult(call, "done", calls=player_calls().sent - calls_before))
 
     def _with_thumbnail(self, outcome: Outcome) -> Outcome:
         """Return the outcome with the thumbnail of a video that is called unavailable, and nothing else."""
@@ -122,26 +138,31 @@ class ClipDownloader:
         living = self._thumbnails.living()
         return replace(outcome, thumbnail=self._thumbnails.thumbnail(outcome.clip.youtube_id), living_thumbnails=living)
 
-    def _get(self, clip: Clip, on_answer: Callable[[], None]) -> Outcome:
-        """Get one clip. Raises Fatal if its files cannot be written."""
+    def _get(self, clip: Clip, media: VideoMedia, notify: Notify) -> Outcome:
+        """Get one section of a video. Raises Fatal if its files cannot be written."""
         job = self._job
         outcome = Outcome(clip, "failed", host=socket.gethostname(), cut=job.cut, max_height=job.max_height)
-        session, start = self._session, time.monotonic()
+        session, start, calls_before = self._session, time.monotonic(), player_calls().sent
         bytes_before, requests_before, busy_before_s = session.bytes_received, session.requests, session.busy_s
-        search = self._resolver.search(clip.youtube_id, job.max_height, in_full=clip.again)
+        later_before_s = media.later_s
         with record_failure(job.layout.folder) as failure:
-            source = search.next_source()
+            is_first = not media.asked
+            source = media.resolve()
             outcome = replace(outcome, engine=source.engine, itag=source.itag, resolve_s=time.monotonic() - start)
-            on_answer()
-            outcome = _use(search, source, partial(self._write_clip, clip, outcome))
+            if is_first:
+                notify(calls=player_calls().sent - calls_before)
+            outcome = media.use(partial(self._write_clip, clip, outcome))
         notice = self._notices.pop() if self._notices else ""
         outcome = replace(
-            failure.applied_to(outcome), unconfirmed=isinstance(failure.error, Unconfirmed), notice=notice
+            failure.applied_to(outcome),
+            unconfirmed=isinstance(failure.error, Unconfirmed),
+            notice=notice,
+            calls=player_calls().sent - calls_before,
         )
         total_s, download_s = time.monotonic() - start, session.busy_s - busy_before_s
         if outcome.resolve_s is None:
             return replace(outcome, resolve_s=total_s)
-        resolve_s = outcome.resolve_s + search.later_s
+        resolve_s = outcome.resolve_s + media.later_s - later_before_s
         return replace(
             outcome,
             resolve_s=resolve_s,
@@ -151,27 +172,14 @@ class ClipDownloader:
             requests=session.requests - requests_before,
         )
 
-    def _read_first_bytes(self, source: MediaSource) -> None:
-        for media_format in source.formats:
-            RangeFile(self._session, media_format.url, media_format.headers).read(1)
-
-    def _write_clip(self, clip: Clip, outcome: Outcome, source: MediaSource) -> Outcome:
+    def _write_clip(
+        self, clip: Clip, outcome: Outcome, source: MediaSource, media_files: Sequence[RemoteMedia]
+    ) -> Outcome:
         """Cut the clip from its source, move it to its final name, and return what the file is like."""
         cut, layout = self._job.cut, self._job.layout
-        media_files = [
-            RemoteMedia(
-                RangeFile(self._session, media_format.url, media_format.headers, streaming=cut == "none"),
-                media_format.container,
-                source.duration_s,
-                progressive=bool(media_format.video_codec and media_format.audio_codec),
-                header_bytes=media_format.header_bytes,
-                sizes=self._header_sizes,
-            )
-            for media_format in source.formats
-        ]
         with layout.atomic_clip(clip, cut) as temporary:
             if cut == "none":
-                result = media.copy_whole(media_files, temporary)
+                result = cutting.copy_whole(media_files, temporary)
             else:
                 result = CUTTERS[cut](media_files, clip.time_start, clip.time_end, temporary)
             clip_bytes = temporary.stat().st_size
@@ -188,13 +196,7 @@ class ClipDownloader:
         )
 
 
-def _use(search: MediaSearch, source: MediaSource, use: Callable[[MediaSource], _ResultT]) -> _ResultT:
-    """Return what `use` makes of the first media that do, beginning with `source`."""
-    while True:
-        try:
-            result = use(source)
-        except MayWorkLater as failure:
-            source = search.after(source, failure)
-        else:
-            search.came()
-            return result
+def _read_first_bytes(source: MediaSource, media_files: Sequence[RemoteMedia]) -> None:
+    for one in media_files:
+        one.file.seek(0)
+        one.file.read(1)

@@ -189,6 +189,8 @@ class MediaSearch:
 
     def _refuse(self, error: ClipError, *, by_youtube: bool) -> None:
         """Note how the client failed. What YouTube refuses to it, it refuses to the same client of other engines."""
+        if self._asked in self._failures:  # at an earlier section of the video
+            return
         self._failures[self._asked] = error
         alike = [one for one in self._clients if one.client == self._asked.client] if by_youtube else [self._asked]
         self._left = [one for one in self._left if one not in alike]

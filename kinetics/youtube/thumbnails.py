@@ -32,6 +32,7 @@ class ThumbnailChecker:
         self._answers = True
         self._living: list[str] = []
         self._asked_for_living = 0
+        self._last: tuple[str, Thumbnail | None] = ("", None)
 
     def came(self, video_id: str) -> None:
         """Note a video that came: its thumbnail has to be there."""
@@ -47,9 +48,12 @@ class ThumbnailChecker:
         """Return whether a video has a thumbnail; None once the host has failed to answer."""
         if not self._answers:
             return None
+        if self._last[0] == video_id:  # of another section of the video
+            return self._last[1]
         status = self._status(f"https://i.ytimg.com/vi/{video_id}/mqdefault.jpg")
         if status in (200, 404):
-            return "there" if status == 200 else "missing"
+            self._last = video_id, "there" if status == 200 else "missing"
+            return self._last[1]
         self._answers = False
         return "no answer"
 

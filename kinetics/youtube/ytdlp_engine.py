@@ -25,6 +25,7 @@ from kinetics.net.responses import ConnectionBroken
 from kinetics.records import Category
 from kinetics.youtube.engine_errors import TIMEOUT_S, UPGRADE, connection_failure, http_failure, translated_errors
 from kinetics.youtube.formats import Format, positive_number, shorter_side, track_and_alteration
+from kinetics.youtube.player_calls import PLAYER_PATH
 from kinetics.youtube.replies import join_words, sort_reason
 
 SKIPPED_REQUESTS: Mapping[str, Sequence[str]] = {
@@ -44,7 +45,6 @@ SKIPPED_MANIFESTS = ("hls", "dash")
 ALL_FORMATS = ("duplicate",)
 """Value of yt-dlp's argument `formats`: of those with the same itag and sound it would pass on the first one alone,
 which may be the one that YouTube upscaled, or whose voice it boosted."""
-PLAYER_PATH = "/youtubei/v1/player"
 
 
 class YtDlp:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.records import Category
+from kinetics.records import Category, PartialResult
 from kinetics.youtube.download_job import DownloadClip
 from tests.support.commands import python
 from tests.support.download_job import CLIP, VIDEO, attempt, job_in, youtube_with_the_clip
@@ -47,7 +47,7 @@ def test_where_the_next_engine_fails_the_refusal_is_the_reason(youtube: Loopback
     refusing = Scenario(VIDEO, media_faults=(MediaFault("status", 403),))
     youtube.world.scenarios[CLIP.youtube_id] = refusing
 
-    def break_the_player() -> None:
+    def break_the_player(part: PartialResult | None = None, *, calls: int = 0) -> None:
         youtube.world.scenarios[CLIP.youtube_id] = replace(refusing, player_faults=(PLAYER_FAULTS["html"],))
 
     outcome = job.open()(CLIP, break_the_player)
@@ -71,7 +71,7 @@ def test_a_worker_does_its_clips_without_a_word(youtube: LoopbackYouTube, job: D
         "job = DownloadClip(layout, 'exact', ('pytubefix', 'yt-dlp'), 360, None, 1e9)\n"
         "(job.layout.folder / '.partial').mkdir(parents=True)\n"
         "work = job.open()\n"
-        "for name in sys.argv[2:]: work(Clip(name, 4.0, 7.0, 'label', 'train'), lambda: None)\n"
+        "for name in sys.argv[2:]: work(Clip(name, 4.0, 7.0, 'label', 'train'), lambda part=None, *, calls=0: None)\n"
     )
     ran = python("-c", script, str(job.layout.root), CLIP.youtube_id, "-_unknown-0", env=youtube.env)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")

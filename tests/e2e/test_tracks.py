@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.download_job import CLIP, job_in, youtube_with_the_clip
+from tests.support.download_job import CLIP, job_in, unheard, youtube_with_the_clip
 from tests.support.sound import heard, loudest_frequency
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.spoils import another_file
@@ -158,7 +158,7 @@ def test_the_clip_has_the_sound_and_the_picture_that_the_video_was_made_with(
         work = job.open()
         for name, case in CASES.items():
             clip = replace(CLIP, youtube_id=IDS[name], time_start=0.0, time_end=1.0)
-            outcome = work(clip, lambda: None)
+            outcome = work(clip, unheard)
             assert outcome.status == "done", (name, outcome.reason)
             samples, rate = heard(job.layout.target(clip, job.cut))
             found[name] = outcome.itag, round(loudest_frequency(samples[rate // 4 : rate // 2], rate), -3)

@@ -68,7 +68,7 @@ def run_here(job: Job, clips: Iterable[Clip]) -> Generator[Event, None, None]:
     """What the pool does, in this process."""
     work = job.open()
     for clip in clips:
-        yield work(clip, lambda part=None: None)
+        yield work(clip, lambda part=None, *, calls=0: None)
 
 
 def watched(seen: list[Clip]) -> Callable[[Job, Iterable[Clip]], Generator[Event, None, None]]:

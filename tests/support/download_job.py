@@ -11,7 +11,7 @@ from urllib.request import install_opener
 
 import pytest
 
-from kinetics.records import Clip, Outcome
+from kinetics.records import Clip, Outcome, PartialResult
 from kinetics.storage.layout import Layout
 from kinetics.youtube.download_job import DownloadClip
 from tests.youtube.server import LoopbackYouTube
@@ -46,9 +46,13 @@ def job_in(folder: Path) -> Iterator[DownloadClip]:
     resource.setrlimit(resource.RLIMIT_DATA, before)  # what is a worker's for life is not this process's
 
 
+def unheard(part: PartialResult | None = None, *, calls: int = 0) -> None:
+    """A worker's way to report, where nobody listens."""
+
+
 def attempt(job: DownloadClip, clip: Clip = CLIP) -> Outcome:
     """What comes of a clip; after it, whatever it is, no unfinished file is left."""
-    outcome = job.open()(clip, lambda: None)
+    outcome = job.open()(clip, unheard)
     assert not [path for path in job.layout.folder.glob(".partial/**/*") if path.is_file()]
     assert outcome.status == "done" or not job.layout.target(clip, job.cut).exists()
     return outcome

@@ -20,7 +20,7 @@ from kinetics.youtube import fallback
 from kinetics.youtube.download_job import DownloadClip
 from kinetics.youtube.engines import open_engines
 from kinetics.youtube.thumbnails import CONNECTIONS
-from tests.support.download_job import CLIP, VIDEO, attempt, job_in, youtube_with_the_clip
+from tests.support.download_job import CLIP, VIDEO, attempt, job_in, unheard, youtube_with_the_clip
 from tests.support.sandbox import frames
 from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
@@ -83,7 +83,7 @@ def test_the_other_cuts(youtube: LoopbackYouTube, job: DownloadClip, cut: Cut) -
 
 def test_counts_are_those_of_one_clip_not_of_the_worker(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     work = job.open()
-    outcomes = [work(clip, lambda: None) for clip in (CLIP, replace(CLIP, time_start=2.0, time_end=5.0))]
+    outcomes = [work(clip, unheard) for clip in (CLIP, replace(CLIP, time_start=2.0, time_end=5.0))]
     media = [request for request in youtube.requests if request.kind == "media"]
     assert sum(outcome.requests for outcome in outcomes) == len(media)
     assert sum(outcome.bytes_received for outcome in outcomes) == sum(request.bytes_sent for request in media)
@@ -92,7 +92,7 @@ def test_counts_are_those_of_one_clip_not_of_the_worker(youtube: LoopbackYouTube
 def test_the_workers_of_a_run_are_one_visitor_to_youtube(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     for name in ("first run", "second run"):
         workers = [replace(job, shared=job.layout.root / name).open() for _ in range(2)]
-        assert [work(CLIP, lambda: None).status for work in workers] == ["done"] * 2
+        assert [work(CLIP, unheard).status for work in workers] == ["done"] * 2
     assert [request.kind for request in youtube.requests].count("visitor") == 2
 
 
@@ -105,13 +105,13 @@ def test_what_an_engine_has_to_say_goes_out_with_one_outcome(
 
     monkeypatch.setattr(jobs, "open_engines", opened)
     worker = job.open()
-    assert [worker(CLIP, lambda: None).notice for _ in range(2)] == ["look at this", ""]
+    assert [worker(CLIP, unheard).notice for _ in range(2)] == ["look at this", ""]
 
 
 def test_where_the_visitor_id_cannot_be_shared_each_worker_asks(youtube: LoopbackYouTube, job: DownloadClip) -> None:
     (job.layout.root / "shared" / "visitor").mkdir(parents=True)
     workers = [replace(job, shared=job.layout.root / "shared").open() for _ in range(2)]
-    assert [work(CLIP, lambda: None).status for work in workers] == ["done"] * 2
+    assert [work(CLIP, unheard).status for work in workers] == ["done"] * 2
     assert [request.kind for request in youtube.requests].count("visitor") == 2
     assert [path.name for path in (job.layout.root / "shared").iterdir()] == ["visitor"]
 
@@ -121,10 +121,10 @@ def test_it_tells_when_youtube_has_answered_before_any_media_is_fetched(
 ) -> None:
     kinds: list[set[str]] = []
     work = job.open()
-    work(CLIP, lambda: kinds.append({request.kind for request in youtube.requests}))
+    work(CLIP, lambda *_, **__: kinds.append({request.kind for request in youtube.requests}))
     assert kinds == [{"visitor", "player"}]
     youtube.world.scenarios[CLIP.youtube_id] = Scenario(failure=FAILURES["private"])
-    work(CLIP, lambda: pytest.fail("a video that is gone has no media to wait for"))
+    work(CLIP, lambda *_, **__: pytest.fail("a video that is gone has no media to wait for"))
 
 
 # -- not done ---------------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_written_ends_the_run_and_is_named(
     job.layout.folder.mkdir()
     (job.layout.folder / blocked).write_text("a file where a folder should be")
     with pytest.raises(Fatal, match=str(job.layout.folder)):
-        job.open()(CLIP, lambda: None)
+        job.open()(CLIP, unheard)
 
 
 def test_a_full_disk_ends_the_run_and_leaves_nothing(
@@ -188,7 +188,7 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Fatal, match="the disk is full"):
-        job.open()(CLIP, lambda: None)
+        job.open()(CLIP, unheard)
     assert not [path for path in job.layout.folder.rglob("*") if path.is_file()]
 
 
@@ -211,10 +211,10 @@ def test_a_clip_that_would_take_all_memory_fails_alone_and_says_so(
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] == MEMORY_LIMIT
     with monkeypatch.context() as patch:
         patch.setitem(jobs.CUTTERS, "exact", lambda *_: bytearray(2 * MEMORY_LIMIT))
-        outcome = work(CLIP, lambda: None)
+        outcome = work(CLIP, unheard)
     assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
     assert "2048 MiB" in outcome.reason
-    assert work(CLIP, lambda: None).status == "done"
+    assert work(CLIP, unheard).status == "done"
 
 
 # -- thumbnails and control calls -------------------------------------------------------------------------------------
@@ -231,12 +231,12 @@ def test_of_a_video_called_unavailable_the_thumbnail_is_looked_for_and_those_of_
     youtube: LoopbackYouTube, job: DownloadClip
 ) -> None:
     work = job.open()
-    assert work(CLIP, lambda: None).status == "done"
+    assert work(CLIP, unheard).status == "done"
     assert asked_for(youtube) == [], "only a doubt needs a witness"
-    first, second = (work(DEAD, lambda: None) for _ in range(2))
+    first, second = (work(DEAD, unheard) for _ in range(2))
     assert (first.category, first.thumbnail, first.living_thumbnails) == (Category.UNAVAILABLE, "missing", ("there",))
     assert (second.thumbnail, second.living_thumbnails) == ("missing", ()), "each living one is asked for once"
-    assert asked_for(youtube) == [CLIP.youtube_id, DEAD.youtube_id, DEAD.youtube_id]
+    assert asked_for(youtube) == [CLIP.youtube_id, DEAD.youtube_id], "and so is the same dead one at its next section"
 
 
 @pytest.mark.parametrize("verdict", ["private", "terminated", "removed"])
@@ -252,7 +252,7 @@ def test_a_thumbnail_host_that_does_not_answer_is_asked_about_one_video(
 ) -> None:
     youtube.world.thumbnails = mode
     work = job.open()
-    assert [work(DEAD, lambda: None).thumbnail for _ in range(2)] == ["no answer", None]
+    assert [work(DEAD, unheard).thumbnail for _ in range(2)] == ["no answer", None]
     assert len(asked_for(youtube)) == requests
 
 
@@ -265,7 +265,7 @@ def test_a_control_call_asks_for_the_video_and_its_media_and_writes_nothing(
     youtube: LoopbackYouTube, job: DownloadClip
 ) -> None:
     work, answers = job.open(), list[set[str]]()
-    result = work(ControlCall(CLIP), lambda: answers.append({request.kind for request in youtube.requests}))
+    result = work(ControlCall(CLIP), lambda *_, **__: answers.append({request.kind for request in youtube.requests}))
     assert (result.status, result.item.clip) == ("done", CLIP)
     assert answers == [{"visitor", "player"}]
     assert "media" in {request.kind for request in youtube.requests}
@@ -279,7 +279,7 @@ def test_a_control_call_fails_as_its_clip_would(youtube: LoopbackYouTube, job: D
     else:
         name = {"the player": "bot", "the video": "unavailable"}[refused]
         youtube.world.scenarios[CLIP.youtube_id] = Scenario(failure=FAILURES[name])
-    result = replace(job, engines=PYTUBEFIX).open()(ControlCall(CLIP), lambda: None)
+    result = replace(job, engines=PYTUBEFIX).open()(ControlCall(CLIP), unheard)
     assert (result.status, result.category) == {
         "the player": ("postponed", Category.THROTTLED),
         "the media": ("failed", Category.MEDIA_ERROR),

@@ -62,7 +62,7 @@ class Extracted:
     parts: list[Outcome | ArchiveProgress | None] = field(default_factory=list)
     result: ArchiveResult | None = None
 
-    def say(self, part: Outcome | ArchiveProgress | None = None) -> None:
+    def say(self, part: Outcome | ArchiveProgress | None = None, *, calls: int = 0) -> None:
         self.parts.append(part)
 
     @property

@@ -23,6 +23,7 @@ from kinetics.errors import (
     StopEveryone,
     Unconfirmed,
 )
+from kinetics.net.range_file import RangeFile
 from kinetics.net.responses import ConnectionBroken, MediaExpired, MediaRefused
 from kinetics.records import Category, Outcome
 from kinetics.youtube import download_job, fallback
@@ -32,7 +33,7 @@ from kinetics.youtube.engines import engine_versions
 from kinetics.youtube.fallback import LOOK_BACK_CLIPS, MAX_CALLS, MediaSearch, Resolver
 from kinetics.youtube.formats import Format, MediaSource
 from kinetics.youtube.visitor import VisitorId
-from tests.support.download_job import CLIP, job_in
+from tests.support.download_job import CLIP, job_in, unheard
 from tests.youtube import replies
 
 OK = "okay-video0"
@@ -489,7 +490,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
         def run(*engines: FakeEngine, clips: int = 1) -> Outcome:
             monkeypatch.setattr(download_job, "open_engines", lambda *_: [*engines])
             worker = job.open()
-            return [worker(CLIP, lambda: None) for _ in range(clips)][-1]
+            return [worker(CLIP, unheard) for _ in range(clips)][-1]
 
         yield run
 
@@ -508,7 +509,7 @@ def test_media_refused_to_all_stay_the_reason_and_cost_one_call_after_some_clips
     def refuse(*_: object, **__: object) -> None:
         raise refused_media()
 
-    monkeypatch.setattr(download_job, "RangeFile", refuse)
+    monkeypatch.setattr(RangeFile, "prefetch", refuse)
     first, second = FakeEngine("pytubefix", [P18]), FakeEngine("yt-dlp", second_says)
     outcome = work(first, second, clips=ALIKE_CLIPS + 3)
     assert (outcome.category, outcome.reason) == (Category.MEDIA_ERROR, "HTTP 403 from the media host")

@@ -1,0 +1,101 @@
+"""The media of one video, found with one player call and read for all of its wanted sections.
+
+The files stay open from section to section, so their headers are read once, and so are bytes in which sections overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from kinetics.errors import ClipError, MayWorkLater, StopEveryone
+from kinetics.media.fragment_index import HeaderSizes
+from kinetics.media.section import RemoteMedia
+from kinetics.net.http import HttpSession
+from kinetics.net.range_file import RangeFile
+from kinetics.youtube.fallback import MediaSearch
+from kinetics.youtube.formats import MediaSource
+
+KEPT_BETWEEN_SECTIONS = 1 << 26
+"""Bytes of a file that are kept for the next section. With more, the sections of a long video could take all the memory
+that a worker may use; with fewer, headers are read again."""
+_ResultT = TypeVar("_ResultT")
+
+
+class VideoMedia:
+    """What a search finds for one video, and the open files of it."""
+
+    def __init__(
+        self, search: MediaSearch, session: HttpSession, sizes: HeaderSizes, *, streaming: bool = False
+    ) -> None:
+        self._search = search
+        self._session = session
+        self._sizes = sizes
+        self._streaming = streaming
+        self._source: MediaSource | None = None
+        self._failure: ClipError | None = None
+        self._files: list[tuple[RangeFile, RemoteMedia]] = []
+
+    @property
+    def later_s(self) -> float:
+        """Seconds spent on further calls and waits after the first media had failed."""
+        return self._search.later_s
+
+    @property
+    def asked(self) -> bool:
+        """Whether YouTube has been asked about this video, and has answered."""
+        return bool(self._source or self._failure)
+
+    def resolve(self) -> MediaSource:
+        """Return where the media are, asking YouTube at the first section alone.
+
+        Raises ClipError: what YouTube said, for each section alike; a refusal of everybody is asked about again.
+        """
+        if self._failure:
+            raise self._failure
+        if self._source is None:
+            try:
+                self._open(self._search.next_source())
+            except StopEveryone:
+                raise
+            except ClipError as error:
+                self._failure = error
+                raise
+        assert self._source
+        return self._source
+
+    def use(self, use: Callable[[MediaSource, Sequence[RemoteMedia]], _ResultT]) -> _ResultT:
+        """Return what `use` makes of the first media that do, beginning with those that did for the section before."""
+        source = self.resolve()
+        if any(file.kept_bytes > KEPT_BETWEEN_SECTIONS for file, _ in self._files):
+            self._open(source)
+        while True:
+            try:
+                result = use(source, [media for _, media in self._files])
+            except MayWorkLater as failure:
+                source = self._search.after(source, failure)
+                self._open(source)
+            else:
+                self._search.came()
+                return result
+
+    def _open(self, source: MediaSource) -> None:
+        self._source = source
+        files = (
+            RangeFile(self._session, media_format.url, media_format.headers, streaming=self._streaming)
+            for media_format in source.formats
+        )
+        self._files = [
+            (
+                file,
+                RemoteMedia(
+                    file,
+                    media_format.container,
+                    source.duration_s,
+                    progressive=bool(media_format.video_codec and media_format.audio_codec),
+                    header_bytes=media_format.header_bytes,
+                    sizes=self._sizes,
+                ),
+            )
+            for file, media_format in zip(files, source.formats, strict=True)
+        ]
