@@ -18,6 +18,20 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def player_calls(calls: int, *, clips: int, for_gone: int, refused: int = 0) -> str:
+    """Return what clips cost in player calls, for a person: how many came of how many calls, and where others went.
+
+    `for_gone`: calls for videos that are gone; `refused`: calls that brought no answer about the video.
+    """
+    whole = counted(calls, "call" if clips else "player call")
+    parts = [f"{calls / clips:.2f} player calls a clip: {whole}" if clips else whole]
+    if for_gone:
+        parts.append(f"{for_gone:,} of them for {'a video that is' if for_gone == 1 else 'videos that are'} gone")
+    if refused:
+        parts.append(f"{refused:,} refused")
+    return ", ".join(parts)
+
+
 def percent(share: float) -> str:
     """Return a share as a percentage: never 100 % while something is missing, nor 0 % once something is there."""
     if share in (0, 1):

@@ -103,7 +103,7 @@ def download(options: Options, context: Context) -> int:
                 progress = ProgressBar(bar, counts, provisional=options.source == "both", to_read=to_read)
                 gave_up = record_and_show(tables.syncing(events), ledgers, progress)
         finally:
-            tell(summary(options, layout, plan, counts.counts, ledgers.values()))
+            tell(summary(options, layout, plan, counts, ledgers.values()))
     if gave_up:
         tell(why_stopped(gave_up), file=sys.stderr)
     return exit_code(plan, counts.counts, gave_up, all_read=not (mirror and mirror.unread))
@@ -195,7 +195,8 @@ def print_forecast(
     if not plan.todo:
         return ()
     tables = [part.stats(subset) for subset in context.subsets for part in layout.shard_layouts(subset)]
-    to_come = estimate(plan.todo, tables, whole=options.cut == "none", per_hour=options.rate)
+    whole = options.cut == "none"
+    to_come = estimate(plan.todo, tables, videos=plan.videos, whole=whole, per_hour=options.rate)
     order, seconds, share = (
         choose_source_order(options, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds, 1.0)
     )

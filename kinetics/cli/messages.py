@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from kinetics.cli.parser import INSTALLED_COMMAND, program_name
-from kinetics.humanize import counted, duration_text, one_line, percent, size, without_password
+from kinetics.humanize import counted, duration_text, one_line, percent, player_calls, size, without_password
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.net.http import YOUTUBE
 from kinetics.records import Category, ClipState, Source
@@ -20,6 +19,7 @@ from kinetics.youtube.engine_errors import UPGRADE
 
 if TYPE_CHECKING:
     from kinetics.cli.options import Options
+    from kinetics.cli.run_counts import RunCounts
     from kinetics.planning.estimate import Estimate
     from kinetics.planning.kinds import ClipKind, OtherKind
     from kinetics.planning.plan import Plan
@@ -130,8 +130,12 @@ def _asked_again(plan: Plan) -> str:
 
 
 def forecast(to_come: Estimate, *, seconds: float, share: float) -> str:
-    """Say how much is to come, and how long that may take; `share` is the share of the clips that will come."""
-    return f"about {size(share * to_come.size)} and {duration_text(seconds)} to come, by {to_come.basis}"
+    """Say how much is to come, and how long that may take; `share` is the share of the clips that will come.
+
+    The player calls are named where that time is YouTube's alone.
+    """
+    calls = f" ({to_come.calls_text})" if seconds == to_come.seconds else ""
+    return f"about {size(share * to_come.size)} and {duration_text(seconds)} to come{calls}, by {to_come.basis}"
 
 
 def mirror_hint(offer: MirrorOffer) -> str:
@@ -198,11 +202,9 @@ def _clock(when: datetime, time_of_day: str) -> str:
     return f"{when:{time_of_day if when.date() == datetime.now().date() else f'%d %b {time_of_day}'}}"
 
 
-def summary(
-    options: Options, layout: Layout, plan: Plan, counts: Counter[Category | None], ledgers: Iterable[Ledger]
-) -> str:
-    """Say what a run has done, what is missing and why, and what to type next."""
-    done = counts[None]
+def summary(options: Options, layout: Layout, plan: Plan, run: RunCounts, ledgers: Iterable[Ledger]) -> str:
+    """Say what a run has done, what is missing and why, what it cost, and what to type next."""
+    counts, done = run.counts, run.counts[None]
     taken = {words: plan.count(state) for state, words in TAKEN_BEFORE.items()}
     there = plan.count(ClipState.ON_DISK) + sum(taken.values()) + done
     new = ", ".join([f"{done:,} of them new", *(f"{count:,} {words}" for words, count in taken.items() if count)])
@@ -212,6 +214,8 @@ def summary(
     untried = plan.todo - counts.total()
     if untried:
         lines.append(f"  {untried:8,}  not tried yet")
+    if run.calls:
+        lines.append(player_calls(run.calls, clips=run.from_youtube, for_gone=run.calls_for_gone))
     if failures:
         lines += [f"reasons: {layout.display_path(ledger.errors_log)}" for ledger in ledgers]
     if untried or any(not category.settled for category in failures):

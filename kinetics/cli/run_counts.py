@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Container
 
 from kinetics.records import Category, Clip, ClipKey, Outcome
+from kinetics.storage.attempts import GONE_VIDEO
 
 
 class RunCounts:
@@ -18,6 +19,12 @@ class RunCounts:
     def __init__(self, not_offered: Container[ClipKey] = ()) -> None:
         self.counts: Counter[Category | None] = Counter()
         """The number of clips by category; None counts those that are done."""
+        self.calls = 0
+        """Player calls of all attempts, the postponed ones included."""
+        self.calls_for_gone = 0
+        """Those of attempts that found their videos gone."""
+        self.from_youtube = 0
+        """The number of clips that came from YouTube, which the calls were made for."""
         self._failed: dict[Clip, Category] = {}
         self._not_offered = not_offered
 
@@ -27,7 +34,10 @@ class RunCounts:
         return sum(count for category, count in self.counts.items() if category and category.gone)
 
     def take(self, outcome: Outcome) -> None:
-        """Count an attempt, unless the clip was only postponed."""
+        """Count an attempt, and the clip unless it was only postponed."""
+        self.calls += outcome.calls
+        self.calls_for_gone += outcome.calls if outcome.category in GONE_VIDEO else 0
+        self.from_youtube += outcome.status == "done" and outcome.source == "youtube"
         before, category = self._failed.get(outcome.clip), outcome.category
         if outcome.status == "postponed" or (before and category is Category.NOT_FOUND):
             return

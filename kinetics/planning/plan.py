@@ -71,6 +71,11 @@ class Plan:
         return int(self._chosen().sum())
 
     @property
+    def videos(self) -> int:
+        """How many videos YouTube will be asked for: one player call serves all clips of a video."""
+        return int(self.frame["youtube_id"][self._chosen() & ~self.not_due].nunique())
+
+    @property
     def to_try(self) -> list[int]:
         """The rows of the clips that will be tried, in order."""
         rows: list[int] = self._in_order().tolist()

@@ -29,6 +29,7 @@ from kinetics.report.model import (
     Duration,
     OriginCounts,
     OriginKind,
+    PlayerCalls,
     Reason,
     Report,
     Sample,
@@ -60,7 +61,7 @@ _CLIP = ["split", *KEY]
 """The columns that identify a clip among those of several subsets: a segment may be in more than one of them."""
 _COLUMNS = (
     *("time", *KEY, "status", "category", "engine", "itag", "resolve_s", "download_s", "cut_s", "bytes_received"),
-    *("requests", "clip_bytes", "host", "source"),
+    *("requests", "calls", "clip_bytes", "host", "source"),
 )
 
 
@@ -101,8 +102,12 @@ def collect(layout: Layout, subsets: Sequence[Subset], frame: pd.DataFrame, cut:
         durations=_durations(done),
         timeline=build_timeline(tried[tried["category"] != Category.NOT_FOUND]),
         space=_space(layout, cut, frame[present], tried),
+        calls=_player_calls(tried),
         estimate=estimate(
-            total.may_work + total.never_tried, [*itertools.chain(*tables.values())], whole=cut == "none"
+            total.may_work + total.never_tried,
+            [*itertools.chain(*tables.values())],
+            videos=frame["youtube_id"][np.isin(states, (_MAY_WORK, _NEVER_TRIED))].nunique(),
+            whole=cut == "none",
         ),
         origins=_origins(tried),
         samples=tuple(Sample(clip, layout.target(clip, cut)) for clip in _samples(frame[present]) if not layout.url),
@@ -138,11 +143,18 @@ def _read_attempts(tables: Mapping[Subset, Sequence[Path]]) -> pd.DataFrame:
     table = table[sound].drop(columns="time")
     table["ended"] = ended[sound]
     table["source"] = table["source"].replace("", "youtube")  # tables from before the mirror have no sources
-    for column in (*KEY[1:], *(f"{step}_s" for step in STEPS), "bytes_received", "requests", "clip_bytes"):
-        numbers = pd.to_numeric(table[column], errors="coerce").astype(float)
-        table[column] = numbers.where(np.isfinite(numbers))
+    for column in (*KEY[1:], *(f"{step}_s" for step in STEPS), "bytes_received", "requests", "calls", "clip_bytes"):
+        table[column] = _numbers(table[column])
     table["spent_s"] = table[[f"{step}_s" for step in STEPS]].sum(axis=1)
     return table
+
+
+def _numbers(texts: pd.Series[str]) -> NDArray[np.float64]:
+    """Return texts as numbers, NaN for what is none. Each text is read once, as most are in many rows."""
+    texts_by_row, distinct = pd.factorize(texts)
+    numbers = pd.to_numeric(pd.Series(distinct), errors="coerce").to_numpy(float, copy=True)
+    numbers[~np.isfinite(numbers)] = np.nan
+    return numbers[texts_by_row]
 
 
 def _read_failures(
@@ -275,6 +287,20 @@ def _space(layout: Layout, cut: Cut, present: pd.DataFrame, tried: pd.DataFrame)
         clips=len(sizes),
         clips_measured=measured,
         bytes_free=None if layout.url else free_space(layout.root),
+    )
+
+
+def _player_calls(tried: pd.DataFrame) -> PlayerCalls:
+    """Return the player calls of the attempts at YouTube."""
+    own = tried.loc[tried["source"] == "youtube", ["status", "category", "calls"]]
+    counted = own.dropna(subset="calls")
+    return PlayerCalls(
+        calls=int(counted["calls"].sum()),
+        attempts=len(counted),
+        uncounted=len(own) - len(counted),
+        clips=int((counted["status"] == "done").sum()),
+        for_gone=int(counted["calls"][counted["category"].isin(attempts.GONE_VIDEO)].sum()),
+        refused=int(counted["calls"][counted["status"] == "postponed"].sum()),
     )
 
 

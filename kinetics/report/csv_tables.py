@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple, fields
 from datetime import datetime
 
 from kinetics.humanize import safe_cell, seconds_text
@@ -46,14 +47,19 @@ def tables(report: Report) -> dict[str, str]:
             ),
         ),
         "hours": (
-            ("hour", "done", "failed", "postponed", "bytes_received"),
-            ((one.begin, one.done, one.failed, one.postponed, one.bytes_received) for one in report.timeline.hours),
+            ("hour", "done", "failed", "postponed", "bytes_received", "calls"),
+            (
+                (one.begin, one.done, one.failed, one.postponed, one.bytes_received, one.calls)
+                for one in report.timeline.hours
+            ),
         ),
         "sessions": (
             ("begin", "end", "done", "failed", "ended_by_a_refusal"),
             ((one.begin, one.end, one.done, one.failed, one.throttled) for one in report.timeline.sessions),
         ),
     }
+    if report.calls.calls:
+        contents["calls"] = ([field.name for field in fields(report.calls)], [astuple(report.calls)])
     if report.subsets:
         contents["subsets"] = (("subset", *COUNTS), map(_counts, (*report.subsets, report.total)))
     return {name: _csv(*content) for name, content in contents.items()}

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from kinetics.humanize import counted, player_calls
 from kinetics.planning.estimate import Estimate
 from kinetics.records import Category, Clip, Subset
 from kinetics.report.timeline import Session, Timeline
@@ -45,6 +46,7 @@ class Report:
     """One for each step, then one for all steps together; empty if no clip was made."""
     timeline: Timeline
     space: Space
+    calls: PlayerCalls
     estimate: Estimate
     """For the `clips_to_fetch`."""
     origins: tuple[OriginCounts, ...]
@@ -67,6 +69,12 @@ class Report:
     def postponed(self) -> int:
         """Attempts that told nothing about the clip, as the server refused, or could not be reached."""
         return sum(hour.postponed for hour in self.timeline.hours)
+
+    @property
+    def calls_an_hour(self) -> str:
+        """The player calls within an hour, for a person; the mean only where every attempt counted its own."""
+        mean = "" if self.calls.uncounted else f", {self.timeline.calls_per_hour:,.0f} on average"
+        return f"at most {counted(self.timeline.most_calls, 'player call')} an hour{mean}"
 
     @property
     def refused_sessions(self) -> list[Session]:
@@ -163,6 +171,28 @@ class Space:
     @property
     def bytes_per_clip(self) -> float:
         return self.bytes_on_disk / self.clips if self.clips else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerCalls:
+    """The player calls of the attempts at YouTube that counted them, which those of earlier versions did not."""
+
+    calls: int
+    attempts: int
+    """Attempts that counted their calls."""
+    uncounted: int
+    """Attempts that did not."""
+    clips: int
+    """Clips that the attempts made which counted their calls."""
+    for_gone: int
+    """Calls of attempts that found their videos gone."""
+    refused: int
+    """Calls of postponed attempts: the server refused, or could not be reached."""
+
+    def __str__(self) -> str:
+        told = player_calls(self.calls, clips=self.clips, for_gone=self.for_gone, refused=self.refused)
+        of = f" (counted in {self.attempts:,} of {counted(self.attempts + self.uncounted, 'attempt')})"
+        return told + (of if self.uncounted else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,11 @@ def report_lines(report: Report) -> Iterator[str]:
     yield from _duration_lines(report.durations)
     yield from _time_lines(report)
     yield from _space_lines(report.space)
+    yield from _call_lines(report)
     if report.clips_to_fetch:
-        estimate = f"about {size(report.estimate.size)} and {duration_text(report.estimate.seconds)}"
-        yield f"still to fetch: {counted(report.clips_to_fetch, 'clip')}, {estimate}, from {report.estimate.basis}"
+        estimate, clips = report.estimate, counted(report.clips_to_fetch, "clip")
+        needed = f"about {size(estimate.size)} and {duration_text(estimate.seconds)} ({estimate.calls_text})"
+        yield f"still to fetch: {clips}, {needed}, from {estimate.basis}"
     yield from _attempt_lines(report)
     yield from _class_lines([one for one in report.classes if one.missing])
 
@@ -84,6 +86,12 @@ def _space_lines(space: Space) -> Iterator[str]:
     yield f"space: {about}{size(space.bytes_on_disk)} of clips on disk, {size(space.bytes_received)} received{free}"
     if space.clips:
         yield f"  {size(space.bytes_per_clip)} per clip"
+
+
+def _call_lines(report: Report) -> Iterator[str]:
+    if report.calls.calls:
+        yield f"{report.calls}"
+        yield f"  {report.calls_an_hour}"
 
 
 def _attempt_lines(report: Report) -> Iterator[str]:

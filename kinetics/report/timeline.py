@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kinetics.planning.estimate import HOUR_S, busiest_hour
 from kinetics.records import Category
 
-HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 MIN_PAUSE_S = 30.0
 """Seconds: a shorter gap between two answers is not a pause."""
@@ -47,6 +47,8 @@ class Hour:
     failed: int
     postponed: int
     bytes_received: int
+    calls: int = 0
+    """Player calls, as far as they were counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class Timeline:
     end: datetime | None = None
     done: int = 0
     """Clips that were made: attempts with status `done`."""
+    most_calls: int = 0
+    """Player calls within any one hour, at most."""
 
     @property
     def span_s(self) -> float:
@@ -119,21 +123,30 @@ class Timeline:
         return self.span_s - self.paused_s(*PAUSE_CAUSES)
 
     @property
+    def ran_s(self) -> float:
+        """Seconds of the span with the pauses for YouTube and the network, but without the time between runs."""
+        return self.span_s - self.paused_s("stopped")
+
+    @property
     def per_hour(self) -> float:
         """Clips made in an hour of active time."""
         return self.done / self.active_s * HOUR_S if self.active_s > 0 else 0.0
 
     @property
     def per_hour_overall(self) -> float:
-        """Clips made an hour, with the pauses for YouTube and the network, but without the time between runs."""
-        ran_s = self.span_s - self.paused_s("stopped")
-        return self.done / ran_s * HOUR_S if ran_s > 0 else 0.0
+        """Clips made an hour, with the pauses of runs."""
+        return self.done / self.ran_s * HOUR_S if self.ran_s > 0 else 0.0
+
+    @property
+    def calls_per_hour(self) -> float:
+        """Player calls an hour, with the pauses of runs; a first hour that is not over counts as a whole one."""
+        return sum(hour.calls for hour in self.hours) / max(self.ran_s, HOUR_S) * HOUR_S
 
 
 def build_timeline(attempts: pd.DataFrame) -> Timeline:
     """Return the timeline of a table of attempts.
 
-    Its columns: ended (seconds since 1970), spent_s, status, category, host, bytes_received and source.
+    Its columns: ended (seconds since 1970), spent_s, status, category, host, bytes_received, calls and source.
     """
     attempts = attempts.sort_values("ended", kind="stable")
     answers = attempts[attempts["status"] != "postponed"]
@@ -149,19 +162,16 @@ def build_timeline(attempts: pd.DataFrame) -> Timeline:
         begin=_local(begin_s),
         end=_local(end_s),
         done=int((answers["status"] == "done").sum()),
+        most_calls=busiest_hour(attempts["ended"].to_numpy(), attempts["calls"].fillna(0).to_numpy()),
     )
 
 
 def _hours(attempts: pd.DataFrame) -> tuple[Hour, ...]:
     begins = attempts["ended"] // HOUR_S * HOUR_S
     counts = pd.crosstab(begins, attempts["status"]).reindex(columns=["done", "failed", "postponed"], fill_value=0)
-    received = attempts.groupby(begins)["bytes_received"].sum()
-    return tuple(
-        Hour(_local(begin), done, failed, postponed, int(count))
-        for begin, done, failed, postponed, count in zip(
-            counts.index, *(counts[column].tolist() for column in counts), received, strict=True
-        )
-    )
+    sums = attempts.groupby(begins)[["bytes_received", "calls"]].sum().astype(int)
+    columns = (table[column].tolist() for table in (counts, sums) for column in table)
+    return tuple(Hour(_local(begin), *figures) for begin, *figures in zip(counts.index, *columns, strict=True))
 
 
 def _pauses(ended: NDArray[np.float64], refused: pd.DataFrame) -> tuple[PausePeriod, ...]:

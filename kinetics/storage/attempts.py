@@ -16,8 +16,9 @@ from kinetics.storage.atomic import cannot_read
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import LINE_LIMIT, STATS_DEFAULTS, Ledger
 
-_OF_A_CLIP = (Category.NOT_FOUND, Category.PAST_END)
-"""What says that a clip is gone, and nothing of its video: the mirror lacks it, or the video ends before it."""
+GONE_VIDEO = frozenset(one for one in Category if one.gone) - {Category.NOT_FOUND, Category.PAST_END}
+"""The categories that say of a whole video that it is gone: not that the mirror lacks a clip, nor that a video ends
+before it."""
 
 
 def read(paths: Iterable[Path], columns: Sequence[str], *, last_bytes: int | None = None) -> pd.DataFrame:
@@ -111,4 +112,4 @@ def gone_videos(layout: Layout, subset: Subset, ledger: Ledger) -> Mapping[str, 
     last = table[shown | settled].drop_duplicates("youtube_id", keep="last")
     for youtube_id, category in zip(last["youtube_id"], last["category"], strict=True):
         said[youtube_id] = Category(category) if category else Category.NOT_OFFERED
-    return {video: one for video, one in said.items() if one.gone and one not in _OF_A_CLIP}
+    return {video: one for video, one in said.items() if one in GONE_VIDEO}

@@ -200,7 +200,9 @@ class TestReport:
 class TestForetold:
     def test_before_anything_was_tried_the_plan_rests_on_published_figures(self, sandbox: Sandbox) -> None:
         run = sandbox.run_here("--dry-run")
-        assert f"about {len(ROWS)}.00 MB and 96 seconds to come, by published figures; " in run.out
+        assert (
+            f"about {len(ROWS)}.00 MB and 84 seconds to come (7 player calls, 300 an hour as published), by " in run.out
+        )
         assert not run.err
 
     @pytest.mark.soak
@@ -211,7 +213,7 @@ class TestForetold:
             path.unlink()
         run = sandbox.run_here("--dry-run", "--cut", "keyframe")
         assert "10 to do" in run.out
-        assert " to come, by the last 30 attempts here; " in run.out
+        assert " to come (10 player calls, 300 an hour as published), by the last 30 attempts here; " in run.out
 
     def test_too_little_room_is_said_before_the_run(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 5_000_000))

@@ -71,8 +71,10 @@ def put(layout: Layout, sizes: dict[Clip, int] | None = None, video: Video | Non
             path.write_bytes(bytes((sizes or {}).get(clip, 500)))
 
 
-def write_tables(layout: Layout, attempts: Sequence[Attempt] = ATTEMPTS, subset: Subset = "train") -> None:
-    """As a run leaves them."""
+def write_tables(
+    layout: Layout, attempts: Sequence[Attempt] = ATTEMPTS, subset: Subset = "train", calls: object = ""
+) -> None:
+    """As a run leaves them; with `calls`, each attempt counted that number of player calls."""
     missing = dict[ClipKey, Sequence[object]]()
     with open(layout.stats(subset), "w", newline="") as file:
         table = csv.DictWriter(file, STATS_FIELDS, restval="", lineterminator="\n")
@@ -85,7 +87,7 @@ def write_tables(layout: Layout, attempts: Sequence[Attempt] = ATTEMPTS, subset:
             )
             row |= {f"{step}_s": spent for step, spent in zip(("resolve", "download", "cut"), steps, strict=True)}
             row |= {"bytes_received": received, "requests": 2, "clip_bytes": clip_bytes, "host": "here"}
-            row["source"] = "youtube"
+            row |= {"source": "youtube", "calls": calls}
             row |= {"engine": "pytubefix", "itag": "18", "cut": "smart", "sound": 1} if status == "done" else {}
             table.writerow({name: "" if cell is None else cell for name, cell in row.items()})
             missing.pop(clip.key, None)

@@ -15,14 +15,15 @@ import pandas as pd
 import pytest
 
 from kinetics.cli.download import exit_code
-from kinetics.cli.messages import announcement, pause_in_short, summary
+from kinetics.cli.messages import announcement, forecast, pause_in_short, summary
 from kinetics.cli.parser import parse
 from kinetics.cli.progress import ProgressBar, make_bar
 from kinetics.cli.run_counts import RunCounts
 from kinetics.cli.terminal import wrapped
+from kinetics.planning.estimate import Estimate
 from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, Retry
 from kinetics.planning.reuse import FoundFiles
-from kinetics.records import Category, Clip, ClipState, Outcome
+from kinetics.records import Category, Clip, ClipState, Outcome, Source
 from kinetics.scheduling.events import Pause
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
@@ -44,6 +45,18 @@ def plan_of(
     rows = [(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train") for number in range(len(column))]
     frame = pd.DataFrame(rows, columns=["youtube_id", "time_start", "time_end", "label", "split"])
     return Plan(frame, column, waiting, {}, "smart", retry, source, 0)
+
+
+def clips() -> Iterator[Clip]:
+    return (Clip(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train") for number in itertools.count())
+
+
+def counts_of(*categories: Category | None, calls: int = 0, source: Source = "youtube") -> RunCounts:
+    """The counts of a run with a clip for each category, None for one that came; each took that number of calls."""
+    counts = RunCounts()
+    for clip, category in zip(clips(), categories, strict=False):
+        counts.take(Outcome(clip, "failed" if category else "done", category, calls=calls, source=source))
+    return counts
 
 
 def announced(folder: Path, plan: Plan) -> list[str]:
@@ -110,7 +123,7 @@ def test_the_command_to_type_after_retry_none_is_one_that_does_something(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["download.py", "-v", "700", *typed, "-w", "4"])
     plan = plan_of({ClipState.MAY_WORK: 2, ClipState.ON_DISK: 1}, retry="none")
-    text = summary(parse(typed), Layout(tmp_path, "700"), plan, Counter(), [])
+    text = summary(parse(typed), Layout(tmp_path, "700"), plan, RunCounts(), [])
     assert text.splitlines()[1:] == ["to try 2 clips that may work now: python download.py -v 700 -w 4"]
 
 
@@ -118,7 +131,7 @@ def test_the_command_to_type_when_youtube_has_no_more_is_the_mirrors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["download.py", "-v", "700"])
-    counts, layout = Counter[Category | None]({None: 1, Category.PRIVATE: 1}), Layout(tmp_path, "700")
+    counts, layout = counts_of(None, Category.PRIVATE), Layout(tmp_path, "700")
     plan = plan_of({ClipState.NEVER_TRIED: 2})
     told = {
         name: summary(parse(options), layout, plan, counts, []).splitlines()[-1]
@@ -130,16 +143,58 @@ def test_the_command_to_type_when_youtube_has_no_more_is_the_mirrors(
 
 
 def test_a_complete_data_set_names_no_command(tmp_path: Path) -> None:
-    text = summary(parse([]), Layout(tmp_path, "700"), plan_of({ClipState.ON_DISK: 2}), Counter(), [])
+    text = summary(parse([]), Layout(tmp_path, "700"), plan_of({ClipState.ON_DISK: 2}), RunCounts(), [])
     assert text == "Kinetics700 train: 2 of 2 on disk, 0 of them new"
+
+
+def told_calls(folder: Path, counts: RunCounts) -> list[str]:
+    """The lines of a summary on player calls."""
+    plan = plan_of({ClipState.NEVER_TRIED: counts.counts.total()})
+    lines = summary(parse([]), Layout(folder, "700"), plan, counts, []).splitlines()
+    return [line for line in lines if "call" in line]
+
+
+def test_a_run_says_what_its_clips_cost_in_player_calls(tmp_path: Path) -> None:
+    counts = counts_of(*[None] * 1900, *[Category.PRIVATE] * 100, Category.PAST_END, Category.TIMEOUT, calls=2)
+    assert told_calls(tmp_path, counts) == [
+        "2.11 player calls a clip: 4,004 calls, 200 of them for videos that are gone"
+    ], "of a video that ends before the clip, other clips may come"
+    assert told_calls(tmp_path, counts_of(None, Category.REMOVED, calls=1)) == [
+        "2.00 player calls a clip: 2 calls, 1 of them for a video that is gone"
+    ]
+    assert told_calls(tmp_path, counts_of(None, calls=1)) == ["1.00 player calls a clip: 1 call"]
+
+
+def test_without_a_clip_there_are_no_calls_a_clip(tmp_path: Path) -> None:
+    assert told_calls(tmp_path, counts_of(Category.TIMEOUT, calls=1)) == ["1 player call"]
+
+
+def test_where_no_call_was_made_as_with_the_mirror_nothing_is_said_of_calls(tmp_path: Path) -> None:
+    assert told_calls(tmp_path, counts_of(None, None, source="mirror")) == []
+
+
+TO_COME = Estimate(12e9, 3 * 86_400.0, 400, 0.25, calls=26_000.4, pace="300 an hour as published")
+
+
+def test_the_forecast_names_the_calls_and_what_their_pace_rests_on() -> None:
+    assert forecast(TO_COME, seconds=TO_COME.seconds, share=1.0) == (
+        "about 12.0 GB and 3.0 days to come (26,000 player calls, 300 an hour as published), "
+        "by the last 400 attempts here"
+    )
+    one = replace(TO_COME, calls=1.0, pace="")
+    assert "(1 player call), by" in forecast(one, seconds=one.seconds, share=1.0)
+
+
+def test_where_the_mirror_makes_up_the_time_no_player_calls_are_named() -> None:
+    assert "call" not in forecast(TO_COME, seconds=3600.0, share=0.9)
 
 
 @pytest.mark.parametrize("category", Category)
 def test_only_what_may_work_later_makes_exit_code_1_and_a_command_to_go_on(tmp_path: Path, category: Category) -> None:
     plan, layout = plan_of({ClipState.NEVER_TRIED: 2}), Layout(tmp_path, "700")
-    counts = Counter[Category | None]({None: 1, category: 1})
+    counts = counts_of(None, category)
     text = summary(parse([]), layout, plan, counts, [Ledger(layout, "train")])
-    assert exit_code(plan, counts, None, all_read=True) == (not category.settled)
+    assert exit_code(plan, counts.counts, None, all_read=True) == (not category.settled)
     assert ("to go on: " in text) == (not category.settled)
     means = "not offered" if category is Category.NOT_OFFERED else "gone" if category.gone else "may work later"
     assert f"         1  {category:14}  {means}\n" in text
@@ -165,10 +220,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     fake = FakeTime()
     monkeypatch.setattr("kinetics.cli.progress.time", fake)
     return fake
-
-
-def clips() -> Iterator[Clip]:
-    return (Clip(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train") for number in itertools.count())
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,24 @@ def test_the_tables_hold_all_the_numbers(layout: Layout, report: Report) -> None
     assert sessions[1]["end"] == (BEGIN + timedelta(seconds=143)).isoformat()
 
 
+def test_player_calls_are_told_in_the_words_of_the_text_and_in_tables(layout: Layout) -> None:
+    small_run.write_tables(layout, calls=2)
+    report = collect(layout, ["train"], small_run.frame())
+    *_, hours, _, calls = map(table, page.write(report, layout)[1:])
+    assert calls == [{"calls": "20", "attempts": "10", "uncounted": "0", "clips": "4", "for_gone": "4", "refused": "6"}]
+    assert [row["calls"] for row in hours] == ["20"]
+    seen = Seen(page.render(report, layout)).text
+    for line in ("5.00 player calls a clip: 20 calls, 4 of them", "at most 20 player calls an hour, 20 on average"):
+        assert line in seen
+        assert any(line in told for told in report_lines(report))
+    assert "3 player calls, 300 an hour as published" in seen
+
+
+def test_where_no_table_counts_calls_the_page_has_no_number_of_them(layout: Layout, report: Report) -> None:
+    assert "<dt>player calls</dt>" not in page.render(report, layout)
+    assert "Kinetics700_train_report_calls.csv" not in [path.name for path in page.write(report, layout)]
+
+
 def test_what_is_not_offered_has_a_number_of_its_own_on_the_page_and_in_the_tables(
     layout: Layout, report: Report
 ) -> None:

@@ -174,6 +174,17 @@ def test_whole_videos_count_once_however_many_segments_they_have(layout: Layout)
     assert [one.youtube_id for one in made.clips()] == ["-_video0002", "-_video0003"]
 
 
+def test_the_videos_to_ask_for_are_those_of_the_clips_to_try_at_youtube_each_counted_once(layout: Layout) -> None:
+    put(layout, clip(1), clip(2))
+    not_offered(layout, clip(5))
+    clips = [clip(1), clip(1, start=20.0), clip(1, "val"), clip(2), clip(3), clip(3, start=20.0), clip(5)]
+    made, _ = plan(layout, clips, retry="due", source="both")
+    assert (made.todo, made.videos) == (5, 2), "the mirror alone is asked for what is not due"
+    assert len([*made.for_youtube().items()]) == made.videos == made.for_youtube().videos
+    whole, _ = plan(layout, clips, cut="none")
+    assert (whole.todo, whole.videos) == (4, 4)
+
+
 def test_each_subset_has_its_own_ledger(layout: Layout) -> None:
     train, val = clip(1), clip(1, "val")
     failed(layout, {train: Category.PRIVATE, val: Category.TIMEOUT})

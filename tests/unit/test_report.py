@@ -17,7 +17,7 @@ from kinetics.planning.estimate import estimate
 from kinetics.records import SPLIT_OF, Category, Clip, Outcome
 from kinetics.report import collect as report
 from kinetics.report.collect import SAMPLE_CLIPS, collect
-from kinetics.report.model import NO_LABEL, Completeness, Report
+from kinetics.report.model import NO_LABEL, Completeness, PlayerCalls, Report
 from kinetics.report.text import report_lines
 from kinetics.report.timeline import Hour, PausePeriod, Session
 from kinetics.storage.layout import Layout
@@ -310,6 +310,66 @@ def test_space_is_what_the_table_and_the_disk_say(layout: Layout) -> None:
     assert space.bytes_free == pytest.approx(shutil.disk_usage(layout.root).free, rel=0.5)
 
 
+def counting_calls(layout: Layout) -> Layout:
+    """The small run by a version that counts player calls: 2 of each attempt, and none of a second section."""
+    small_run.write_tables(layout, calls=2)
+    lines = layout.stats("train").read_text().splitlines()
+    again = lines[1].replace(",2,2,", ",2,0,")
+    mirrored = again.replace(",youtube,", ",mirror,")
+    assert len({lines[1], again, mirrored}) == 3
+    layout.stats("train").write_text("\n".join([*lines, again, mirrored, ""]))
+    return layout
+
+
+def test_player_calls_are_told_in_all_and_a_clip_and_where_they_went(layout: Layout) -> None:
+    found = collected(counting_calls(layout))
+    assert found.calls == PlayerCalls(calls=20, attempts=11, uncounted=0, clips=5, for_gone=4, refused=6)
+    assert (found.timeline.most_calls, found.timeline.calls_per_hour, found.timeline.hours[0].calls) == (20, 20, 20)
+    lines = [*report_lines(found)]
+    place = lines.index("4.00 player calls a clip: 20 calls, 4 of them for videos that are gone, 6 refused")
+    assert lines[place + 1] == "  at most 20 player calls an hour, 20 on average"
+
+
+def test_a_video_that_ends_before_its_clip_is_not_gone(layout: Layout) -> None:
+    table = counting_calls(layout).stats("train")
+    table.write_text(table.read_text().replace(",failed,private,", ",failed,past_end,"))
+    assert collected(layout).calls.for_gone == 2
+
+
+def test_of_tables_that_count_calls_in_part_the_report_says_from_how_many_attempts_it_knows(layout: Layout) -> None:
+    earlier = [done(turn, Y2) for turn in range(2)]
+    small_run.write_tables(counting_calls(layout), calls=2)
+    small_run.write_tables(replace(layout, shard="1of2"), earlier)
+    found = collected(layout)
+    assert (found.calls.clips, found.calls.uncounted) == (4, 2), "a ratio is of clips whose calls are known"
+    lines = [line for line in report_lines(found) if "calls" in line][:2]
+    assert lines == [
+        "5.00 player calls a clip: 20 calls, 4 of them for videos that are gone, 6 refused "
+        "(counted in 10 of 12 attempts)",
+        "  at most 20 player calls an hour",
+    ]
+
+
+def test_where_no_table_counts_calls_the_report_says_nothing_of_those_made(layout: Layout) -> None:
+    said = [line for line in report_lines(collected(layout)) if "call" in line]
+    assert [line[:15] for line in said] == ["still to fetch:"]
+
+
+def test_the_busiest_hour_is_any_hour_and_the_mean_is_of_the_time_in_which_runs_ran(layout: Layout) -> None:
+    runs = [done(second) for second in (*range(1800, 5400, 60), *range(90_000, 97_200, 120))]
+    small_run.write_tables(layout, runs, calls=3)
+    found = collected(layout)
+    assert max(hour.calls for hour in found.timeline.hours) <= 93, "half of it in each of two hours of the clock"
+    assert found.calls_an_hour == "at most 180 player calls an hour, 122 on average"
+
+
+def test_sections_of_one_video_still_to_fetch_are_one_call(layout: Layout) -> None:
+    clips = [replace(J1, time_start=start, time_end=start + 10.0) for start in range(0, 300, 10)]
+    found = collected(layout, *clips, Y4)
+    assert (found.clips_to_fetch, found.estimate.calls) == (31, 2)
+    assert found.estimate.calls_text == "2 player calls, 300 an hour as published"
+
+
 def test_clips_whose_size_no_row_tells_are_taken_to_be_like_those_looked_at(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -504,7 +564,7 @@ def test_the_terminal_is_told_the_same_numbers(layout: Layout) -> None:
         "2.6 minutes paused: no connection to YouTube",
         "480 clips an hour while active, 48 with the pauses of runs",
         "YouTube refused once, after 4 attempts",
-        "still to fetch: 3 clips, about 3.00 MB and 36 seconds, from published figures",
+        "still to fetch: 3 clips, about 3.00 MB and 36 seconds (3 player calls, 300 an hour as published)",
         "3.50 kB of clips on disk, 7.55 kB received",
         "10 attempts; in 3 of them the server refused, or could not be reached:",
         "source youtube: 4 done, 3 failed",

@@ -45,3 +45,18 @@ def test_a_clip_that_only_the_mirror_is_asked_for_and_lacks_is_still_not_offered
     assert counts.gone == 1
     counts.take(DONE)
     assert dict(+counts.counts) == {None: 1, Category.NOT_FOUND: 1}
+
+
+def test_every_attempts_calls_count_and_those_for_gone_videos_apart() -> None:
+    counts = RunCounts()
+    for outcome in (
+        replace(DONE, calls=2),
+        replace(DONE, clip=OTHER, calls=0),  # another section of the same video
+        Outcome(OTHER, "postponed", Category.THROTTLED, calls=3),
+        Outcome(CLIP, "failed", Category.PAST_END, calls=5),
+        replace(PRIVATE, calls=7),
+        replace(LACKING, calls=0),
+        Outcome(CLIP, "done", source="mirror"),
+    ):
+        counts.take(outcome)
+    assert (counts.calls, counts.calls_for_gone, counts.from_youtube) == (17, 7, 2)

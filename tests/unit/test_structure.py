@@ -28,7 +28,7 @@ PACKAGES = {
     "scheduling": "records errors humanize storage",
     "youtube": "records errors net storage media scheduling",
     "mirror": "records errors humanize net storage media scheduling",
-    "planning": "records errors os_errors net storage media annotations scheduling mirror",
+    "planning": "records errors humanize os_errors net storage media annotations scheduling mirror",
     "dataset": "records errors humanize os_errors storage media annotations scheduling",
     "report": "records errors humanize storage media annotations planning",
     "cli": "records errors humanize net storage annotations scheduling youtube mirror planning dataset report",
