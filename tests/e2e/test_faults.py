@@ -443,3 +443,13 @@ def test_no_fault_makes_the_program_ask_anyone_but_youtube(
     ended: Callable[[str, str], Ended], group: str, run: str
 ) -> None:
     assert ended(group, run).run.kinds()["refused"] == 0
+
+
+@pytest.mark.parametrize(("group", "run"), RUNS)
+def test_the_table_counts_as_many_player_calls_as_youtube_saw(
+    ended: Callable[[str, str], Ended], group: str, run: str
+) -> None:
+    end = ended(group, run)
+    attempts = end.sandbox.attempts()
+    lost = sum(one["category"] in ("timeout", "lost_worker") for one in attempts)
+    assert abs(sum(int(one["calls"]) for one in attempts) - end.run.player_calls) <= lost

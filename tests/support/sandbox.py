@@ -21,6 +21,7 @@ from kinetics.records import Clip, Outcome
 from kinetics.scheduling.worker import Worker
 from kinetics.storage.layout import label_folder
 from tests.support.commands import PATIENCE_S, ROOT, run_here
+from tests.youtube.innertube import PLAYER_PATH
 from tests.youtube.log import Request
 from tests.youtube.mirror import Crate, clip_of, clips_in, length_of, replace_corrupt, stock
 from tests.youtube.picture import read_counter
@@ -52,6 +53,11 @@ class Run:
 
     def kinds(self) -> Counter[str]:
         return Counter(request.kind for request in self.requests)
+
+    @property
+    def player_calls(self) -> int:
+        """Player calls that arrived, of any client, those for a visitor id among them."""
+        return sum(request.method == "POST" and request.path.startswith(PLAYER_PATH) for request in self.requests)
 
 
 def assert_stopped(run: Run, *words: str) -> None:
