@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +19,13 @@ import pytest
 from distributed import Client
 
 from kinetics.errors import Fatal
-from kinetics.records import Category, Clip, Outcome
+from kinetics.records import Category, Clip, Item, Outcome, Video
 from kinetics.scheduling import dask_client, dask_worker
 from kinetics.scheduling.dask_client import run
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.throttle import Unthrottled
-from kinetics.scheduling.worker import PortableJob, Worker
+from kinetics.scheduling.worker import Notify, PortableJob, Worker
 from kinetics.storage.layout import Layout
 from tests.support.cluster import HOSTS, Cluster, cluster, kill_all
 from tests.support.commands import PATIENCE_S, ROOT
@@ -37,8 +37,9 @@ from tests.youtube.world import FAILURES, FakeThrottle, PlayerFault, Row, Scenar
 MakeSandbox = Callable[..., Sandbox]
 COPY = ("--cut", "keyframe")
 """What costs the processor least."""
-TIMES = {"time", "resolve_s", "download_s", "cut_s", "host", "bytes_received"}
-"""What differs from run to run; how much of a header is asked for first, each worker learns for itself."""
+TIMES = {"time", "resolve_s", "download_s", "cut_s", "host", "bytes_received", "calls"}
+"""What differs from run to run; how much of a header is asked for first, each worker learns for itself, and each host
+asks for a visitor id of its own."""
 
 
 def mixed(count: int) -> tuple[list[Row], dict[str, Scenario]]:
@@ -305,9 +306,16 @@ class Deadly:
     def open(self) -> Worker:
         nanny = os.getppid()  # of this process: the fork server's
 
-        def work(clip: Clip, answered: Callable[[], None]) -> Outcome:
-            answered()
-            if clip.youtube_id == self.deadly:
+        def work(item: Clip | Video, notify: Notify) -> Outcome:
+            notify()
+            *others, last = item.clips if isinstance(item, Video) else (item,)
+            for clip in others:
+                notify(one(clip))
+            return one(last)
+
+        def one(clip: Clip) -> Outcome:
+            if self.deadly in (clip.youtube_id, str(clip)):
+                time.sleep(0.3)  # so that the report of the section before it has gone out
                 kill_dask_worker(nanny)
             if clip.youtube_id == self.stuck:
                 time.sleep(60.0)
@@ -328,7 +336,7 @@ def clips(count: int) -> list[Clip]:
     return [Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "val") for number in range(count)]
 
 
-def outcomes(dask: Cluster, job: PortableJob, wanted: list[Clip], shared: Path, **more: object) -> list[Event]:
+def outcomes(dask: Cluster, job: PortableJob, wanted: Sequence[Item], shared: Path, **more: object) -> list[Event]:
     layout = Layout(shared, "700")
     options = {
         "scheduler": dask.address,
@@ -356,6 +364,31 @@ def test_a_clip_that_kills_worker_after_worker_is_recorded_in_the_end(dask: Clus
     assert found[wanted[5]].category is Category.LOST_WORKER
     assert "4 Dask workers in a row" in found[wanted[5]].reason
     assert {one.status for clip, one in found.items() if clip != wanted[5]} == {"done"}
+
+
+def sections(videos: int) -> list[Video]:
+    return [
+        Video(tuple(Clip(f"{number:011d}", at, at + 10.0, "tai chi", "val") for at in (0.0, 20.0, 40.0)))
+        for number in range(videos)
+    ]
+
+
+def test_each_section_of_a_video_has_its_own_outcome_on_a_cluster_too(dask: Cluster, tmp_path: Path) -> None:
+    wanted = sections(6)
+    events = outcomes(dask, Deadly(), wanted, tmp_path)
+    told = Counter(event.clip for event in events if isinstance(event, Outcome))
+    assert told == Counter(clip for video in wanted for clip in video.clips)
+
+
+@pytest.mark.soak
+def test_a_section_that_kills_worker_after_worker_costs_no_other_of_its_video(dask: Cluster, tmp_path: Path) -> None:
+    wanted = sections(6)
+    deadly = wanted[2].clips[1]
+    events = outcomes(dask, Deadly(deadly=str(deadly)), wanted, tmp_path)
+    found = {event.clip: event.category for event in events if isinstance(event, Outcome)}
+    assert len([event for event in events if isinstance(event, Outcome)]) == len(found) == 18
+    assert {clip for clip, category in found.items() if category is Category.LOST_WORKER} == {deadly}
+    assert set(found.values()) == {None, Category.LOST_WORKER}
 
 
 @pytest.mark.soak

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from types import SimpleNamespace
 
 import pytest
 
-from kinetics.records import Category, Clip, ControlCall, ControlResult, Item, Outcome, Result
+from kinetics.records import Category, Clip, ControlCall, ControlResult, Item, Outcome, Result, Video
 from kinetics.scheduling import dispatch as dispatch_module
-from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, dispatch
+from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, _by_video, dispatch
 from kinetics.scheduling.events import GaveUp, Notice, Pause
 from kinetics.scheduling.refusals import RefusedItems
 from kinetics.scheduling.throttle import Throttle
@@ -48,12 +48,13 @@ class FakeHost:
         if isinstance(item, ControlCall):
             self.controls.append(item)
             said = self.answer(item.clip)
-            outcome = said and ControlResult(item, said.status, said.category, said.reason)
+            outcome = said and ControlResult(item, said.status, said.category, said.reason, calls=2)
         else:
-            assert isinstance(item, Clip)
-            self.given.append(item)
-            outcome = self.answer(item)
-        report = ItemReport(self, outcome, now, answered=False) if outcome else ItemReturned(self, item, now)
+            assert isinstance(item, Clip | Video)
+            self.given.append(item.clips[0] if isinstance(item, Video) else item)
+            outcome = self.answer(self.given[-1])
+        rest = item.after(self.given[-1]) if isinstance(item, Video) else None
+        report = ItemReport(self, outcome, now, answered=False, rest=rest) if outcome else ItemReturned(self, item, now)
         self.pool.due.append(Due(now + next(self.takes_s), self, report))
         return True
 
@@ -107,7 +108,7 @@ def clips(count: int) -> list[Clip]:
     return [Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "train") for number in range(count)]
 
 
-def run(pool: FakePool, wanted: Sequence[Clip]) -> list[Event]:
+def run(pool: FakePool, wanted: Sequence[Item]) -> list[Event]:
     return [event for event in dispatch(pool, wanted) if event]
 
 
@@ -247,3 +248,56 @@ def test_a_clip_of_which_nobody_will_tell_goes_out_again_also_if_all_waited_for_
     pool.add_host("a", as_in_the_script)
     events = run(pool, clips(5))
     assert outcomes(events) == {("a", "postponed"): 1, ("a", "done"): 5}
+
+
+# --- several sections of a video ---
+
+
+def video(number: int, sections: int = 3) -> Video:
+    return Video(tuple(Clip(f"{number:011d}", 10.0 * n, 10.0 * n + 10, "tai chi", "train") for n in range(sections)))
+
+
+def test_sections_that_a_worker_did_not_begin_go_out_again_together(pool: FakePool) -> None:
+    first = video(1)
+    host = pool.add_host("a", done("a"))
+    events = run(pool, [first, *clips(1)])
+    assert [event.clip for event in events if isinstance(event, Outcome)] == [
+        first.clips[0],
+        *clips(1),
+        *first.clips[1:],
+    ]
+    assert host.given == [first.clips[0], *clips(1), *first.clips[1:]], "each time the first of what is left"
+
+
+def test_a_section_that_is_refused_goes_out_again_with_those_behind_it(pool: FakePool) -> None:
+    script: deque[Answer] = deque([refused("a")])
+    wanted = video(1)
+
+    def refused_once(clip: Clip) -> Outcome | None:
+        return (script.popleft() if script else done("a"))(clip)
+
+    host = pool.add_host("a", refused_once)
+    events = run(pool, [wanted])
+    assert outcomes(events) == {("a", "postponed"): 1, ("a", "done"): 3}
+    assert host.given == [wanted.clips[0], *wanted.clips]
+
+
+def test_what_goes_back_together_is_one_item_a_video() -> None:
+    one, two = video(1), video(2)
+    mixed = [one.clips[0], two.clips[2], None, *one.clips[1:]]
+    assert [*_by_video(mixed)] == [one, two.clips[2]]
+
+
+def test_the_calls_of_control_calls_stand_in_the_row_of_the_next_clip(pool: FakePool) -> None:
+    wanted = clips(ALIKE_LIMIT + 12)
+
+    def answer(clip: Clip) -> Outcome | None:
+        came = wanted.index(clip) < 3 or wanted.index(clip) > ALIKE_LIMIT + 3
+        outcome = (done if came else broken)("a")(clip)
+        return outcome and replace(outcome, calls=1)
+
+    host = pool.add_host("a", answer)
+    events = run(pool, wanted)
+    assert host.controls
+    calls = sum(event.calls for event in events if isinstance(event, Outcome))
+    assert calls == len(host.given) + 2 * len(host.controls)

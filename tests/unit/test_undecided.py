@@ -447,3 +447,42 @@ def test_five_doubts_are_enough_to_pause() -> None:
     youtube = FakeYouTube(block="bare", blocked=lambda calls, now: True)
     run = simulate(Throttle(4), map(clip, range(100)), youtube, until=10.0)
     assert len([at for at, _ in run.sends if at <= run.pauses[0][0]]) <= DOUBT_LIMIT + 1
+
+
+def section(number: int, start: float) -> Clip:
+    return replace(clip(number), time_start=start, time_end=start + 10)
+
+
+@pytest.mark.parametrize(("words", "limit"), [("media", ALIKE_LIMIT), ("bare", DOUBT_LIMIT)])
+def test_several_sections_of_a_video_tell_no_more_than_one(words: str, limit: int) -> None:
+    throttle, refuse, at = Throttle(4), BLOCKS[words], 0.0
+    videos = 0
+    while True:
+        for start in (0.0, 20.0, 40.0):
+            at += 1.0
+            decision = throttle.settle(refuse(section(videos, start)), sent=at - 0.5, now=at)
+            if decision.pause:
+                break
+        else:
+            videos += 1
+            continue
+        break
+    assert videos + 1 == limit
+    assert len(decision.put_back) == 3 * videos + 1
+
+
+def test_one_video_with_many_sections_that_is_not_offered_is_no_group() -> None:
+    throttle, refuse = Throttle(1), BLOCKS["not offered"]
+    for start in range(5):
+        throttle.settle(refuse(section(7, 20.0 * start)), sent=0.5, now=1.0 + start, answered=start > 0)
+    came = throttle.settle(done(clip(8)), sent=10.0, now=11.0)
+    assert [one.status for one in came.decided] == ["failed"] * 5
+    assert came.put_back == ()
+
+
+def test_a_doubt_s_calls_stand_in_one_row() -> None:
+    throttle = Throttle(1)
+    doubted = throttle.settle(replace(BLOCKS["bare"](clip(1)), calls=1), sent=0.0, now=1.0)
+    decided = throttle.settle(done(clip(2)), sent=2.0, now=3.0).decided
+    assert isinstance(doubted.outcome, Outcome)
+    assert (doubted.outcome.calls, [(one.category, one.calls) for one in decided]) == (1, [(Category.UNAVAILABLE, 0)])
