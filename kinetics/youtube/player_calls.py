@@ -14,7 +14,7 @@ PLAYER_PATH = "/youtubei/v1/player"
 _REQUEST = f"POST {PLAYER_PATH}".encode()
 
 
-class PlayerCalls:
+class CallCounter:
     """The number of player calls since this process began to count."""
 
     def __init__(self) -> None:
@@ -27,11 +27,11 @@ class PlayerCalls:
 
 
 @cache
-def player_calls() -> PlayerCalls:
+def player_calls() -> CallCounter:
     """Return this process's counter; it begins to count with the first call of this function.
 
     Python tells audit hooks of every request (PEP 578). A hook cannot be removed, hence one for the whole process.
     """
-    counter = PlayerCalls()
+    counter = CallCounter()
     sys.addaudithook(counter._take)
     return counter
