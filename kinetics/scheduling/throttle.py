@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from kinetics.records import ArchiveResult, Category, Clip, ClipKey, ControlCall, ControlResult, Outcome, Result
-from kinetics.scheduling.ban_learner import BAN_PAUSES_S, HOUR_S, Backoff, BanBackoff, SpacingLearner
+from kinetics.scheduling.ban_learner import HOUR_S, Backoff
+from kinetics.scheduling.call_pace import CallPace, Pacing
 from kinetics.scheduling.control_calls import ControlCalls
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.scheduling.refusals import (
@@ -126,8 +127,9 @@ class Throttle:
     `workers` is how many there can be at once at present; `per_hour` is the most clips to send in an hour. Where there
     are several addresses, they share `refused_items` and `witness`. `known` is the category of clips that were gone or
     not offered before this run: that they are so again says nothing about others. `controls` are clips that
-    are likely to be offered, for control calls until one has come in this run. `network_patience_s` is how long
-    nothing but failed connections is waited for.
+    are likely to be offered, for control calls until one has come in this run. `pace` is what is known of the address's
+    player calls; without `per_hour` it keeps what YouTube is said to allow, unless told otherwise.
+    `network_patience_s` is how long nothing but failed connections is waited for.
     """
 
     def __init__(
@@ -139,11 +141,12 @@ class Throttle:
         known: Mapping[ClipKey, Category] | None = None,
         witness: ThumbnailWitness | None = None,
         controls: Iterable[Clip] = (),
+        pace: Pacing | None = None,
         network_patience_s: float = NETWORK_GIVE_UP_S,
     ) -> None:
         self.workers = workers
         self._min_spacing_s = HOUR_S / per_hour if per_hour else 0.0
-        self._spacing = SpacingLearner()
+        self._pace = CallPace(limited=not per_hour) if pace is None else pace
         self._not_before = -math.inf
         self._window = 1  # clips that may be out at once while the breaker is closed
         self._state = BreakerState.CLOSED
@@ -152,7 +155,7 @@ class Throttle:
         self._network_backoff = Backoff(NETWORK_PAUSES_S, network_patience_s)
         self._broken_calls = BrokenConnections()
         self._broken_media = BrokenConnections()  # apart, as answered player calls say nothing of the media host
-        self._ban_backoff = BanBackoff(BAN_PAUSES_S, BAN_GIVE_UP_S, self._spacing)
+        self._ban_backoff = Backoff((0.0,), BAN_GIVE_UP_S)  # of its pauses, the pace knows the length
         self._cause_backoff = Backoff(CAUSE_PAUSES_S, CAUSE_GIVE_UP_S)
         self._answers_in_a_row = 0
         self._until_proven = ANSWERS_UNTIL_PROVEN
@@ -182,12 +185,12 @@ class Throttle:
             or in_flight >= (self._window if self._state is BreakerState.CLOSED else self.workers)
         ):
             return None
-        return max(0.0, self._not_before - now)
+        return max(0.0, self._not_before - now, self._pace.wait(now))
 
     def sent(self, now: float) -> None:
         """Take in that a clip has gone out: the probe, if the breaker is open."""
-        self._spacing.sent(now)
-        self._not_before = now + max(self._min_spacing_s, self._spacing.seconds)
+        self._pace.sent(now)
+        self._not_before = now + self._min_spacing_s
         if self._state is BreakerState.OPEN:
             self._state = BreakerState.HALF_OPEN
 
@@ -225,6 +228,8 @@ class Throttle:
         is_probe = self._state is not BreakerState.CLOSED and not before_opening
         if is_probe:
             self._state = BreakerState.OPEN
+        if (more := getattr(outcome, "calls", 0) - 1) > 0:
+            self._pace.spend(more, now)
         if outcome.status == "done":
             self._broken_media.answered()
         if isinstance(outcome, ControlResult):
@@ -328,7 +333,7 @@ class Throttle:
         self._ban_backoff.answered()
         self._network_backoff.answered()
         self._broken_calls.answered()
-        return self._spacing.answered(now)
+        return self._pace.answered(now)
 
     def _widen(self) -> None:
         """Let twice as many clips out at once as before."""
@@ -377,6 +382,8 @@ class Throttle:
             return replace(decision, gave_up=GaveUp(category, outcome.reason, alike=alike))
         asked_for = getattr(outcome, "retry_after_s", None)
         at_least = 0.0 if asked_for is None else min(asked_for + 1.0, RETRY_AFTER_CAP_S)
+        if backoff is self._ban_backoff:
+            at_least = self._pace.refused(now, at_least, outcome.reason)
         pause_s = backoff.refused(now, at_least)
         self._state, self._opened_at, self._opened_by_media = BreakerState.OPEN, now, answered
         self._not_before = max(self._not_before, now + pause_s)
@@ -397,7 +404,6 @@ class Throttle:
         is_doubt = isinstance(outcome, Outcome) and outcome.unconfirmed
         if alike and outcome.category and not is_doubt:
             return outcome.category, self._cause_backoff
-        self._spacing.refused(now)
         return Category.UNAVAILABLE if is_doubt else Category.THROTTLED, self._ban_backoff
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from kinetics.records import Category, Clip, ControlCall, ControlResult, Outcome, Result
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S
+from kinetics.scheduling.call_pace import CallPace
 from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
 from kinetics.scheduling.refusals import BROKEN_CONNECTION_LIMIT, ITEM_BROKEN_LIMIT, ITEM_REFUSAL_LIMIT
 from kinetics.scheduling.throttle import MAX_PLAYER_CALLS, Decision, Throttle
@@ -283,7 +284,7 @@ def test_after_an_answer_network_pauses_are_short_again() -> None:
     def outage(wanted: Clip, now: float) -> Outcome:
         return refused(wanted, Category.NETWORK) if 100 <= now % 1000 < 130 else done(wanted)
 
-    run = simulate(Throttle(4), new_clips(), outage, until=4000)
+    run = simulate(Throttle(4, pace=CallPace(limited=False)), new_clips(), outage, until=4000)
     firsts = [next(pause.seconds for at, pause in run.pauses if at > 1000 * n) for n in range(4)]
     assert firsts == [2.0] * 4
 
@@ -435,7 +436,8 @@ def test_where_youtube_lets_through_a_call_now_and_then_the_unlucky_clips_do_not
         last[0] = now
         return done(wanted)
 
-    run = simulate(Throttle(4), new_clips(), one_call_in_ten_seconds, until=4 * HOUR)
+    throttle = Throttle(4, pace=CallPace(limited=False))
+    run = simulate(throttle, new_clips(), one_call_in_ten_seconds, until=4 * HOUR)
     assert len(run.pauses) > 100
     assert {outcome.status for _, outcome in run.outcomes} == {"done"}
 

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kinetics.records import Category, Clip, ClipKey, ControlCall, ControlResult, Outcome, Thumbnail
+from kinetics.scheduling.call_pace import CallPace
 from kinetics.scheduling.events import GaveUp
 from kinetics.scheduling.throttle import CAUSE_GIVE_UP_S, CAUSE_PAUSES_S, Throttle
 from kinetics.scheduling.undecided import ALIKE_LIMIT, DOUBT_LIMIT, ThumbnailWitness, cause
@@ -80,7 +81,8 @@ def play(
     known: dict[ClipKey, Category] | None = None,
     controls: Sequence[Clip] = (),
 ) -> Run:
-    return simulate(Throttle(workers, known=known, controls=controls), map(clip, range(count)), youtube)
+    throttle = Throttle(workers, known=known, controls=controls, pace=CallPace(limited=False))
+    return simulate(throttle, map(clip, range(count)), youtube)
 
 
 def ends(run: Run) -> dict[int, str]:
