@@ -133,7 +133,7 @@ def drain(scheduler: str, count: int) -> Drained:
             layout=layout,
             run_folder=Path(shared),
             timeout_s=60.0,
-            new_throttle=Unthrottled,
+            new_throttle=lambda workers, _: Unthrottled(workers),
         ):
             if isinstance(event, Outcome):
                 done += 1

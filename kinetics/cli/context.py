@@ -158,18 +158,19 @@ class Context:
         self,
         job: PortableJob,
         clips: Iterable[Item],
-        throttle: Callable[[int], Throttle | Unthrottled],
+        throttle: Callable[[int, str], Throttle | Unthrottled],
         *,
         workers: int,
         timeout_s: float,
     ) -> Generator[Event, None, None]:
         """Do a job to clips with that many processes of this machine, or on a Dask cluster.
 
-        `throttle` makes the throttle of one address, from the number of clips that can be at work there.
+        `throttle` makes the throttle of one address, from the number of clips that can be at work there, and the host's
+        name, which is empty where the address is this machine's or the proxy's.
         """
         options = self.options
         if not options.scheduler:
-            return run(job, clips, workers=workers, timeout_s=timeout_s, throttle=throttle(workers))
+            return run(job, clips, workers=workers, timeout_s=timeout_s, throttle=throttle(workers, ""))
         from kinetics.scheduling import dask_client  # noqa: PLC0415 - an extra package
 
         return dask_client.run(
@@ -186,8 +187,12 @@ class Context:
 
     def run_on_files(self, job: PortableJob, clips: Iterable[Clip]) -> Generator[Event, None, None]:
         """Do a job to files on disk, for which no server is asked. Raises Fatal if the run gives up."""
+
+        def unthrottled(workers: int, host: str) -> Unthrottled:
+            return Unthrottled(workers)
+
         workers, timeout_s = self.options.workers or os.cpu_count() or 1, self.options.timeout or CLIP_TIMEOUT_S
-        with closing(self.run(job, clips, Unthrottled, workers=workers, timeout_s=timeout_s)) as events:
+        with closing(self.run(job, clips, unthrottled, workers=workers, timeout_s=timeout_s)) as events:
             for event in events:
                 if isinstance(event, GaveUp):
                     raise Fatal(why_stopped(event))

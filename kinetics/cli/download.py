@@ -5,6 +5,7 @@ Heavy modules are imported here at once: by now those that the workers need are 
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from functools import partial
 
 from kinetics.cli.context import Context
 from kinetics.cli.found_clips import look_for_clips, name_other_files, take_found
-from kinetics.cli.jobs import download_job, engines_with_cookies, extract_job
+from kinetics.cli.jobs import FIRST_HOST, download_job, engines_with_cookies, extract_job
 from kinetics.cli.messages import (
     announcement,
     another_kind,
@@ -33,6 +34,7 @@ from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal
 from kinetics.humanize import one_line, size
 from kinetics.mirror.catalog import Unreachable
+from kinetics.net.proxy import proxy_for
 from kinetics.planning.estimate import Estimate, estimate
 from kinetics.planning.kinds import ClipKind, other_kinds
 from kinetics.planning.plan import Plan, make_plan
@@ -45,11 +47,13 @@ from kinetics.planning.sources import (
     usual_offer,
 )
 from kinetics.records import SPLIT_OF, ArchiveProgress, Category, ClipState, Outcome, Source, Split
+from kinetics.scheduling.call_pace import CallPace
 from kinetics.scheduling.control_calls import CONTROLS
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.scheduling.pool import run
 from kinetics.scheduling.refusals import RefusedItems
+from kinetics.scheduling.shared_pace import SharedPace, pace_file
 from kinetics.scheduling.throttle import NETWORK_GIVE_UP_S, Throttle
 from kinetics.scheduling.undecided import ThumbnailWitness
 from kinetics.storage.layout import Layout, free_space
@@ -143,6 +147,7 @@ def record_and_show(events: Iterable[Event], ledgers: Mapping[Split, Ledger], pr
                 progress.pause(event)
             case SpacingChanged():
                 progress.say(explanation(event))
+                progress.spread(event)
             case Notice():
                 progress.say(one_line(event.text))
             case GaveUp():
@@ -169,20 +174,26 @@ def source_runners(options: Options, context: Context, mirror: Mirror | None) ->
     youtube_job, mirror_job = download_job(options, context), extract_job(options, context)
 
     def youtube(plan: Plan) -> Generator[Event, None, None]:
-        throttle = partial(
+        new_throttle = partial(
             Throttle,
-            per_hour=options.rate,
+            per_hour=options.per_hour,
             refused_items=RefusedItems(),
             known=plan.known,
             witness=ThumbnailWitness(),
             controls=plan.sample_living(CONTROLS),
         )
+
+        def throttle(workers: int, host: str) -> Throttle:
+            proxy = proxy_for("https", FIRST_HOST["youtube"])
+            pace = SharedPace(pace_file(), proxy.url if proxy else host or platform.node(), limited=not options.rate)
+            return new_throttle(workers, pace=pace)
+
         return context.run(youtube_job, plan.for_youtube().items(), throttle, workers=workers, timeout_s=timeout_s)
 
     if not mirror:
         return {"youtube": youtube}
     patience_s = MIRROR_PATIENCE_S if options.source == "both" else NETWORK_GIVE_UP_S
-    throttle_mirror = Throttle(workers, network_patience_s=patience_s)
+    throttle_mirror = Throttle(workers, pace=CallPace(limited=False), network_patience_s=patience_s)
     read = partial(run, mirror_job, workers=workers, timeout_s=timeout_s, throttle=throttle_mirror)
     return {"youtube": youtube, "mirror": partial(mirror.fetch, read, mirror_job.wanted)}
 
@@ -196,7 +207,7 @@ def print_forecast(
         return ()
     tables = [part.stats(subset) for subset in context.subsets for part in layout.shard_layouts(subset)]
     whole = options.cut == "none"
-    to_come = estimate(plan.todo, tables, videos=plan.videos, whole=whole, per_hour=options.rate)
+    to_come = estimate(plan.todo, tables, videos=plan.videos, whole=whole, per_hour=options.per_hour)
     order, seconds, share = (
         choose_source_order(options, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds, 1.0)
     )

@@ -166,13 +166,17 @@ def explanation(event: Pause | SpacingChanged) -> str:
     items = "archive" if event.server == NAMES["mirror"] else "clip"
     if isinstance(event, SpacingChanged):
         to = f" to {event.host}" if event.host else ""
+        if event.published:
+            allowed = f"{event.server} is said to allow a guest about {3600 / event.seconds:,.0f} {items}s an hour"
+            return f"{now} {allowed}: they go out{to} one by one now, slowly more; --rate none lifts this"
         if not event.seconds:
             return f"{now} spacing the {items}s out did not help: they go out{to} at full speed again"
         rate = f"{3600 / event.seconds:,.0f} {items}s an hour go out{to} now, slowly more"
         return f"{now} {event.server} refuses again and again: {rate}"
     until = _clock(datetime.now() + timedelta(seconds=event.seconds), "%H:%M:%S")
+    also = " (--rate none asks at once)" if event.of_another_run else ""
     who = f"{event.host} is" if event.host else "all workers are"
-    return f"{now} {_why_paused(event)} -- {who} paused until {until}; then one {items} is tried"
+    return f"{now} {_why_paused(event)} -- {who} paused until {until}; then one {items} is tried{also}"
 
 
 def _why_paused(event: Pause) -> str:
@@ -180,7 +184,8 @@ def _why_paused(event: Pause) -> str:
     if event.category is Category.NETWORK:
         return reason
     if not event.alike:
-        return f"{event.server} says: {reason}" + (RATE_LIMIT if event.category is Category.THROTTLED else "")
+        said = "said to another run" if event.of_another_run else "says"
+        return f"{event.server} {said}: {reason}" + (RATE_LIMIT if event.category is Category.THROTTLED else "")
     advice = WHAT_MAY_HELP.get(event.category, CHECK_MACHINE)
     if event.alike == 1:
         return f"it still fails in the same way ({reason}): {advice}"

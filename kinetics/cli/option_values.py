@@ -87,6 +87,11 @@ def quality(text: str) -> int:
     return int(text)
 
 
+def clip_rate(text: str) -> float | Literal["none"]:
+    """Return a number of clips an hour, or `none`."""
+    return "none" if text == "none" else positive(float)(text)
+
+
 def rate(text: str) -> float:
     """Return a number of bytes: 500K, 5M."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", text.strip(), re.IGNORECASE | re.ASCII)

@@ -64,8 +64,8 @@ class Options:
     """The engines to ask, in this order."""
     timeout: float | None
     """In seconds."""
-    rate: float | None
-    """Clips an hour."""
+    rate: float | Literal["none"] | None
+    """Clips an hour; `none` for no limit, None for what YouTube is said to allow a guest."""
     limit_rate: float | None
     """Bytes a second."""
     no_reuse: bool
@@ -86,6 +86,11 @@ class Options:
     shards: int | None
     """Clips in each shard."""
     compare: tuple[Path, Path] | None
+
+    @property
+    def per_hour(self) -> float | None:
+        """The most clips an hour that the user allows; None without such a limit."""
+        return None if self.rate == "none" else self.rate
 
     @property
     def narrowed(self) -> bool:

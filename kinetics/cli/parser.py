@@ -291,9 +291,10 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--rate",
-        type=values.positive(float),
+        type=values.clip_rate,
         metavar="PER_HOUR",
-        help="most clips an hour from YouTube (default: no limit)",
+        help="most clips an hour from YouTube, or none for no limit (default: 250 at once, then the 300 an hour that a "
+        "guest is said to get, and slowly more where YouTube allows it)",
     )
     group.add_argument(
         "--limit-rate",

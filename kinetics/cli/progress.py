@@ -16,7 +16,7 @@ from kinetics.cli.run_counts import RunCounts
 from kinetics.cli.terminal import columns, wrapped
 from kinetics.humanize import duration_text, one_line, size
 from kinetics.records import ArchiveProgress, Category, Outcome
-from kinetics.scheduling.events import Pause
+from kinetics.scheduling.events import Pause, SpacingChanged
 
 if TYPE_CHECKING:
     from kinetics.scheduling.dispatch import Event
@@ -92,7 +92,7 @@ class ProgressBar:
         self._provisional = provisional
         self._to_read = to_read
         self._clock = _Clock()
-        self._pause = ""
+        self._pause = self._spread = ""
         self._bytes = 0
         self._positions = dict[str, int]()
         self._read = 0
@@ -121,6 +121,11 @@ class ProgressBar:
             self._pause = pause_in_short(event, datetime.now() + timedelta(seconds=event.seconds))
             self._set_postfix()
             self.refresh()
+
+    def spread(self, event: SpacingChanged) -> None:
+        """Show that clips are spread over time, so that nobody takes the bar for stuck; not for one host of several."""
+        if not event.host:
+            self._spread = f"about {3600 / event.seconds:,.0f} an hour" if event.seconds else ""
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
@@ -170,6 +175,8 @@ class ProgressBar:
         yield ", ".join(f"{number} {what}" for number, what in numbers if number or what == self._done)
         if ended and ended < self._bar.total:
             yield f"{duration_text(self._clock.left_s(ended, self._bar.total - ended))} left"
+        if self._spread:
+            yield self._spread
         if speed := self._bytes / 1e6 / self._clock.active_s:
             yield f"{speed:.1f} MB/s"
         if self._read:

@@ -1,4 +1,4 @@
-"""A clock for time limits, which stands still while nobody can work."""
+"""Two clocks: one for time limits, which stands still while nobody can work, and one that all processes share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ import time
 MOST_BETWEEN_READINGS_S = 2.0
 """Seconds that may pass between two readings; what is beyond them, this process or the machine was asleep. A smaller
 value would take a slow disk for sleep, and stop a stuck worker late; a larger one counts more of each sleep."""
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the former goes on while the machine is suspended
+_BEGAN = time.time() - time.clock_gettime(_CLOCK)
+
+
+def shared_time() -> float:
+    """Return the time in seconds since 1970 by a clock that never goes back, and that other processes can compare.
+
+    If the system's clock is set, this one keeps what it showed when the process began.
+    """
+    return _BEGAN + time.clock_gettime(_CLOCK)
 
 
 class AwakeClock:

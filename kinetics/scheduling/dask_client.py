@@ -67,7 +67,7 @@ def run(
     layout: Layout,
     run_folder: Path,
     timeout_s: float,
-    new_throttle: Callable[[int], Throttle | Unthrottled],
+    new_throttle: Callable[[int, str], Throttle | Unthrottled],
     max_per_host: int | None = None,
     one_address: bool = False,
 ) -> Generator[Event, None, None]:
@@ -75,8 +75,8 @@ def run(
 
     Every worker has to reach the folder, or the URL, of the layout as this machine does; `run_folder` is a folder in it
     that no other run uses. `new_throttle` makes the throttle of a host from the number of clips that it does at once:
-    the threads of its workers, or `max_per_host`, if that is less. With `one_address` all hosts count as one, as they
-    reach YouTube through one proxy. See `dispatch` for the events.
+    the threads of its workers, or `max_per_host`, if that is less; and from its name. With `one_address` all hosts
+    count as one without a name, as they reach YouTube through one proxy. See `dispatch` for the events.
 
     Raises Fatal when there is no scheduler, and when a worker runs another program or does not reach the layout's
     folder. Such workers that come later are left out.
@@ -255,7 +255,7 @@ class _DaskPool:
         context: RunContext,
         *,
         probe_file: _ProbeFile,
-        new_throttle: Callable[[int], Throttle | Unthrottled],
+        new_throttle: Callable[[int, str], Throttle | Unthrottled],
         max_per_host: int | None,
         one_address: bool,
     ) -> None:
@@ -431,7 +431,7 @@ class _DaskPool:
     def _add_worker(self, worker: str) -> None:
         name = "" if self._one_address else host_of(worker)
         if name not in self._hosts:
-            self._hosts[name] = DaskHost(name, self._new_throttle(1), self._max_per_host, self._send)
+            self._hosts[name] = DaskHost(name, self._new_throttle(1, name), self._max_per_host, self._send)
         self._workers[worker] = self._hosts[name]
 
     def _leave_out(self, clip: _InFlight, error: BaseException) -> Iterator[WorkerMessage]:

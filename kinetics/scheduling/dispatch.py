@@ -7,14 +7,14 @@ host of a cluster. Its workers are processes or Dask workers; a WorkerPool hides
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from kinetics.records import Clip, ControlCall, ControlResult, Item, Outcome, PartialResult, Result, Video, video_of
+from kinetics.scheduling.awake_clock import shared_time
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import Progress
@@ -112,10 +112,12 @@ def dispatch(pool: WorkerPool, items: Iterable[Item]) -> Generator[Event, None, 
     gave_up: GaveUp | None = None
     left_out = dict[Host, GaveUp]()
     throttles = dict[Throttle | Unthrottled, None]()  # also those of hosts that have left
-    with closing(pool):
+    with closing(pool), ExitStack() as at_the_end:
+        at_the_end.callback(lambda: [throttle.close(shared_time()) for throttle in throttles])
         while not gave_up or pool.in_flight:
             hosts = [host for host in pool.hosts if host not in left_out]
             throttles |= dict.fromkeys(host.throttle for host in hosts)
+            yield from _news(hosts)
             queue.keep_controls(hosts)
             timeout_s = TICK_S if gave_up else _hand_out(queue, hosts)
             if not queue and not pool.in_flight and not queue.add_last_controls(hosts):
@@ -138,6 +140,12 @@ def dispatch(pool: WorkerPool, items: Iterable[Item]) -> Generator[Event, None, 
         yield from map(queue.charged, _undecided(throttles, ended=True))
         if gave_up:
             yield gave_up
+
+
+def _news(hosts: Iterable[Host]) -> Iterator[Event]:
+    """Yield what has changed at the hosts without a report."""
+    for host in hosts:
+        yield from (replace(change, host=host.name) for change in host.throttle.news(shared_time()))
 
 
 def _undecided(throttles: Iterable[Throttle | Unthrottled], *, ended: bool) -> Iterator[Outcome]:
@@ -170,7 +178,7 @@ def _events_of(
 
 def _settle(report: ItemReport, queue: _Queue, last: bool) -> Iterator[Event]:
     """Tell the host's throttle of a report, and yield what follows."""
-    throttle, now = report.host.throttle, time.monotonic()
+    throttle, now = report.host.throttle, shared_time()
     if report.outcome is None:
         decision = throttle.answered(sent=report.sent, now=now)
     else:
@@ -216,7 +224,7 @@ def _hand_out_at(host: Host, queue: _Queue, spare_refused: bool) -> float:
     """`spare_refused`: keep refused items for hosts that get answers, as only those show if the item is the cause."""
     throttle = host.throttle
     while queue.has_for(host, only_new=throttle.unproven and spare_refused):
-        now = time.monotonic()
+        now = shared_time()
         wait = throttle.wait(now, host.in_flight, host.in_player_call)
         if wait:
             return min(wait, TICK_S)
@@ -284,6 +292,6 @@ class _Queue:
 
     def add_last_controls(self, hosts: Iterable[Host]) -> bool:
         """Add the control calls that decide what is in doubt at these hosts; returns whether there are any."""
-        last = {host: host.throttle.last_control(time.monotonic()) for host in hosts}
+        last = {host: host.throttle.last_control(shared_time()) for host in hosts}
         self._controls = {host: control for host, control in last.items() if control}
         return bool(self._controls)

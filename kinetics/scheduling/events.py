@@ -28,6 +28,8 @@ class Pause:
     alike: int = 0
     """Clips that failed alike, so that the cause is taken for a common one; 0 if YouTube said that it refuses
     everybody."""
+    of_another_run: bool = False
+    """Whether another run met the refusal, at the same time or before this one began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class SpacingChanged:
     host: str = ""
     """Empty where there is only one host."""
     server: str = "YouTube"
+    published: bool = False
+    """Whether that is what YouTube is said to allow, and not what it was found to allow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ All times are seconds of one clock that never goes back, such as time.monotonic(
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -87,6 +87,13 @@ class Unthrottled:
     def wait(self, now: float, in_flight: int, in_player_call: int) -> float | None:
         return 0.0 if in_flight < self.workers else None
 
+    def news(self, now: float) -> Iterable[Pause | SpacingChanged]:
+        """Return nothing: no server is asked."""
+        return ()
+
+    def close(self, now: float) -> None:
+        """Do nothing: no server is asked."""
+
     def sent(self, now: float) -> None:
         """Do nothing: no server is asked."""
 
@@ -157,6 +164,7 @@ class Throttle:
         self._broken_media = BrokenConnections()  # apart, as answered player calls say nothing of the media host
         self._ban_backoff = Backoff((0.0,), BAN_GIVE_UP_S)  # of its pauses, the pace knows the length
         self._cause_backoff = Backoff(CAUSE_PAUSES_S, CAUSE_GIVE_UP_S)
+        self._told_published = False
         self._answers_in_a_row = 0
         self._until_proven = ANSWERS_UNTIL_PROVEN
         self._answered_calls = AnsweredCalls()
@@ -186,6 +194,22 @@ class Throttle:
         ):
             return None
         return max(0.0, self._not_before - now, self._pace.wait(now))
+
+    def news(self, now: float) -> Iterator[Pause | SpacingChanged]:
+        """Yield what has changed without an outcome: a pause that another run met, or the end of the first burst."""
+        pause_s, reason = self._pace.pause(now)
+        if pause_s and self._not_before < now + pause_s - 1.0:
+            self._not_before = now + pause_s
+            if self._state is BreakerState.CLOSED:
+                self._state, self._opened_at, self._opened_by_media, self._window = BreakerState.OPEN, now, False, 1
+            yield Pause(Category.THROTTLED, reason, pause_s, of_another_run=True)
+        if self._pace.published and not self._told_published:
+            self._told_published = True
+            yield SpacingChanged(self._pace.interval_s, published=True)
+
+    def close(self, now: float) -> None:
+        """Take in that the run ends."""
+        self._pace.close(now)
 
     def sent(self, now: float) -> None:
         """Take in that a clip has gone out: the probe, if the breaker is open."""

@@ -27,6 +27,7 @@ from kinetics.youtube.formats import MediaSource
 from kinetics.youtube.player_calls import player_calls
 from kinetics.youtube.thumbnails import ThumbnailChecker
 from kinetics.youtube.video_media import VideoMedia
+from kinetics.youtube.visitor import visitor_file
 
 CUTTERS = {"smart": cutting.cut_smart, "exact": cutting.cut_exact, "keyframe": cutting.cut_keyframe}
 """The function for each value of `--cut` but `none`."""
@@ -46,8 +47,7 @@ class DownloadClip:
     limit_rate: float | None = None
     """Bytes a second, for all workers together."""
     shared: Path | None = None
-    """A folder for what the workers share: the state of the rate limit, the visitor id they send to YouTube, and how
-    YouTube refused its clients."""
+    """A folder for what the workers share: the state of the rate limit, and how YouTube refused its clients."""
     proxy: str | None = None
     thumbnails: bool = True
     """Whether to look for the thumbnail of a video that YouTube calls unavailable."""
@@ -70,10 +70,11 @@ class DownloadClip:
         limit_memory()
         use_proxy(self.proxy)
         limit = shared_rate_limiter(self.shared, self.limit_rate)
-        visitor_file, record_file = (self.shared and self.shared / name for name in ("visitor", "clients"))
+        record_file = self.shared and self.shared / "clients"
+        visitor = visitor_file() if self.shared else None
         notices: list[str] = []
         player_calls()  # counts from here on
-        engines = open_engines(self.engines, self.cookies, visitor_file, notices.append)
+        engines = open_engines(self.engines, self.cookies, visitor, notices.append)
         return ClipDownloader(self, Resolver(engines, ClientRecord(record_file)), HttpSession(limit), notices)
 
 

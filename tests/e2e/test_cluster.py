@@ -343,7 +343,7 @@ def outcomes(dask: Cluster, job: PortableJob, wanted: Sequence[Item], shared: Pa
         "layout": layout,
         "run_folder": shared,
         "timeout_s": 60.0,
-        "new_throttle": Unthrottled,
+        "new_throttle": lambda workers, _: Unthrottled(workers),
     } | more
     return [event for event in run(job, wanted, **options) if event]  # type: ignore[arg-type]
 
@@ -452,7 +452,7 @@ def test_workers_that_others_keep_busy_are_waited_for_but_not_for_ever(
 def test_one_address_for_all_hosts_is_one_throttle(dask: Cluster, tmp_path: Path) -> None:
     throttles = list[Unthrottled]()
 
-    def new_throttle(workers: int) -> Unthrottled:
+    def new_throttle(workers: int, _: str) -> Unthrottled:
         throttles.append(Unthrottled(workers))
         return throttles[-1]
 

@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle
-from types import SimpleNamespace
 
 import pytest
 
@@ -100,7 +99,7 @@ class FakePool:
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> FakePool:
     pool = FakePool()
-    monkeypatch.setattr(dispatch_module, "time", SimpleNamespace(monotonic=lambda: pool.now))
+    monkeypatch.setattr(dispatch_module, "shared_time", lambda: pool.now)
     return pool
 
 

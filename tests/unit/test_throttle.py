@@ -62,6 +62,8 @@ class Run:
     controls: list[float] = field(default_factory=list)
     """When control calls went out."""
     spacings: list[tuple[float, SpacingChanged]] = field(default_factory=list)
+    news: list[Pause | SpacingChanged] = field(default_factory=list)
+    """What changed without an outcome."""
     gave_up: GaveUp | None = None
     now: float = 0.0
     most_out: int = 0
@@ -99,6 +101,33 @@ def simulate(
 ) -> Run:
     """Play a pool: hand out as the throttle says, `ask_s` for the player call, `work_s` for the rest if it was good."""
     run = Run(now=start)
+    for _ in steps(run, throttle, clips, answer, until=until, ask_s=ask_s, work_s=work_s):
+        pass
+    return run
+
+
+def simulate_together(throttles: Iterable[Throttle], clips: Iterable[Clip], answer: Answer, until: float) -> list[Run]:
+    """Play several runs at once, which share the clips."""
+    runs = [(Run(), throttle) for throttle in throttles]
+    playing = {n: steps(run, throttle, clips, answer, until=until) for n, (run, throttle) in enumerate(runs)}
+    while playing:
+        first = min(playing, key=lambda n: runs[n][0].now)
+        if next(playing[first], "over") == "over":
+            del playing[first]
+    return [run for run, _ in runs]
+
+
+def steps(
+    run: Run,
+    throttle: Throttle,
+    clips: Iterable[Clip],
+    answer: Answer,
+    *,
+    until: float,
+    ask_s: Callable[[], float] = lambda: 0.25,
+    work_s: Callable[[], float] = lambda: 4.0,
+) -> Iterator[None]:
+    """Play a run up to a time, and yield between any two things that happen."""
     new = iter(clips)
     upcoming = next(new, None)
     again: deque[Clip] = deque()
@@ -108,6 +137,8 @@ def simulate(
     in_player_call: dict[int, tuple[Clip | ControlCall, float]] = {}
     answered: set[int] = set()
     while run.now < until and not run.gave_up:
+        yield
+        run.news += throttle.news(run.now)
         control = control or (None if upcoming or again or events else throttle.last_control(run.now))
         if not (upcoming or again or events or control):
             break
@@ -150,7 +181,7 @@ def simulate(
         control = decision.control or control
     for left in throttle.undecided(ended=True):
         run.take(Decision(left, gave_up=run.gave_up))
-    return run
+    throttle.close(run.now)
 
 
 def result_of(item: Clip | ControlCall, answer: Callable[[Clip], Outcome]) -> Outcome | ControlResult:
@@ -437,7 +468,7 @@ def test_where_youtube_lets_through_a_call_now_and_then_the_unlucky_clips_do_not
         return done(wanted)
 
     throttle = Throttle(4, pace=CallPace(limited=False))
-    run = simulate(throttle, new_clips(), one_call_in_ten_seconds, until=4 * HOUR)
+    run = simulate(throttle, new_clips(), one_call_in_ten_seconds, until=8 * HOUR)
     assert len(run.pauses) > 100
     assert {outcome.status for _, outcome in run.outcomes} == {"done"}
 
