@@ -175,7 +175,7 @@ def download(
     """Run download.py for these rows with an empty folder."""
     bench = Sandbox(folder, rows, dict(scenarios))
     before, server_cpu_s = len(youtube.requests()), youtube.cpu_s()
-    used = run(bench.command("--cut", cut, *more), youtube.env(), observe)
+    used = run(bench.command("--cut", cut, "--rate", "none", *more), youtube.env(), observe)
     if used.code:
         raise SystemExit(f"download.py --cut {cut} ended with {used.code}:\n{used.output}")
     return Run(bench, used, youtube.requests(before), youtube.cpu_s() - server_cpu_s)

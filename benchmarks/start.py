@@ -22,7 +22,7 @@ from tests.youtube.world import Row, Scenario
 LABELS = 700
 NOTHING_S, NOTHING_MB, FIRST_S = 4.0, 500.0, 2.5
 """Accepted: time and memory of a run with nothing to do, and time to the first clip."""
-COMMAND = [sys.executable, str(ROOT / "download.py"), "-v", "700", "-s", "train", "-w", "8"]
+COMMAND = [sys.executable, str(ROOT / "download.py"), "-v", "700", "-s", "train", "-w", "8", "--rate", "none"]
 
 
 def measure(settings: Settings) -> Iterator[Table]:

@@ -184,8 +184,9 @@ def source_runners(options: Options, context: Context, mirror: Mirror | None) ->
         )
 
         def throttle(workers: int, host: str) -> Throttle:
-            proxy = proxy_for("https", FIRST_HOST["youtube"])
-            pace = SharedPace(pace_file(), proxy.url if proxy else host or platform.node(), limited=not options.rate)
+            proxy = proxy_for("https", FIRST_HOST["youtube"])  # of this machine; a cluster's hosts may have others
+            address = host or (proxy.url if proxy else platform.node())
+            pace = SharedPace(pace_file(), address, limited=not options.rate)
             return new_throttle(workers, pace=pace)
 
         return context.run(youtube_job, plan.for_youtube().items(), throttle, workers=workers, timeout_s=timeout_s)

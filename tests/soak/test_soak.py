@@ -26,6 +26,7 @@ import pytest
 
 from kinetics.media.cut import probe
 from kinetics.records import Category, Clip, Outcome
+from kinetics.scheduling.call_pace import CallPace
 from kinetics.scheduling.pool import run
 from kinetics.scheduling.throttle import Throttle
 from kinetics.storage.layout import Layout
@@ -113,7 +114,7 @@ class TestWholeProgram:
     ) -> None:
         script = with_faults(count)
         sandbox = make_sandbox([*script], {row.youtube_id: scenario for row, (scenario, _) in script.items()})
-        options = ("-w", str(WORKERS), "--cut", cut, "--timeout", str(TIMEOUT_S))
+        options = ("-w", str(WORKERS), "--cut", cut, "--timeout", str(TIMEOUT_S), "--rate", "none")
         with LoopbackYouTube(sandbox.world) as youtube:
             with sandbox.start(youtube, *options) as process:
                 samples = watch(sandbox, youtube, process, mishaps(sandbox, process))
@@ -134,7 +135,7 @@ class TestWholeProgram:
         )
         with (
             LoopbackYouTube(sandbox.world) as youtube,
-            sandbox.start(youtube, "-w", "1", "--cut", "keyframe") as process,
+            sandbox.start(youtube, "-w", "1", "--cut", "keyframe", "--rate", "none") as process,
         ):
             samples = watch(sandbox, youtube, process)
         assert process.returncode == 0
@@ -148,7 +149,8 @@ class TestParent:
         count, sizes = 650_000, []
         clips = (Clip(f"{number:011d}", 0.0, 10.0, "tai chi", "train") for number in range(count))
         with Ledger(Layout(tmp_path, "700"), "train") as ledger:
-            for event in run(Nothing(), clips, workers=WORKERS, timeout_s=60.0, throttle=Throttle(WORKERS)):
+            throttle = Throttle(WORKERS, pace=CallPace(limited=False))
+            for event in run(Nothing(), clips, workers=WORKERS, timeout_s=60.0, throttle=throttle):
                 if isinstance(event, Outcome):
                     ledger.record(event)
                     sizes += [vitals(os.getpid())] if int(event.clip.youtube_id) % (count // 100) == 0 else []

@@ -20,6 +20,7 @@ from kinetics.youtube import fallback
 from kinetics.youtube.download_job import DownloadClip
 from kinetics.youtube.engines import open_engines
 from kinetics.youtube.thumbnails import CONNECTIONS
+from kinetics.youtube.visitor import visitor_file
 from tests.support.download_job import CLIP, VIDEO, attempt, job_in, unheard, youtube_with_the_clip
 from tests.support.sandbox import frames
 from tests.youtube.server import LoopbackYouTube
@@ -89,11 +90,13 @@ def test_counts_are_those_of_one_clip_not_of_the_worker(youtube: LoopbackYouTube
     assert sum(outcome.bytes_received for outcome in outcomes) == sum(request.bytes_sent for request in media)
 
 
-def test_the_workers_of_a_run_are_one_visitor_to_youtube(youtube: LoopbackYouTube, job: DownloadClip) -> None:
+def test_the_workers_of_all_runs_of_a_day_are_one_visitor_to_youtube(
+    youtube: LoopbackYouTube, job: DownloadClip
+) -> None:
     for name in ("first run", "second run"):
         workers = [replace(job, shared=job.layout.root / name).open() for _ in range(2)]
         assert [work(CLIP, unheard).status for work in workers] == ["done"] * 2
-    assert [request.kind for request in youtube.requests].count("visitor") == 2
+    assert [request.kind for request in youtube.requests].count("visitor") == 1
 
 
 def test_what_an_engine_has_to_say_goes_out_with_one_outcome(
@@ -109,11 +112,11 @@ def test_what_an_engine_has_to_say_goes_out_with_one_outcome(
 
 
 def test_where_the_visitor_id_cannot_be_shared_each_worker_asks(youtube: LoopbackYouTube, job: DownloadClip) -> None:
-    (job.layout.root / "shared" / "visitor").mkdir(parents=True)
+    visitor_file().mkdir(parents=True)
     workers = [replace(job, shared=job.layout.root / "shared").open() for _ in range(2)]
     assert [work(CLIP, unheard).status for work in workers] == ["done"] * 2
     assert [request.kind for request in youtube.requests].count("visitor") == 2
-    assert [path.name for path in (job.layout.root / "shared").iterdir()] == ["visitor"]
+    assert [*visitor_file().parent.iterdir()] == [visitor_file()], "what could not be written is removed"
 
 
 def test_it_tells_when_youtube_has_answered_before_any_media_is_fetched(

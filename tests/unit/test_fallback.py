@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +33,7 @@ from kinetics.youtube.client_record import ALIKE_CLIPS, ClientRecord
 from kinetics.youtube.engines import engine_versions
 from kinetics.youtube.fallback import LOOK_BACK_CLIPS, MAX_CALLS, MediaSearch, Resolver
 from kinetics.youtube.formats import Format, MediaSource
-from kinetics.youtube.visitor import VisitorId
+from kinetics.youtube.visitor import MAX_AGE_S, VisitorId, visitor_file
 from tests.support.download_job import CLIP, job_in, unheard
 from tests.youtube import replies
 
@@ -458,6 +459,19 @@ def test_without_a_folder_to_share_each_worker_remembers_by_itself(tmp_path: Pat
 
 
 # -- the visitor id ---------------------------------------------------------------------------------------------------
+
+
+def test_a_visitor_id_is_a_day_old_at_most_and_another_address_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://one.invalid:3128")
+    file = visitor_file()
+    assert VisitorId(file).get(lambda: "first") == VisitorId(file).get(lambda: "second") == "first"
+    yesterday = time.time() - MAX_AGE_S - 60
+    os.utime(file, (yesterday, yesterday))
+    assert VisitorId(file).get(lambda: "third") == "third"
+    monkeypatch.setenv("https_proxy", "http://other.invalid:3128")
+    assert VisitorId(visitor_file()).get(lambda: "fourth") == "fourth"
 
 
 def test_a_refused_visitor_id_is_asked_anew_once_for_all_workers(tmp_path: Path) -> None:
