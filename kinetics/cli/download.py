@@ -36,7 +36,9 @@ from kinetics.humanize import one_line, size
 from kinetics.mirror.catalog import Unreachable
 from kinetics.net.proxy import proxy_for
 from kinetics.planning.estimate import Estimate, estimate
+from kinetics.planning.gone_videos import GoneVideos, RunEvent, StillGone
 from kinetics.planning.kinds import ClipKind, other_kinds
+from kinetics.planning.living_first import LivingFirst
 from kinetics.planning.plan import Plan, make_plan
 from kinetics.planning.sources import (
     MIRROR_PATIENCE_S,
@@ -46,7 +48,8 @@ from kinetics.planning.sources import (
     run_sources,
     usual_offer,
 )
-from kinetics.records import SPLIT_OF, ArchiveProgress, Category, ClipState, Outcome, Source, Split
+from kinetics.planning.thumbnail_lookup import ThumbnailLookup
+from kinetics.records import SPLIT_OF, ArchiveProgress, Category, Clip, ClipState, Outcome, Source, Split, Subset, Video
 from kinetics.scheduling.call_pace import CallPace
 from kinetics.scheduling.control_calls import CONTROLS
 from kinetics.scheduling.dispatch import Event
@@ -60,10 +63,15 @@ from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import Ledger
 from kinetics.storage.locks import hold_subsets
 from kinetics.storage.table_sync import TableSync, readable_tables
+from kinetics.storage.thumbnail_log import ThumbnailLog
 from kinetics.youtube.engines import engine_versions
+from kinetics.youtube.thumbnails import ThumbnailHost
 
 WORTH_A_HINT, WORTH_A_HINT_S = 2.0, 3600.0
 """How many times quicker the mirror has to be for a run without it to mention it, and how long that run has to be."""
+LIVING_SAMPLE = 10
+"""Videos of clips on disk whose thumbnails show whether their host can be believed. With fewer, some that were deleted
+since would make it look wrong."""
 
 
 def download(options: Options, context: Context) -> int:
@@ -77,6 +85,7 @@ def download(options: Options, context: Context) -> int:
             stack.enter_context(hold_subsets(layout, context.subsets, tell))
             stack.enter_context(tables)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in context.subsets}
+        thumbnails = thumbnail_logs(options, layout, context.subsets)
         plan = make_plan(
             annotations,
             layout,
@@ -85,6 +94,7 @@ def download(options: Options, context: Context) -> int:
             options.retry,
             source=options.source,
             engines=engine_versions(engines_with_cookies(options.engine, options.cookies)),
+            thumbnails=thumbnails,
         )
         check_kinds(options, context, layout, plan)
         found = look_for_clips(options, plan, layout)
@@ -96,8 +106,10 @@ def download(options: Options, context: Context) -> int:
             return 0
         for ledger in ledgers.values():
             stack.enter_context(ledger) if plan.todo or found.any_clip else ledger.compact()
+        for log in thumbnails.values():
+            stack.enter_context(log)
         plan = take_found(context, plan, found, ledgers)
-        runners = source_runners(options, context, mirror)
+        runners = source_runners(options, context, mirror, thumbnails)
         events = run_sources(plan, order, runners)
         stack.callback(events.close)
         mirror_only = {clip.key for clip in plan.clips_in(plan.not_due_rows)} if mirror else ()
@@ -128,7 +140,9 @@ def check_kinds(options: Options, context: Context, layout: Layout, plan: Plan) 
         tell(f"warning: {another_kind(found, wanted)}", sys.stderr)
 
 
-def record_and_show(events: Iterable[Event], ledgers: Mapping[Split, Ledger], progress: ProgressBar) -> GaveUp | None:
+def record_and_show(
+    events: Iterable[RunEvent], ledgers: Mapping[Split, Ledger], progress: ProgressBar
+) -> GaveUp | None:
     """Record and show what becomes of the clips; returns why the run gave up, if it did."""
     gave_up: GaveUp | None = None
     said = {""}
@@ -140,6 +154,8 @@ def record_and_show(events: Iterable[Event], ledgers: Mapping[Split, Ledger], pr
                 if event.notice not in said:
                     said.add(event.notice)
                     progress.say(one_line(event.notice))
+            case StillGone():
+                progress.show_still_gone(event.outcome)
             case ArchiveProgress():
                 progress.show_archive(event)
             case Pause():
@@ -168,12 +184,37 @@ def exit_code(plan: Plan, counts: Counter[Category | None], gave_up: GaveUp | No
     return int(bool(gave_up or may_work_later or tried < plan.todo or plan.may_work_left_out))
 
 
-def source_runners(options: Options, context: Context, mirror: Mirror | None) -> Mapping[Source, SourceRunner]:
+def thumbnail_logs(options: Options, layout: Layout, subsets: Iterable[Subset]) -> Mapping[Split, ThumbnailLog]:
+    """Return what was seen of the thumbnails of each subset's gone videos; nothing where they are not asked for."""
+    if options.no_thumbnails or options.source == "mirror":
+        return {}
+    return {SPLIT_OF[subset]: ThumbnailLog(layout, subset) for subset in subsets}
+
+
+def in_order_of_thumbnails(plan: Plan, logs: Mapping[Split, ThumbnailLog]) -> LivingFirst:
+    """Return the clips that YouTube is asked for, the living first, and those that were gone last."""
+    living, looked_for, gone_before = plan.by_thumbnails()
+    lookup = ThumbnailLookup(ThumbnailHost().ask)
+    gone = GoneVideos(
+        looked_for,
+        gone_before.items(),
+        lookup,
+        lambda clip, thumbnail: logs[clip.split].note(clip.youtube_id, thumbnail),
+        known=plan.known,
+        stays_there=plan.looked_for.stays_there,
+        living=[clip.youtube_id for clip in plan.sample_living(LIVING_SAMPLE, (ClipState.ON_DISK,))],
+    )
+    return LivingFirst(living.items(), gone, lookup)
+
+
+def source_runners(
+    options: Options, context: Context, mirror: Mirror | None, thumbnails: Mapping[Split, ThumbnailLog]
+) -> Mapping[Source, SourceRunner]:
     """Return how each source is asked for clips. Archives are read by this machine, also where a cluster is used."""
     workers, timeout_s = context.workers, context.timeout_s
     youtube_job, mirror_job = download_job(options, context), extract_job(options, context)
 
-    def youtube(plan: Plan) -> Generator[Event, None, None]:
+    def youtube(plan: Plan) -> Generator[RunEvent, None, None]:
         new_throttle = partial(
             Throttle,
             per_hour=options.per_hour,
@@ -189,7 +230,12 @@ def source_runners(options: Options, context: Context, mirror: Mirror | None) ->
             pace = SharedPace(pace_file(), address, limited=not options.rate)
             return new_throttle(workers, pace=pace)
 
-        return context.run(youtube_job, plan.for_youtube().items(), throttle, workers=workers, timeout_s=timeout_s)
+        def run_on(items: Iterable[Clip | Video]) -> Generator[Event, None, None]:
+            return context.run(youtube_job, items, throttle, workers=workers, timeout_s=timeout_s)
+
+        if not thumbnails:
+            return run_on(plan.for_youtube().items())
+        return in_order_of_thumbnails(plan, thumbnails).watching(run_on)
 
     if not mirror:
         return {"youtube": youtube}
@@ -208,7 +254,8 @@ def print_forecast(
         return ()
     tables = [part.stats(subset) for subset in context.subsets for part in layout.shard_layouts(subset)]
     whole = options.cut == "none"
-    to_come = estimate(plan.todo, tables, videos=plan.videos, whole=whole, per_hour=options.per_hour)
+    clips = plan.todo - len(plan.to_look_for)
+    to_come = estimate(clips, tables, videos=plan.videos, whole=whole, per_hour=options.per_hour)
     order, seconds, share = (
         choose_source_order(options, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds, 1.0)
     )

@@ -12,6 +12,7 @@ from kinetics.cli.parser import INSTALLED_COMMAND, program_name
 from kinetics.humanize import counted, duration_text, one_line, percent, player_calls, size, without_password
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.net.http import YOUTUBE
+from kinetics.planning.estimate import PUBLISHED_VIDEOS_PER_HOUR
 from kinetics.records import Category, ClipState, Source
 from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
 from kinetics.storage.ledger import outlook
@@ -59,13 +60,12 @@ def announcement(options: Options, layout: Layout, plan: Plan, found: FoundFiles
     what = "video" if options.cut == "none" else "clip"
     on_disk, gone = plan.count(ClipState.ON_DISK), plan.count(ClipState.WAS_GONE)
     to_do = f"{plan.todo:,} to do" if plan.todo else "nothing to do"
-    asked = " (asked for again; --retry transient leaves them out)" if options.retry in ("due", "all") else ""
-    not_due = 0 if plan.source == "both" else len(plan.not_due_rows)
+    not_due = 0 if plan.source == "both" else len(plan.not_due_rows) + plan.confirmed
     lines = (
         (plan.count(ClipState.NEVER_TRIED), "never tried"),
         (plan.count(ClipState.MAY_WORK), "failed before but may work now"),
         (plan.count(ClipState.NOT_OFFERED), "not offered before" + _asked_again(plan)),
-        (gone, "gone before" + asked),
+        (gone, "gone before" + _gone_asked_again(plan)),
         (plan.wanted - on_disk - plan.todo - not_due, f"left out by --retry {options.retry}"),
         (len(found.here), "perhaps elsewhere in this folder, to be moved to their places"),
         (len(found.beside), "perhaps by a link to another version's folder"),
@@ -117,6 +117,27 @@ def _clips_of(kind: ClipKind) -> str:
 
 def _given(cut: str, max_height: int) -> str:
     return " ".join([*([f"--cut {cut}"] if cut else []), *([f"--max-height {max_height}"] if max_height else [])])
+
+
+def _gone_asked_again(plan: Plan) -> str:
+    """Say for how many of the clips that were gone YouTube is asked again, and what it would cost to ask for all."""
+    if plan.retry not in ("due", "all"):
+        return ""
+    confirmed, looked_for = plan.confirmed, len(plan.to_look_for)
+    asked = plan.count(ClipState.WAS_GONE) - confirmed - looked_for
+    if not confirmed and not looked_for:
+        return " (asked for again; --retry transient leaves them out)"
+    parts = [
+        f"{count:,} {words}"
+        for count, words in (
+            (confirmed, "still gone by their missing thumbnails"),
+            (looked_for, "to look for by their thumbnails"),
+            (asked, "to ask YouTube for"),
+        )
+        if count
+    ]
+    cost = duration_text(plan.videos_gone * 3600 / PUBLISHED_VIDEOS_PER_HOUR)
+    return f": {', '.join(parts)} (--retry all asks YouTube for all, in {cost})"
 
 
 def _asked_again(plan: Plan) -> str:
@@ -216,6 +237,8 @@ def summary(options: Options, layout: Layout, plan: Plan, run: RunCounts, ledger
     lines = [f"{layout.title(options.subset)}: {there:,} of {plan.wanted:,} on disk, {new}"]
     failures = {category: count for category, count in (+counts).most_common() if category}
     lines += [f"  {count:8,}  {category:14}  {outlook(category)}" for category, count in failures.items()]
+    if run.still_gone:
+        lines.append(f"  {run.still_gone:8,}  of them not asked for: their thumbnails are still missing")
     untried = plan.todo - counts.total()
     if untried:
         lines.append(f"  {untried:8,}  not tried yet")

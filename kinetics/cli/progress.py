@@ -105,6 +105,11 @@ class ProgressBar:
             self._clock.count()
         self._update()
 
+    def show_still_gone(self, outcome: Outcome) -> None:
+        """Count a clip that keeps an earlier outcome, as its video is still gone."""
+        self._counts.still_gone += 1
+        self.show(outcome)
+
     def show_archive(self, archive: ArchiveProgress) -> None:
         """Count what has arrived of an archive."""
         arrived = archive.position - self._positions.get(archive.url, 0)

@@ -25,6 +25,8 @@ class RunCounts:
         """Those of attempts that found their videos gone."""
         self.from_youtube = 0
         """The number of clips that came from YouTube, which the calls were made for."""
+        self.still_gone = 0
+        """Those among them that were not asked for: missing thumbnails say that they are still gone."""
         self._failed: dict[Clip, Category] = {}
         self._not_offered = not_offered
 

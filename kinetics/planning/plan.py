@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
@@ -19,6 +19,7 @@ from kinetics.annotations.table import Annotations
 from kinetics.records import ASKED_WITH, KEY, Category, Clip, ClipKey, ClipState, Cut, Split, Video, video_of
 from kinetics.storage.layout import Layout, clip_names, label_folder
 from kinetics.storage.ledger import Ledger, MissingClip
+from kinetics.storage.thumbnail_log import Sighting, ThumbnailLog
 
 Retry = Literal["due", "all", "transient", "none"]
 """Which clips that failed before are tried again: those that are due, all, those that may work now, or none."""
@@ -28,6 +29,24 @@ ASK_AGAIN_DAYS = 30
 """Days after which YouTube is asked again for a clip that it did not offer. Fewer of them spend more player calls on
 the same answer; with more of them, a clip that YouTube offers again is found later. The help and the messages name the
 number, too."""
+PLAYER_AGAIN_DAYS = 90
+"""Days after which the player is asked again for a video that it called gone, whatever its thumbnail says. Fewer of
+them spend more player calls on dead videos; with more, one that is back without a thumbnail is found later."""
+CONFIRMED_DAYS = 30
+"""Days for which a missing thumbnail confirms that a video is gone; then it is asked for anew."""
+MOST_CONFIRMED_ANEW = 2_000
+"""Most videos whose confirmation is asked for anew in one run, the oldest first: under two minutes of requests."""
+THUMBNAIL_VANISHES = frozenset(
+    {
+        Category.UNAVAILABLE,
+        Category.PRIVATE,
+        Category.REMOVED,
+        Category.COPYRIGHT,
+        Category.TERMS,
+        Category.TERMINATED,
+    }
+)
+"""The categories of videos whose thumbnails are usually missing: one that is there may mean that the video is back."""
 STATES_TO_TRY: Mapping[Retry, tuple[ClipState, ...]] = {
     "due": (ClipState.NEVER_TRIED, ClipState.MAY_WORK, ClipState.NOT_OFFERED, ClipState.WAS_GONE),
     "all": (ClipState.NEVER_TRIED, ClipState.MAY_WORK, ClipState.NOT_OFFERED, ClipState.WAS_GONE),
@@ -38,6 +57,16 @@ STATES_TO_TRY: Mapping[Retry, tuple[ClipState, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class LookedFor:
+    """Clips that were gone, and whose videos' thumbnails are looked for before YouTube is asked for them."""
+
+    rows: NDArray[np.intp] = field(default_factory=lambda: np.array([], np.intp))
+    """Their rows in the plan's frame, in the order in which they are looked for."""
+    stays_there: frozenset[str] = frozenset()
+    """The ids of those whose thumbnails say nothing new if they are there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The clips of a run with the state of each."""
 
@@ -45,7 +74,8 @@ class Plan:
     states: np.ndarray[tuple[int], np.dtype[np.uint8]]
     """The ClipState of each row of the frame."""
     not_due: NDArray[np.bool_]
-    """Whether YouTube is not to be asked for the clip of each row, since it did not offer it a short while ago."""
+    """Whether YouTube is not to be asked for the clip of each row: it did not offer it a short while ago, or called it
+    gone, which the video's missing thumbnail confirms."""
     known: Mapping[ClipKey, Category]
     """Why clips that YouTube is to be asked for failed before, if that was settled: they were gone or not offered."""
     cut: Cut
@@ -55,6 +85,7 @@ class Plan:
     """Of the random order of the clips that may work now."""
     unnamed: Mapping[Path, set[str]] = field(default_factory=dict)
     """By each folder that clips of the plan belong in, the names there that none of them has."""
+    looked_for: LookedFor = field(default_factory=LookedFor)
 
     def count(self, state: ClipState) -> int:
         """Return how many clips are in a state."""
@@ -73,7 +104,9 @@ class Plan:
     @property
     def videos(self) -> int:
         """How many videos YouTube will be asked for: one player call serves all clips of a video."""
-        return int(self.frame["youtube_id"][self._chosen() & ~self.not_due].nunique())
+        asked = self._chosen() & ~self.not_due
+        asked[self.to_look_for] = False
+        return int(self.frame["youtube_id"][asked].nunique())
 
     @property
     def to_try(self) -> list[int]:
@@ -106,7 +139,13 @@ class Plan:
     def for_split(self, split: Split) -> Plan:
         """Return the plan for one split alone."""
         in_split = (self.frame["split"] == split).to_numpy()
-        return replace(self, frame=self.frame[in_split], states=self.states[in_split], not_due=self.not_due[in_split])
+        return replace(
+            self,
+            frame=self.frame[in_split],
+            states=self.states[in_split],
+            not_due=self.not_due[in_split],
+            looked_for=LookedFor(),  # only YouTube's part needs them, which is not divided
+        )
 
     def for_youtube(self) -> Plan:
         """Return the plan without the clips that only the mirror is asked for."""
@@ -119,6 +158,42 @@ class Plan:
         return rows
 
     @property
+    def confirmed(self) -> int:
+        """How many clips YouTube is not asked for, as missing thumbnails confirm that their videos are gone."""
+        return int((self.not_due & (self.states == ClipState.WAS_GONE)).sum())
+
+    @property
+    def videos_gone(self) -> int:
+        """How many videos the clips that were gone are of."""
+        return int(self.frame.loc[self.states == ClipState.WAS_GONE, "youtube_id"].nunique())
+
+    @property
+    def to_look_for(self) -> NDArray[np.intp]:
+        """The rows of the clips to try that are looked for by their videos' thumbnails."""
+        rows = self.looked_for.rows
+        wanted: NDArray[np.bool_] = self._chosen()[rows] & (self.states[rows] == ClipState.WAS_GONE)
+        return rows[wanted]
+
+    def by_thumbnails(self) -> tuple[Plan, Iterator[Clip | Video], Plan]:
+        """Return the clips to ask YouTube for in three parts: those that were not gone, those to look for by their
+        thumbnails, and those that were gone and are asked for last.
+
+        A clip that was gone is in the first part if its video has another clip there.
+        """
+        plan, looked_for = self.for_youtube(), self.to_look_for
+        chosen = plan._chosen()
+        chosen[looked_for] = False
+        gone = chosen & (plan.states == ClipState.WAS_GONE)
+        if gone.any():
+            ids = plan.frame["youtube_id"]
+            gone &= ~ids.isin({*ids[chosen & ~gone & ids.isin({*ids[gone]}).to_numpy()]}).to_numpy()
+        return plan._only(chosen & ~gone), plan._items_in(looked_for), plan._only(gone)
+
+    def _only(self, rows: NDArray[np.bool_]) -> Plan:
+        """Return the plan in which YouTube is asked for no clips but these."""
+        return replace(self, not_due=~rows)
+
+    @property
     def may_work_left_out(self) -> int:
         """How many clips may work now, but are left out by `--retry`."""
         return 0 if ClipState.MAY_WORK in STATES_TO_TRY[self.retry] else self.count(ClipState.MAY_WORK)
@@ -129,7 +204,10 @@ class Plan:
 
     def items(self) -> Iterator[Clip | Video]:
         """Yield the clips to try by video, each with all its sections, in the order of the first ones."""
-        rows = self._in_order()
+        return self._items_in(self._in_order())
+
+    def _items_in(self, rows: NDArray[np.intp]) -> Iterator[Clip | Video]:
+        """Yield the clips of some rows as `items` does."""
         videos, _ = pd.factorize(self.frame["youtube_id"].iloc[rows])
         clips = Annotations(self.frame.iloc[rows[np.argsort(videos, kind="stable")]], ()).clips()
         for _, sections in groupby(clips, attrgetter("youtube_id")):
@@ -137,13 +215,15 @@ class Plan:
             assert item
             yield item
 
-    def sample_living(self, count: int) -> list[Clip]:
+    def sample_living(
+        self, count: int, states: Sequence[ClipState] = (ClipState.ON_DISK, ClipState.NEVER_TRIED)
+    ) -> list[Clip]:
         """Return at most `count` clips, chosen at random, whose videos YouTube is likely to offer.
 
-        They were on disk before the run; where there are too few of those, some were never tried.
+        They were on disk before the run; where there are too few of those, some were never tried. `states` narrows
+        that.
         """
         at_random = np.random.default_rng(self.seed).permutation
-        states = (ClipState.ON_DISK, ClipState.NEVER_TRIED)
         rows = np.concatenate([at_random(np.flatnonzero(self.states == state)) for state in states])
         return [*self.clips_in(rows[:count].tolist())]
 
@@ -187,6 +267,7 @@ def make_plan(
     *,
     source: SourceChoice = "youtube",
     engines: str = "",
+    thumbnails: Mapping[Split, ThumbnailLog] | None = None,
     seed: int | None = None,
 ) -> Plan:
     """Return the plan for the annotated clips, by what is on disk and what the ledgers know.
@@ -194,7 +275,8 @@ def make_plan(
     Clips on disk are removed from the ledgers' missing ones; missing clips that other runs recorded are added. With cut
     `none` a video counts once, however many of its segments are annotated. A verdict of YouTube says nothing about the
     mirror, nor the other way round. `engines` names the engines with their versions, as the reasons of the clips that
-    YouTube did not offer do. `seed` is for tests: a run without it has a random order of its own.
+    YouTube did not offer do. `thumbnails` says what was seen of gone videos' thumbnails; without it the player is asked
+    for all of them. `seed` is for tests: a run without it has a random order of its own.
     """
     frame, unnamed = annotations.frame, dict[Path, set[str]]()
     if cut == "none":
@@ -207,6 +289,7 @@ def make_plan(
     rows = np.flatnonzero([youtube_id in tried for youtube_id in frame["youtube_id"].tolist()] if tried else [])
     not_due, known = np.zeros(len(frame), bool), dict[ClipKey, Category]()
     settled_to_try = {ClipState.NOT_OFFERED, ClipState.WAS_GONE}.intersection(STATES_TO_TRY[retry])
+    gone = _GoneClips({split: log.sightings() for split, log in thumbnails.items()}) if thumbnails else None
     for row, clip in zip(rows, Annotations(frame.iloc[rows], ()).clips(), strict=True):
         ledger, key = ledgers[clip.split], clip.key
         if there[row]:
@@ -214,12 +297,61 @@ def make_plan(
         elif failure := ledger.missing_clip(key):
             ledger.take_over(key)
             state = states[row] = _state_after(failure.category, mirror_alone=source == "mirror")
-            if state == ClipState.NOT_OFFERED and retry == "due" and _asked_lately(failure, engines):
-                not_due[row] = True
-            elif state in settled_to_try:
+            if state == ClipState.NOT_OFFERED and retry == "due":
+                not_due[row] = _asked_lately(failure, engines)
+            elif state == ClipState.WAS_GONE and retry == "due" and gone:
+                not_due[row] = gone.confirms(int(row), clip, failure)
+            if state in settled_to_try and not not_due[row]:
                 known[key] = failure.category
     seed = random.getrandbits(64) if seed is None else seed
-    return Plan(frame, states, not_due, known, cut, retry, source, seed, unnamed)
+    plan = Plan(frame, states, not_due, known, cut, retry, source, seed, unnamed)
+    return gone.looked_for(plan, rows) if gone else plan
+
+
+class _GoneClips:
+    """Sorts the clips that were gone by what was seen of their videos' thumbnails."""
+
+    def __init__(self, sightings: Mapping[Split, Mapping[str, Sighting]]) -> None:
+        self._sightings = sightings
+        self._now = time.time()
+        self._new = list[int]()
+        self._lapsed = list[tuple[float, str, int]]()  # when it was confirmed, the video, the row
+        self._stays_there = set[str]()
+
+    def confirms(self, row: int, clip: Clip, failure: MissingClip) -> bool:
+        """Return whether a missing thumbnail confirms that a clip is gone; else take in whether it is looked for."""
+        seen = self._sightings[clip.split].get(clip.youtube_id)
+        if failure.category is Category.PAST_END or not _within(failure.time_s, PLAYER_AGAIN_DAYS, self._now):
+            return False
+        if seen and seen.thumbnail == "missing":
+            if _within(seen.time_s, CONFIRMED_DAYS, self._now):
+                return True
+            self._lapsed.append((seen.time_s, clip.youtube_id, row))
+            return False
+        self._new.append(row)
+        if failure.category not in THUMBNAIL_VANISHES or (seen and seen.time_s >= int(failure.time_s)):
+            self._stays_there.add(clip.youtube_id)
+        return False
+
+    def looked_for(self, plan: Plan, tried: NDArray[np.intp]) -> Plan:
+        """Return the plan with the clips to look for; lapsed confirmations that are not asked for anew still hold.
+
+        `tried`: the rows of all videos that were tried before. A video that the player is asked for anyway, for another
+        clip, is not looked for.
+        """
+        self._lapsed.sort()
+        anew = {*[*dict.fromkeys(youtube_id for _, youtube_id, _ in self._lapsed)][:MOST_CONFIRMED_ANEW]}
+        plan.not_due[[row for _, youtube_id, row in self._lapsed if youtube_id not in anew]] = True
+        rows = np.array([*self._new, *(row for _, youtube_id, row in self._lapsed if youtube_id in anew)], np.intp)
+        ids = plan.frame["youtube_id"]
+        asked = ids.iloc[tried[(plan.states[tried] < ClipState.WAS_GONE) & ~plan.not_due[tried]]]
+        alone = ~ids.iloc[rows].isin({*asked}).to_numpy()
+        return replace(plan, looked_for=LookedFor(rows[alone], frozenset(self._stays_there)))
+
+
+def _within(time_s: float, days: float, now: float) -> bool:
+    """Return whether a time is one of the last days; one in the future is not."""
+    return 0 <= (now - time_s) / 86_400 < days
 
 
 def _state_after(category: Category, *, mirror_alone: bool) -> ClipState:
@@ -235,8 +367,8 @@ def _asked_lately(failure: MissingClip, engines: str) -> bool:
 
     A time in the future, or one that cannot be read, does not count as one of them.
     """
-    age_days = (time.time() - failure.time_s) / 86_400
-    return failure.reason.endswith(f"{ASKED_WITH}{engines})") and 0 <= age_days < ASK_AGAIN_DAYS
+    asked_with_them = failure.reason.endswith(f"{ASKED_WITH}{engines})")
+    return asked_with_them and _within(failure.time_s, ASK_AGAIN_DAYS, time.time())
 
 
 def on_disk(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

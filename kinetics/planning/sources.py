@@ -24,6 +24,7 @@ from kinetics.mirror.tar_stream import MIRROR
 from kinetics.mirror.wanted_clips import write_wanted_clips
 from kinetics.net.http import HttpSession
 from kinetics.planning.estimate import Estimate
+from kinetics.planning.gone_videos import RunEvent
 from kinetics.planning.plan import Plan
 from kinetics.records import SPLIT_OF, ArchiveRequest, Category, Outcome, Source, Subset
 from kinetics.scheduling.dispatch import Event
@@ -204,13 +205,13 @@ class Mirror:
                 yield part, MirrorSearch(urls, self._index, set(part.file_names(rows)), about)
 
 
-SourceRunner = Callable[[Plan], Generator[Event, None, None]]
+SourceRunner = Callable[[Plan], Generator[RunEvent, None, None]]
 """Gets the clips of a plan from one source."""
 
 
 def run_sources(
     plan: Plan, order: Sequence[Source], runners: Mapping[Source, SourceRunner]
-) -> Generator[Event, None, None]:
+) -> Generator[RunEvent, None, None]:
     """Run each source on the clips that the ones before it did not provide.
 
     If a source gives up, the next one gets the rest, and after it the mirror a second turn, which costs no player call.

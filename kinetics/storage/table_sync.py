@@ -20,6 +20,7 @@ from kinetics.records import SPLIT_OF, Subset
 from kinetics.storage.atomic import atomic_write, cannot_write
 from kinetics.storage.layout import Layout, names_in
 from kinetics.storage.object_store import ObjectStore
+from kinetics.storage.thumbnail_log import THUMBNAILS
 
 SYNC_INTERVAL_S = 600.0
 """Seconds between two uploads; a machine that is lost takes at most the rows of that time with it."""
@@ -39,7 +40,7 @@ def readable_tables(layout: Layout, subsets: Sequence[Subset]) -> Iterator[Layou
     with TemporaryDirectory() as folder:
         prefixes = tuple(layout.without_shard.table(subset, "").name for subset in subsets)
         for name in {*layout.store.names_in(""), *names_in(layout.root)}:
-            if name.startswith(prefixes) and name.endswith(("errors.log", "stats.csv")):  # of every shard
+            if name.startswith(prefixes) and name.endswith(("errors.log", "stats.csv", THUMBNAILS)):  # of every shard
                 content = merge_tables(layout.store.read(name) or b"", _content(layout.root / name))
                 _write(Path(folder, name), content, Path(folder))
         yield replace(layout, root=Path(folder))
@@ -119,7 +120,11 @@ def merge_tables(theirs: bytes, ours: bytes) -> bytes:
 
 
 def _tables(layout: Layout, subsets: Sequence[Subset]) -> list[Path]:
-    return [path for subset in subsets for path in (layout.errors_log(subset), layout.stats(subset))]
+    return [
+        path
+        for subset in subsets
+        for path in (layout.errors_log(subset), layout.stats(subset), layout.table(subset, THUMBNAILS))
+    ]
 
 
 def _state(path: Path) -> tuple[int, int]:

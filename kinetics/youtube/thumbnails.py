@@ -24,11 +24,38 @@ LIVING_ASKED = 3
 """Videos that came whose thumbnails each worker asks for, so that the host shows whether it can be believed."""
 
 
+class ThumbnailHost:
+    """The connection of one thread to the thumbnail host."""
+
+    def __init__(self) -> None:
+        self._session = HttpSession(hosts=HOST, timeout_s=TIMEOUT_S)
+
+    def ask(self, video_id: str) -> Thumbnail:
+        """Return whether a video has a thumbnail, or that the host does not answer."""
+        status = self._status(f"https://i.ytimg.com/vi/{video_id}/mqdefault.jpg")
+        if status in (200, 404):
+            return "there" if status == 200 else "missing"
+        return "no answer"
+
+    def _status(self, url: str) -> int | None:
+        """Return the status of the reply; None if none came on CONNECTIONS connections, or on one that took long."""
+        for _ in range(CONNECTIONS):
+            try:
+                response = self._session.head(url)
+            except (urllib3.exceptions.TimeoutError, KineticsError):
+                break
+            except (HTTPError, OSError):
+                continue
+            response.release_conn()  # a HEAD has no body, so the connection is free again
+            return response.status
+        return None
+
+
 class ThumbnailChecker:
     """One worker's way to the thumbnail host; it stops asking once the host does not answer."""
 
     def __init__(self) -> None:
-        self._session = HttpSession(hosts=HOST, timeout_s=TIMEOUT_S)
+        self._host = ThumbnailHost()
         self._answers = True
         self._living: list[str] = []
         self._asked_for_living = 0
@@ -50,22 +77,8 @@ class ThumbnailChecker:
             return None
         if self._last[0] == video_id:  # of another section of the video
             return self._last[1]
-        status = self._status(f"https://i.ytimg.com/vi/{video_id}/mqdefault.jpg")
-        if status in (200, 404):
-            self._last = video_id, "there" if status == 200 else "missing"
-            return self._last[1]
-        self._answers = False
-        return "no answer"
-
-    def _status(self, url: str) -> int | None:
-        """Return the status of the reply; None if none came on CONNECTIONS connections, or on one that took long."""
-        for _ in range(CONNECTIONS):
-            try:
-                response = self._session.head(url)
-            except (urllib3.exceptions.TimeoutError, KineticsError):
-                break
-            except (HTTPError, OSError):
-                continue
-            response.close()
-            return response.status
-        return None
+        found = self._host.ask(video_id)
+        self._answers = found != "no answer"
+        if self._answers:
+            self._last = video_id, found
+        return found

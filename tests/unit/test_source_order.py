@@ -9,6 +9,7 @@ import pandas as pd
 
 from kinetics.annotations.table import Annotations
 from kinetics.planning.estimate import Estimate
+from kinetics.planning.gone_videos import RunEvent
 from kinetics.planning.plan import Plan, make_plan
 from kinetics.planning.sources import (
     MIRROR_BYTES_S,
@@ -127,7 +128,7 @@ def test_where_the_mirror_gives_up_it_is_asked_again_once_after_youtube(tmp_path
     asked = list[list[Clip]]()
     turns = iter([way(asked, [0], gives_up=True), way(asked, [5])])
 
-    def mirror(plan: Plan) -> Generator[Event, None, None]:
+    def mirror(plan: Plan) -> Generator[RunEvent, None, None]:
         return next(turns)(plan)
 
     sources = both(mirror, way(asked, [1, 2]))
