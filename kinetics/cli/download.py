@@ -69,7 +69,7 @@ from kinetics.youtube.thumbnails import ThumbnailHost
 
 WORTH_A_HINT, WORTH_A_HINT_S = 2.0, 3600.0
 """How many times quicker the mirror has to be for a run without it to mention it, and how long that run has to be."""
-LIVING_SAMPLE = 10
+LIVING_SAMPLE = 6
 """Videos of clips on disk whose thumbnails show whether their host can be believed. With fewer, some that were deleted
 since would make it look wrong."""
 
@@ -259,7 +259,7 @@ def print_forecast(
     order, seconds, share = (
         choose_source_order(options, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds, 1.0)
     )
-    if not share:
+    if not (share and to_ask):
         return order
     text = "  " + forecast(to_come, seconds=seconds, share=share)
     if layout.url:

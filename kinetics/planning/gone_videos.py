@@ -22,6 +22,9 @@ let the requests wait for the next event of the run."""
 GIVE_UP_BACK = 5
 """Videos whose thumbnails were there again, all of them still gone, after which such videos are asked for last. Each
 costs a player call before living videos get one."""
+GIVE_UP_FAILURES = 4
+"""Requests in a row without an answer, RETRY_S apart, after which the player is asked instead. With fewer, a short
+outage of a host that was believed would cost a player call for every gone video."""
 
 Note = Callable[[Clip, Thumbnail], object]
 """Writes down what is seen of the thumbnail of a clip's video."""
@@ -84,7 +87,8 @@ class GoneVideos:
         stays_there: Container[str] = (),
         living: Iterable[str] = (),
     ) -> None:
-        self._looked_for, self._last = iter(looked_for), iter(last)
+        self._looked_for: Iterator[Clip | Video] = iter(looked_for)
+        self._last: Iterator[Clip | Video] = iter(last)
         self._lookup, self._note = lookup, note
         self._known, self._stays_there = known, stays_there
         self._open = dict[str, list[Clip | Video]]()
@@ -96,9 +100,11 @@ class GoneVideos:
         self._asked = dict[str, bool]()  # videos that are out and have a thumbnail: whether before all others
         self._back_gone, self._any_came_back = 0, False
         self._host = HostRecord()
-        self._pull()
-        self._living = {*living} if self._open else set[str]()
+        first = [*islice(self._looked_for, 1)]
+        self._looked_for = chain(first, self._looked_for)
+        self._living = {*living} if first else set[str]()
         self._lookup.request(self._living)
+        self._pull()
 
     @property
     def looking(self) -> bool:
@@ -168,8 +174,9 @@ class GoneVideos:
         self._open, self._seen, self._unwritten = {}, {}, {}
 
     def give_up_in_vain(self) -> None:
-        """Give up if nothing is to come that would make the host believed, or if it does not answer."""
-        if not self._lookup.answering or (not self._living and not self._host.believed):
+        """Give up if nothing is to come that would make the host believed, or if it does not answer any more."""
+        failures, believed = self._lookup.failures, self._host.believed
+        if failures >= GIVE_UP_FAILURES or not (believed or (self._living and not failures)):
             self.give_up()
 
     def confirmed(self) -> Iterator[StillGone]:

@@ -28,8 +28,8 @@ WAIT_S, WAIT_SHARE = 1.0, 0.02
 MIN_MISSING_TRIED = 3
 """Items without a thumbnail that were tried before the order is called worthless. With fewer, chance decides."""
 PROBE_EVERY, GONE_WEIGHT = 100, 50
-"""An item without a thumbnail is tried out of turn after so many with one; each of these that is gone counts as
-GONE_WEIGHT. A smaller distance spends more player calls on dead videos, a larger one finds a misleading host later."""
+"""An item without a thumbnail is tried out of turn after PROBE_EVERY with one; each of these that is gone counts as
+GONE_WEIGHT more. A smaller distance spends more calls on dead videos, a larger one finds a misleading host later."""
 
 
 class OrderRecord:
@@ -114,7 +114,10 @@ class LivingFirst:
         try:
             self._look_ahead()
             yield from self._waiting(until=self._clock() + WAIT_S)
-            while self._find_next():
+            while True:
+                yield from self._waiting()
+                if not self._find_next():
+                    return
                 with closing(run(self)) as events:
                     for event in events:
                         if isinstance(event, Outcome):
@@ -123,7 +126,6 @@ class LivingFirst:
                         yield from self._said()
                         if isinstance(event, GaveUp):
                             return
-                yield from self._waiting()
         finally:
             self._lookup.close()
 
@@ -138,11 +140,11 @@ class LivingFirst:
         It ends when one is to be asked for, and at the clock's `until`. Without that, it ends when nothing is to come.
         """
         yield from self._said()
-        while self._gone.looking and (until is None or self._clock() < until):
-            if until is None:
-                self._gone.give_up_in_vain()
+        while self._gone.looking and (until is None or (self._lookup.answering and self._clock() < until)):
             if self._gone.any_back or (until is None and self._find_next()):
                 return
+            if until is None:
+                self._gone.give_up_in_vain()
             self._lookup.wait(TICK_S if until is None else min(TICK_S, until - self._clock()))
             yield from self._said()
             yield None
@@ -233,6 +235,7 @@ class LivingFirst:
 
     def _take(self, outcome: Outcome) -> None:
         """Take in what came of a clip: only YouTube's answers about its video count."""
+        self._look_ahead()
         category, youtube_id = outcome.category, outcome.clip.youtube_id
         came = outcome.status == "done" or category is Category.PAST_END
         if outcome.status == "postponed" or youtube_id not in self._out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -48,15 +49,20 @@ class ThumbnailLookup:
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="thumbnails", daemon=True)
-        self.answering = True
-        """Whether the host answered the last request; it is asked again after RETRY_S."""
+        self.failures = 0
+        """Requests in a row that the host did not answer; the next one goes out after RETRY_S."""
+
+    @property
+    def answering(self) -> bool:
+        """Whether the host answered the last request, if there was one."""
+        return not self.failures
 
     def start(self) -> None:
         """Begin to ask; where no more threads can be started, the host counts as one that does not answer."""
         try:
             self._thread.start()
         except RuntimeError:
-            self.answering = False
+            self.failures = sys.maxsize
 
     def close(self) -> None:
         """Ask nothing more. A request that is under way is not waited for."""
@@ -77,7 +83,8 @@ class ThumbnailLookup:
     def wait(self, seconds: float) -> None:
         """Wait for an answer, or until the host turns out not to answer."""
         with self._changed:
-            self._changed.wait_for(lambda: self._answers or not self.answering, seconds)
+            before = self.failures
+            self._changed.wait_for(lambda: self._answers or self.failures != before, seconds)
 
     def _work(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's
@@ -94,14 +101,15 @@ class ThumbnailLookup:
                 limit.sent(time.monotonic())
                 found = self._ask(video_id)
                 with self._changed:
-                    self.answering = found != "no answer"
-                    if self.answering:
-                        self._answers.append((video_id, found))
-                    else:
+                    if found == "no answer":
+                        self.failures += 1
                         self._queues[turn].appendleft(video_id)
+                    else:
+                        self.failures = 0
+                        self._answers.append((video_id, found))
                     self._changed.notify_all()
                     self._changed.wait_for(lambda: self._closed or self.answering, RETRY_S)
         finally:
             with self._changed:
-                self.answering = False
+                self.failures = sys.maxsize
                 self._changed.notify_all()

@@ -21,7 +21,7 @@ from kinetics.cli.progress import ProgressBar, make_bar
 from kinetics.cli.run_counts import RunCounts
 from kinetics.cli.terminal import wrapped
 from kinetics.planning.estimate import Estimate
-from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, Retry
+from kinetics.planning.plan import ASK_AGAIN_DAYS, LookedFor, Plan, Retry
 from kinetics.planning.reuse import FoundFiles
 from kinetics.records import Category, Clip, ClipState, Outcome, Source
 from kinetics.scheduling.events import Pause
@@ -37,14 +37,22 @@ def plan_of(
     not_due: int = 0,
     retry: Retry = "due",
     source: Literal["youtube", "both"] = "youtube",
+    confirmed: int = 0,
+    looked_for: int = 0,
 ) -> Plan:
-    """A plan with these numbers of clips in each state; the first of those that were not offered are not due."""
+    """A plan with these numbers of clips in each state; the first of those that were not offered are not due.
+
+    Of those that were gone, the first are confirmed, and the next ones looked for.
+    """
     column = np.repeat(np.array([*states], np.uint8), [*states.values()])
     waiting = np.zeros(len(column), bool)
     waiting[np.flatnonzero(column == ClipState.NOT_OFFERED)[:not_due]] = True
     rows = [(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train") for number in range(len(column))]
     frame = pd.DataFrame(rows, columns=["youtube_id", "time_start", "time_end", "label", "split"])
-    return Plan(frame, column, waiting, {}, "smart", retry, source, 0)
+    gone = np.flatnonzero(column == ClipState.WAS_GONE)
+    waiting[gone[:confirmed]] = True
+    look = LookedFor(gone[confirmed : confirmed + looked_for])
+    return Plan(frame, column, waiting, {}, "smart", retry, source, 0, looked_for=look)
 
 
 def clips() -> Iterator[Clip]:
@@ -77,6 +85,41 @@ def test_before_the_run_each_kind_of_clip_is_counted_and_what_is_asked_again_say
         "35  not offered before",
         "2  gone before (asked for again; --retry transient leaves them out)",
     ]
+
+
+def test_of_what_was_gone_it_says_how_much_is_asked_for_and_what_asking_for_all_would_cost(tmp_path: Path) -> None:
+    states = {ClipState.ON_DISK: 40, ClipState.WAS_GONE: 14_400}
+    assert announced(tmp_path, plan_of(states, confirmed=14_000, looked_for=300)) == [
+        "14,440 clips wanted, 40 on disk; 400 to do",
+        "14,400  gone before: 14,000 still gone by their missing thumbnails, 300 to look for by their thumbnails, "
+        "100 to ask YouTube for (--retry all asks YouTube for all, in 2.0 days)",
+    ]
+    assert announced(tmp_path, plan_of(states, confirmed=14_400)) == [
+        "14,440 clips wanted, 40 on disk; nothing to do",
+        "14,400  gone before: 14,400 still gone by their missing thumbnails "
+        "(--retry all asks YouTube for all, in 2.0 days)",
+    ]
+
+
+def test_a_run_whose_only_open_clips_are_confirmed_dead_is_exit_code_0() -> None:
+    plan = plan_of({ClipState.ON_DISK: 3, ClipState.WAS_GONE: 5}, confirmed=5)
+    assert plan.todo == 0
+    assert exit_code(plan, Counter(), None, all_read=True) == 0
+
+
+def test_the_summary_counts_what_is_still_gone_without_having_been_asked_for(tmp_path: Path) -> None:
+    counts = RunCounts()
+    progress = ProgressBar(make_bar("clips", 3), counts)
+    for number in range(2):
+        one = Clip(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train")
+        progress.show_still_gone(one.failed(Category.PRIVATE, ""))
+    plan = plan_of({ClipState.WAS_GONE: 3}, looked_for=3)
+    text = summary(parse([]), Layout(tmp_path, "700"), plan, counts.counts, [], still_gone=counts.still_gone)
+    assert (
+        "         2  private         gone\n         2  of them not asked for: their thumbnails are still missing"
+        in text
+    )
+    assert "1  not tried yet" in text
 
 
 def test_one_clip_is_not_called_clips(tmp_path: Path) -> None:

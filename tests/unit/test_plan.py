@@ -11,10 +11,21 @@ import pandas as pd
 import pytest
 
 from kinetics.annotations.table import Annotations
-from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, Retry, SourceChoice, make_plan
-from kinetics.records import SPLIT_OF, Category, Clip, ClipState, Cut, Outcome, Split
+from kinetics.planning import plan as planning
+from kinetics.planning.plan import (
+    ASK_AGAIN_DAYS,
+    CONFIRMED_DAYS,
+    PLAYER_AGAIN_DAYS,
+    THUMBNAIL_VANISHES,
+    Plan,
+    Retry,
+    SourceChoice,
+    make_plan,
+)
+from kinetics.records import SPLIT_OF, Category, Clip, ClipState, Cut, Outcome, Split, Thumbnail
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger
+from kinetics.storage.thumbnail_log import THUMBNAILS, ThumbnailLog
 
 ENGINES = "pytubefix 11.2.1, yt-dlp 2026.10.26"
 NOT_OFFERED = f"This video is not available (asked with {ENGINES})"
@@ -63,14 +74,18 @@ def plan(
     cut: Cut = "exact",
     retry: Retry = "all",
     source: SourceChoice = "youtube",
+    thumbnails: bool = False,
     seed: int | None = None,
 ) -> tuple[Plan, dict[Split, Ledger]]:
     rows = [(one.youtube_id, one.time_start, one.time_end, one.label, one.split) for one in clips]
     frame = pd.DataFrame(rows, columns=["youtube_id", "time_start", "time_end", "label", "split"])
     ledgers = {one.split: Ledger(layout, SUBSET_OF[one.split]) for one in clips}
-    return make_plan(
-        Annotations(frame, ()), layout, ledgers, cut, retry, source=source, engines=ENGINES, seed=seed
-    ), ledgers
+    logs = {split: ThumbnailLog(layout, SUBSET_OF[split]) for split in ledgers} if thumbnails else None
+    annotations = Annotations(frame, ())
+    made = make_plan(
+        annotations, layout, ledgers, cut, retry, source=source, engines=ENGINES, thumbnails=logs, seed=seed
+    )
+    return made, ledgers
 
 
 GONE, MAY_WORK, DONE, NEW = clip(1), clip(2), clip(3), clip(4)
@@ -316,6 +331,120 @@ def test_verdicts_of_earlier_runs_are_known_of_the_clips_to_try(
     not_offered(later, clip(6), days_ago=ASK_AGAIN_DAYS + 1)
     made, _ = plan(later, [*ALL, clip(5), clip(6)], retry=retry)
     assert made.known == {one.key: category for one, category in known.items()}
+
+
+# -- what was gone, by its thumbnails ---------------------------------------------------------------------------------
+
+
+def days_ago(days: float) -> str:
+    return (datetime.now().astimezone() - timedelta(days=days)).isoformat(timespec="seconds")
+
+
+def gone(layout: Layout, *clips: Clip, days: float = 1.0, category: Category = Category.PRIVATE) -> None:
+    """Have clips that YouTube called gone, some days ago."""
+    for each in clips:
+        written(layout, each, category, "so it is", days_ago(days))
+
+
+def seen(layout: Layout, *clips: Clip, thumbnail: Thumbnail = "missing", days: float = 1.0) -> None:
+    """Have seen their thumbnails, or none, some days ago."""
+    for each in clips:
+        with open(layout.table(SUBSET_OF[each.split], THUMBNAILS), "a") as table:
+            table.write(f"{each.youtube_id},{thumbnail},{days_ago(days)}\n")
+
+
+def by_thumbnails(layout: Layout, clips: Sequence[Clip], retry: Retry = "due") -> tuple[list[Clip], ...]:
+    """The clips that are asked for first, those that are looked for, and those that are asked for last."""
+    first, looked_for, last = plan(layout, clips, retry=retry, thumbnails=True)[0].by_thumbnails()
+    return [*first.clips()], [*looked_for], [*last.clips()]
+
+
+def test_a_verdict_that_a_missing_thumbnail_confirms_stands_and_nobody_is_asked(layout: Layout) -> None:
+    gone(layout, clip(1), clip(2), days=60)
+    seen(layout, clip(1), days=2)
+    made, ledgers = plan(layout, [clip(1)], retry="due", thumbnails=True)
+    assert (made.todo, made.confirmed, made.count(ClipState.WAS_GONE), made.known) == (0, 1, 1, {})
+    before = layout.errors_log("train").read_text()
+    with ledgers["train"]:
+        pass
+    assert layout.errors_log("train").read_text() == before, "the log's time is the player's"
+
+
+@pytest.mark.parametrize("category", [one for one in Category if one.gone and one is not Category.NOT_FOUND])
+def test_each_verdict_that_nothing_confirms_is_looked_for_but_for_one_about_a_section(
+    layout: Layout, category: Category
+) -> None:
+    gone(layout, clip(1), category=category)
+    looked_for = category is not Category.PAST_END
+    assert by_thumbnails(layout, [clip(1), clip(2)]) == (
+        [clip(2)],
+        [clip(1)] if looked_for else [],
+        [] if looked_for else [clip(1)],
+    )
+    made, _ = plan(layout, [clip(1)], retry="due", thumbnails=True)
+    stays = looked_for and category not in THUMBNAIL_VANISHES
+    assert made.looked_for.stays_there == ({clip(1).youtube_id} if stays else set())
+    assert made.known == {clip(1).key: category}
+
+
+@pytest.mark.parametrize(
+    ("days", "again"), [(PLAYER_AGAIN_DAYS - 0.1, False), (PLAYER_AGAIN_DAYS + 0.1, True), (-1, True)]
+)
+def test_the_player_is_asked_again_for_an_old_verdict_whatever_was_seen(
+    layout: Layout, days: float, again: bool
+) -> None:
+    gone(layout, clip(1), days=days)
+    seen(layout, clip(1))
+    assert by_thumbnails(layout, [clip(1)]) == ([], [], [clip(1)] if again else [])
+
+
+def test_with_retry_all_or_without_thumbnails_the_player_is_asked_for_all(layout: Layout) -> None:
+    gone(layout, clip(1), clip(2))
+    seen(layout, clip(1))
+    assert by_thumbnails(layout, [clip(1), clip(2)], retry="all") == ([], [], [clip(1), clip(2)])
+    assert by_thumbnails(layout, [clip(1), clip(2)], retry="transient") == ([], [], [])
+    assert [*plan(layout, [clip(1), clip(2)], retry="due")[0].clips()] == [clip(1), clip(2)]
+
+
+def test_old_confirmations_are_asked_for_anew_the_oldest_first_and_the_rest_still_hold(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "MOST_CONFIRMED_ANEW", 2)
+    clips = [clip(number) for number in range(4)]
+    gone(layout, *clips, clip(1, start=20.0), days=80)
+    for number, days in enumerate((40, 60, CONFIRMED_DAYS - 1, 50)):
+        seen(layout, clip(number), days=days)
+    assert by_thumbnails(layout, [*clips, clip(1, start=20.0)]) == ([], [clip(1), clip(1, start=20.0), clip(3)], [])
+    made, _ = plan(layout, clips, retry="due", thumbnails=True)
+    assert (made.confirmed, made.todo, made.looked_for.stays_there) == (2, 2, frozenset())
+
+
+@pytest.mark.parametrize(("days", "back"), [(3, True), (1, False)], ids=["before the verdict", "after it"])
+def test_a_thumbnail_that_was_there_after_the_verdict_says_nothing_new(layout: Layout, days: float, back: bool) -> None:
+    gone(layout, clip(1), days=2)
+    seen(layout, clip(1), thumbnail="there", days=days)
+    made, _ = plan(layout, [clip(1)], retry="due", thumbnails=True)
+    assert [*made.by_thumbnails()[1]] == [clip(1)]
+    assert made.looked_for.stays_there == (set() if back else {clip(1).youtube_id})
+
+
+def test_a_video_that_the_player_is_asked_for_anyway_is_not_looked_for(layout: Layout) -> None:
+    gone(layout, clip(1), clip(2))
+    other = clip(1, start=20.0)
+    assert by_thumbnails(layout, [clip(1), other, clip(2)]) == ([other, clip(1)], [clip(2)], [])
+    put(layout, other)
+    assert by_thumbnails(layout, [clip(1), other, clip(2)]) == ([], [clip(1), clip(2)], [])
+
+
+def test_the_mirror_is_asked_for_what_is_confirmed_all_the_same(layout: Layout) -> None:
+    gone(layout, clip(1), clip(2))
+    seen(layout, clip(1))
+    made, _ = plan(layout, [clip(1), clip(2), clip(3)], retry="due", source="both", thumbnails=True)
+    assert [*made.clips()] == [clip(3), clip(1), clip(2)]
+    assert [*made.for_split("train").clips()] == [*made.clips()]
+    assert [*made.with_on_disk({clip_name(*clip(2).key)}).by_thumbnails()[1]] == []
+    first, looked_for, last = made.by_thumbnails()
+    assert ([*first.clips()], [*looked_for], [*last.clips()]) == ([clip(3)], [clip(2)], [])
 
 
 # -- the order of what may work ---------------------------------------------------------------------------------------

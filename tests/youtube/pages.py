@@ -64,7 +64,8 @@ def serve_thumbnail(visit: Visit, path: str) -> None:
         return
     visit.note(kind="thumbnail", video_id=found[1])
     mode = visit.world.thumbnails
-    shown = mode == "all 200" or (mode == "as usual" and visit.world.scenario(found[1]).has_thumbnail)
+    there = visit.world.scenario(found[1]).has_thumbnail
+    shown = mode == "all 200" or (mode == "as usual" and there) or (mode == "swapped" and not there)
     match mode:
         case "hang up":
             visit.cut()

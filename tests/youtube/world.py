@@ -39,7 +39,7 @@ MediaFaultKind = Literal[
     "drip",
 ]
 ResetStage = Literal["connect", "handshake", "request", "reply"]
-ThumbnailMode = Literal["as usual", "all 404", "all 200", "503", "hang up", "silent"]
+ThumbnailMode = Literal["as usual", "all 404", "all 200", "swapped", "503", "hang up", "silent"]
 
 
 class Row(NamedTuple):
@@ -281,7 +281,7 @@ class World:
         self.media_status: int | None = None
         """While set, the status of the reply to every request for media, whatever the scenarios say."""
         self.thumbnails: ThumbnailMode = "as usual"
-        """How i.ytimg.com answers; "hang up" closes the connection, "silent" keeps it open and sends nothing."""
+        """How i.ytimg.com answers; "swapped" says the opposite of what is true, "hang up" closes the connection, "silent" keeps it open and sends nothing."""
         self.client_refusals: tuple[ClientRefusal, ...] = ()
         self.visitor_id_calls: int | None = None
         """Player calls that are answered for one visitor id, before it is turned away; None: any number."""
