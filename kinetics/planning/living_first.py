@@ -87,6 +87,7 @@ class LivingFirst:
         self._missing = deque[tuple[int, Clip | Video]]()
         self._answers = dict[str, Thumbnail]()  # of the videos in the window
         self._out = dict[str, Thumbnail | None]()
+        self._measured = set[str]()  # videos that are out, and were measured by a doubt
         self._record = OrderRecord()
         self._in_order: Iterator[Clip | Video] | None = None
         self._notices = deque[Notice]()
@@ -238,13 +239,22 @@ class LivingFirst:
         self._look_ahead()
         category, youtube_id = outcome.category, outcome.clip.youtube_id
         came = outcome.status == "done" or category is Category.PAST_END
-        if outcome.status == "postponed" or youtube_id not in self._out:
+        if youtube_id not in self._out or (outcome.status == "postponed" and not outcome.unconfirmed):
             return
-        thumbnail = self._out.pop(youtube_id)
-        if not came and not (category and category.gone):
+        thumbnail = self._out[youtube_id]
+        if outcome.status == "postponed":  # a doubt, which tells enough of the order
+            self._measure(youtube_id, thumbnail, came=False)
+            self._measured.add(youtube_id)
             return
-        self._gone.take_verdict(outcome, thumbnail, came=came)
-        if thumbnail:
+        del self._out[youtube_id]
+        if came or (category and category.gone):
+            self._gone.take_verdict(outcome, thumbnail, came=came)
+            self._measure(youtube_id, thumbnail, came=came)
+        self._measured.discard(youtube_id)
+
+    def _measure(self, youtube_id: str, thumbnail: Thumbnail | None, *, came: bool) -> None:
+        """Compare what came of a video with its thumbnail, once; drop the order if it is worth nothing."""
+        if thumbnail and youtube_id not in self._measured:
             self._record.take(thumbnail, came=came)
         if self._record.misleads and not self._in_order:
             self._drop()

@@ -281,7 +281,8 @@ class World:
         self.media_status: int | None = None
         """While set, the status of the reply to every request for media, whatever the scenarios say."""
         self.thumbnails: ThumbnailMode = "as usual"
-        """How i.ytimg.com answers; "swapped" says the opposite of what is true, "hang up" closes the connection, "silent" keeps it open and sends nothing."""
+        """How i.ytimg.com answers; "swapped" says the opposite of what is so, "hang up" closes the connection, "silent"
+        keeps it open and sends nothing."""
         self.client_refusals: tuple[ClientRefusal, ...] = ()
         self.visitor_id_calls: int | None = None
         """Player calls that are answered for one visitor id, before it is turned away; None: any number."""
