@@ -254,8 +254,8 @@ def print_forecast(
         return ()
     tables = [part.stats(subset) for subset in context.subsets for part in layout.shard_layouts(subset)]
     whole = options.cut == "none"
-    clips = plan.todo - len(plan.to_look_for)
-    to_come = estimate(clips, tables, videos=plan.videos, whole=whole, per_hour=options.per_hour)
+    to_ask = plan.todo - len(plan.to_look_for)
+    to_come = estimate(to_ask, tables, videos=plan.videos, whole=whole, per_hour=options.per_hour)
     order, seconds, share = (
         choose_source_order(options, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds, 1.0)
     )

@@ -243,9 +243,9 @@ def _add_form(group: argparse._ArgumentGroup) -> None:
         "--retry",
         choices=("due", "all", "transient", "none"),
         default="due",
-        help="earlier failures to try again. due: what may work now, what was gone, and what YouTube did not offer "
-        "more than 30 days ago or to other versions of the engines; all: everything; transient: only what may work "
-        "now; none: nothing (default: due)",
+        help="earlier failures to try again. due: what may work now, what was gone unless its thumbnail is still "
+        "missing, and what YouTube did not offer more than 30 days ago or to other versions of the engines; all: "
+        "everything; transient: only what may work now; none: nothing (default: due)",
     )
 
 
@@ -305,7 +305,8 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--no-thumbnails",
         action="store_true",
-        help="do not ask i.ytimg.com whether a video that YouTube calls unavailable still has its thumbnail",
+        help="do not ask i.ytimg.com for thumbnails, by which living videos are tried first, and gone ones again only "
+        "if they may be back",
     )
 
 

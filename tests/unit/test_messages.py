@@ -114,7 +114,7 @@ def test_the_summary_counts_what_is_still_gone_without_having_been_asked_for(tmp
         one = Clip(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train")
         progress.show_still_gone(one.failed(Category.PRIVATE, ""))
     plan = plan_of({ClipState.WAS_GONE: 3}, looked_for=3)
-    text = summary(parse([]), Layout(tmp_path, "700"), plan, counts.counts, [], still_gone=counts.still_gone)
+    text = summary(parse([]), Layout(tmp_path, "700"), plan, counts, [])
     assert (
         "         2  private         gone\n         2  of them not asked for: their thumbnails are still missing"
         in text

@@ -22,7 +22,7 @@ from kinetics.planning.plan import (
     SourceChoice,
     make_plan,
 )
-from kinetics.records import SPLIT_OF, Category, Clip, ClipState, Cut, Outcome, Split, Thumbnail
+from kinetics.records import SPLIT_OF, Category, Clip, ClipState, Cut, Outcome, Split, Thumbnail, Video
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger
 from kinetics.storage.thumbnail_log import THUMBNAILS, ThumbnailLog
@@ -353,7 +353,7 @@ def seen(layout: Layout, *clips: Clip, thumbnail: Thumbnail = "missing", days: f
             table.write(f"{each.youtube_id},{thumbnail},{days_ago(days)}\n")
 
 
-def by_thumbnails(layout: Layout, clips: Sequence[Clip], retry: Retry = "due") -> tuple[list[Clip], ...]:
+def by_thumbnails(layout: Layout, clips: Sequence[Clip], retry: Retry = "due") -> tuple[list[Clip | Video], ...]:
     """The clips that are asked for first, those that are looked for, and those that are asked for last."""
     first, looked_for, last = plan(layout, clips, retry=retry, thumbnails=True)[0].by_thumbnails()
     return [*first.clips()], [*looked_for], [*last.clips()]
