@@ -104,9 +104,9 @@ def _rows(path: Path) -> Iterator[tuple[str, Sighting]]:
             for line in file:
                 youtube_id, _, rest = line.partition(",")
                 said, _, time = rest.partition(",")
-                if said in _SAID and time.endswith("\n"):
+                if said in _SAID:
                     try:
-                        yield youtube_id, Sighting(_SAID[said], datetime.fromisoformat(time[:-1]).timestamp())
+                        yield youtube_id, Sighting(_SAID[said], datetime.fromisoformat(time.rstrip("\n")).timestamp())
                     except (ValueError, OverflowError):
                         continue
     except FileNotFoundError:

@@ -526,7 +526,7 @@ class TestFace:
             env = {name: value for name, value in youtube.env.items() if "proxy" not in name.lower()}
             command = sandbox.command("--proxy", youtube.proxy_url, *COPY, "-w", "1")
             assert subprocess.run(command, env=env, check=False).returncode == 0
-            assert {request.kind for request in youtube.requests} == {"visitor", "player", "media"}
+            assert {request.kind for request in youtube.requests} == {"visitor", "player", "media", "thumbnail"}
 
     def test_the_proxy_option_is_used_for_the_annotations_whatever_they_are_for(
         self, make_sandbox: Callable[..., Sandbox]
