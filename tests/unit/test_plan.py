@@ -414,7 +414,11 @@ def test_old_confirmations_are_asked_for_anew_the_oldest_first_and_the_rest_stil
     gone(layout, *clips, clip(1, start=20.0), days=80)
     for number, days in enumerate((40, 60, CONFIRMED_DAYS - 1, 50)):
         seen(layout, clip(number), days=days)
-    assert by_thumbnails(layout, [*clips, clip(1, start=20.0)]) == ([], [clip(1), clip(1, start=20.0), clip(3)], [])
+    assert by_thumbnails(layout, [*clips, clip(1, start=20.0)]) == (
+        [],
+        [Video((clip(1), clip(1, start=20.0))), clip(3)],
+        [],
+    )
     made, _ = plan(layout, clips, retry="due", thumbnails=True)
     assert (made.confirmed, made.todo, made.looked_for.stays_there) == (2, 2, frozenset())
 
