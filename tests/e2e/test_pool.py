@@ -24,6 +24,7 @@ import pytest
 from kinetics.errors import Fatal
 from kinetics.records import ArchiveProgress, ArchiveRequest, ArchiveResult, Category, Clip, Outcome, Result
 from kinetics.scheduling import awake_clock, pool, throttle, worker
+from kinetics.scheduling.call_pace import CallPace
 from kinetics.scheduling.dispatch import TICK_S, Event
 from kinetics.scheduling.events import GaveUp
 from kinetics.scheduling.pool import run
@@ -73,7 +74,13 @@ class Hurried(Throttle):
 def go(
     job: Job, wanted: Iterable[Clip], *, workers: int = 4, timeout_s: float = 60.0, throttle: Throttle | None = None
 ) -> Generator[Report, None, None]:
-    return run(job, wanted, workers=workers, timeout_s=timeout_s, throttle=throttle or Hurried(workers))
+    return run(
+        job,
+        wanted,
+        workers=workers,
+        timeout_s=timeout_s,
+        throttle=throttle or Hurried(workers, pace=CallPace(limited=False)),
+    )
 
 
 def outcomes(reports: Iterable[Report]) -> list[Outcome]:
