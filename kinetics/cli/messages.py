@@ -12,8 +12,8 @@ from kinetics.cli.parser import INSTALLED_COMMAND, program_name
 from kinetics.humanize import counted, duration_text, one_line, percent, player_calls, size, without_password
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.net.http import YOUTUBE
-from kinetics.planning.estimate import PUBLISHED_VIDEOS_PER_HOUR
 from kinetics.records import Category, ClipState, Source
+from kinetics.scheduling.call_budget import PUBLISHED_PER_HOUR
 from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
 from kinetics.storage.ledger import outlook
 from kinetics.youtube.engine_errors import UPGRADE
@@ -136,7 +136,7 @@ def _gone_asked_again(plan: Plan) -> str:
         )
         if count
     ]
-    cost = duration_text(plan.videos_gone * 3600 / PUBLISHED_VIDEOS_PER_HOUR)
+    cost = duration_text(plan.videos_gone * 3600 / PUBLISHED_PER_HOUR)
     return f": {', '.join(parts)} (--retry all asks YouTube for all, in {cost})"
 
 
@@ -187,9 +187,10 @@ def explanation(event: Pause | SpacingChanged) -> str:
     items = "archive" if event.server == NAMES["mirror"] else "clip"
     if isinstance(event, SpacingChanged):
         to = f" to {event.host}" if event.host else ""
+        at = f" at {event.host}" if event.host else ""
         if event.published:
-            allowed = f"{event.server} is said to allow a guest about {3600 / event.seconds:,.0f} {items}s an hour"
-            return f"{now} {allowed}: they go out{to} one by one now, slowly more; --rate none lifts this"
+            allowed = f"{event.server} is said to allow a guest about {3600 / event.seconds:,.0f} {items}s an hour{at}"
+            return f"{now} {allowed}: they go out one by one now, slowly more; --rate none lifts this"
         if not event.seconds:
             return f"{now} spacing the {items}s out did not help: they go out{to} at full speed again"
         rate = f"{3600 / event.seconds:,.0f} {items}s an hour go out{to} now, slowly more"

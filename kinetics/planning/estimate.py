@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING
 from kinetics.errors import Fatal
 from kinetics.humanize import counted
 from kinetics.records import MAY_WORK_LATER
+from kinetics.scheduling.ban_learner import HOUR_S
+from kinetics.scheduling.call_budget import BURST, PUBLISHED_PER_HOUR
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-HOUR_S = 3600.0
-PUBLISHED_VIDEOS_PER_HOUR = 300.0
-"""Videos an hour that YouTube is said to allow a guest; each is one player call."""
-PUBLISHED = PUBLISHED_VIDEOS_PER_HOUR, "as published"
+PUBLISHED = PUBLISHED_PER_HOUR, "as published"
 """Player calls an hour, and how that is known, for a person."""
 PUBLISHED_CLIP_BYTES, PUBLISHED_VIDEO_BYTES = 1.0e6, 24e6
 """Bytes of a clip and of a whole video: 631,604 clips of Kinetics-700 took 628 GB (2019); a video lasts 4 minutes."""
@@ -87,7 +86,8 @@ def estimate(
     allowed, known_from = (per_hour, "as --rate says") if per_hour else _allowed_by_youtube(rows)
     if math.isinf(allowed) and not each.attempts:  # nothing else is known of how long it takes
         allowed, known_from = PUBLISHED
-    by_attempts_s, by_calls_s = clips * each.seconds, calls / allowed * HOUR_S
+    at_once = _burst_left(rows) if each.attempts and not per_hour else 0.0
+    by_attempts_s, by_calls_s = clips * each.seconds, max(0.0, calls - at_once) / allowed * HOUR_S
     pace = f"{allowed:,.10g} an hour {known_from}" if by_calls_s > by_attempts_s else ""
     seconds = max(by_attempts_s, by_calls_s)
     return Estimate(clips * each.size, seconds, each.attempts, each.settled_share, calls, pace)
@@ -108,7 +108,13 @@ def _allowed_by_youtube(rows: Sequence[_Attempt]) -> tuple[float, str]:
 
     times_s = np.array([row.time.timestamp() for row in rows])
     busiest = busiest_hour(times_s, np.array([row.calls for row in rows], float))
-    return (busiest, "as in the busiest hour here") if busiest > PUBLISHED_VIDEOS_PER_HOUR else PUBLISHED
+    return (busiest, "as in the busiest hour here") if busiest > PUBLISHED_PER_HOUR else PUBLISHED
+
+
+def _burst_left(rows: Sequence[_Attempt]) -> float:
+    """Return how many player calls can go out at once, before they are spread over time."""
+    an_hour_ago = datetime.now().timestamp() - HOUR_S
+    return max(0.0, BURST - sum(row.calls for row in rows if row.time.timestamp() > an_hour_ago))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kinetics.planning.estimate import HOUR_S, busiest_hour
+from kinetics.planning.estimate import busiest_hour
 from kinetics.records import Category
+from kinetics.scheduling.ban_learner import HOUR_S
 
 DAY_S = 24 * HOUR_S
 MIN_PAUSE_S = 30.0

@@ -161,7 +161,7 @@ class TestReport:
         assert before == {path: path.read_bytes() for path in before}
         page = (sandbox.folder / "Kinetics700_validate_report.html").read_text()
         assert "87.5%" in page
-        assert len([*sandbox.folder.glob("Kinetics700_validate_report_*.csv")]) == 5
+        assert len([*sandbox.folder.glob("Kinetics700_validate_report_*.csv")]) == 6
 
     @pytest.mark.soak
     def test_it_can_be_asked_for_while_a_run_is_at_work_which_goes_on(

@@ -15,10 +15,10 @@ from kinetics.planning.estimate import (
     MIN_SAMPLES,
     PUBLISHED_CLIP_BYTES,
     PUBLISHED_VIDEO_BYTES,
-    PUBLISHED_VIDEOS_PER_HOUR,
     Estimate,
     estimate,
 )
+from kinetics.scheduling.call_budget import PUBLISHED_PER_HOUR
 from kinetics.storage.ledger import STATS_FIELDS
 
 BEGIN = datetime(2026, 11, 22, 9, 0, tzinfo=timezone(timedelta(hours=1)))
@@ -64,7 +64,7 @@ def of_attempts(clips: int, *tables: Path) -> float:
 
 def test_without_attempts_it_rests_on_published_figures(table: Path) -> None:
     by_the_book = Estimate(
-        *(1000 * PUBLISHED_CLIP_BYTES, 1000 / PUBLISHED_VIDEOS_PER_HOUR * 3600, 0, ASSUMED_GONE_SHARE),
+        *(1000 * PUBLISHED_CLIP_BYTES, 1000 / PUBLISHED_PER_HOUR * 3600, 0, ASSUMED_GONE_SHARE),
         calls=1000,
         pace="300 an hour as published",
     )

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from kinetics.cli.download import exit_code
-from kinetics.cli.messages import announcement, forecast, pause_in_short, summary
+from kinetics.cli.messages import announcement, explanation, forecast, pause_in_short, summary
 from kinetics.cli.parser import parse
 from kinetics.cli.progress import ProgressBar, make_bar
 from kinetics.cli.run_counts import RunCounts
@@ -24,7 +24,7 @@ from kinetics.planning.estimate import Estimate
 from kinetics.planning.plan import ASK_AGAIN_DAYS, LookedFor, Plan, Retry
 from kinetics.planning.reuse import FoundFiles
 from kinetics.records import Category, Clip, ClipState, Outcome, Source
-from kinetics.scheduling.events import Pause
+from kinetics.scheduling.events import Pause, SpacingChanged
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 
@@ -263,6 +263,32 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     fake = FakeTime()
     monkeypatch.setattr("kinetics.cli.progress.time", fake)
     return fake
+
+
+def test_what_a_run_keeps_to_without_having_been_refused_is_told_and_how_to_lift_it() -> None:
+    said = explanation(SpacingChanged(12.0, published=True))
+    assert said.partition(" ")[2] == (
+        "YouTube is said to allow a guest about 300 clips an hour: they go out one by one now, slowly more; "
+        "--rate none lifts this"
+    )
+    assert "300 clips an hour at node7:" in explanation(SpacingChanged(12.0, host="node7", published=True))
+
+
+def test_a_pause_that_another_run_met_is_told_as_such() -> None:
+    said = explanation(Pause(Category.THROTTLED, "Sign in.", 60.0, of_another_run=True))
+    assert "YouTube said to another run: Sign in. (rate limit; normal)" in said
+    assert said.endswith("then one clip is tried (--rate none asks at once)")
+
+
+def test_while_clips_are_spread_the_bar_says_so() -> None:
+    with make_bar("700 train", 9) as bar:
+        progress = ProgressBar(bar, RunCounts())
+        progress.spread(SpacingChanged(12.0, published=True))
+        progress.show(Outcome(next(clips()), "done"))
+        assert "about 300 an hour" in bar.postfix
+        progress.spread(SpacingChanged(0.0))
+        progress.show(Outcome(next(clips()), "done"))
+        assert "an hour" not in bar.postfix
 
 
 @pytest.mark.parametrize(
