@@ -86,7 +86,7 @@ def estimate(
     allowed, known_from = (per_hour, "as --rate says") if per_hour else _allowed_by_youtube(rows)
     if math.isinf(allowed) and not each.attempts:  # nothing else is known of how long it takes
         allowed, known_from = PUBLISHED
-    at_once = _burst_left(rows) if each.attempts and not per_hour else 0.0
+    at_once = _burst_left(rows) if each.attempts and (allowed, known_from) == PUBLISHED else 0.0
     by_attempts_s, by_calls_s = clips * each.seconds, max(0.0, calls - at_once) / allowed * HOUR_S
     pace = f"{allowed:,.10g} an hour {known_from}" if by_calls_s > by_attempts_s else ""
     seconds = max(by_attempts_s, by_calls_s)

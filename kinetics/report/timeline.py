@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from kinetics.planning.estimate import busiest_hour
 from kinetics.records import Category
-from kinetics.scheduling.ban_learner import HOUR_S
 
+HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 MIN_PAUSE_S = 30.0
 """Seconds: a shorter gap between two answers is not a pause."""

@@ -18,7 +18,7 @@ from kinetics.planning.estimate import (
     Estimate,
     estimate,
 )
-from kinetics.scheduling.call_budget import PUBLISHED_PER_HOUR
+from kinetics.scheduling.call_budget import BURST, PUBLISHED_PER_HOUR
 from kinetics.storage.ledger import STATS_FIELDS
 
 BEGIN = datetime(2026, 11, 22, 9, 0, tzinfo=timezone(timedelta(hours=1)))
@@ -136,9 +136,17 @@ def test_without_a_limit_on_calls_the_attempts_tell_the_time_and_before_the_firs
 def test_quick_attempts_do_not_promise_more_calls_an_hour_than_youtube_allows(table: Path) -> None:
     write(table, [row(n) for n in range(250)])  # what goes out at once
     found = estimate(3000, [table])
-    assert (found.seconds, found.calls_text) == (10 * 3600, "3,000 player calls, 300 an hour as published")
+    after_burst_s = (3000 - BURST) * 12
+    assert (found.seconds, found.calls_text) == (after_burst_s, "3,000 player calls, 300 an hour as published")
     write(table, [row(12 * n) for n in range(900)])  # no hour has more than 300
     assert estimate(300, [table], videos=600).pace == "300 an hour as published"
+
+
+def test_the_calls_of_the_last_hour_are_none_of_those_that_go_out_at_once(table: Path) -> None:
+    since = datetime.now(BEGIN.tzinfo) - BEGIN
+    write(table, [row(since.total_seconds() - 600 + n) for n in range(240)])
+    assert estimate(6, [table]).pace == "", "10 are left"
+    assert estimate(40, [table]).seconds == 30 * 12
 
 
 def test_where_the_attempts_took_longer_than_the_calls_they_tell_the_time(table: Path) -> None:
@@ -171,7 +179,7 @@ def test_each_video_costs_as_many_calls_as_before_however_many_sections_it_has(t
     write(table, [*videos, *sections, *refused])
     found = estimate(600, [table], videos=400, whole=whole)
     assert found.calls == 400 * (40 + 10 + 10) / 40
-    assert found.seconds == 2 * 3600
+    assert found.seconds == (600 - BURST) * 12
     assert estimate(400, [], videos=100, whole=whole).calls == 100, "before the first attempt"
 
 
