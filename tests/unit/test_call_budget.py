@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from kinetics.records import Category
 from kinetics.scheduling.call_budget import BURST, CallBudget
 from kinetics.scheduling.call_pace import CallPace
 from kinetics.scheduling.events import Pause, SpacingChanged
 from kinetics.scheduling.shared_pace import SharedPace, restored
 from kinetics.scheduling.throttle import Throttle
 from kinetics.storage import atomic
-from tests.unit.test_throttle import DAY, HOUR, FakeLimit, done, new_clips, simulate, simulate_together
+from tests.unit.test_throttle import DAY, HOUR, FakeLimit, done, new_clips, refused, simulate, simulate_together
 
 QUARTER = 900.0
 MINUTE = 60.0
@@ -78,6 +79,13 @@ def test_after_an_hour_without_calls_there_is_a_burst_again_and_idle_hours_make_
     for number in range(BURST):
         budget.spend(1, 9 * HOUR + number)
     assert (budget.per_hour, budget.paced) == (300.0, True)
+
+
+def test_hours_in_which_few_calls_go_out_make_nothing_grow() -> None:
+    budget = spent(BURST, 0.0)
+    for minute in range(5 * 60):
+        budget.spend(1, HOUR + minute * MINUTE)
+    assert budget.per_hour == 300.0
 
 
 def test_a_hiccup_in_the_burst_hands_nothing_over() -> None:
@@ -180,6 +188,18 @@ def test_a_run_that_starts_in_a_pause_says_so_first_and_waits_for_its_end(file: 
     assert later.wait(601.5, 0, 0) == 0.0
     lifted = Throttle(4, pace=SharedPace(file, "here", limited=False))
     assert (not [*lifted.news(100.0)], lifted.wait(100.0, 0, 0)) == (True, 0.0)
+
+
+def test_what_two_runs_are_refused_in_one_ban_is_one_refusal(file: Path) -> None:
+    one, other = (Throttle(4, pace=SharedPace(file, "here")) for _ in range(2))
+    first, second, third = itertools.islice(new_clips(), 3)
+    assert one.settle(refused(first), sent=0.0, now=1.0).pause == Pause(Category.THROTTLED, "", 15.0)
+    other.sent(0.0)
+    met = other.settle(refused(second), sent=0.0, now=2.0).pause
+    assert met and met.seconds == 14.0
+    later = Throttle(4, pace=SharedPace(file, "here"))
+    assert [*later.news(3.0)]
+    assert later.settle(refused(third), sent=0.5, now=4.0).pause is None, "it went out before the pause"
 
 
 def test_of_two_runs_that_may_send_at_the_same_moment_one_does(file: Path) -> None:
