@@ -22,6 +22,7 @@ from kinetics.storage import table_sync as copies
 from kinetics.storage.layout import Layout, local_folder
 from kinetics.storage.object_store import ObjectStore, open_store
 from kinetics.storage.table_sync import TableSync, merge_tables, readable_tables
+from kinetics.storage.thumbnail_log import ThumbnailLog
 from kinetics.youtube.download_job import DownloadClip
 from tests.support.s3 import S3
 
@@ -241,10 +242,20 @@ class TestTables:
 
     def test_what_is_read_are_the_tables_of_every_shard(self, layout: Layout) -> None:
         others = ("Kinetics700_validate_stats.csv", "Kinetics700-2020_train_stats.csv", "Kinetics700_train_notes.txt")
-        for name in ("Kinetics700_train_shard02of16_stats.csv", *others):
+        names = [f"Kinetics700_train_shard02of16_{name}" for name in ("stats.csv", "thumbnails.csv")]
+        for name in (*names, *others):
             ObjectStore(layout.url).write(name, b"a\n")
         with readable_tables(replace(layout, shard="01of16"), ["train"]) as found:
-            assert [path.name for path in found.root.iterdir()] == ["Kinetics700_train_shard02of16_stats.csv"]
+            assert sorted(path.name for path in found.root.iterdir()) == names
+
+    def test_what_was_seen_of_thumbnails_is_there_for_the_next_machine(self, layout: Layout) -> None:
+        for youtube_id in ("-_video0001", "-_video0002"):
+            with TableSync(layout, ["train"]):
+                layout.root.mkdir(exist_ok=True)
+                with ThumbnailLog(layout, "train") as log:
+                    log.note(youtube_id, "missing")
+        with readable_tables(layout, ["train"]) as found:
+            assert {*ThumbnailLog(found, "train").sightings()} == {"-_video0001", "-_video0002"}
 
     def test_a_run_that_ends_for_a_reason_says_that_one_and_keeps_what_cannot_be_put(
         self, layout: Layout, monkeypatch: pytest.MonkeyPatch
