@@ -60,8 +60,10 @@ class OrderRecord:
 
     @property
     def misleads(self) -> bool:
-        """Whether videos without a thumbnail come as often as those with one; of these one comes and one does not
-        before any was tried, as nothing is known."""
+        """Whether videos without a thumbnail come as often as those with one.
+
+        Of the latter, one more counts as come and one as gone, so that a few by chance decide nothing.
+        """
         if self._tried["missing"] < MIN_MISSING_TRIED:
             return False
         with_one = (self._came["there"] + 1) / (self._tried["there"] + 2)
@@ -205,7 +207,8 @@ class LivingFirst:
             self._gone.take_answer(youtube_id, thumbnail)
             if youtube_id in self._out:
                 self._out[youtube_id] = thumbnail
-            self._answers[youtube_id] = thumbnail
+            if not self._in_order:
+                self._answers[youtube_id] = thumbnail
         self._gone.advance()
         if self._in_order:
             return

@@ -254,6 +254,7 @@ class TestTables:
                 layout.root.mkdir(exist_ok=True)
                 with ThumbnailLog(layout, "train") as log:
                     log.note(youtube_id, "missing")
+        assert len((ObjectStore(layout.url).read("Kinetics700_train_thumbnails.csv") or b"").splitlines()) == 3
         with readable_tables(layout, ["train"]) as found:
             assert {*ThumbnailLog(found, "train").sightings()} == {"-_video0001", "-_video0002"}
 
