@@ -105,7 +105,7 @@ def test_what_youtube_says_of_the_video_costs_one_call_and_nothing_is_tried_arou
     run = sandbox.run(*COPY)
     assert {category for category, _ in sandbox.errors().values()} == {FAILURES[words].category}
     assert calls(run) == ["VISIONOS"] * 3
-    assert {request.kind for request in run.requests} <= {"visitor", "player"}
+    assert {request.kind for request in run.requests} <= {"visitor", "player", "thumbnail"}
 
 
 # -- media that fail --------------------------------------------------------------------------------------------------
