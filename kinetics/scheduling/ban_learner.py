@@ -45,14 +45,12 @@ class BisectionSearch:
 
     close: float
     """Ratio of `upper` to `lower` at which the search ends."""
-    eager: bool = False
-    """Whether the first shorter time that is allowed makes `lower` fall fast; else only the second in a row."""
     lower: float = 0.0
     """The longest time that was refused."""
     upper: float | None = None
     """The shortest time that was allowed; None while none was."""
-    falling: bool = False
-    """Whether the last time that was decided was shorter than those before, and allowed."""
+    just_refused: bool = False
+    """Whether the last time that was decided was refused, so that `lower` is still right."""
 
     @property
     def next_value(self) -> float | None:
@@ -62,7 +60,7 @@ class BisectionSearch:
         return max(math.sqrt(self.lower * self.upper), self.upper / 1.5)
 
     def refused(self, tried: float) -> None:
-        self.lower, self.falling = tried, False
+        self.lower, self.just_refused = tried, True
         if self.upper is not None and self.upper <= tried:
             self.upper = None
 
@@ -72,8 +70,8 @@ class BisectionSearch:
         While shorter times keep being allowed, `lower` falls faster, by a tenth.
         """
         shorter = self.upper is not None and tried < self.upper
-        self.lower = min(self.lower, tried) * (1.0 - (0.1 if shorter and (self.falling or self.eager) else forget))
-        self.upper, self.falling = tried, shorter
+        self.lower = min(self.lower, tried) * (1.0 - (0.1 if shorter and not self.just_refused else forget))
+        self.upper, self.just_refused = tried, False
 
 
 class Backoff:
@@ -116,7 +114,7 @@ class BanBackoff:
     """In a row."""
     first_refusal_at: float = 0.0
     """When the first of that row came."""
-    search: BisectionSearch = field(default_factory=lambda: BisectionSearch(close=1.1, eager=True))
+    search: BisectionSearch = field(default_factory=lambda: BisectionSearch(close=1.1))
     own_pause: float = 0.0
     """The last pause in seconds by these rules."""
     actual_pause: float = 0.0

@@ -36,8 +36,8 @@ CLAIM_FROM_S = 1.0
 YIELD_S = 0.6
 """Seconds for which a run that sent the last clip leaves the next turn to another, if one is at work. More than the
 time between two looks at the file (TICK_S), or the other would not see its turn."""
-OTHER_RUN_S = 300.0
-"""Seconds since another run wrote the file for which it counts as being at work."""
+YIELDS = 3
+"""Turns that are left to another run after it last wrote the file. If it takes none of them, it counts as ended."""
 MAX_UNWRITTEN = 1000
 """Calls that are kept for a file that cannot be written; without a limit, a long run would keep them all."""
 LOCK_PATIENCE_S = 0.5
@@ -72,7 +72,8 @@ class SharedPace(Pacing):
         self._unwritten: list[Callable[[CallPace], None]] = []  # what this run did that is not in the file
         self._written_at = -math.inf
         self._claimed_at = -math.inf  # the turn that this run has taken, and not used yet
-        self._sent_at = self._other_wrote_at = -math.inf
+        self._sent_at = -math.inf
+        self._yields_left = 0
         self._due_at = math.inf  # since when this run could have taken its next turn
 
     @property
@@ -104,10 +105,11 @@ class SharedPace(Pacing):
             return wait
         if not self._shared.in_ban and self._shared.interval_s < CLAIM_FROM_S:
             return 0.0
-        if self._sent_at == self._shared.last_call_at and now < self._other_wrote_at + OTHER_RUN_S:
+        if self._yields_left and self._sent_at == self._shared.last_call_at:
             self._due_at = min(self._due_at, now)
             if now < self._due_at + YIELD_S:
                 return self._due_at + YIELD_S - now
+            self._yields_left -= 1
         return self._change(now, lambda pace: self._claim(pace, now))
 
     def sent(self, now: float) -> None:
@@ -182,7 +184,7 @@ class SharedPace(Pacing):
         self._version = version
         if not (found := self._read(now).get(self._address)):
             return  # another program's fault, or it was deleted: what this run knows is right
-        self._shared, self._other_wrote_at = found, now
+        self._shared, self._yields_left = found, YIELDS
         for call in self._unwritten:
             call(self._shared)
 
