@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def draw(axes: Axes, run: Run, until: float, step: float, name: str) -> None:
-    """Draw the clips an hour of a run up to a time, in steps of so many seconds."""
+    """Draw the clips an hour of a run up to a time, in steps of this many seconds."""
     counts = [0.0] * round(until / step)
     for at, _ in run.outcomes:
         if at < until:

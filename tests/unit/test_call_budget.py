@@ -28,7 +28,7 @@ PUBLISHED = FakeLimit(300, HOUR, HOUR)
 
 
 def spent(calls: int, at: float, *, every: float = 0.0) -> CallBudget:
-    """A budget of which so many calls went out."""
+    """A budget of which this many calls went out."""
     budget = CallBudget()
     for number in range(calls):
         budget.spend(1, at + number * every)

@@ -24,7 +24,7 @@ OPTIONS = ("-v", "400", "-s", "validate", "-o", str(FOLDER))
 STATS = FOLDER / "Kinetics400_validate_stats.csv"
 CLIPS = {f"{row.youtube_id}_{row.time_start:06}_{row.time_end:06}.mp4" for row in SAMPLE["validate"]}
 IDS = {row.youtube_id for row in SAMPLE["validate"]}
-THROTTLE = FakeThrottle(after=18, for_s=10)
+THROTTLE = FakeThrottle(after=15, for_s=10)
 """Refuses in the middle of the first run, and no longer than the program's first pause lasts, so that there is one."""
 LATENCY_S = 0.2
 BANDWIDTH_BIT_S = 8e6
