@@ -290,17 +290,19 @@ def make_plan(
     not_due, known = np.zeros(len(frame), bool), dict[ClipKey, Category]()
     settled_to_try = {ClipState.NOT_OFFERED, ClipState.WAS_GONE}.intersection(STATES_TO_TRY[retry])
     gone = _GoneClips({split: log.sightings() for split, log in thumbnails.items()}) if thumbnails else None
-    for row, clip in zip(rows, Annotations(frame.iloc[rows], ()).clips(), strict=True):
-        ledger, key = ledgers[clip.split], clip.key
+    state_after = {category: _state_after(category, mirror_alone=source == "mirror") for category in Category}
+    keys = zip(*(frame[column].iloc[rows].tolist() for column in KEY), strict=True)
+    for row, split, key in zip(rows.tolist(), frame["split"].iloc[rows].tolist(), keys, strict=True):
+        ledger = ledgers[split]
         if there[row]:
             ledger.mark_present(key)
         elif failure := ledger.missing_clip(key):
             ledger.take_over(key)
-            state = states[row] = _state_after(failure.category, mirror_alone=source == "mirror")
+            state = states[row] = state_after[failure.category]
             if state == ClipState.NOT_OFFERED and retry == "due":
                 not_due[row] = _asked_lately(failure, engines)
             elif state == ClipState.WAS_GONE and retry == "due" and gone:
-                not_due[row] = gone.confirms(int(row), clip, failure)
+                not_due[row] = gone.confirms(row, split, key[0], failure)
             if state in settled_to_try and not not_due[row]:
                 known[key] = failure.category
     seed = random.getrandbits(64) if seed is None else seed
@@ -318,19 +320,19 @@ class _GoneClips:
         self._lapsed = list[tuple[float, str, int]]()  # when it was confirmed, the video, the row
         self._stays_there = set[str]()
 
-    def confirms(self, row: int, clip: Clip, failure: MissingClip) -> bool:
+    def confirms(self, row: int, split: Split, youtube_id: str, failure: MissingClip) -> bool:
         """Return whether a missing thumbnail confirms that a clip is gone; else take in whether it is looked for."""
-        seen = self._sightings[clip.split].get(clip.youtube_id)
+        seen = self._sightings[split].get(youtube_id)
         if failure.category is Category.PAST_END or not _within(failure.time_s, PLAYER_AGAIN_DAYS, self._now):
             return False
         if seen and seen.thumbnail == "missing":
             if _within(seen.time_s, CONFIRMED_DAYS, self._now):
                 return True
-            self._lapsed.append((seen.time_s, clip.youtube_id, row))
+            self._lapsed.append((seen.time_s, youtube_id, row))
             return False
         self._new.append(row)
         if failure.category not in THUMBNAIL_VANISHES or (seen and seen.time_s >= int(failure.time_s)):
-            self._stays_there.add(clip.youtube_id)
+            self._stays_there.add(youtube_id)
         return False
 
     def looked_for(self, plan: Plan, tried: NDArray[np.intp]) -> Plan:

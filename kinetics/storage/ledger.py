@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import NamedTuple, Self, TextIO
 
 from kinetics.errors import Fatal
 from kinetics.humanize import safe_cell, seconds_text
@@ -35,13 +35,12 @@ _ROWS = re.compile(
     rb"(?:%b,[A-Za-z0-9_-]{11}(?:,[0-9.]++){2},%b,(?:done|failed|postponed)%b\r?\n)*"
     % (_CELL, _CELL, (b"," + _CELL) * (len(STATS_FIELDS) - 6))  # repeated in the text, since a counted group is slower
 )
-_CATEGORIES: Container[str] = {category.value for category in Category}
+_CATEGORIES = {category.value: category for category in Category}
 LINE_LIMIT = 1 << 16
 """Bytes; a longer line is no row of ours. Files are examined in blocks of this size."""
 
 
-@dataclass(frozen=True, slots=True)
-class MissingClip:
+class MissingClip(NamedTuple):
     """Why a clip is missing: a line of the error log."""
 
     category: Category
@@ -115,7 +114,7 @@ class Ledger:
         if not line:
             return None
         category, reason, time = line.split("\t")[3:]
-        return MissingClip(Category(category), reason, time)
+        return MissingClip(_CATEGORIES[category], reason, time)
 
     def category(self, key: ClipKey) -> Category | None:
         """Return the category alone of a missing clip; None if it was not missing."""
