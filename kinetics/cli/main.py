@@ -21,8 +21,8 @@ from kinetics.storage.object_store import open_store
 
 FATAL, INTERRUPTED = 2, 130
 OBJECTS_PER_COLLECTION = 50_000
-"""New objects after which the garbage collector looks for cycles. With Python's 700, it searches a list of 650,000 clips
-again and again while that is read, which takes a tenth of the start; with more, cycles keep memory for longer."""
+"""New objects after which the garbage collector looks for cycles. With Python's 700, it searches 650,000 clips
+again and again while they are read, a tenth of the start; with more, cycles keep memory for longer."""
 
 
 def entry() -> NoReturn:

@@ -27,9 +27,11 @@ WAIT_S, WAIT_SHARE = 1.0, 0.02
 """Seconds that an item waits for its thumbnail at most; and all of them together: that, and this share of the run."""
 MIN_MISSING_TRIED = 3
 """Items without a thumbnail that were tried before the order is called worthless. With fewer, chance decides."""
-PROBE_EVERY, GONE_WEIGHT = 100, 50
-"""An item without a thumbnail is tried out of turn after PROBE_EVERY with one; each of these that is gone counts as
-GONE_WEIGHT more. A smaller distance spends more calls on dead videos, a larger one finds a misleading host later."""
+PROBE_EVERY = 100
+"""An item without a thumbnail is tried out of turn after this many with one, of which each that is gone counts as
+PROBE_EVERY; after each such item in a row that was gone, PROBE_EVERY times as many; and at once after one that came. A
+smaller number spends more calls on dead videos before the living are there, a larger one finds a misleading host
+later."""
 
 
 class OrderRecord:
@@ -46,9 +48,11 @@ class OrderRecord:
         self._tried[thumbnail] += 1
         self._came[thumbnail] += came
         if thumbnail == "there":
-            self._since_probe += 1 if came else 1 + GONE_WEIGHT
+            self._since_probe += 1 if came else PROBE_EVERY
+        elif came:
+            self._since_probe, self._gone_probes = PROBE_EVERY, 0
         else:
-            self._gone_probes = 0 if came else self._gone_probes + 1
+            self._gone_probes += 1
 
     def probed(self) -> None:
         """Take in that an item without a thumbnail goes out out of turn."""
@@ -56,7 +60,7 @@ class OrderRecord:
 
     @property
     def probe_due(self) -> bool:
-        return self._since_probe >= PROBE_EVERY << self._gone_probes
+        return self._since_probe >= int(PROBE_EVERY ** (1 + self._gone_probes))
 
     @property
     def misleads(self) -> bool:

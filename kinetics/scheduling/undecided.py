@@ -5,7 +5,8 @@ queue once ALIKE_LIMIT clips failed alike. That YouTube calls a video unavailabl
 block it says so of living videos. The video's missing thumbnail confirms it, or an answer to a later call.
 
 What a re-run would not try again is asked for once more if it may stem from a short block: if several videos were
-refused shortly after one another, or if the thumbnail of one that is called unavailable is there.
+refused shortly after one another, or if the thumbnail of one that is called unavailable is there. Such videos are asked
+for one by one, and no longer once too many of them were unavailable again.
 
 Pure decisions, like the throttle's: no I/O, and times come from the caller's clock.
 """
@@ -31,6 +32,10 @@ GROUP_LIMIT, GROUP_WINDOW = 3, 5
 """Videos that are called unavailable or are not offered, and the number of outcomes among which they are counted, from
 which each is asked for once more. A smaller limit spends more calls on videos that say the same again; a larger one
 takes longer blocks for verdicts."""
+TESTS_IN_VAIN = 0.015
+"""Share of a run's outcomes that may be videos whose thumbnails are there, and that were called unavailable a second
+time. Beyond it, a thumbnail that is there means nothing. With a larger share, a host that has thumbnails of dead videos
+costs more player calls; with a smaller one, a block of one or two calls may look like a verdict."""
 PROOF_OF_WITNESS = 3
 """Videos that came and whose thumbnails are there, from which a missing thumbnail confirms that a video is gone."""
 
@@ -118,6 +123,8 @@ class UndecidedFailures:
         self._recent: deque[Outcome] = deque(maxlen=GROUP_WINDOW)
         self._grouped: set[str] = set()  # videos that were refused shortly after one another
         self._asked_again: set[ClipKey] = set()
+        self._test: ClipKey | None = None  # the clip asked for again to see whether a thumbnail that is there tells
+        self._taken, self._tests_in_vain = 0, 0
         self._suspected: set[str] = set()  # causes that have paused everybody since the last clip that came
 
     @property
@@ -129,6 +136,10 @@ class UndecidedFailures:
         """Take in the outcome of a clip, and return what it says beyond the clip."""
         meaning = self._meaning(outcome)
         video = outcome.clip.youtube_id
+        self._taken += 1
+        if outcome.clip.key == self._test:
+            self._test = None
+            self._tests_in_vain += outcome.unconfirmed
         if meaning not in (Meaning.KNOWN, Meaning.CONFIRMED):
             if self._recent and self._recent[-1].clip.youtube_id == video:
                 self._recent.pop()  # an earlier section of it
@@ -184,20 +195,34 @@ class UndecidedFailures:
         if not self._doubts:
             return Decided([], [])
         earlier = [held.outcome for held in self._doubts if held.since <= sent]
-        self._doubts = [held for held in self._doubts if held.since > sent]
         again = self._to_ask_again(earlier)
-        return Decided([_as_verdict(one) for one in earlier if one not in again], again)
+        waiting = [one for one in earlier if one not in again and self._waits_for_test(one)]
+        self._doubts = [held for held in self._doubts if held.since > sent or held.outcome in waiting]
+        return Decided([_as_verdict(one) for one in earlier if one not in again and one not in waiting], again)
 
     def _to_ask_again(self, refused: Iterable[Outcome]) -> list[Outcome]:
         """Return those whose clips are to be asked for once more, and were not yet."""
-        again = [*filter(self._asks_again, refused)]
+        refused = [one for one in refused if one.clip.key not in self._asked_again]
+        again = [*filter(self._in_group, refused)]
+        alone = next((one for one in refused if one not in again and self._may_live(one)), None)
+        if alone and self._test is None:
+            self._test = alone.clip.key
+            again.append(alone)
         self._asked_again |= {one.clip.key for one in again}
         return again
 
-    def _asks_again(self, refused: Outcome) -> bool:
-        key = refused.clip.key
-        is_suspect = refused.clip.youtube_id in self._grouped or refused.thumbnail == "there"
-        return is_suspect and key not in self._asked_again
+    def _in_group(self, refused: Outcome) -> bool:
+        """Whether several videos were refused shortly before or after this one."""
+        return refused.clip.youtube_id in self._grouped
+
+    def _may_live(self, refused: Outcome) -> bool:
+        """Whether a thumbnail says that the video lives, and thumbnails are not known to say so of dead videos."""
+        tells = not self._witness.dismissed and self._tests_in_vain <= TESTS_IN_VAIN * self._taken
+        return tells and refused.thumbnail == "there"
+
+    def _waits_for_test(self, refused: Outcome) -> bool:
+        """Whether what comes of another video shows first if this one's thumbnail means anything."""
+        return self._test is not None and refused.clip.key not in self._asked_again and self._may_live(refused)
 
     def confirmed(self) -> Iterator[Outcome]:
         """Yield the doubts that the thumbnail host has come to confirm since they were held back."""
@@ -224,7 +249,8 @@ class UndecidedFailures:
     def open_question(self) -> Outcome | None:
         """An outcome that a control call would decide; None if there is none."""
         refused = [held.outcome for held in self._failures if held.outcome.category is Category.NOT_OFFERED]
-        questions = [*(held.outcome for held in self._doubts), *filter(self._asks_again, refused)]
+        grouped = [one for one in refused if self._in_group(one) and one.clip.key not in self._asked_again]
+        questions = [*(held.outcome for held in self._doubts), *grouped]
         return questions[0] if questions else None
 
     def failures(self) -> Iterator[Outcome]:
