@@ -5,16 +5,14 @@ Heavy modules are imported here at once: by now those that the workers need are 
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 
 from kinetics.cli.context import Context
 from kinetics.cli.found_clips import look_for_clips, name_other_files, take_found
-from kinetics.cli.jobs import FIRST_HOST, download_job, engines_with_cookies, extract_job
+from kinetics.cli.jobs import engines_with_cookies
 from kinetics.cli.messages import (
     announcement,
     another_kind,
@@ -30,48 +28,31 @@ from kinetics.cli.messages import (
 from kinetics.cli.options import Options
 from kinetics.cli.progress import ProgressBar, make_bar
 from kinetics.cli.run_counts import RunCounts
+from kinetics.cli.source_runners import source_runners, thumbnail_logs
 from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal
 from kinetics.humanize import one_line, size
 from kinetics.mirror.catalog import Unreachable
-from kinetics.net.proxy import proxy_for
 from kinetics.planning.estimate import Estimate, estimate
-from kinetics.planning.gone_videos import GoneVideos, RunEvent, StillGone
+from kinetics.planning.gone_videos import RunEvent, StillGone
 from kinetics.planning.kinds import ClipKind, other_kinds
-from kinetics.planning.living_first import LivingFirst
 from kinetics.planning.plan import Plan, make_plan
 from kinetics.planning.sources import (
-    MIRROR_PATIENCE_S,
     Mirror,
-    SourceRunner,
     compare_orders,
     run_sources,
     usual_offer,
 )
-from kinetics.planning.thumbnail_lookup import ThumbnailLookup
-from kinetics.records import SPLIT_OF, ArchiveProgress, Category, Clip, ClipState, Outcome, Source, Split, Subset, Video
-from kinetics.scheduling.call_pace import CallPace
-from kinetics.scheduling.control_calls import CONTROLS
-from kinetics.scheduling.dispatch import Event
+from kinetics.records import SPLIT_OF, ArchiveProgress, Category, ClipState, Outcome, Source, Split
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
-from kinetics.scheduling.pool import run
-from kinetics.scheduling.refusals import RefusedItems
-from kinetics.scheduling.shared_pace import SharedPace, pace_file
-from kinetics.scheduling.throttle import NETWORK_GIVE_UP_S, Throttle
-from kinetics.scheduling.undecided import ThumbnailWitness
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import Ledger
 from kinetics.storage.locks import hold_subsets
 from kinetics.storage.table_sync import TableSync, readable_tables
-from kinetics.storage.thumbnail_log import ThumbnailLog
 from kinetics.youtube.engines import engine_versions
-from kinetics.youtube.thumbnails import ThumbnailHost
 
 WORTH_A_HINT, WORTH_A_HINT_S = 2.0, 3600.0
 """How many times quicker the mirror has to be for a run without it to mention it, and how long that run has to be."""
-LIVING_SAMPLE = 6
-"""Videos of clips on disk whose thumbnails show whether their host can be believed. With fewer, some that were deleted
-since would make it look wrong."""
 
 
 def download(options: Options, context: Context) -> int:
@@ -182,67 +163,6 @@ def exit_code(plan: Plan, counts: Counter[Category | None], gave_up: GaveUp | No
     may_work_later = any(category and not category.settled for category in +counts)
     tried = counts.total() if all_read else counts[None]
     return int(bool(gave_up or may_work_later or tried < plan.todo or plan.may_work_left_out))
-
-
-def thumbnail_logs(options: Options, layout: Layout, subsets: Iterable[Subset]) -> Mapping[Split, ThumbnailLog]:
-    """Return what was seen of the thumbnails of each subset's gone videos; nothing where they are not asked for."""
-    if options.no_thumbnails or options.source == "mirror":
-        return {}
-    return {SPLIT_OF[subset]: ThumbnailLog(layout, subset) for subset in subsets}
-
-
-def in_order_of_thumbnails(plan: Plan, logs: Mapping[Split, ThumbnailLog]) -> LivingFirst:
-    """Return the clips that YouTube is asked for, the living first, and those that were gone last."""
-    living, looked_for, gone_before = plan.by_thumbnails()
-    lookup = ThumbnailLookup(ThumbnailHost().ask)
-    gone = GoneVideos(
-        looked_for,
-        gone_before.items(),
-        lookup,
-        lambda clip, thumbnail: logs[clip.split].note(clip.youtube_id, thumbnail),
-        known=plan.known,
-        stays_there=plan.looked_for.stays_there,
-        living=[clip.youtube_id for clip in plan.sample_living(LIVING_SAMPLE, (ClipState.ON_DISK,))],
-    )
-    return LivingFirst(living.items(), gone, lookup)
-
-
-def source_runners(
-    options: Options, context: Context, mirror: Mirror | None, thumbnails: Mapping[Split, ThumbnailLog]
-) -> Mapping[Source, SourceRunner]:
-    """Return how each source is asked for clips. Archives are read by this machine, also where a cluster is used."""
-    workers, timeout_s = context.workers, context.timeout_s
-    youtube_job, mirror_job = download_job(options, context), extract_job(options, context)
-
-    def youtube(plan: Plan) -> Generator[RunEvent, None, None]:
-        new_throttle = partial(
-            Throttle,
-            per_hour=options.per_hour,
-            refused_items=RefusedItems(),
-            known=plan.known,
-            witness=ThumbnailWitness(),
-            controls=plan.sample_living(CONTROLS),
-        )
-
-        def throttle(workers: int, host: str) -> Throttle:
-            proxy = proxy_for("https", FIRST_HOST["youtube"])  # of this machine; a cluster's hosts may have others
-            address = host or (proxy.url if proxy else platform.node())
-            pace = SharedPace(pace_file(), address, limited=not options.rate)
-            return new_throttle(workers, pace=pace)
-
-        def run_on(items: Iterable[Clip | Video]) -> Generator[Event, None, None]:
-            return context.run(youtube_job, items, throttle, workers=workers, timeout_s=timeout_s)
-
-        if not thumbnails:
-            return run_on(plan.for_youtube().items())
-        return in_order_of_thumbnails(plan, thumbnails).watching(run_on)
-
-    if not mirror:
-        return {"youtube": youtube}
-    patience_s = MIRROR_PATIENCE_S if options.source == "both" else NETWORK_GIVE_UP_S
-    throttle_mirror = Throttle(workers, pace=CallPace(limited=False), network_patience_s=patience_s)
-    read = partial(run, mirror_job, workers=workers, timeout_s=timeout_s, throttle=throttle_mirror)
-    return {"youtube": youtube, "mirror": partial(mirror.fetch, read, mirror_job.wanted)}
 
 
 def print_forecast(

@@ -8,15 +8,12 @@ and may come and go.
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import pickle
 import queue
 import sys
-import threading
 import time
 import uuid
-import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -26,32 +23,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from distributed import Client, Future
+from distributed import Future
 from distributed.scheduler import KilledWorker
 
 from kinetics.errors import Fatal
 from kinetics.humanize import counted
 from kinetics.records import Category, Clip, Item, Outcome, PartialResult, Result, Video
-from kinetics.scheduling import dask_worker
-from kinetics.scheduling.dask_worker import TOPIC, RunContext, with_host
+from kinetics.scheduling.dask_connection import DASK_CALL_TIMEOUT_S, SchedulerConnection
+from kinetics.scheduling.dask_handshake import ProbeFile
+from kinetics.scheduling.dask_worker import RunContext, with_host
 from kinetics.scheduling.dispatch import Event, ItemReport, ItemReturned, WorkerMessage, dispatch
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.throttle import Throttle, Unthrottled
 from kinetics.scheduling.worker import PortableJob, Progress
-from kinetics.storage.atomic import write_text
 from kinetics.storage.layout import Layout
 
 WORKER_POLL_S = 1.0
 """Seconds between two looks at which workers there are; a longer time notices lost workers and new ones later."""
-DASK_CALL_TIMEOUT_S = 10.0
-"""Seconds for a call that the scheduler or a worker answers at once; after it, the connection counts as lost."""
 HANDSHAKE_TIMEOUT_S = 60.0
 """Seconds for the handshakes of the workers that are there at the start; then the run starts without the others."""
 NO_WORKER_TIMEOUT_S = 120.0
 """Seconds that a run waits for a lost scheduler, or for any worker, before it ends."""
-CLOSE_TIMEOUT_S = 10.0
-"""Seconds to wait at the end of a run for its tasks to be cancelled, and again for the connection to close."""
-REMEDY = "install it there, in the same folder as here or in one that PYTHONPATH names, with its requirements.txt"
 ALLOWED_LOSSES = 3
 """Workers that one clip may be lost with before it fails: with a larger number, a clip that kills workers kills more of
 them. Dask's `allowed-failures` is 3 too, but counts only workers that a nanny starts again at the same address."""
@@ -82,7 +74,7 @@ def run(
     folder. Such workers that come later are left out.
     """
     context = RunContext(uuid.uuid4().hex[:8], job, timeout_s)
-    probe_file = _ProbeFile(layout, run_folder / f"probe-{context.run}", context.run)
+    probe_file = ProbeFile(layout, run_folder / f"probe-{context.run}", context.run)
     pool = _DaskPool(
         scheduler,
         context,
@@ -92,45 +84,6 @@ def run(
         one_address=one_address,
     )
     yield from dispatch(pool, clips)
-
-
-@dataclass(frozen=True, slots=True)
-class _ProbeFile:
-    """A small file that workers read to show that they reach the folder, or the URL, where the clips go."""
-
-    layout: Layout
-    path: Path
-    content: str
-
-    def write(self) -> None:
-        if self.layout.store:
-            self.layout.store.write(self.layout.object_name(self.path), self.content.encode())
-        else:
-            write_text(self.path, [self.content])
-
-    def remove(self) -> None:
-        if self.layout.store:
-            with suppress(Fatal):  # the store may be what ended the run, and a probe file does no harm
-                self.layout.store.remove(self.layout.object_name(self.path))
-        else:
-            self.path.unlink(missing_ok=True)
-
-    def handshake_task(self) -> Callable[[], Mapping[str, Any]]:
-        """Return a task for workers of which nothing is known yet, and which a task from an unknown module would end.
-
-        They look for the program where it is on this machine, too: often it is in a folder that all of them see.
-        """
-        url, probe = self.layout.url, self.layout.object_name(self.path) if self.layout.url else str(self.path)
-        program = str(Path(__file__).resolve().parent.parent.parent)
-
-        def handshake_task() -> Mapping[str, Any]:
-            if program not in sys.path:
-                sys.path.append(program)
-            from kinetics.scheduling.dask_worker import handshake  # noqa: PLC0415 - imported on the worker
-
-            return handshake(url, probe)
-
-        return handshake_task
 
 
 @dataclass(eq=False, slots=True)
@@ -196,56 +149,6 @@ class DaskHost:
         return max(free.items(), key=lambda item: item[1])
 
 
-class _SchedulerConnection:
-    """The connection to a Dask scheduler; all calls to Dask go through it. Raises OSError when there is none."""
-
-    def __init__(self, scheduler: str, on_event: Callable[[tuple[float, Any]], None]) -> None:
-        for name in ("distributed", "distributed.client", "distributed.batched", "tornado"):
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # the run reports what matters itself
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._client = Client(scheduler, timeout=DASK_CALL_TIMEOUT_S, set_as_default=False)
-        self._client.subscribe_topic(TOPIC, on_event)
-
-    def workers(self) -> Mapping[str, int]:
-        """Return the workers, each with its number of threads."""
-        if self._client.status != "running":
-            raise ConnectionError(self._client.status)
-        assert self._client.scheduler
-        threads: Mapping[str, int] = self._client.sync(
-            self._client.scheduler.ncores, callback_timeout=DASK_CALL_TIMEOUT_S
-        )
-        return threads
-
-    def submit(self, worker: str, key: str, task: Callable[..., object], *args: object) -> Future[Any]:
-        """Have a task done by this worker."""
-        return self._client.submit(task, *args, key=key, workers=[worker], allow_other_workers=False, pure=False)
-
-    def end_run(self, run: str, workers: Sequence[str], futures: Sequence[Future[Any]]) -> None:
-        """End all that these workers still do for the run, as far as they can be reached, and close the connection."""
-
-        def end_run() -> None:
-            with suppress(OSError):
-                self._client.cancel(futures)
-                self._client.run(dask_worker.end_run, run, workers=[*workers], on_error="ignore")
-
-        thread = threading.Thread(target=end_run, daemon=True)
-        thread.start()
-        thread.join(CLOSE_TIMEOUT_S)
-        self.close().join(CLOSE_TIMEOUT_S)
-
-    def close(self) -> threading.Thread:
-        """Close the connection in a thread, which is returned, so that nobody has to wait for it."""
-
-        def close() -> None:
-            with suppress(OSError):
-                self._client.close(timeout=CLOSE_TIMEOUT_S)
-
-        thread = threading.Thread(target=close, daemon=True)
-        thread.start()
-        return thread
-
-
 class _DaskPool:
     """The Dask workers of all hosts."""
 
@@ -254,7 +157,7 @@ class _DaskPool:
         scheduler: str,
         context: RunContext,
         *,
-        probe_file: _ProbeFile,
+        probe_file: ProbeFile,
         new_throttle: Callable[[int, str], Throttle | Unthrottled],
         max_per_host: int | None,
         one_address: bool,
@@ -266,7 +169,7 @@ class _DaskPool:
         self._new_throttle = new_throttle
         self._max_per_host = max_per_host
         self._one_address = one_address
-        self._connection: _SchedulerConnection | None = None
+        self._connection: SchedulerConnection | None = None
         # Dask calls back on its own threads; what to do about it is queued for the thread that runs `messages`.
         self._inbox: queue.SimpleQueue[Callable[[], Iterable[WorkerMessage]]] = queue.SimpleQueue()
         self._hosts: dict[str, DaskHost] = {}
@@ -342,7 +245,7 @@ class _DaskPool:
             self._disconnect()
             return {}
 
-    def _connect(self) -> _SchedulerConnection:
+    def _connect(self) -> SchedulerConnection:
         self._probe_file.write()
 
         def on_event(event: tuple[float, Any]) -> None:
@@ -350,7 +253,7 @@ class _DaskPool:
             if run == self._context.run:
                 self._inbox.put(partial(self._reported, number, message))
 
-        return _SchedulerConnection(self._scheduler, on_event)
+        return SchedulerConnection(self._scheduler, on_event)
 
     def _disconnect(self) -> None:
         if self._connection:
@@ -397,7 +300,7 @@ class _DaskPool:
         future = self._handshakes.pop(worker, None)
         if future is None or future.status in UNKNOWN_TO_SCHEDULER:
             return
-        unfit, warning = self._check_handshake(future)
+        unfit, warning = self._probe_file.check(future)
         if unfit and self._opening:
             self._fatal_reason = f"The Dask worker {worker} {unfit}"
         elif unfit:
@@ -406,27 +309,6 @@ class _DaskPool:
             self._add_worker(worker)
         if warning:
             yield Notice(f"warning: the Dask worker {worker} {warning}")
-
-    def _check_handshake(self, future: Future[Any]) -> tuple[str, str]:
-        """Return why a worker cannot be used, and what to warn of; each is empty where there is nothing."""
-        if future.status == "error":
-            error = future.exception(timeout=DASK_CALL_TIMEOUT_S)
-            return f"cannot run this program ({error}): {REMEDY}.", ""
-        try:
-            answer = future.result(timeout=DASK_CALL_TIMEOUT_S)
-        except OSError as error:
-            return f"does not answer ({error}).", ""
-        if answer["program"] != dask_worker.PROGRAM_DIGEST:
-            return "runs another version of this program: install the same one on all machines, and restart it.", ""
-        if answer["probe"] != self._probe_file.content:
-            layout = self._probe_file.layout
-            folder, found = layout.display_path(layout.folder), answer["probe"]
-            return f"does not reach {folder} as this machine does {found}: use one that all machines share.", ""
-        ours, theirs = dask_worker.packages(), answer["packages"]
-        if missing := [name for name in ours if name not in theirs]:
-            return f"lacks {', '.join(missing)}: run pip install -r requirements.txt there.", ""
-        other = [f"{name} {theirs[name]} (here {ours[name]})" for name in ours if theirs[name] != ours[name]]
-        return "", f"has {', '.join(other)}" if other else ""
 
     def _add_worker(self, worker: str) -> None:
         name = "" if self._one_address else host_of(worker)
