@@ -307,10 +307,10 @@ sys.exit(main([]))
         assert ran.returncode == code
         assert ("Traceback" in ran.stderr) == (code == 1)
 
-    @pytest.mark.parametrize("trouble", first_of(["throttle", "outage"]))
-    def test_a_signal_while_everybody_waits_is_answered_too(self, make_sandbox: MakeSandbox, trouble: str) -> None:
+    @pytest.mark.parametrize("cause", first_of(["throttle", "outage"]))
+    def test_a_signal_while_everybody_waits_is_answered_too(self, make_sandbox: MakeSandbox, cause: str) -> None:
         sandbox = make_sandbox(many_rows(4))
-        if trouble == "throttle":
+        if cause == "throttle":
             sandbox.world.throttle = FakeThrottle(after=2, for_s=600, retry_after="600")
         else:
             sandbox.world.line_down = True

@@ -46,7 +46,7 @@ SHORT_TIMEOUT_S = 50.0
 WORKERS = {"slow": 12, "failing": 4, "passing": 4, "gone": 2}
 """Worker processes of the runs with many faults: each costs a second of the processor, so only waits get many."""
 BESIDES = 10
-"""So many healthy videos stand between the faulty ones, beside one for each worker at the beginning."""
+"""Healthy videos that stand between the faulty ones, beside one for each worker at the beginning."""
 RUNS_AT_ONCE = 4
 """They mostly wait."""
 

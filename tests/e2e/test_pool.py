@@ -262,7 +262,7 @@ class InParts:
 
 @dataclass(frozen=True)
 class Opening:
-    """A job whose workers have trouble in coming to be: each leaves a line in `log` and then does as `how` says."""
+    """A job whose workers fail at their start: each leaves a line in `log` and then does as `how` says."""
 
     modules = (__name__,)
     log: Path

@@ -19,7 +19,7 @@ SECTIONS = ((3.3, 4.8), (8.51, 10.49), (0.0, 1.5))
 FEWER = 1
 """Of them, for all but the usual kind of video."""
 PICKED = 8
-"""So many frames of each clip are read at random: seeking to each takes as long as to read half of the clip."""
+"""Frames of each clip that are read at random: seeking to each takes as long as to read half of the clip."""
 NAMES = ("usual", "29.97", "variable frame rate", "begins at pts 1024", "no B-frames", "silent")
 
 

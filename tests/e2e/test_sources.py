@@ -367,7 +367,7 @@ class TestFewClips:
         assert [(line[0], line[3], line[4]) for line in both.log] == [(nowhere.youtube_id, "not_offered", reason)]
 
 
-class TestTrouble:
+class TestFaults:
     @pytest.mark.parametrize(
         ("known", "how"), soak_unless(lambda *case: case == ("", "reset"), *product(("", "list", "index"), HOW))
     )
@@ -476,7 +476,7 @@ class TestTrouble:
 
 
 def wait_for_archives(count: int, youtube: LoopbackYouTube, process: subprocess.Popen[str]) -> None:
-    """Wait until so many have been begun since the loopback was."""
+    """Wait until this many have been begun since the loopback was."""
     wait_until(lambda: len(readings(youtube.requests)) >= count or process.poll() is not None, f"{count} archives")
 
 

@@ -220,7 +220,7 @@ def watched_until(deadline: float, tables: Iterable[Path]) -> None:
 
 
 def killed_after(seconds: float, act: Callable[[], None], tables: Iterable[Path]) -> bool:
-    """Do something in a process of its own that is killed after so many seconds; return whether it was not done."""
+    """Do something in a process of its own that is killed after some seconds; return whether it was not done."""
     if child := os.fork():
         try:
             watched_until(time.monotonic() + seconds, tables)

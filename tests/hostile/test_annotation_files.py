@@ -389,7 +389,7 @@ def test_every_label_is_as_written_or_the_file_is_refused(files: int, tmp_path: 
 
 
 def bomb(head: bytes, filling: bytes, times: int) -> bytes:
-    """What unpacks to the head and so many fillings; gzip knows files of several parts, so one is packed for all."""
+    """What unpacks to the head and many fillings; gzip knows files of several parts, so one is packed for all."""
     return gzip.compress(head) + gzip.compress(filling, 1) * times
 
 

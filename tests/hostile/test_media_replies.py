@@ -85,13 +85,13 @@ class Reply:
     length: str = "right"
     """Content-Length: right, none, `+n` or `-n`, `chunked`, or whatever stands here."""
     cut: int | None = None
-    """After so many bytes of the body the connection ends."""
+    """After this many bytes of the body the connection ends."""
     extra: bytes = b""
     """Behind the body."""
     headers: tuple[str, ...] = ()
     coding: str = ""
     interim: int = 0
-    """So many `100 Continue` before it."""
+    """This many `100 Continue` before it."""
     version: str = "HTTP/1.1"
     then: str = "keep"
 

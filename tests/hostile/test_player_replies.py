@@ -89,7 +89,7 @@ def _outside_the_verdict(node: Any) -> list[tuple[Any, Any]]:
 
 
 def answers_to(youtube: LoopbackYouTube, engine: str, count: int, make: Callable[[str], Any]) -> list[Answer]:
-    """What an engine makes of so many replies, in a process of its own."""
+    """What an engine makes of some replies, in a process of its own."""
     made: dict[str, Any] = {}
 
     def serve(video_id: str, scenario: Scenario, client: str) -> Any:

@@ -201,9 +201,17 @@ def _is_type(value: ast.expr) -> bool:
     return isinstance(value, ast.Call) and ast.unparse(value.func) == "TypeVar"
 
 
-@pytest.mark.parametrize("path", [*MODULES.values(), ROOT / "download.py"], ids=[*MODULES, "download"])
-def test_the_program_speaks_plain_english(path: Path) -> None:
-    """Its messages, docstrings and comments. What is here was in them once, and sounds like nobody's speech."""
+TEXTS = sorted(
+    path
+    for pattern in ("download.py", "*.md", "docs/*", "kinetics/**/*", "tests/**/*", "benchmarks/*")
+    for path in ROOT.glob(pattern)
+    if path.suffix in (".py", ".md", ".html") and path != Path(__file__)
+)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=[path.relative_to(ROOT).as_posix() for path in TEXTS])
+def test_everything_is_in_plain_english(path: Path) -> None:
+    """Messages, docstrings, comments, pages. What is here was in them once, and sounds like nobody's speech."""
     text = path.read_text("utf-8")
     assert [words for words in NOBODY_SAYS if re.search(words, text, re.IGNORECASE)] == []
 

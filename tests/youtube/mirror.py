@@ -227,5 +227,5 @@ def tarball(members: Iterable[tuple[str, bytes]], *, packed: bool = False) -> by
 
 @cache
 def clip_of(duration_s: int) -> bytes:
-    """A clip of so many seconds, its frames numbered from 0 on."""
+    """A clip of some seconds, its frames numbered from 0 on."""
     return Video(duration_s=duration_s).progressive.path.read_bytes()

@@ -88,7 +88,7 @@ class Video:
     With `vfr` the gaps between frames vary from one to three frame times. `moving=False` makes a still picture but for
     the counter, which encodes in half the time. `crf` sets the picture's bitrate:
     22 gives about 430 kbit/s, and 560 with the sound, amid those of YouTube's 134 and 18. With `repeats` the video is a
-    shorter one, so many times over, which makes a long one in seconds: its frames are then numbered anew each time.
+    shorter one, several times over, which makes a long one in seconds: its frames are then numbered anew each time.
     """
 
     duration_s: float = 60

@@ -391,7 +391,7 @@ class World:
         return chance.choice(self.bad_line.stages) if chance.random() < self.bad_line.share else None
 
     def time_on_line(self, size: int) -> float:
-        """In how many seconds so many bytes have passed the line that all share, behind what is on it already."""
+        """The seconds until some bytes have passed the line that all share, behind what is on it already."""
         if self.line_bit_s is None:
             return 0.0
         with self._lock:
