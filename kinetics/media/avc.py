@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kinetics.media.sps import BitReader, bits_of, with_one_promise
+
 IDR = 5
 """NAL unit type of a slice of an IDR picture: a decoder can start there."""
 PARAMETER_SETS = frozenset({7, 8, 13, 15})
@@ -49,25 +51,31 @@ class AvcConfig:
         pps = b"".join(len(unit).to_bytes(2, "big") + unit for unit in self.pps)
         return start + bytes([0xE0 | len(self.sps)]) + sps + bytes([len(self.pps)]) + pps + self.rest
 
-    def unused_id(self) -> int | None:
-        """Return an id that no parameter set here has; None if 1 to 31 are all in use."""
+    def unused_id(self) -> int:
+        """Return an id that no parameter set here has. Raises ValueError if 1 to 31 are all in use."""
         used = {_set_id(unit, 4) for unit in self.sps} | {_set_id(unit, 1) for unit in self.pps}
-        return next((candidate for candidate in range(1, 32) if candidate not in used), None)
+        if not (unused := set(range(1, 32)) - used):
+            raise ValueError("no unused id")
+        return min(unused)
 
     def merged_with(self, other: AvcConfig) -> AvcConfig:
-        """Return a record with the parameter sets of both. Raises ValueError if they do not fit into one."""
+        """Return a record with the parameter sets of both, which then promise the same picture buffer.
+
+        `other` is our encoder's record. Raises ValueError if they do not fit into one.
+        """
         if self.length_size != other.length_size or (self.profile in _HIGH) != (other.profile in _HIGH):
             raise ValueError("records of different shapes")
         if {_set_id(unit, 4) for unit in self.sps} & {_set_id(unit, 4) for unit in other.sps}:
             raise ValueError("two sequence parameter sets with the same id")
         if {_set_id(unit, 1) for unit in self.pps} & {_set_id(unit, 1) for unit in other.pps}:
             raise ValueError("two picture parameter sets with the same id")
+        source, ours = with_one_promise(self.sps, other.sps)
         return AvcConfig(
             max(self.profile, other.profile),
             self.compatibility & other.compatibility,
             max(self.level, other.level),
             self.length_size,
-            self.sps + other.sps,
+            (*source, *ours),
             self.pps + other.pps,
             self.rest,
         )
@@ -97,9 +105,5 @@ def _parameter_sets(record: bytes, offset: int, count: int) -> tuple[tuple[bytes
 
 
 def _set_id(unit: bytes, skip: int) -> int:
-    """Return a parameter set's id: the Exp-Golomb number after `skip` bytes of its NAL unit (ITU-T H.264, 9.1)."""
-    bits = "".join(f"{byte:08b}" for byte in unit[skip : skip + 5])
-    zeros = bits.find("1")
-    if zeros < 0 or len(bits) < 2 * zeros + 1:
-        raise ValueError("a parameter set without an id")
-    return int(bits[zeros : 2 * zeros + 1], 2) - 1
+    """Return a parameter set's id: the number after `skip` bytes of its NAL unit. Raises ValueError if it has none."""
+    return BitReader(bits_of(unit[skip : skip + 5])).ue()

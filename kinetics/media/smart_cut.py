@@ -3,7 +3,8 @@
 A frame that refers to others can be copied only with them. So the frames from the section's start to its first
 keyframe are transcoded, and the few at its end that refer to a frame beyond it; all between are copied. No edit list
 is needed, which some readers do not honour. The encoder's parameter sets get an id that the source's do not have, and
-both stand in the file's header.
+both stand in the file's header. They promise the same picture buffer, as decoders may drop pictures where that changes
+(sps.py). docs/cutting.md describes the result.
 
 When `smart_cut` gives up and transcodes the whole section:
 
@@ -13,6 +14,8 @@ When `smart_cut` gives up and transcodes the whole section:
    shown without the packets behind them.
 3. The ends (`_transcode_ends`): a frame is missing or cannot be decoded; picture size or pixel format change, or are
    not 4:2:0 with 8 bits; no unused parameter set id; the encoder's `avcC` record does not merge with the source's.
+   That includes parameter sets that cannot be parsed or code fields, and those that cannot promise the same picture
+   size, cropping, number of reference frames and picture buffer (`with_one_promise`).
 4. The order (`smart_cut`): decoding times that do not increase, or a transcoded packet that shows before it is decoded.
 """
 
@@ -45,6 +48,7 @@ from kinetics.media.encode import (
     video_stream,
 )
 from kinetics.media.section import Section, frame_time, tick_of
+from kinetics.media.sps import Sps
 
 
 def smart_cut(target: OutputContainer, packets: list[Packet[Any]], section: Section) -> VideoPackets:
@@ -132,10 +136,14 @@ def _transcode_ends(video: VideoStream, packets: list[Packet[Any]], copied: _Cop
     frames = chain(
         _decode_between(video, packets[: copied.begin], before), _decode_between(video, packets[keyframe:], after)
     )
-    first, set_id = next(frames, None), copied.config.unused_id()
-    if first is None or set_id is None:
+    first = next(frames, None)
+    if first is None:
         return None
-    encoder = _encoder(video, first, PROFILES[copied.config.profile], set_id)
+    try:
+        encoder = _encoder(video, first, copied.config)
+        record = copied.config.merged_with(AvcConfig.parse(encoder.extradata or b"")).to_bytes()
+    except ValueError:
+        return None
     encoded: list[Packet[Any]] = []
     for frame, expected in zip_longest(chain([first], frames), before + after):
         if frame is None or frame.pts != expected or _shape(frame) != ("yuv420p", first.width, first.height):
@@ -149,10 +157,6 @@ def _transcode_ends(video: VideoStream, packets: list[Packet[Any]], copied: _Cop
     _set_decoding_times(encoded[: len(before)], first_copy, _dts(packets[0]) - copied.stop, copied.first)
     end = min(copied.stop, (after or [0])[-1] + max(1, round(frame_time(video) / tick_of(video))))
     _set_decoding_times(encoded[len(before) :], first_copy, _dts(last_copy), end)
-    try:
-        record = copied.config.merged_with(AvcConfig.parse(encoder.extradata or b"")).to_bytes()
-    except ValueError:
-        return None
     return _TranscodedEnds(encoded[: len(before)], encoded[len(before) :], record)
 
 
@@ -185,14 +189,20 @@ def _shape(frame: VideoFrame) -> tuple[str, int, int]:
     return frame.format.name, frame.width, frame.height
 
 
-def _encoder(video: VideoStream, first: VideoFrame, profile: str, set_id: int) -> VideoCodecContext:
-    """Return an encoder whose packets fit mp4: no start codes, no reordering, parameter sets with this id."""
+def _encoder(video: VideoStream, first: VideoFrame, source: AvcConfig) -> VideoCodecContext:
+    """Return an open encoder whose packets fit between the source's: no start codes, no reordering, an id of their own.
+
+    It refers to one frame only, but its parameter sets claim as many as the source's do (x264's dpb-size): OpenH264
+    drops what it has not shown where that number falls. Raises ValueError if the source's cannot be read.
+    """
     encoder = VideoCodecContext.create("libx264", "w")
     match_source(encoder, video, first)
     encoder.framerate = video.average_rate or video.guessed_rate or Fraction(30)
     encoder.flags |= Flags.global_header
-    params = f"sps-id={set_id}:annexb=0:bframes=0"
-    encoder.options = ENCODER | {"profile": profile, "forced-idr": "1", "x264-params": params}
+    references = max(Sps.parse(unit).references for unit in source.sps)
+    params = f"sps-id={source.unused_id()}:annexb=0:bframes=0:dpb-size={references}"
+    encoder.options = ENCODER | {"profile": PROFILES[source.profile], "forced-idr": "1", "x264-params": params}
+    encoder.open()
     return encoder
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 import pytest
 
 from kinetics.media import encode as pictures
@@ -18,35 +18,15 @@ from kinetics.media.cut import cut_exact, cut_smart
 from kinetics.media.section import RemoteMedia
 from kinetics.net.range_file import RangeFile
 from tests.support.cutting import VARIANTS, Disk, Shape, assert_all_is_shown, inputs_of, play
-from tests.youtube.picture import draw
+from tests.support.h264 import encoded, record, remuxed
 from tests.youtube.videos import Video
 
 BOTH_ENDS = Video(duration_s=60)
 
 
-def record(path: Path) -> AvcConfig:
-    with av.open(str(path)) as clip:
-        return AvcConfig.parse(clip.streams.video[0].codec_context.extradata or b"")
-
-
 def samples(path: Path) -> list[bytes]:
     with av.open(str(path)) as clip:
         return [bytes(packet) for packet in clip.demux(video=0) if packet.size]
-
-
-def encoded(path: Path, options: dict[str, str], *, seconds: int = 6, pix_fmt: str = "yuv420p") -> bytes:
-    """An mp4 of numbered frames, 30 a second, with a keyframe every second."""
-    fixed = "keyint=30:min-keyint=30:scenecut=0"
-    params = ":".join(filter(None, (fixed, options.get("x264-params"))))
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as out:
-        stream = out.add_stream("libx264", rate=30, options={"preset": "veryfast"} | options | {"x264-params": params})
-        stream.width, stream.height, stream.pix_fmt = 320, 180, pix_fmt
-        for index in range(30 * seconds):
-            grey = np.full((90, 320), 128, dtype=np.uint8)
-            frame = av.VideoFrame.from_ndarray(np.concatenate([draw(index, 320, 180), grey]), format="yuv420p")
-            out.mux(stream.encode(frame.reformat(format=pix_fmt)))
-        out.mux(stream.encode(None))
-    return path.read_bytes()
 
 
 def cut(content: bytes, start_s: float, end_s: float, out: Path, *, exactly: bool = False) -> None:
@@ -155,6 +135,8 @@ UNFIT: dict[str, tuple[dict[str, str], str]] = {
     "ten bits": ({"profile": "high10"}, "yuv420p10le"),
     "colour in full": ({"profile": "high444"}, "yuv444p"),
     "parameter sets amid the pictures": ({"x264-params": "repeat-headers=1"}, "yuv420p"),
+    "fields": ({"x264-params": "interlaced=1"}, "yuv420p"),
+    "frames that pass for fields": ({"x264-params": "fake-interlaced=1"}, "yuv420p"),
     "open groups": ({"x264-params": "open-gop=1:bframes=3:b-adapt=0"}, "yuv420p"),
     "no keyframe inside": ({"x264-params": "keyint=infinite"}, "yuv420p"),
 }
@@ -167,6 +149,16 @@ def test_what_cannot_be_joined_is_encoded_as_a_whole(options: dict[str, str], pi
     cut(content, 1.5, 3.5, tmp_path / "exact.mp4", exactly=True)
     assert play(tmp_path / "smart.mp4").counters == list(range(45, 105))
     assert samples(tmp_path / "smart.mp4") == samples(tmp_path / "exact.mp4")
+
+
+def test_a_source_with_sets_that_disagree_is_encoded_as_a_whole(tmp_path: Path) -> None:
+    encoded(tmp_path / "source.mp4", {})
+    encoded(tmp_path / "other.mp4", {"x264-params": "sps-id=3:bframes=0:dpb-size=4"}, seconds=1)
+    config, other = record(tmp_path / "source.mp4"), record(tmp_path / "other.mp4")
+    both = replace(config, sps=config.sps + other.sps, pps=config.pps + other.pps)
+    cut(remuxed(tmp_path / "source.mp4", tmp_path / "both.mp4", both), 1.5, 3.5, tmp_path / "clip.mp4")
+    assert play(tmp_path / "clip.mp4").counters == list(range(45, 105))
+    assert len(record(tmp_path / "clip.mp4").sps) == 1
 
 
 def test_no_more_than_one_frame_waits_for_the_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
