@@ -10,7 +10,7 @@ import struct
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 ContainerFormat = Literal["mp4", "webm"]
+StreamT = TypeVar("StreamT", bound=Stream)
 DECODERS = (
     *("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "aac", "opus", "libopus", "vorbis"),
     *("mp3", "mp3float", "ac3", "eac3"),
@@ -182,6 +183,14 @@ def muxer(path: Path, file_format: str = "mp4") -> Iterator[OutputContainer]:
         raise
     with ffmpeg_write_errors():
         container.close()
+
+
+def add_copy(target: OutputContainer, stream: StreamT) -> StreamT:
+    """Add a stream to a new file for packets that are copied from another one.
+
+    The copy is set up as a decoder is: FFmpeg has no encoder for some codecs, and none is needed.
+    """
+    return target.add_stream_from_template(stream, opaque=True)
 
 
 def mux(target: OutputContainer, packets: Iterable[Packet[Any]]) -> None:

@@ -7,6 +7,7 @@ compared as the integers that the file has, so that no rounding moves a cut by a
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -22,8 +23,19 @@ from av.packet import Packet
 from av.stream import Stream
 
 from kinetics.errors import MayWorkLater
-from kinetics.media.container import RemoteView, demux, demuxer, mux, muxer, open_file, view_errors
-from kinetics.media.encode import PacketMaker, pts_of, rebase, section_ticks, stream_copy, transcode, video_stream
+from kinetics.media.container import RemoteView, add_copy, demux, demuxer, mux, muxer, open_file, view_errors
+from kinetics.media.encode import (
+    PacketMaker,
+    VideoPackets,
+    begin_with_shown_frame,
+    hold_last_frame,
+    pts_of,
+    rebase,
+    section_ticks,
+    stream_copy,
+    transcode,
+    video_stream,
+)
 from kinetics.media.section import (
     MAX_SHORTFALL_S,
     RemoteMedia,
@@ -32,6 +44,7 @@ from kinetics.media.section import (
     decode_time,
     duration_of,
     find_fragments,
+    frame_time,
     open_section,
     prefetch_sound,
     presentation_time,
@@ -44,7 +57,11 @@ from kinetics.records import Category
 
 REORDER_S = Fraction(1, 2)
 """Seconds that decoding order and presentation order may lie apart. If the keyframe stored before the start shows after
-it, the section is read from this much earlier; with frames further apart, a clip would begin late."""
+it, the section is read from this much earlier; with frames further apart, a clip would begin late. The same holds for
+the end."""
+MAX_OPENINGS = 3
+"""How often a section is opened, each time with more around it. With fewer, a clip of some odd file would begin late;
+with more, a damaged file costs more requests."""
 LEAD_OUT_S = Fraction(3, 20)
 """Seconds beyond its end that a stream copy reads, for frames that are stored later but show before one of its frames;
 too few would lose such frames, more would cost bytes."""
@@ -93,7 +110,8 @@ def copy_whole(inputs: Sequence[RemoteMedia], out: Path) -> CutResult:
         target = stack.enter_context(muxer(out))
         copies = [_copy_streams(container, target) for container in containers]
         mux(target, merge(*copies, key=decode_time))
-        expected_s = max(duration_of(container) for container in containers)
+        durations_s = [duration_of(container) for container in containers]
+        expected_s = durations_s[0] or max(durations_s)
     result = probe(out, 0.0)
     if result.duration_s < expected_s - MAX_SHORTFALL_S:
         raise MayWorkLater(Category.MEDIA_ERROR, f"the video breaks off after {result.duration_s:.1f} s")
@@ -135,20 +153,37 @@ def _cut(inputs: Sequence[RemoteMedia], start_s: float, end_s: float, out: Path,
         section, packets, sounds = _read_section(
             stack, inputs, wanted_s, LEAD_OUT_S if make is stream_copy else Fraction(0)
         )
+        if make is not stream_copy:
+            begin_with_shown_frame(packets, section)
+        begins_s = sorted(map(presentation_time, packets))
         target = stack.enter_context(muxer(out))
         video = make(target, packets, section)
+        _end_picture(video, begins_s, section)
         sound = section
+        sound_s = video.first_s - section.zero_s, section.stop_s - section.zero_s
         if len(inputs) > 1:
             if sound_fetch:
                 sound_fetch.result()
-            sound = open_section(stack, inputs[1], (video.first_s - section.zero_s, wanted_s[1]), section.zero_s)
+            sound = open_section(stack, inputs[1], sound_s, section.zero_s)
             _, sounds = sound.packets(with_sound=True)
-            require_complete("sound", max(map(presentation_time, sounds), default=sound.start_s), sound, sound.total_s)
+            require_complete("sound", max(map(presentation_time, sounds), default=sound.start_s), sound)
         audio = _sound_packets(target, sound, sounds, video.first_s) if sound.audio else []
-        promised_s = max(section.total_s, to_fraction((inputs[0].duration_s or 0) - 2 * MAX_SHORTFALL_S))
-        require_complete("picture", video.end_s, section, promised_s)
         mux(target, merge(video.packets, audio, key=decode_time))
     return probe(out, float(video.first_s - section.start_s))
+
+
+def _end_picture(video: VideoPackets, begins_s: Sequence[Fraction], section: Section) -> None:
+    """Hold a clip's last frame as long as it shows in the source, up to the section's end, and end the section with it.
+
+    `begins_s` are the times of the source's frames, in order. Raises MayWorkLater if the picture is not complete.
+    """
+    frame_s = frame_time(video_stream(section))
+    following = bisect_right(begins_s, video.last_s)
+    end_s = begins_s[following] if following < len(begins_s) else max(section.reach_s, video.last_s + frame_s)
+    require_complete("picture", end_s, section)
+    hold_last_frame(video, min(end_s, max(section.stop_s, video.last_s)), frame_s)
+    if end_s < section.stop_s - frame_s:
+        section.stop_s = end_s
 
 
 def _prefetch_sound(
@@ -167,11 +202,13 @@ def _read_section(
 ) -> tuple[Section, list[Packet[Any]], list[Packet[Any]]]:
     """Open a section; return its video packets from the last keyframe at or before its start on, and its sound packets.
 
-    `lead_out_s` is how much is read beyond the end, for a stream copy (see LEAD_OUT_S). If the keyframe stored before
-    the start shows after it, as in an open GOP, the section is opened again at an earlier one.
+    `lead_out_s` is how much is read beyond the end, for a stream copy (see LEAD_OUT_S). The section is opened again
+    with more around it if the keyframe stored before the start shows after it, or frames before the end are stored
+    after it, as in an open GOP, or if a fragment begins with a gap.
     """
     start_s, stop_s = wanted_s
-    for lead_in_s in (Fraction(0), min(start_s, REORDER_S)):
+    lead_in_s = Fraction(0)
+    for _ in range(MAX_OPENINGS):
         section = open_section(
             stack, inputs[0], (start_s - lead_in_s, stop_s + lead_out_s), cached_only_probe=not lead_in_s
         )
@@ -180,8 +217,15 @@ def _read_section(
         section.start_s += lead_in_s
         section.stop_s -= lead_out_s
         pictures = _decodable(pictures, section_ticks(section)[0])
-        if pictures and presentation_time(pictures[0]) <= section.start_s:
+        is_late = not pictures or presentation_time(pictures[0]) > section.start_s
+        end_s = section.zero_s + section.total_s
+        is_short = section.reach_s < min(section.stop_s, end_s) and section.read_s[1] < end_s
+        if is_late and lead_in_s < start_s:
+            lead_in_s = min(start_s, section.start_s - section.read_s[0] + REORDER_S)
+        elif not is_short:
             break
+        if is_short:
+            lead_out_s = section.read_s[1] - section.stop_s + REORDER_S
     return section, pictures, sounds
 
 
@@ -211,7 +255,7 @@ def _sound_packets(
         return []
     origin = math.floor(first_s / tick)
     if audio.codec_context.name == "aac":
-        rebase(inside, origin, target.add_stream_from_template(audio))
+        rebase(inside, origin, add_copy(target, audio))
         return inside
     rate = audio.codec_context.sample_rate
     encoder = target.add_stream("aac", rate=rate)
@@ -230,7 +274,7 @@ def _sound_packets(
 def _copy_streams(container: InputContainer, target: OutputContainer) -> Iterator[Packet[Any]]:
     """Return the packets of a file's picture and sound, each assigned to its new stream of `target`."""
     streams = [*container.streams.video[:1], *container.streams.audio[:1]]
-    copies = {stream.index: target.add_stream_from_template(stream) for stream in streams}
+    copies = {stream.index: add_copy(target, stream) for stream in streams}
 
     def packets() -> Iterator[Packet[Any]]:
         for packet in demux(container, *streams):
@@ -243,4 +287,5 @@ def _copy_streams(container: InputContainer, target: OutputContainer) -> Iterato
 
 def _first_frame(container: InputContainer, stream: Stream) -> object:
     """Return the first frame of a stream, decoded; None if there is none."""
+    container.seek(0)  # the stream before may have been read to the file's end
     return next((frame for packet in demux(container, stream) for frame in packet.decode()), None)

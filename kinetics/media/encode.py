@@ -17,7 +17,8 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from kinetics.errors import ClipError, Gone, MayWorkLater
-from kinetics.media.section import MAX_SHORTFALL_S, Section, frame_time, tick_of
+from kinetics.media.container import add_copy
+from kinetics.media.section import MAX_SHORTFALL_S, Section, decode_time, frame_time, presentation_time, tick_of
 from kinetics.records import Category
 
 ENCODER = {"preset": "superfast", "crf": "22"}
@@ -27,11 +28,11 @@ of 42.0, in 1.5 times the bytes: about the size of the source."""
 
 @dataclass(frozen=True, slots=True)
 class VideoPackets:
-    """A clip's video packets; when the first frame shows and the last one ends, in seconds on the source's clock."""
+    """A clip's video packets; when its first and its last frame begin, in seconds on the source's clock."""
 
     packets: list[Packet[Any]]
     first_s: Fraction
-    end_s: Fraction
+    last_s: Fraction
 
 
 PacketMaker = Callable[[OutputContainer, "list[Packet[Any]]", Section], VideoPackets]
@@ -62,7 +63,7 @@ def transcode(target: OutputContainer, packets: list[Packet[Any]], section: Sect
         encoded += encoder.encode(encoder_frame(frame, encoder.codec_context, origin))
     encoded += encoder.encode(None)
     tick = tick_of(video)
-    return VideoPackets(encoded, origin * tick, latest * tick + frame_time(video))
+    return VideoPackets(encoded, origin * tick, latest * tick)
 
 
 def stream_copy(target: OutputContainer, packets: list[Packet[Any]], section: Section) -> VideoPackets:
@@ -74,8 +75,39 @@ def stream_copy(target: OutputContainer, packets: list[Packet[Any]], section: Se
     if not kept:
         raise no_frames_error(section)
     tick, first, latest = tick_of(video), pts_of(kept[0]), max(map(pts_of, kept))
-    rebase(kept, first, target.add_stream_from_template(video))
-    return VideoPackets(kept, first * tick, latest * tick + frame_time(video))
+    rebase(kept, first, add_copy(target, video))
+    return VideoPackets(kept, first * tick, latest * tick)
+
+
+def begin_with_shown_frame(packets: list[Packet[Any]], section: Section) -> None:
+    """Move the frame that is showing when the section starts to that time, unless the next one begins within a frame.
+
+    Where none is showing, since the video's first frame begins later, that one is moved. A frame that is moved is
+    decoded later too, as far as the order allows: the track in mp4 begins with the first decoding time.
+    """
+    video, (start, _) = video_stream(section), section_ticks(section)
+    later = [packet for packet in packets if pts_of(packet) > start]
+    shown = max((packet for packet in packets if pts_of(packet) <= start), key=pts_of, default=None)
+    shown = shown or min(later, key=pts_of)
+    next_s = min(map(presentation_time, later), default=section.reach_s)
+    if next_s - start * tick_of(video) > frame_time(video):
+        place = packets.index(shown)
+        latest = packets[place + 1].dts if place + 1 < len(packets) else None
+        moved = (shown.dts or 0) + start - pts_of(shown)
+        shown.dts = moved if latest is None else min(moved, latest - 1)
+        shown.pts = start
+
+
+def hold_last_frame(video: VideoPackets, until_s: Fraction, frame_s: Fraction) -> None:
+    """Let the last frame of a clip show until a time on the source's clock, unless it does so within a frame.
+
+    A track in mp4 lasts from the first packet's decoding time to the end of the last one.
+    """
+    first, last = video.packets[0], video.packets[-1]
+    stored_s = decode_time(last) - decode_time(first)
+    length_s = until_s - video.first_s
+    if abs(stored_s + (last.duration or 0) * last.time_base - length_s) > frame_s:
+        last.duration = max(1, math.floor((length_s - stored_s) / last.time_base))
 
 
 def decoded_frames(video: VideoStream, packets: Iterable[Packet[Any]]) -> Iterator[VideoFrame]:
@@ -137,6 +169,6 @@ def pts_of(packet: Packet[Any]) -> int:
 
 def no_frames_error(section: Section) -> ClipError:
     """Return the error for a section in which no frame was found."""
-    if section.start_s - section.zero_s >= section.total_s - Fraction(MAX_SHORTFALL_S):
+    if section.start_s - section.zero_s >= section.promised_s - Fraction(MAX_SHORTFALL_S):
         return Gone(Category.PAST_END, f"the video has no frame after {float(section.start_s - section.zero_s):g} s")
     return MayWorkLater(Category.MEDIA_ERROR, "no frame of the section could be read")

@@ -7,6 +7,7 @@ compared as the integers that the file has, so that no rounding moves a cut by a
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -36,6 +37,9 @@ KEYFRAME_SHARE = 0.25
 low costs a request, too high costs bytes."""
 SOUND_SHARE = 0.02
 """The same for sound, which has no keyframes."""
+MAX_FRAME_S = Fraction(1, 10)
+"""Seconds that count as one frame's length at most: a slide show's average is several seconds, by which a clip would be
+off. A larger value would let clips of slow videos begin later and end earlier than annotated."""
 Times = tuple[Fraction, Fraction]
 """Start and end of a section, in seconds."""
 
@@ -49,12 +53,24 @@ class RemoteMedia:
     duration_s: float | None = None
     """The video's duration in seconds, as the player response gives it; it serves to guess the header's length and to
     check the file's own duration."""
+    picture_s: float | None = None
+    """The picture's duration in seconds, where the player response gives it: the picture may end before the sound."""
     progressive: bool = False
     """Picture and sound in one file, whose header lists every sample; a fragmented file's lists fragments."""
     header_bytes: int | None = None
     """Length of the header, if the player response gives it."""
     sizes: HeaderSizes = field(default_factory=HeaderSizes)
     """Guesses the length of a progressive file's header; this file's is added to what it knows."""
+
+    def lasts(self, picture_s: Fraction, file_s: Fraction) -> Fraction:
+        """Return how long the picture should last, which lasts `picture_s` by the file's header, and the file `file_s`.
+
+        The file is believed if it is as long as the player response says; it may be one that YouTube damaged.
+        """
+        promised_s = to_fraction(self.picture_s or self.duration_s or 0)
+        if file_s >= promised_s - Fraction(MAX_SHORTFALL_S):
+            return picture_s
+        return max(picture_s, promised_s - 2 * Fraction(MAX_SHORTFALL_S))
 
     @property
     def header_guess(self) -> int:
@@ -89,7 +105,17 @@ class Section:
     start_s: Fraction
     stop_s: Fraction
     total_s: Fraction
-    """Duration of the whole video."""
+    """Duration of the whole video, by its header."""
+    promised_s: Fraction
+    """Duration of the whole video: the one in its header, or what the player response says if that is longer."""
+    read_s: Times
+    """From when to when the file is opened."""
+    fragments: tuple[int, ...] = ()
+    """Where each of the open fragments begins in the opened file; empty for a file without an index of fragments."""
+    has_index: bool = True
+    """Whether the file has an index, by which a gap between two frames can be told from damage."""
+    reach_s: Fraction = Fraction(0)
+    """When the last of the pictures that were read ends, as far as the file's index says."""
 
     @property
     def video(self) -> VideoStream | None:
@@ -105,7 +131,7 @@ class Section:
         streams = [stream for stream in (self.video, audio) if stream]
         stops = {stream.index: math.ceil(self.stop_s / tick_of(stream)) for stream in streams}
         found: dict[int, list[Packet[Any]]] = {stream.index: [] for stream in streams}
-        running = set(found)
+        running, beyond = set(found), None
         for packet in _with_decode_times(demux(self.container, *streams)):
             index = packet.stream.index
             if index not in running:
@@ -113,13 +139,44 @@ class Section:
             dts = packet.dts or 0
             if dts < stops[index]:
                 found[index].append(packet)
+            elif self.video and index == self.video.index:
+                beyond = packet
             if dts + (packet.duration or 0) >= stops[index]:
                 packet.stream.discard = Discard.all  # so that the demuxer does not read what follows
                 running.discard(index)
                 if not running:
                     break
         pictures = found[self.video.index] if self.video else []
+        self.reach_s = self._reach(pictures, beyond)
         return pictures, found[audio.index] if audio else []
+
+    def _reach(self, pictures: list[Packet[Any]], beyond: Packet[Any] | None) -> Fraction:
+        """Return when the last of these pictures ends: by its own duration, or with the one read after them.
+
+        The demuxer skips what is damaged. That makes a gap too, but the index lists what should have been in it. Raises
+        MayWorkLater for a fragment without a picture.
+        """
+        read = pictures + ([beyond] if beyond else [])
+        if self.fragments and read:
+            positions = [packet.pos or 0 for packet in read]
+            seen = {bisect_right(self.fragments, position) for position in positions}
+            if len(seen) < bisect_right(self.fragments, max(positions)):
+                raise MayWorkLater(Category.MEDIA_ERROR, "the media is damaged: a fragment has no picture")
+        last_s = max(map(presentation_time, pictures), default=self.zero_s)
+        reach_s = max(
+            (presentation_time(one) + (one.duration or 0) * one.time_base for one in pictures), default=last_s
+        )
+        if beyond and self.has_index and not self._is_listed_between(last_s, presentation_time(beyond)):
+            return max(reach_s, presentation_time(beyond))
+        return reach_s
+
+    def _is_listed_between(self, first_s: Fraction, last_s: Fraction) -> bool:
+        """Whether a webm's index has a keyframe between two frames."""
+        if self.fragments or not self.video or not len(self.video.index_entries):
+            return False
+        entries, tick = self.video.index_entries, tick_of(self.video)
+        found = entries.search_timestamp(math.ceil(last_s / tick) - 1, any_frame=True)
+        return found >= 0 and entries[found].timestamp * tick > first_s
 
 
 def _with_decode_times(packets: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
@@ -153,6 +210,7 @@ class Fragments:
     zero_s: Fraction
     section_s: tuple[Fraction, Fraction]
     total_s: Fraction
+    promised_s: Fraction
 
     @property
     def begins_s(self) -> Fraction:
@@ -176,14 +234,15 @@ def find_fragments(media: RemoteMedia, wanted_s: Times, zero_s: Fraction | None 
         return None
     first, last = index.fragments[0], index.fragments[-1]
     begins_s = first.time_s if zero_s is None else zero_s
-    total_s = last.time_s + last.duration_s - begins_s
+    total_s = promised_s = last.time_s + last.duration_s - begins_s
     if zero_s is None:
-        _raise_if_past_end(media, wanted_s[0], total_s)
+        promised_s = media.lasts(total_s, total_s)
+        _raise_if_past_end(wanted_s[0], total_s, promised_s)
     start_s, stop_s = begins_s + wanted_s[0], begins_s + wanted_s[1]
     needed = [one for one in index.fragments if one.time_s < stop_s and start_s < one.time_s + one.duration_s] or [last]
     if not index.stop <= needed[0].offset < needed[-1].offset + needed[-1].size <= media.file.size:
         raise MayWorkLater(Category.MEDIA_ERROR, "the fragment index points outside the file")
-    return Fragments(media, index, tuple(needed), begins_s, (start_s, stop_s), total_s)
+    return Fragments(media, index, tuple(needed), begins_s, (start_s, stop_s), total_s, promised_s)
 
 
 def prefetch_sound(media: RemoteMedia, wanted_s: Times, zero_s: Fraction) -> None:
@@ -214,7 +273,15 @@ def _open_fragments(stack: ExitStack, fragments: Fragments, keyframe_share: floa
     media, first, last = fragments.media, fragments.needed[0], fragments.needed[-1]
     view = RemoteView(media.file, fragments.index.init, first.offset, last.offset + last.size)
     container = stack.enter_context(demuxer(stack.enter_context(view_errors(view)), media.container))
-    return Section(container, fragments.zero_s, *fragments.section_s, fragments.total_s)
+    return Section(
+        container,
+        fragments.zero_s,
+        *fragments.section_s,
+        fragments.total_s,
+        fragments.promised_s,
+        read_s=(first.time_s, last.time_s + last.duration_s),
+        fragments=tuple(len(fragments.index.init) + one.offset - first.offset for one in fragments.needed),
+    )
 
 
 def _find_samples(
@@ -230,19 +297,22 @@ def _find_samples(
         demuxer(view, media.container, cached_only_probe=True) as container,
     ):
         main = _main_stream(container)
-        total_s = duration_of(container)
+        total_s = promised_s = duration_of(container)
         if zero_s is None:
             zero_s = (main.start_time or 0) * tick_of(main)
-            _raise_if_past_end(media, wanted_s[0], total_s)
+            promised_s = media.lasts(total_s, max(map(track_duration, container.streams), default=total_s))
+            _raise_if_past_end(wanted_s[0], total_s, promised_s)
         section_s = (zero_s + wanted_s[0], zero_s + wanted_s[1])
         decode_at, show_at = _keyframe_before(main, section_s[0])
         streams = [*container.streams.video[:1], *container.streams.audio[:1]]
-        spans = [_sample_span(stream, decode_at * tick_of(main), section_s[1]) for stream in streams]
+        is_first = len(main.index_entries) and decode_at == main.index_entries[0].timestamp
+        begin_s = Fraction(0) if is_first else decode_at * tick_of(main)  # sound may be stored before the first picture
+        spans = [_sample_span(stream, begin_s, section_s[1]) for stream in streams]
     media.file.prefetch(min(first for first, _ in spans), max(stop for _, stop in spans))
     again = stack.enter_context(view_errors(RemoteView(media.file)))
     container = stack.enter_context(demuxer(again, media.container, cached_only_probe=cached_only_probe))
     container.seek(show_at, stream=_main_stream(container))
-    return Section(container, zero_s, *section_s, total_s)
+    return Section(container, zero_s, *section_s, total_s, promised_s, read_s=(section_s[0], zero_s + total_s))
 
 
 def _find_by_reading(stack: ExitStack, media: RemoteMedia, wanted_s: Times, zero_s: Fraction | None) -> Section:
@@ -253,8 +323,9 @@ def _find_by_reading(stack: ExitStack, media: RemoteMedia, wanted_s: Times, zero
     if zero_s is None:
         total_s = max(total_s, to_fraction(media.duration_s or 0))
         zero_s = (main.start_time or 0) * tick_of(main)
-        _raise_if_past_end(media, wanted_s[0], total_s)
-    return Section(container, zero_s, zero_s + wanted_s[0], zero_s + wanted_s[1], total_s)
+        _raise_if_past_end(wanted_s[0], total_s, media.lasts(total_s, total_s))
+    section_s, all_s = (zero_s + wanted_s[0], zero_s + wanted_s[1]), (zero_s, zero_s + total_s)
+    return Section(container, zero_s, *section_s, total_s, total_s, read_s=all_s, has_index=False)
 
 
 def _main_stream(container: InputContainer) -> Stream:
@@ -301,27 +372,38 @@ def _sample_span(stream: Stream, start_s: Fraction, stop_s: Fraction) -> tuple[i
     return inside[0].pos, stop
 
 
-def _raise_if_past_end(media: RemoteMedia, start_s: Fraction, total_s: Fraction) -> None:
+class EndsEarly(MayWorkLater):
+    """The file is whole by its own header, but shorter than the player response says. Another one may be longer."""
+
+    def __init__(self, reason: str, total_s: Fraction) -> None:
+        super().__init__(Category.MEDIA_ERROR, reason)
+        self.total_s = float(total_s)
+
+
+def _raise_if_past_end(start_s: Fraction, total_s: Fraction, promised_s: Fraction) -> None:
     """Raise Gone if the video ends before the section starts.
 
-    Player and file must agree on that, as a header may be damaged; otherwise raises MayWorkLater.
+    Player and file must agree on that, as a header may be damaged; otherwise raises EndsEarly.
     """
     if start_s >= total_s:
-        if total_s <= 0 or (media.duration_s and start_s < media.duration_s - MAX_SHORTFALL_S):
-            raise MayWorkLater(Category.MEDIA_ERROR, f"the file claims to be only {float(total_s):.1f} s long")
+        if total_s <= 0 or start_s < promised_s:
+            raise EndsEarly(f"the file claims to be only {float(total_s):.1f} s long", total_s)
         raise Gone(
             Category.PAST_END, f"the video is {float(total_s):.1f} s long, the clip starts at {float(start_s):g} s"
         )
 
 
-def require_complete(what: str, last_s: Fraction, section: Section, promised_s: Fraction) -> None:
+def require_complete(what: str, last_s: Fraction, section: Section) -> None:
     """Raise MayWorkLater if the media ends before the section or the promised duration does.
 
-    The demuxer skips what it cannot read, so truncated media raises no error of its own. `what` names the stream.
+    EndsEarly, if the file's header says that it ends there. The demuxer skips what it cannot read, so truncated media raises no error of its own. `what` names the stream.
     """
-    if last_s < min(section.stop_s, section.zero_s + promised_s) - Fraction(MAX_SHORTFALL_S):
-        at_s = float(last_s - section.zero_s)
-        raise MayWorkLater(Category.MEDIA_ERROR, f"the {what} breaks off at {at_s:.1f} s of the video")
+    shortfall_s = Fraction(MAX_SHORTFALL_S)
+    if last_s < min(section.stop_s, section.zero_s + section.promised_s) - shortfall_s:
+        reason = f"the {what} breaks off at {float(last_s - section.zero_s):.1f} s of the video"
+        if last_s >= section.zero_s + section.total_s - shortfall_s:
+            raise EndsEarly(reason, section.total_s)
+        raise MayWorkLater(Category.MEDIA_ERROR, reason)
 
 
 def decode_time(packet: Packet[Any]) -> Fraction:
@@ -340,14 +422,17 @@ def presentation_time(packet: Packet[Any]) -> Fraction:
 
 
 def frame_time(video: VideoStream) -> Fraction:
-    """Return how long a frame shows, in seconds; 0 if unknown."""
+    """Return how long a frame shows on average, in seconds: at most MAX_FRAME_S."""
     rate = video.average_rate or video.guessed_rate
-    return 1 / rate if rate else Fraction(0)
+    return min(1 / rate, MAX_FRAME_S) if rate else MAX_FRAME_S
 
 
 def duration_of(container: InputContainer) -> Fraction:
     """Return the duration of the video (or of the sound, if there is only that), in seconds."""
-    for stream in (*container.streams.video, *container.streams.audio):
-        if stream.duration and stream.time_base:
-            return stream.duration * stream.time_base
-    return Fraction(container.duration or 0, av.time_base)
+    tracks_s = map(track_duration, (*container.streams.video, *container.streams.audio))
+    return next(filter(None, tracks_s), Fraction(container.duration or 0, av.time_base))
+
+
+def track_duration(stream: Stream) -> Fraction:
+    """Return a stream's duration in seconds, 0 if the file does not say."""
+    return stream.duration * stream.time_base if stream.duration and stream.time_base else Fraction(0)

@@ -69,7 +69,7 @@ def smart_cut(target: OutputContainer, packets: list[Packet[Any]], section: Sect
     stream.codec_context.extradata = ends.record
     tick, first, latest = tick_of(video), min(map(pts_of, joined)), max(map(pts_of, joined))
     rebase(joined, first, stream)
-    return VideoPackets(joined, first * tick, latest * tick + frame_time(video))
+    return VideoPackets(joined, first * tick, latest * tick)
 
 
 @dataclass(frozen=True, slots=True)

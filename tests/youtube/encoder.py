@@ -140,7 +140,7 @@ def _copy(source: Path, target: Path, kinds: str, options: dict[str, str]) -> No
     """Copy the picture ("v"), the sound ("a") or both into another container."""
     with av.open(str(source)) as given, av.open(str(target), "w", options=options) as out:
         chosen = [stream for stream in given.streams if stream.type[0] in kinds]
-        copies = {stream.index: out.add_stream_from_template(stream) for stream in chosen}
+        copies = {stream.index: out.add_stream_from_template(stream, opaque=True) for stream in chosen}
         for packet in given.demux(chosen):
             if packet.dts is not None:  # the demuxer's last packet is an empty one
                 packet.stream = copies[packet.stream.index]
