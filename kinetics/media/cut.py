@@ -179,7 +179,9 @@ def _end_picture(video: VideoPackets, begins_s: Sequence[Fraction], section: Sec
     """
     frame_s = frame_time(video_stream(section))
     following = bisect_right(begins_s, video.last_s)
-    end_s = begins_s[following] if following < len(begins_s) else max(section.reach_s, video.last_s + frame_s)
+    end_s = begins_s[following] if following < len(begins_s) else section.reach_s
+    if end_s <= video.last_s:  # a webm says no durations
+        end_s = video.last_s + frame_s
     require_complete("picture", end_s, section)
     hold_last_frame(video, min(end_s, max(section.stop_s, video.last_s)), frame_s)
     if end_s < section.stop_s - frame_s:

@@ -18,7 +18,15 @@ from av.video.stream import VideoStream
 
 from kinetics.errors import ClipError, Gone, MayWorkLater
 from kinetics.media.container import add_copy
-from kinetics.media.section import MAX_SHORTFALL_S, Section, decode_time, frame_time, presentation_time, tick_of
+from kinetics.media.section import (
+    MAX_FRAME_S,
+    MAX_SHORTFALL_S,
+    Section,
+    decode_time,
+    frame_time,
+    presentation_time,
+    tick_of,
+)
 from kinetics.records import Category
 
 ENCODER = {"preset": "superfast", "crf": "22"}
@@ -101,12 +109,14 @@ def begin_with_shown_frame(packets: list[Packet[Any]], section: Section) -> None
 def hold_last_frame(video: VideoPackets, until_s: Fraction, frame_s: Fraction) -> None:
     """Let the last frame of a clip show until a time on the source's clock, unless it does so within a frame.
 
-    A track in mp4 lasts from the first packet's decoding time to the end of the last one.
+    A track in mp4 lasts from the first packet's decoding time to the end of the last one. Where the encoder gives that
+    no duration, FFmpeg takes the average one, which is wrong for a slide show.
     """
     first, last = video.packets[0], video.packets[-1]
     stored_s = decode_time(last) - decode_time(first)
     length_s = until_s - video.first_s
-    if abs(stored_s + (last.duration or 0) * last.time_base - length_s) > frame_s:
+    last_s = last.duration * last.time_base if last.duration else frame_s
+    if abs(stored_s + last_s - length_s) > frame_s or (not last.duration and frame_s == MAX_FRAME_S):
         last.duration = max(1, math.floor((length_s - stored_s) / last.time_base))
 
 

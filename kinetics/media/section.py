@@ -396,7 +396,8 @@ def _raise_if_past_end(start_s: Fraction, total_s: Fraction, promised_s: Fractio
 def require_complete(what: str, last_s: Fraction, section: Section) -> None:
     """Raise MayWorkLater if the media ends before the section or the promised duration does.
 
-    EndsEarly, if the file's header says that it ends there. The demuxer skips what it cannot read, so truncated media raises no error of its own. `what` names the stream.
+    EndsEarly, if the file's header says that it ends there. The demuxer skips what it cannot read, so truncated media
+    raises no error of its own. `what` names the stream.
     """
     shortfall_s = Fraction(MAX_SHORTFALL_S)
     if last_s < min(section.stop_s, section.zero_s + section.promised_s) - shortfall_s:
