@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 from av.audio.stream import AudioStream
@@ -58,7 +58,11 @@ def transcode(target: OutputContainer, packets: list[Packet[Any]], section: Sect
     first = next(wanted, None)
     if first is None or first.pts is None or first.pts >= stop:
         raise no_frames_error(section)
-    encoder = target.add_stream("libx264", rate=video.average_rate or video.guessed_rate, options=ENCODER)
+    times = [*sorted(pts for pts in map(pts_of, packets) if start <= pts < stop), stop]
+    is_slow = any((following - pts) * tick_of(video) > MAX_FRAME_S for pts, following in pairwise(times))
+    # FFmpeg ends a track in mp4 with the frame that is decoded last: with reordering, a frame before the one held
+    options = ENCODER | {"bf": "0"} if is_slow else ENCODER
+    encoder = target.add_stream("libx264", rate=video.average_rate or video.guessed_rate, options=options)
     match_source(encoder.codec_context, video, first)
     if first.rotation:
         encoder.set_display_rotation(first.rotation)
