@@ -19,7 +19,7 @@ from kinetics.net.responses import ConnectionBroken, MediaExpired, MediaRefused
 from kinetics.records import ASKED_WITH, Category
 from kinetics.youtube.client_record import PASSED_ON, ClientRecord
 from kinetics.youtube.engines import Engine, engine_versions
-from kinetics.youtube.formats import Choice, MediaSource, positive_number, ranked_formats
+from kinetics.youtube.formats import Choice, MediaSource, picture_duration, positive_number, ranked_formats
 from kinetics.youtube.replies import join_words
 
 MAX_CALLS = 3
@@ -161,7 +161,7 @@ class MediaSearch:
                 if not self._asks_again(error):
                     raise
         best, *self._others = ranked_formats(formats, self._max_height)
-        return MediaSource(engine.name, best, duration_s, tuple(self._others))
+        return MediaSource(engine.name, best, duration_s, picture_duration(formats, duration_s), tuple(self._others))
 
     def _asks_again(self, error: MayWorkLater) -> bool:
         if isinstance(error, ConnectionBroken):

@@ -93,6 +93,8 @@ class MediaSource:
     """Name of the engine that found it."""
     formats: Choice
     duration_s: float | None
+    picture_s: float | None = None
+    """How long the picture lasts, which may end before the sound."""
     others: tuple[Choice, ...] = ()
     """What else fits in the same reply, best first, for when `formats` are refused or damaged."""
 
@@ -123,6 +125,15 @@ def ranked_formats(formats: Iterable[Format], max_height: int) -> tuple[Choice, 
         if found and found not in ranked:
             ranked.append(found)
     return tuple(ranked)
+
+
+def picture_duration(formats: Iterable[Format], video_s: float | None) -> float | None:
+    """Return how long a video's picture lasts in seconds: as the longest file of the picture alone, if the reply says.
+
+    One file that is shorter than the others is damaged; the video's length `video_s` may be that of its sound.
+    """
+    pictures_s = [one.duration_s or 0.0 for one in formats if one.video_codec and not one.audio_codec]
+    return min(filter(None, (max(pictures_s, default=0.0), video_s)), default=None)
 
 
 def _fitness(choice: Choice, max_height: int) -> tuple[bool, bool, SoundTrack]:

@@ -6,11 +6,12 @@ The files stay open from section to section, so their headers are read once, and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from kinetics.errors import ClipError, MayWorkLater, StopEveryone
 from kinetics.media.fragment_index import HeaderSizes
-from kinetics.media.section import RemoteMedia
+from kinetics.media.section import MAX_SHORTFALL_S, EndsEarly, RemoteMedia
 from kinetics.net.http import HttpSession
 from kinetics.net.range_file import RangeFile
 from kinetics.youtube.fallback import MediaSearch
@@ -35,6 +36,8 @@ class VideoMedia:
         self._source: MediaSource | None = None
         self._failure: ClipError | None = None
         self._files: list[tuple[RangeFile, RemoteMedia]] = []
+        self._early_ends_s: dict[str, float] = {}
+        """Of the pictures that are shorter than promised, by URL: their duration in seconds."""
 
     @property
     def later_s(self) -> float:
@@ -73,11 +76,20 @@ class VideoMedia:
             try:
                 result = use(source, [media for _, media in self._files])
             except MayWorkLater as failure:
-                source = self._search.after(source, failure)
+                if isinstance(failure, EndsEarly) and self._is_confirmed(source.formats[0].url, failure.total_s):
+                    source = replace(source, picture_s=failure.total_s)
+                else:
+                    source = self._search.after(source, failure)
                 self._open(source)
             else:
                 self._search.came()
                 return result
+
+    def _is_confirmed(self, url: str, total_s: float) -> bool:
+        """Whether another file has ended where this one does, so that the video is shorter than the reply says."""
+        others_s = [seconds for other, seconds in self._early_ends_s.items() if other != url]
+        self._early_ends_s[url] = total_s
+        return any(abs(seconds - total_s) <= MAX_SHORTFALL_S for seconds in others_s)
 
     def _open(self, source: MediaSource) -> None:
         self._source = source
@@ -92,6 +104,7 @@ class VideoMedia:
                     file,
                     media_format.container,
                     source.duration_s,
+                    source.picture_s,
                     progressive=bool(media_format.video_codec and media_format.audio_codec),
                     header_bytes=media_format.header_bytes,
                     sizes=self._sizes,
