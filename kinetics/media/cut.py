@@ -183,7 +183,8 @@ def _end_picture(video: VideoPackets, begins_s: Sequence[Fraction], section: Sec
     if end_s <= video.last_s:  # a webm says no durations
         end_s = video.last_s + frame_s
     require_complete("picture", end_s, section)
-    hold_last_frame(video, min(end_s, max(section.stop_s, video.last_s)), frame_s)
+    if video.last_s < section.stop_s:  # not so for a stream copy that needs later frames
+        hold_last_frame(video, min(end_s, section.stop_s), frame_s)
     if end_s < section.stop_s - frame_s:
         section.stop_s = end_s
 

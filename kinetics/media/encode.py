@@ -58,8 +58,9 @@ def transcode(target: OutputContainer, packets: list[Packet[Any]], section: Sect
     first = next(wanted, None)
     if first is None or first.pts is None or first.pts >= stop:
         raise no_frames_error(section)
-    times = [*sorted(pts for pts in map(pts_of, packets) if start <= pts < stop), stop]
-    is_slow = any((following - pts) * tick_of(video) > MAX_FRAME_S for pts, following in pairwise(times))
+    begins_s = sorted(presentation_time(packet) for packet in packets if start <= pts_of(packet) < stop)
+    frames_s = pairwise([*begins_s, min(section.stop_s, section.reach_s)])
+    is_slow = any(next_s - begin_s > MAX_FRAME_S for begin_s, next_s in frames_s)
     # FFmpeg ends a track in mp4 with the frame that is decoded last: with reordering, a frame before the one held
     options = ENCODER | {"bf": "0"} if is_slow else ENCODER
     encoder = target.add_stream("libx264", rate=video.average_rate or video.guessed_rate, options=options)
