@@ -58,10 +58,11 @@ def transcode(target: OutputContainer, packets: list[Packet[Any]], section: Sect
     first = next(wanted, None)
     if first is None or first.pts is None or first.pts >= stop:
         raise no_frames_error(section)
-    begins_s = sorted(presentation_time(packet) for packet in packets if start <= pts_of(packet) < stop)
-    frames_s = pairwise([*begins_s, min(section.stop_s, section.reach_s)])
-    is_slow = any(next_s - begin_s > MAX_FRAME_S for begin_s, next_s in frames_s)
-    # FFmpeg ends a track in mp4 with the frame that is decoded last: with reordering, a frame before the one held
+    tick = tick_of(video)
+    end = min(stop, math.ceil(section.reach_s / tick))
+    times = sorted(pts for pts in map(pts_of, packets) if start <= pts < stop)
+    is_slow = any((following - pts) * tick > MAX_FRAME_S for pts, following in pairwise([*times, end]))
+    # a track in mp4 ends with the frame that is decoded last; with reordering, that is not the last one to be held
     options = ENCODER | {"bf": "0"} if is_slow else ENCODER
     encoder = target.add_stream("libx264", rate=video.average_rate or video.guessed_rate, options=options)
     match_source(encoder.codec_context, video, first)
@@ -75,7 +76,8 @@ def transcode(target: OutputContainer, packets: list[Packet[Any]], section: Sect
         latest = frame.pts
         encoded += encoder.encode(encoder_frame(frame, encoder.codec_context, origin))
     encoded += encoder.encode(None)
-    tick = tick_of(video)
+    if is_slow:
+        encoded[-1].duration = max(1, end - latest)
     return VideoPackets(encoded, origin * tick, latest * tick)
 
 
@@ -114,14 +116,14 @@ def begin_with_shown_frame(packets: list[Packet[Any]], section: Section) -> None
 def hold_last_frame(video: VideoPackets, until_s: Fraction, frame_s: Fraction) -> None:
     """Let the last frame of a clip show until a time on the source's clock, unless it does so within a frame.
 
-    A track in mp4 lasts from the first packet's decoding time to the end of the last one. Where the encoder gives that
-    no duration, FFmpeg takes the average one, which is wrong for a slide show.
+    A track in mp4 lasts from the first packet's decoding time to the end of the last one. Where that has no duration,
+    FFmpeg takes the average one.
     """
     first, last = video.packets[0], video.packets[-1]
     stored_s = decode_time(last) - decode_time(first)
     length_s = until_s - video.first_s
     last_s = last.duration * last.time_base if last.duration else frame_s
-    if abs(stored_s + last_s - length_s) > frame_s or (not last.duration and frame_s == MAX_FRAME_S):
+    if abs(stored_s + last_s - length_s) > frame_s:
         last.duration = max(1, math.floor((length_s - stored_s) / last.time_base))
 
 
