@@ -31,7 +31,7 @@ from tests.support.download_job import CLIP, attempt, job_in, youtube_with_the_c
 from tests.support.sandbox import frames
 from tests.support.sound import loudest_frequency
 from tests.support.sweeps import soak_unless
-from tests.youtube.boxes import boxes
+from tests.youtube.boxes import CLUSTER, boxes, elements
 from tests.youtube.encoder import FRAGMENTED, pitch_at
 from tests.youtube.picture import draw
 from tests.youtube.server import LoopbackYouTube
@@ -91,6 +91,7 @@ TWO = Unsteady("two frames", (Fraction(0), Fraction(13)), 20)
 SHORT = Unsteady("picture shorter than sound", steady(0, 6), 12, keyframe_every=60)
 LATE = Unsteady("first frame at 0.5 s", steady(0.5, 8.5), 9, keyframe_every=60)
 AV1 = Unsteady("AV1", steady(0, 8), 8, keyframe_every=60, codec="libsvtav1")
+VP9 = Unsteady("webm", GAP.times, 12, keyframe_every=60, codec="libvpx-vp9")
 OPEN_GOP = Unsteady("open groups", steady(0, 8), 8, params=OPEN)
 SECTIONS: dict[Unsteady, Sequence[tuple[float, float]]] = {
     SLIDES: ((12, 22), (3, 8), (10, 20)),
@@ -150,6 +151,7 @@ def files_of(video: Unsteady, folder: Path) -> dict[str, bytes]:
 def encode(video: Unsteady, path: Path) -> None:
     options = {
         "libx264": {"preset": "ultrafast", "forced-idr": "1", "x264-params": video.params},
+        "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "g": "9999", "lag-in-frames": "0"},
         "libsvtav1": {"preset": "13", "crf": "55", "g": "60", "svtav1-params": "lp=1"},
     }[video.codec]
     with av.open(str(path), "w") as out:
@@ -351,6 +353,35 @@ def test_a_slide_show_that_breaks_off_is_damaged(cut: Cutter, name: str, folder:
     with pytest.raises(ClipError) as caught:
         cut(media_of(content, SLIDES.sound_s, SLIDES.picture_s), 5, 15, tmp_path / "clip.mp4")
     assert caught.value.category is Category.MEDIA_ERROR
+
+
+@pytest.fixture(scope="module")
+def webm(folder: Path) -> bytes:
+    """The picture of a video with a gap from 3 to 8 s."""
+    encode(VP9, folder / "source.mkv")
+    copy(folder / "source.mkv", folder / "picture.webm", ("video",), {"cues_to_front": "1"})
+    return (folder / "picture.webm").read_bytes()
+
+
+def test_a_gap_in_a_webm_is_a_gap(webm: bytes, folder: Path) -> None:
+    for start_s, end_s in ((4, 10), (1, 6), (4, 7)):
+        inputs = [RemoteMedia(RangeFile(Disk({"it": webm}), "it"), "webm", 12.0)]
+        made = cut_smart(inputs, start_s, end_s, folder / "clip.mp4")
+        expected = VP9.shown(start_s, end_s)
+        assert play(folder / "clip.mp4").counters == [number for number, _ in expected]
+        assert play(folder / "clip.mp4").times == pytest.approx([time for _, time in expected], abs=2e-3)
+        assert made.duration_s == pytest.approx(end_s - start_s, abs=FRAME_S)
+
+
+def test_a_cluster_of_a_webm_that_cannot_be_read_is_no_gap(webm: bytes, folder: Path) -> None:
+    """The cluster of the frames after the gap; the next one is found again."""
+    damaged = [one for one in elements(webm) if one.name == f"{CLUSTER:x}"]
+    with av.open(str(folder / "picture.webm")) as container:
+        keyframes = [packet for packet in container.demux(video=0) if packet.size and packet.is_keyframe]
+    place = next(one for one in damaged if one.start <= (keyframes[2].pos or 0) < one.end)
+    content = webm[: place.start] + bytes(place.end - place.start) + webm[place.end :]
+    with pytest.raises(MayWorkLater):
+        cut_smart([RemoteMedia(RangeFile(Disk({"it": content}), "it"), "webm", 12.0)], 1, 10.5, folder / "clip.mp4")
 
 
 def path_of(content: bytes, folder: Path) -> Path:
