@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import av
 import numpy as np
@@ -20,11 +21,13 @@ from av.video.frame import PictureType
 
 from kinetics.errors import ClipError, Gone, MayWorkLater
 from kinetics.media.cut import copy_whole, cut_exact, cut_keyframe, cut_smart
+from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import EndsEarly, RemoteMedia
 from kinetics.net.range_file import RangeFile
 from kinetics.records import Category, Clip
 from kinetics.youtube.download_job import DownloadClip
-from kinetics.youtube.formats import Format, picture_duration
+from kinetics.youtube.formats import Format, MediaSource, picture_duration
+from kinetics.youtube.video_media import VideoMedia
 from tests.e2e.test_readers import with_decord, with_opencv, with_pyav, with_torchcodec
 from tests.support.cutting import Cutter, Disk, Shape, play
 from tests.support.download_job import CLIP, attempt, job_in, youtube_with_the_clip
@@ -114,7 +117,7 @@ def told(value: object) -> str:
 CASES = soak_unless(
     lambda video, shape, section, cut: (
         (shape, cut) == ("dash", cut_smart)
-        or (section == SECTIONS[video][0] and (shape, cut) in {("progressive", cut_exact), ("dash", cut_keyframe)})
+        or (section == SECTIONS[video][0] and (cut is cut_exact or (shape, cut) == ("dash", cut_keyframe)))
     ),
     *(
         (video, shape, section, cut)
@@ -294,6 +297,12 @@ def test_a_steady_video_costs_no_request_more_unless_frames_are_stored_behind_th
     assert line.requests <= 4
 
 
+def test_a_clip_shorter_than_the_decoder_waits_for_plays(folder: Path) -> None:
+    """Its one reader of the first frame reads to the file's end, before the first sound is read."""
+    made = cut_exact(inputs_of(SHORT, "dash", folder), 1, 1.06, folder / "clip.mp4")
+    assert (made.frames, made.sound) == (2, True)
+
+
 # -- a gap, and damage -------------------------------------------------------------------------------------------------
 
 
@@ -431,6 +440,29 @@ def test_the_longest_file_of_the_picture_alone_says_how_long_it_lasts() -> None:
 
 
 # -- what a second file says -------------------------------------------------------------------------------------------
+
+
+def test_the_same_picture_with_another_sound_is_no_second_file() -> None:
+    picture = Format("134", "picture", "mp4", "v", "")
+    first = MediaSource("", (picture, Format("140", "sound", "mp4", "", "a")), 20.0)
+    second = replace(first, formats=(picture, Format("139", "other", "mp4", "", "a")))
+
+    class Search:
+        def next_source(self) -> MediaSource:
+            return first
+
+        def after(self, source: MediaSource, failure: MayWorkLater) -> MediaSource:
+            if source == first:
+                return second
+            raise failure
+
+    def fail(source: MediaSource, files: Sequence[RemoteMedia]) -> None:
+        assert source in (first, second)
+        raise EndsEarly("", Fraction(10))
+
+    search: Any = Search()
+    with pytest.raises(EndsEarly):
+        VideoMedia(search, Disk(), HeaderSizes()).use(fail)
 
 
 FULL, SMALLER = Video(duration_s=20), Video(duration_s=20, width=426, height=240)
