@@ -153,7 +153,7 @@ def _cut(inputs: Sequence[RemoteMedia], start_s: float, end_s: float, out: Path,
         section, packets, sounds = _read_section(
             stack, inputs, wanted_s, LEAD_OUT_S if make is stream_copy else Fraction(0)
         )
-        if make is not stream_copy:
+        if packets and make is not stream_copy:
             begin_with_shown_frame(packets, section)
         begins_s = sorted(map(presentation_time, packets))
         target = stack.enter_context(muxer(out))
