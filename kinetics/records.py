@@ -172,6 +172,31 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureSettings:
+    """What a clip's picture is to be like (`--short-side`, `--fps`, `--keyframes`); None: as in the source."""
+
+    short_side: int | None = None
+    """Pixels of the shorter side; a smaller picture stays as it is."""
+    fps: float | None = None
+    """Frames a second."""
+    keyframes: int | None = None
+    """The most frames from one keyframe to the next."""
+
+    def __bool__(self) -> bool:
+        return self != PictureSettings()
+
+    @property
+    def name(self) -> str:
+        """What tells clips made with these settings from others in names: `256`, `256_15fps_16`, `15fps`."""
+        words = (
+            "" if self.short_side is None else str(self.short_side),
+            "" if self.fps is None else f"{self.fps:g}fps",
+            "" if self.keyframes is None else f"keyframes{self.keyframes}",
+        )
+        return "_".join(filter(None, words))
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """The measured facts about a clip's file; size and modification time tell whether it is still the same file."""
 
@@ -186,6 +211,8 @@ class Facts:
     sound: bool
     sha256: str = ""
     """Empty unless it was asked for."""
+    keyframes: int = 0
+    """The most frames from one keyframe to the next, or to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +254,8 @@ class Outcome:
     source: Source = "youtube"
     max_height: int | None = None
     """What the run asked for (`--max-height`); None where it did not choose, as at the mirror."""
+    picture: PictureSettings = PictureSettings()
+    """What the run asked for, too."""
     unconfirmed: bool = False
     """Whether YouTube called the video unavailable and said nothing else, as it does of every video in some blocks."""
     thumbnail: Thumbnail | None = None

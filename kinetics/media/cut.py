@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from heapq import merge
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from av.stream import Stream
 from kinetics.errors import MayWorkLater
 from kinetics.media.container import RemoteView, add_copy, demux, demuxer, mux, muxer, open_file, view_errors
 from kinetics.media.encode import (
+    AS_IN_SOURCE,
     PacketMaker,
     VideoPackets,
     begin_with_shown_frame,
@@ -36,6 +38,7 @@ from kinetics.media.encode import (
     transcode,
     video_stream,
 )
+from kinetics.media.resample import needs_change
 from kinetics.media.section import (
     MAX_SHORTFALL_S,
     RemoteMedia,
@@ -53,7 +56,7 @@ from kinetics.media.section import (
     to_fraction,
 )
 from kinetics.media.smart_cut import smart_cut
-from kinetics.records import Category
+from kinetics.records import Category, PictureSettings
 
 REORDER_S = Fraction(1, 2)
 """Seconds that decoding order and presentation order may lie apart. If the keyframe stored before the start shows after
@@ -78,18 +81,36 @@ class CutResult:
     sound: bool
 
 
-def cut_exact(inputs: Sequence[RemoteMedia], start_s: float, end_s: float, out: Path) -> CutResult:
+def cut_exact(
+    inputs: Sequence[RemoteMedia],
+    start_s: float,
+    end_s: float,
+    out: Path,
+    settings: PictureSettings = AS_IN_SOURCE,
+) -> CutResult:
     """Write the section to `out`, transcoded: its first frame is the first one at or after `start_s`.
 
     `inputs` is one file with everything, or the video and its sound. Raises Gone (the video ends before the section),
     MayWorkLater (the media is damaged or incomplete) and OSError (`out` cannot be written).
     """
-    return _cut(inputs, start_s, end_s, out, transcode)
+    return _cut(inputs, start_s, end_s, out, partial(transcode, settings=settings))
 
 
-def cut_smart(inputs: Sequence[RemoteMedia], start_s: float, end_s: float, out: Path) -> CutResult:
+def cut_smart(
+    inputs: Sequence[RemoteMedia],
+    start_s: float,
+    end_s: float,
+    out: Path,
+    settings: PictureSettings = AS_IN_SOURCE,
+) -> CutResult:
     """Write the frames that `cut_exact` writes, but transcode only what cannot be copied. Otherwise as `cut_exact`."""
-    return _cut(inputs, start_s, end_s, out, smart_cut)
+
+    def make(target: OutputContainer, packets: list[Packet[Any]], section: Section) -> VideoPackets:
+        if needs_change(settings, video_stream(section), packets):
+            return transcode(target, packets, section, settings)
+        return smart_cut(target, packets, section)
+
+    return _cut(inputs, start_s, end_s, out, make)
 
 
 def cut_keyframe(inputs: Sequence[RemoteMedia], start_s: float, end_s: float, out: Path) -> CutResult:
@@ -158,7 +179,7 @@ def _cut(inputs: Sequence[RemoteMedia], start_s: float, end_s: float, out: Path,
         begins_s = sorted(map(presentation_time, packets))
         target = stack.enter_context(muxer(out))
         video = make(target, packets, section)
-        _end_picture(video, begins_s, section)
+        end_picture(video, begins_s, section)
         sound = section
         sound_s = video.first_s - section.zero_s, section.stop_s - section.zero_s
         if len(inputs) > 1:
@@ -167,12 +188,12 @@ def _cut(inputs: Sequence[RemoteMedia], start_s: float, end_s: float, out: Path,
             sound = open_section(stack, inputs[1], sound_s, section.zero_s)
             _, sounds = sound.packets(with_sound=True)
             require_complete("sound", max(map(presentation_time, sounds), default=sound.start_s), sound)
-        audio = _sound_packets(target, sound, sounds, video.first_s) if sound.audio else []
+        audio = sound_packets(target, sound, sounds, video.first_s) if sound.audio else []
         mux(target, merge(video.packets, audio, key=decode_time))
     return probe(out, float(video.first_s - section.start_s))
 
 
-def _end_picture(video: VideoPackets, begins_s: Sequence[Fraction], section: Section) -> None:
+def end_picture(video: VideoPackets, begins_s: Sequence[Fraction], section: Section) -> None:
     """Hold a clip's last frame as long as it shows in the source, up to the section's end, and end the section with it.
 
     `begins_s` are the times of the source's frames, in order. Raises MayWorkLater if the picture is not complete.
@@ -245,7 +266,7 @@ def _decodable(packets: list[Packet[Any]], start: int) -> list[Packet[Any]]:
     return [packet for packet in packets[first:] if pts_of(packet) >= pts_of(packets[first])]
 
 
-def _sound_packets(
+def sound_packets(
     target: OutputContainer, section: Section, packets: Iterable[Packet[Any]], first_s: Fraction
 ) -> list[Packet[Any]]:
     """Return the sound packets from the first frame on. AAC is copied; other codecs become AAC, for all mp4 readers."""

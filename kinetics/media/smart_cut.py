@@ -148,7 +148,7 @@ def _transcode_ends(video: VideoStream, packets: list[Packet[Any]], copied: _Cop
     for frame, expected in zip_longest(chain([first], frames), before + after):
         if frame is None or frame.pts != expected or _shape(frame) != ("yuv420p", first.width, first.height):
             return None
-        picture = encoder_frame(frame, encoder, 0)
+        picture = encoder_frame(frame, encoder, frame.pts)
         if after and expected == after[0]:
             picture.pict_type = PictureType.I
         encoded += encoder.encode(picture)
