@@ -183,17 +183,22 @@ class PictureSettings:
     """The most frames from one keyframe to the next."""
 
     def __bool__(self) -> bool:
-        return self != PictureSettings()
+        return any((self.short_side, self.fps, self.keyframes))
+
+    @property
+    def texts(self) -> tuple[str, str, str]:
+        """The fields as a table has them: short side, rate, keyframes, empty where they are None."""
+        short_side, fps, keyframes = (f"{one:g}" if one else "" for one in (self.short_side, self.fps, self.keyframes))
+        return short_side, fps, keyframes
 
     @property
     def name(self) -> str:
-        """What tells clips made with these settings from others in names: `256`, `256_15fps_16`, `15fps`."""
-        words = (
-            "" if self.short_side is None else str(self.short_side),
-            "" if self.fps is None else f"{self.fps:g}fps",
-            "" if self.keyframes is None else f"keyframes{self.keyframes}",
-        )
-        return "_".join(filter(None, words))
+        """What tells clips made with these settings from others in names: `256`, `256_15fps`, `keyframes16`."""
+        short_side, fps, keyframes = self.texts
+        return "_".join(filter(None, (short_side, fps and f"{fps}fps", keyframes and f"keyframes{keyframes}")))
+
+
+AS_IN_SOURCE = PictureSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +259,7 @@ class Outcome:
     source: Source = "youtube"
     max_height: int | None = None
     """What the run asked for (`--max-height`); None where it did not choose, as at the mirror."""
-    picture: PictureSettings = PictureSettings()
+    picture: PictureSettings = AS_IN_SOURCE
     """What the run asked for, too."""
     unconfirmed: bool = False
     """Whether YouTube called the video unavailable and said nothing else, as it does of every video in some blocks."""

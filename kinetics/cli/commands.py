@@ -19,7 +19,7 @@ from kinetics.cli.messages import how_they_differ
 from kinetics.cli.options import Command, Options
 from kinetics.cli.progress import MAX_SHOWN, make_bar, shown
 from kinetics.cli.terminal import tell
-from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound
+from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound, ResizeClip
 from kinetics.dataset.compare import VERDICTS
 from kinetics.dataset.compare import compare as compare_manifests
 from kinetics.dataset.inventory import VIDEO_IS_GONE, RunJob, measure_clips, read_headers, verify_clips
@@ -149,6 +149,15 @@ def frames(options: Options, context: Context) -> int:
     return _exit_code([one for _, outcomes in converted for one in outcomes if one.status == "failed"])
 
 
+def resize(options: Options, context: Context) -> int:
+    """Write copies of the clips on disk with another picture, each set of them into a folder of its own."""
+    layout = context.layout
+    target = layout.derived_layout(options.picture.name)
+    job = ResizeClip(layout, target, options.picture)
+    converted = _converted(context, job, target=target, suffix=".mp4")
+    return _exit_code([one for _, outcomes in converted for one in outcomes if one.status == "failed"])
+
+
 def sound(options: Options, context: Context) -> int:
     """Write the sound of the clips on disk, and a list of those without any."""
     assert options.sound
@@ -223,6 +232,7 @@ COMMANDS: Mapping[Command, Callable[[Options, Context], int]] = {
     Command.LIST_CLASSES: list_classes,
     Command.VERIFY: verify,
     Command.MANIFEST: manifest,
+    Command.RESIZE: resize,
     Command.FRAMES: frames,
     Command.SOUND: sound,
     Command.SHARDS: shards,

@@ -109,12 +109,14 @@ def download(options: Options, context: Context) -> int:
 def check_kinds(options: Options, context: Context, layout: Layout, plan: Plan) -> None:
     """Raise Fatal if the run would add another kind of clips to those on disk; with --mix, only say so.
 
-    Clips of the mirror are another source, not another kind.
+    Clips of the mirror are another source, not another kind, unless their pictures were to be like others.
     """
-    if options.source == "mirror" or not plan.todo:
+    if not plan.todo:
         return
-    wanted = ClipKind(options.cut, options.max_height)
+    wanted = ClipKind(options.cut, options.max_height, options.picture)
     found = other_kinds(layout, context.subsets, lambda subset: plan.on_disk_in(SPLIT_OF[subset]), wanted)
+    if options.source == "mirror":
+        found = [one for one in found if one.picture is not None]
     if found and not options.mix:
         raise Fatal(f"{another_kind(found, wanted)}. {how_to_mix(found)}")
     if found:

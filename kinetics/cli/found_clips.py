@@ -113,7 +113,7 @@ def _link(context: Context, clips: list[FoundClip]) -> Iterator[Outcome]:
     with make_bar("link", len(clips)) as bar:
         for clip in clips:
             try:
-                if link_clip(clip, layout, options.cut, options.max_height):
+                if link_clip(clip, layout, options.cut, options.max_height, options.picture):
                     yield Outcome(clip, "done")
             except OSError as error:
                 raise cannot_write(error, layout.folder) from error
@@ -123,7 +123,7 @@ def _link(context: Context, clips: list[FoundClip]) -> Iterator[Outcome]:
 def _adopt(context: Context, clips: list[FoundClip]) -> Iterator[Outcome]:
     """Adopt the clips whose files are whole; yields those, and names the others."""
     if clips:
-        with closing(context.run_on_files(AdoptClip(context.layout), clips)) as events:
+        with closing(context.run_on_files(AdoptClip(context.layout, context.options.picture), clips)) as events:
             outcomes = shown("adopt", len(clips), events, done="adopted", failed="unfit")
             yield from (one for one in outcomes if one.status == "done")
 

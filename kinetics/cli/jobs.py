@@ -42,7 +42,7 @@ def modules(options: Options, context: Context) -> Iterator[str]:
     if options.source != "youtube":
         yield from extract_job(options, context).modules
     if options.adopt:
-        yield from AdoptClip(context.layout).modules
+        yield from AdoptClip(context.layout, options.picture).modules
 
 
 def download_job(options: Options, context: Context) -> DownloadClip:
@@ -57,13 +57,16 @@ def download_job(options: Options, context: Context) -> DownloadClip:
         shared=context.own_folder,
         proxy=options.proxy,
         thumbnails=not options.no_thumbnails,
+        picture=options.picture,
     )
 
 
 def extract_job(options: Options, context: Context) -> ExtractArchive:
     """Return what workers do to take clips out of an archive of the mirror."""
     own = context.own_folder
-    return ExtractArchive(context.layout, own / "wanted.sqlite", options.limit_rate, own, options.proxy)
+    return ExtractArchive(
+        context.layout, own / "wanted.sqlite", options.limit_rate, own, options.proxy, options.picture
+    )
 
 
 def engines_with_cookies(engines: tuple[str, ...], cookies: Path | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from kinetics.cli.parser import INSTALLED_COMMAND, program_name
 from kinetics.humanize import counted, duration_text, one_line, percent, player_calls, size, without_password
 from kinetics.mirror.tar_stream import MIRROR
 from kinetics.net.http import YOUTUBE
-from kinetics.records import Category, ClipState, Source
+from kinetics.records import Category, ClipState, PictureSettings, Source
 from kinetics.scheduling.call_budget import PUBLISHED_PER_HOUR
 from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
 from kinetics.storage.ledger import outlook
@@ -89,24 +89,29 @@ def _how_it_differs(kind: OtherKind, wanted: ClipKind) -> str:
     what, one = _clips_of(wanted), kind.count == 1
     who = f"{kind.count:,} of " + (f"{kind.looked_at:,} {what} looked at" if kind.looked_at else f"the {what} on disk")
     if kind.sign == "taller":
-        return f"{who} {'is' if one else 'are'} taller than --max-height {wanted.max_height}"
+        short_side = wanted.picture.short_side or wanted.max_height
+        limit = "--short-side" if short_side < wanted.max_height else "--max-height"
+        return f"{who} {'is' if one else 'are'} taller than {limit} {min(short_side, wanted.max_height)}"
     if kind.sign == "longer":
         longer = "is longer than its section" if one else "are longer than their sections"
         return f"{who} {longer}, as with --cut keyframe"
-    return f"{who} {'was' if one else 'were'} {'cut' if kind.cut else 'made'} with {_given(kind.cut, kind.max_height)}"
+    made = _given(kind.cut, kind.max_height, kind.picture)
+    return f"{who} {'was' if one else 'were'} {'cut' if kind.cut else 'made'} with {made}"
 
 
 def another_kind(found: Sequence[OtherKind], wanted: ClipKind) -> str:
     """Say that a run would add clips of another kind than those on disk."""
     cut = wanted.cut if any(kind.cut or kind.sign == "longer" for kind in found) else ""
     height = wanted.max_height if any(kind.max_height or kind.sign == "taller" for kind in found) else 0
-    return f"{how_they_differ(found, wanted)}, and this run would add {_clips_of(wanted)} of {_given(cut, height)}"
+    picture = wanted.picture if any(kind.picture is not None for kind in found) else None
+    given = _given(cut, height, picture)
+    return f"{how_they_differ(found, wanted)}, and this run would add {_clips_of(wanted)} of {given}"
 
 
 def how_to_mix(found: Sequence[OtherKind]) -> str:
     """Say what a person can do about clips of another kind."""
     cut = "keyframe" if found[0].sign == "longer" else found[0].cut
-    same = _given(cut, found[0].max_height) if len(found) == 1 else ""
+    same = _given(cut, found[0].max_height, found[0].picture or None) if len(found) == 1 else ""
     more, kinds = f"{same} to add more of them, " if same else "", "both kinds" if len(found) == 1 else "all of them"
     return f"Give {more}--mix to have {kinds}, or another folder with -o."
 
@@ -115,8 +120,14 @@ def _clips_of(kind: ClipKind) -> str:
     return "videos" if kind.cut == "none" else "clips"
 
 
-def _given(cut: str, max_height: int) -> str:
-    return " ".join([*([f"--cut {cut}"] if cut else []), *([f"--max-height {max_height}"] if max_height else [])])
+def _given(cut: str, max_height: int, picture: PictureSettings | None) -> str:
+    """Return the options that make such clips; `picture` is None where it says nothing."""
+    options = [f"--cut {cut}"] if cut else []
+    options += [f"--max-height {max_height}"] if max_height else []
+    if picture is not None:
+        names = zip(("--short-side", "--fps", "--keyframes"), picture.texts, strict=True)
+        options += [f"{name} {text}" for name, text in names if text] or ["the picture as in the source"]
+    return " ".join(options)
 
 
 def _gone_asked_again(plan: Plan) -> str:

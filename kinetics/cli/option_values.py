@@ -24,6 +24,10 @@ MAX_WORKERS = 1000
 """Worker processes: each takes some 100 MB of memory, so more are a slip of the finger."""
 MAX_SHORT_SIDE = 8192
 """Pixels of the shorter side of a picture: a larger picture does not fit into a worker's memory."""
+MAX_FPS = 1000.0
+"""Frames a second: more are a slip of the finger."""
+MAX_KEYFRAME_DISTANCE = 10_000
+"""Frames: no clip has as many, so a larger distance would say nothing."""
 SUBSET_ALIASES = {"val": "validate", "validation": "validate"}
 
 

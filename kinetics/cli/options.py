@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from kinetics.records import Cut, Shard, Subset
+from kinetics.records import Cut, PictureSettings, Shard, Subset
 
 
 class Command(StrEnum):
@@ -23,10 +23,11 @@ class Command(StrEnum):
     SHARDS = "shards"
     LISTS = "lists"
     MANIFEST = "manifest"
+    RESIZE = "resize"
     COMPARE = "compare"
 
 
-ON_CLIPS = frozenset({Command.VERIFY, Command.FRAMES, Command.SOUND, Command.SHARDS, Command.LISTS, Command.MANIFEST})
+ON_CLIPS = frozenset({*Command} - {Command.DOWNLOAD, Command.REPORT, Command.LIST_CLASSES, Command.COMPARE})
 """Commands that work on the clips on disk, so they need a folder, and clips in it rather than whole videos."""
 ON_ALL_CLIPS = frozenset({Command.SHARDS, Command.LISTS})
 """Commands that write one set of files about all clips, so a part of the clips is of no use to them."""
@@ -78,6 +79,9 @@ class Options:
     quick: bool
     short_side: int | None
     """In pixels."""
+    fps: float | None
+    keyframes: int | None
+    """The most frames from one to the next."""
     quality: int | None
     """1 to 100."""
     frames: float | Literal["all"] | None
@@ -86,6 +90,11 @@ class Options:
     shards: int | None
     """Clips in each shard."""
     compare: tuple[Path, Path] | None
+
+    @property
+    def picture(self) -> PictureSettings:
+        """What the pictures of clips are to be like; --short-side is about single frames with --frames."""
+        return PictureSettings(None if self.command is Command.FRAMES else self.short_side, self.fps, self.keyframes)
 
     @property
     def per_hour(self) -> float | None:

@@ -15,6 +15,7 @@ from kinetics.annotations.headers import FORMATS
 from kinetics.cli import option_values as values
 from kinetics.cli.options import ON_ALL_CLIPS, ON_CLIPS, Command, Options
 from kinetics.storage.layout import local_folder
+from kinetics.storage.ledger import PICTURE_FIELDS
 from kinetics.youtube.engines import engine_versions
 
 DESCRIPTION = """\
@@ -44,8 +45,9 @@ def parse(argv: Sequence[str] | None) -> Options:
     command, output = given["command"], given.pop("output")
     if given["quick"] and command is not Command.VERIFY:
         parser.error("--quick belongs to --verify")
-    if command is not Command.FRAMES and (given["short_side"] or given["quality"] is not None):
-        parser.error("--short-side and --quality belong to --frames")
+    if command is not Command.FRAMES and given["quality"] is not None:
+        parser.error("--quality belongs to --frames")
+    _check_picture(parser, given)
     if command in ON_CLIPS and given["cut"] == "none":
         parser.error(f"--{command} is for clips, and --cut none keeps whole videos")
     if given["adopt"] and (command is not Command.DOWNLOAD or given["cut"] == "none"):
@@ -61,6 +63,17 @@ def parse(argv: Sequence[str] | None) -> Options:
     if url and command in ON_CLIPS | {Command.COMPARE}:
         parser.error(f"--{command} works in a folder: copy the data set to one, and give that to -o")
     return Options(**given, output=local_folder(url) if url else output, url=url)
+
+
+def _check_picture(parser: argparse.ArgumentParser, given: Mapping[str, Any]) -> None:
+    command, asked = given["command"], [f"--{name.replace('_', '-')}" for name in PICTURE_FIELDS if given[name]]
+    if command is Command.RESIZE and not asked:
+        parser.error("--resize takes --short-side, --fps or --keyframes, which say what the clips are to be like")
+    allowed = {Command.DOWNLOAD, Command.RESIZE} | ({Command.FRAMES} if asked == ["--short-side"] else set())
+    if asked and command not in allowed:
+        parser.error(f"{asked[-1]} belongs to a download or to --resize, not to --{command}")
+    if asked and command is Command.DOWNLOAD and given["cut"] not in ("smart", "exact"):
+        parser.error(f"--cut {given['cut']} copies the picture as it is: {asked[0]} needs --cut smart or exact")
 
 
 def _check_annotations(parser: argparse.ArgumentParser, given: Mapping[str, Any]) -> None:
@@ -240,6 +253,26 @@ def _add_form(group: argparse._ArgumentGroup) -> None:
         help="tallest picture to take; if all are taller, the smallest is taken (default: 360)",
     )
     group.add_argument(
+        "--short-side",
+        type=values.positive(int, least=2, most=values.MAX_SHORT_SIDE),
+        metavar="PIXELS",
+        help="make clips smaller, to this shorter side: 256 or 320 are usual for training. Smaller ones stay; with "
+        "--frames, the shorter side of the frames (default: as in the source)",
+    )
+    group.add_argument(
+        "--fps",
+        type=values.positive(float, most=values.MAX_FPS),
+        metavar="RATE",
+        help="frames a second of the clips, of the source's nearest ones (default: all of the source's)",
+    )
+    group.add_argument(
+        "--keyframes",
+        type=values.positive(int, most=values.MAX_KEYFRAME_DISTANCE),
+        metavar="N",
+        help="a keyframe every N frames at least: 16 make reading single frames several times as fast (default: as in "
+        "the source, mostly every 2 to 5 s)",
+    )
+    group.add_argument(
         "--retry",
         choices=("due", "all", "transient", "none"),
         default="due",
@@ -326,7 +359,8 @@ def _add_on_disk(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--mix",
         action="store_true",
-        help="add clips to those on disk also if these were made with another --cut or --max-height",
+        help="add clips to those on disk also if these were made with another --cut, --max-height, --short-side, --fps "
+        "or --keyframes",
     )
 
 
@@ -371,6 +405,11 @@ def _add_instead(group: argparse._ArgumentGroup) -> None:
         "--sound", action=_Instead, choices=("wav", "mp3", "flac"), help="write the sound of every clip to a file"
     )
     one.add_argument(
+        "--resize",
+        **flag,
+        help="write a copy of every clip with --short-side, --fps or --keyframes, into a folder beside the data set",
+    )
+    one.add_argument(
         "--shards",
         action=_Instead,
         type=values.positive(int),
@@ -399,12 +438,6 @@ def _add_instead(group: argparse._ArgumentGroup) -> None:
 
 def _add_details(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--quick", action="store_true", help="let --verify read the headers only")
-    group.add_argument(
-        "--short-side",
-        type=values.positive(int, most=values.MAX_SHORT_SIDE),
-        metavar="PIXELS",
-        help="shorter side of --frames (default: as in the clip)",
-    )
     group.add_argument(
         "--quality", type=values.quality, metavar="Q", help="JPEG quality of --frames, 1 to 100 (default: 90)"
     )

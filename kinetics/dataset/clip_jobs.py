@@ -10,9 +10,19 @@ from typing import Literal, Self
 
 from kinetics.errors import ClipError, Fatal
 from kinetics.media import check, convert
+from kinetics.media.resize import resize
 from kinetics.os_errors import Blame, blame_for
-from kinetics.records import Category, Clip, Facts, Outcome
-from kinetics.storage.atomic import atomic_folder, atomic_write, cannot_read, cannot_write, discard
+from kinetics.records import Category, Clip, Facts, Outcome, PictureSettings
+from kinetics.storage.atomic import (
+    atomic_folder,
+    atomic_write,
+    cannot_read,
+    cannot_write,
+    discard,
+    link_or_copy,
+    move,
+    temporary_path,
+)
 from kinetics.storage.layout import Layout, names_in
 
 ClipWorker = Callable[[Clip, Callable[[], None]], Outcome]
@@ -116,6 +126,32 @@ class ExtractFrames(_ClipJob):
             discard(final, partial)  # it was made of another file
             with atomic_folder(final, partial) as folder:
                 convert.write_frames(path, folder, self.fps, self.short_side, self.quality)
+        except OSError as error:
+            if error.filename == str(path):
+                raise  # it was read, not written
+            raise cannot_write(error, self.target.folder) from error
+        return replace(done, facts=facts)
+
+
+@dataclass(frozen=True)
+class ResizeClip(_ClipJob):
+    """Write a copy of a clip whose picture is as the settings say; a clip that is like that already is linked."""
+
+    layout: Layout
+    target: Layout
+    settings: PictureSettings
+
+    def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
+        facts = check.read_facts(path)
+        final, partial = self.target.clip(clip), self.target.partial(clip.split)
+        try:
+            discard(final, partial)  # it was made of another file
+            with temporary_path(final, partial) as temporary:
+                made = resize(path, temporary, self.settings)
+                if made:
+                    move(temporary, final)
+            if not made:
+                link_or_copy(path, final, partial)
         except OSError as error:
             if error.filename == str(path):
                 raise  # it was read, not written

@@ -16,10 +16,11 @@ from kinetics.storage.layout import Layout
 
 MANIFEST_FIELDS = (
     *("youtube_id", "time_start", "time_end", "label", "split", "bytes", "sha256", "frames", "duration", "width"),
-    *("height", "itag", "cut", "offset", "source", "named_in"),
+    *("height", "itag", "cut", "offset", "source", "named_in", "fps", "keyframes"),
 )
 """The columns: times, durations and offsets are in seconds, sizes in bytes, width and height in pixels; `named_in` is
-the published list that names the clip, or both, and empty with annotations of one's own."""
+the published list that names the clip, or both, and empty with annotations of one's own; `fps` is the average number of
+frames a second, `keyframes` the most frames from one keyframe to the next."""
 
 
 def write_manifest(
@@ -66,4 +67,5 @@ def _manifest_row(clip: Clip, facts: Facts, last: Sequence[str]) -> list[object]
         ),
         *(facts.size, facts.sha256, facts.frames, seconds_text(facts.duration_s), facts.width, facts.height),
         *last,
+        *(f"{facts.frames / facts.duration_s:.5g}" if facts.duration_s else "", facts.keyframes),
     ]

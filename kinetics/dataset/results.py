@@ -28,7 +28,7 @@ MADE, FOUND = "made", "found"
 """How a result is known: made by a run that wrote the line, or found by one, and newer than its clip. Only what was
 made is ever removed."""
 SUFFIXES: Mapping[str, Sequence[str]] = {"frames": ("",), "sound": tuple(f".{form}" for form in SOUND_CODECS)}
-"""What the names of results end with instead of `.mp4`, by the kind of layout; the frames of a clip are a folder."""
+"""What the names of results end with, by the kind of layout, if it is not `.mp4`; the frames of a clip are a folder."""
 HEADER = "how\tclip_size\tclip_mtime_ns\tresult_mtime_ns\tresult\n"
 
 
@@ -171,7 +171,9 @@ class ResultTable:
                 raise cannot_write(error, self._path) from error
 
     def _clip_name(self, result: str) -> str:
-        suffix = next((suffix for suffix in SUFFIXES[self._results.derived] if result.endswith(suffix)), "")
+        suffix = next(
+            (suffix for suffix in SUFFIXES.get(self._results.derived, (".mp4",)) if result.endswith(suffix)), ""
+        )
         return result.removesuffix(suffix) + ".mp4"
 
     def _was_made(self, path: str, known: str) -> bool:

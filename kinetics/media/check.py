@@ -58,6 +58,7 @@ def read_facts(path: Path) -> Facts:
         width=round(picture.width),
         height=round(picture.height),
         sound=header.sound is not None and header.sound.samples > 0,
+        keyframes=picture.keyframes,
     )
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +36,8 @@ class Track:
     samples: int
     width: float
     height: float
+    keyframes: int
+    """The most samples from one that can be decoded alone to the next, or to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ def _header(file: BinaryIO) -> ClipHeader:
 
 def _track(read: ReadAt, trak: Box, scale: int) -> Track:
     kind, duration, samples, width, height = "", 0, 0, 0, 0
+    keyframes: Sequence[int] | None = None
     parents = [trak]
     while parents:
         parent = parents.pop()
@@ -95,7 +100,19 @@ def _track(read: ReadAt, trak: Box, scale: int) -> Track:
                 kind = read(box.content + 8, 4).decode("latin-1")
             elif box.kind in (b"stsz", b"stz2"):
                 (samples,) = struct.unpack(">I", read(box.content + 8, 4))
-    return Track(kind, _seconds(duration, scale), samples, width / 65536, height / 65536)
+            elif box.kind == b"stss":
+                (count,) = struct.unpack(">I", read(box.content + 4, 4))
+                numbers = read(box.content + 8, min(4 * count, box.end - box.content - 8))
+                keyframes = struct.unpack(f">{len(numbers) // 4}I", numbers[: len(numbers) & ~3])
+    longest = _longest_distance(keyframes, samples)
+    return Track(kind, _seconds(duration, scale), samples, width / 65536, height / 65536, longest)
+
+
+def _longest_distance(keyframes: Sequence[int] | None, samples: int) -> int:
+    """Return the most samples from a keyframe to the next one, or to the end; without a list all are keyframes."""
+    if keyframes is None:
+        return min(1, samples)
+    return max((after - before for before, after in pairwise([1, *keyframes, samples + 1])), default=samples)
 
 
 def _clock(mvhd: bytes) -> tuple[int, int]:

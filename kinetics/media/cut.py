@@ -26,7 +26,6 @@ from av.stream import Stream
 from kinetics.errors import MayWorkLater
 from kinetics.media.container import RemoteView, add_copy, demux, demuxer, mux, muxer, open_file, view_errors
 from kinetics.media.encode import (
-    AS_IN_SOURCE,
     PacketMaker,
     VideoPackets,
     begin_with_shown_frame,
@@ -56,7 +55,7 @@ from kinetics.media.section import (
     to_fraction,
 )
 from kinetics.media.smart_cut import smart_cut
-from kinetics.records import Category, PictureSettings
+from kinetics.records import AS_IN_SOURCE, Category, PictureSettings
 
 REORDER_S = Fraction(1, 2)
 """Seconds that decoding order and presentation order may lie apart. If the keyframe stored before the start shows after

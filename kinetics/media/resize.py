@@ -15,7 +15,7 @@ from kinetics.media.cut import end_picture, sound_packets
 from kinetics.media.encode import transcode, video_stream
 from kinetics.media.resample import needs_change
 from kinetics.media.section import Section, decode_time, presentation_time, tick_of
-from kinetics.records import Category, PictureSettings
+from kinetics.records import Category, Facts, PictureSettings
 
 
 def resize(path: Path, out: Path, settings: PictureSettings) -> bool:
@@ -44,8 +44,12 @@ def resize(path: Path, out: Path, settings: PictureSettings) -> bool:
     return True
 
 
-def resize_in_place(path: Path, settings: PictureSettings) -> None:
-    """Make a new clip as the settings say before it gets its final name. Raises as `resize` does."""
+def resize_in_place(path: Path, settings: PictureSettings) -> Facts:
+    """Make a clip as the settings say before it gets its final name, and return its facts. Raises as `resize` does."""
     resized = path.with_name(f"resized-{path.name}")
-    if resize(path, resized, settings):
-        resized.replace(path)
+    try:
+        if resize(path, resized, settings):
+            resized.replace(path)
+    finally:
+        resized.unlink(missing_ok=True)
+    return read_facts(path)

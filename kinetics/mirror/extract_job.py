@@ -9,12 +9,14 @@ from pathlib import Path
 
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.media.check import whole_clip
+from kinetics.media.resize import resize_in_place
 from kinetics.mirror.tar_stream import MIRROR, Archive, ArchiveMember, Damaged
 from kinetics.mirror.wanted_clips import WantedClips
 from kinetics.net.http import HttpSession
 from kinetics.net.proxy import use_proxy
 from kinetics.net.rate_limit import shared_rate_limiter
 from kinetics.records import (
+    AS_IN_SOURCE,
     ArchiveListing,
     ArchiveProgress,
     ArchiveRequest,
@@ -23,6 +25,7 @@ from kinetics.records import (
     Clip,
     Facts,
     Outcome,
+    PictureSettings,
 )
 from kinetics.scheduling.worker import Notify, limit_memory, record_failure
 from kinetics.storage.layout import Layout, clip_name
@@ -50,6 +53,7 @@ class ExtractArchive:
     shared: Path | None = None
     """A folder where the workers share the state of the rate limit."""
     proxy: str | None = None
+    picture: PictureSettings = AS_IN_SOURCE
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -62,16 +66,16 @@ class ExtractArchive:
         use_proxy(self.proxy)
         session = HttpSession(shared_rate_limiter(self.shared, self.limit_rate), MIRROR)
         wanted = WantedClips(self.wanted)
-        return lambda request, report: _Extraction(self.layout, session, wanted, request, report).run()
+        return lambda request, report: _Extraction(self, session, wanted, request, report).run()
 
 
 class _Extraction:
     """The extraction of clips from one archive."""
 
     def __init__(
-        self, layout: Layout, session: HttpSession, wanted: WantedClips, request: ArchiveRequest, report: Notify
+        self, job: ExtractArchive, session: HttpSession, wanted: WantedClips, request: ArchiveRequest, report: Notify
     ) -> None:
-        self._layout = layout
+        self._layout, self._picture = job.layout, job.picture
         self._session = session
         self._wanted = wanted
         self._request = request
@@ -119,13 +123,13 @@ class _Extraction:
 
         A rejected clip stays wanted: another archive may have a good copy.
         """
-        outcome = Outcome(clip, "failed", source="mirror", host=socket.gethostname())
+        outcome = Outcome(clip, "failed", source="mirror", host=socket.gethostname(), picture=self._picture)
         name = clip_name(*clip.key)
         try:
             with self._layout.atomic_clip(clip, "exact") as temporary:
                 member.copy_to(temporary)
                 self._report_progress(name)
-                facts = _check_clip(temporary, clip)
+                facts = _checked_clip(temporary, clip, self._picture)
         except RejectedClip as error:
             self._rejected.add(name)
             outcome = replace(outcome, category=error.category, reason=error.reason)
@@ -162,9 +166,13 @@ class _Extraction:
         self._report(ArchiveProgress(self._request.url, self._reported_position, size, name))
 
 
-def _check_clip(path: Path, clip: Clip) -> Facts:
-    """Return what the file of a clip is like. Raises RejectedClip if it does not decode or has the wrong length."""
+def _checked_clip(path: Path, clip: Clip, picture: PictureSettings) -> Facts:
+    """Return what the file of a clip is like, once its picture is as it should be.
+
+    Raises RejectedClip if it does not decode or has the wrong length.
+    """
     try:
-        return whole_clip(path, clip)
+        facts = whole_clip(path, clip)
+        return resize_in_place(path, picture) if picture else facts
     except MayWorkLater as error:
         raise RejectedClip(Category.NOT_FOUND, f"the mirror's clip was rejected: {error.reason}") from error

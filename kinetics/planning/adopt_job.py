@@ -12,8 +12,9 @@ from typing import Self
 from kinetics.errors import ClipError, MayWorkLater
 from kinetics.media.check import whole_clip
 from kinetics.media.remux import to_mp4
+from kinetics.media.resize import resize_in_place
 from kinetics.os_errors import Blame, blame_for
-from kinetics.records import Category, Facts, FoundClip, Outcome
+from kinetics.records import AS_IN_SOURCE, Category, Facts, FoundClip, Outcome, PictureSettings
 from kinetics.scheduling.worker import limit_memory, record_failure
 from kinetics.storage.atomic import cannot_read, link_or_copy
 from kinetics.storage.layout import Layout
@@ -24,6 +25,7 @@ class AdoptClip:
     """The job of adopting one found clip after another. Its files stay as and where they are."""
 
     layout: Layout
+    picture: PictureSettings = AS_IN_SOURCE
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -43,7 +45,7 @@ class AdoptClip:
         """Adopt the first of the files that is whole. Raises Fatal if the clip cannot be written."""
         outcome = Outcome(found, "failed", source="folder")
         with record_failure(self.layout.folder) as failure:
-            outcome = taken_over(found, self._first_whole(found))
+            outcome = replace(taken_over(found, self._first_whole(found)), picture=self.picture)
         return replace(failure.applied_to(outcome), host=socket.gethostname())
 
     def _first_whole(self, found: FoundClip) -> Facts:
@@ -64,7 +66,7 @@ class AdoptClip:
             if blame_for(error.errno) is Blame.MACHINE and error.errno not in (errno.EACCES, errno.EPERM):
                 raise cannot_read(error, path) from error
             raise MayWorkLater(Category.MEDIA_ERROR, f"it cannot be read: {error.strerror or error}") from error
-        if path.suffix == ".mp4" and not self.layout.store:
+        if path.suffix == ".mp4" and not self.layout.store and not self.picture:
             facts = whole_clip(path, found)
             if not link_or_copy(path, self.layout.clip(found), self.layout.partial(found.split)):
                 raise MayWorkLater(Category.MEDIA_ERROR, "it was removed meanwhile")
@@ -74,7 +76,8 @@ class AdoptClip:
                 temporary.write_bytes(path.read_bytes())
             else:
                 to_mp4(path, temporary)
-            return whole_clip(temporary, found)
+            facts = whole_clip(temporary, found)
+            return resize_in_place(temporary, self.picture) if self.picture else facts
 
 
 def taken_over(found: FoundClip, facts: Facts) -> Outcome:

@@ -1,8 +1,8 @@
-"""Finds the clips on disk that are of another kind than a run would add: asked for with another cut or height.
+"""Finds the clips on disk that are of another kind than a run would add: made with another cut, height or picture.
 
-The attempts tables say what was asked for. Clips from elsewhere than YouTube are another source, not another kind, and
-so are clips that a table does not name. Where no table names any clip, the clips' headers are read instead: the tables
-were lost, or another program put the clips there.
+The attempts tables say what was asked for. Clips from elsewhere than YouTube are another source, not another kind, as
+long as their pictures were to be the same, and so are clips that a table does not name. Where no table names any clip,
+the clips' headers are read instead: the tables were lost, or another program put the clips there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import product
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,10 @@ from kinetics.errors import MayWorkLater
 from kinetics.media.check import ANNOTATED_LEEWAY_S
 from kinetics.media.clip_header import read_header
 from kinetics.planning.plan import on_disk
-from kinetics.records import KEY, SPLIT_OF, Clip, Cut, Source, Subset
+from kinetics.records import AS_IN_SOURCE, KEY, SPLIT_OF, Clip, Cut, PictureSettings, Source, Subset
 from kinetics.storage import attempts
 from kinetics.storage.layout import UNLABELED, Layout, names_in
-from kinetics.storage.ledger import LINE_LIMIT, STATS_FIELDS
+from kinetics.storage.ledger import LINE_LIMIT, PICTURE_FIELDS, STATS_FIELDS
 
 MAX_HEADERS = 500
 """Headers read, of clips spread over the list; with more of them, a start takes longer (0.1 s for these)."""
@@ -54,6 +54,7 @@ class ClipKind:
     cut: Cut
     max_height: int
     """In pixels."""
+    picture: PictureSettings = AS_IN_SOURCE
 
     @property
     def same_cuts(self) -> tuple[Cut, ...]:
@@ -64,7 +65,8 @@ class ClipKind:
         """Return what the header of a file shows that a clip of this kind does not. Raises as `read_header` does."""
         header, section_s = read_header(path), clip.time_end - clip.time_start
         longer = self.cut in EXACT_CUTS and header.duration_s > section_s + ANNOTATED_LEEWAY_S
-        taller = min(header.picture.width, header.picture.height) > self.max_height
+        most = min(self.max_height, self.picture.short_side or self.max_height)
+        taller = min(header.picture.width, header.picture.height) > most
         shown: Mapping[Sign, bool] = {"longer": longer, "taller": taller}
         return [sign for sign, is_shown in shown.items() if is_shown]
 
@@ -78,6 +80,8 @@ class OtherKind:
     """What they were cut with, if that is what differs."""
     max_height: int = 0
     """What they were asked for with, in pixels, if that is what differs."""
+    picture: PictureSettings | None = None
+    """What their pictures were to be like, if that is what differs."""
     sign: Sign | None = None
     """How they differ by their headers."""
     looked_at: int = 0
@@ -95,7 +99,7 @@ def other_kinds(
     found = dict[tuple[object, ...], OtherKind]()
     for subset in subsets:
         for kind in _in_subset(layout, subset, there, wanted):
-            alike = kind.cut, kind.max_height, kind.sign, bool(kind.looked_at)
+            alike = kind.cut, kind.max_height, kind.picture, kind.sign, bool(kind.looked_at)
             other = found.get(alike)
             count, looked_at = (other.count, other.looked_at) if other else (0, 0)
             found[alike] = replace(kind, count=kind.count + count, looked_at=kind.looked_at + looked_at)
@@ -109,37 +113,52 @@ def _in_subset(
     content = max(_first_look(table, wanted) for table in tables)
     if content is _Content.AS_WANTED:
         return []
-    columns, whole = ("label", "cut", "height", "max_height", "source"), wanted.cut == "none"
+    columns, whole = ("label", "cut", "height", "max_height", "source", *PICTURE_FIELDS), wanted.cut == "none"
     rows = attempts.last_successes(layout, subset, columns, whole=whole) if content is _Content.PERHAPS_OTHERS else None
     if rows is None or rows.empty:
         clips = there(subset)
         return _by_headers(layout, clips, wanted, of=len(clips))
-    rows = rows[rows["source"] == "youtube"]
-    of = len(rows)
+    of = int((rows["source"] == "youtube").sum())
     rows = _differing(rows, wanted)
     rows = _whole_on_disk(layout, rows) if whole else _clips_on_disk(layout, subset, there(subset), rows)
     sure = rows[~rows["unsure"]]
-    asked = Counter(zip(sure["cut"].tolist(), sure["max_height"].tolist(), strict=True))
-    found = [OtherKind(count, cut, max_height) for (cut, max_height), count in asked.most_common()]
+    asked = Counter(zip(*(sure[column].tolist() for column in ("cut", "max_height", "picture")), strict=True))
+    found = [OtherKind(count, *differs) for differs, count in asked.most_common()]
     return found + _by_headers(layout, rows[rows["unsure"]], wanted, of=of)
 
 
 def _differing(rows: pd.DataFrame, wanted: ClipKind) -> pd.DataFrame:
-    """Return the rows that are, or may be (`unsure`), of another kind; cut and max_height where they differ.
+    """Return the rows that are, or may be (`unsure`), of another kind; cut, max_height and picture where they differ.
 
     Without a max_height, as earlier versions wrote it, the height of the clip shows whether it may be taller: of an
     upright one it is the longer side.
     """
     numbers = (pd.to_numeric(rows[column], errors="coerce") for column in ("max_height", "height"))
     asked, height = (number.where(number.between(1, MAX_LINES)) for number in numbers)
-    known_cut = rows["cut"] != ""
-    other_cut = known_cut & ~rows["cut"].isin(wanted.same_cuts)
-    other_height = asked.notna() & (asked != wanted.max_height)
-    other = other_cut | other_height
-    unsure = ~other & (~known_cut | (asked.isna() & ~(height <= wanted.max_height)))
-    cut, max_height = rows["cut"].where(other_cut, ""), asked.where(other_height, 0)
-    differing: pd.DataFrame = rows.assign(cut=cut, max_height=max_height.astype(int), unsure=unsure)[other | unsure]
+    of_youtube, known_cut = rows["source"] == "youtube", rows["cut"] != ""
+    other_cut = of_youtube & known_cut & ~rows["cut"].isin(wanted.same_cuts)
+    other_height = of_youtube & asked.notna() & (asked != wanted.max_height)
+    pictures = _pictures(rows)
+    other_picture = pictures.map(wanted.picture.__ne__).astype(bool)
+    other = other_cut | other_height | other_picture
+    unsure = of_youtube & ~other & (~known_cut | (asked.isna() & ~(height <= wanted.max_height)))
+    differing: pd.DataFrame = rows.assign(
+        cut=rows["cut"].where(other_cut, ""),
+        max_height=asked.where(other_height, 0).astype(int),
+        picture=pictures.where(other_picture, None),
+        unsure=unsure,
+    )[other | unsure]
     return differing
+
+
+def _pictures(rows: pd.DataFrame) -> pd.Series[Any]:
+    """Return what the clip of each row was to look like; a value that is none counts as not asked for."""
+    numbers = [pd.to_numeric(rows[column], errors="coerce").fillna(0).tolist() for column in PICTURE_FIELDS]
+    known = dict[tuple[float, ...], PictureSettings]()
+    for asked in {*zip(*numbers, strict=True)}:
+        short_side, fps, keyframes = (one if 0 < one <= MAX_LINES else 0 for one in asked)
+        known[asked] = PictureSettings(int(short_side) or None, fps or None, int(keyframes) or None)
+    return pd.Series([known[asked] for asked in zip(*numbers, strict=True)], rows.index, dtype=object)
 
 
 def _clips_on_disk(layout: Layout, subset: Subset, there: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -212,13 +231,13 @@ def _ends(wanted: ClipKind, *, older: bool = False) -> re.Pattern[bytes]:
     """Return a pattern for the end of a row, unless it is as in rows about clips of the wanted kind.
 
     With `older`, rows without a max_height are such, too. The last columns are the cut, whether there is sound (empty
-    if the attempt failed), the source and max_height. The usual end comes first, since the first look backwards that
-    matches ends the search.
+    if the attempt failed), the source, max_height and those of the picture. The usual end comes first, since the first
+    look backwards that matches ends the search.
     """
     heights = (wanted.max_height, "") if older else (wanted.max_height,)
-    own = product(wanted.same_cuts, ("1", "0", ""), heights)
-    usual = [f",{cut},{sound},youtube,{height}" for cut, sound, height in own]
-    usual += [f",{source}," for source in get_args(Source) if source != "youtube"]
+    own, picture = product(wanted.same_cuts, ("1", "0", ""), heights), ",".join(wanted.picture.texts)
+    usual = [f",{cut},{sound},youtube,{height},{picture}" for cut, sound, height in own]
+    usual += [f",{source},,{picture}" for source in get_args(Source) if source != "youtube"]
     return re.compile(b"\n" + "".join(f"(?<!{end}\n)" for end in usual).encode())
 
 
@@ -228,7 +247,7 @@ def _lines(ends: re.Pattern[bytes], rows: bytes) -> Iterator[bytes]:
         yield rows[rows.rfind(b"\n", 0, found.start()) + 1 : found.end()]
 
 
-_OLDER = re.compile(rb",done,,,[^,\n]*+,([^,\n]*+),([0-9]{0,9}),[^\n]*+\n(?<=,youtube,\n)")
+_OLDER = re.compile(rb",done,,,[^,\n]*+,([^,\n]*+),([0-9]{0,9}),[^\n]*+\n(?<=,youtube,,,,\n)")
 """A row about a clip that came, without max_height; in the groups the format's itag and the height of the clip."""
 
 

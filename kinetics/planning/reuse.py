@@ -20,8 +20,9 @@ from kinetics.annotations.published import VERSIONS
 from kinetics.errors import MayWorkLater
 from kinetics.media.check import Expected, mismatch, read_facts
 from kinetics.media.clip_header import read_header
+from kinetics.media.resample import SAME_RATE
 from kinetics.planning.plan import Plan
-from kinetics.records import Category, Clip, Cut, Facts, FoundClip
+from kinetics.records import AS_IN_SOURCE, Category, Clip, Cut, Facts, FoundClip, PictureSettings
 from kinetics.storage.atomic import link_or_copy, move
 from kinetics.storage.clip_files import is_id_alone, parse_clip_name, walk
 from kinetics.storage.layout import Layout
@@ -191,7 +192,9 @@ def _fit_facts(path: Path, clip: Clip, recorded_s: Callable[[Clip], float | None
     return facts
 
 
-def link_clip(found: FoundClip, layout: Layout, cut: Cut, max_height: int) -> bool:
+def link_clip(
+    found: FoundClip, layout: Layout, cut: Cut, max_height: int, picture: PictureSettings = AS_IN_SOURCE
+) -> bool:
     """Link a clip of another version to its place; return whether one of the files is as wanted.
 
     A clip that was found unfit here is not linked, since the unfit file may have been a link to theirs. Raises OSError
@@ -201,12 +204,12 @@ def link_clip(found: FoundClip, layout: Layout, cut: Cut, max_height: int) -> bo
         return False
     target = layout.target(found, cut)
     return any(
-        _is_wanted(path, found, cut, max_height) and link_or_copy(path, target, layout.partial(found.split))
+        _is_wanted(path, found, cut, max_height, picture) and link_or_copy(path, target, layout.partial(found.split))
         for path in found.files
     )
 
 
-def _is_wanted(source: Path, clip: Clip, cut: Cut, max_height: int) -> bool:
+def _is_wanted(source: Path, clip: Clip, cut: Cut, max_height: int, picture: PictureSettings) -> bool:
     """Return whether a file is what a download would make.
 
     An exactly cut clip is as long as its section, and one cut at a keyframe is longer. A shorter one is not used: it
@@ -216,7 +219,12 @@ def _is_wanted(source: Path, clip: Clip, cut: Cut, max_height: int) -> bool:
         header = read_header(source)
     except (MayWorkLater, OSError):
         return False
-    if min(header.picture.width, header.picture.height) > max_height:
+    track = header.picture
+    if min(track.width, track.height) > min(max_height, picture.short_side or max_height):
+        return False
+    if picture.fps and abs(track.samples / max(track.duration_s, 0.001) - picture.fps) > SAME_RATE * picture.fps:
+        return False
+    if picture.keyframes and track.keyframes > picture.keyframes:
         return False
     if cut in ("keyframe", "none"):
         return header.duration_s > 0

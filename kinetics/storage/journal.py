@@ -83,6 +83,6 @@ def _entries(path: Path) -> Iterator[tuple[str, Facts]]:
         raise cannot_write(error, path) from error
     for line in lines:
         with suppress(ValueError):  # half a line
-            size, mtime_ns, frames, duration_s, width, height, sound, digest, name = line.split(",")
+            size, mtime_ns, frames, duration_s, width, height, sound, digest, keyframes, name = line.split(",")
             numbers = int(size), int(mtime_ns), int(frames), float(duration_s), int(width), int(height)
-            yield name, Facts(*numbers, sound == "True", digest)
+            yield name, Facts(*numbers, sound == "True", digest, int(keyframes))

@@ -19,11 +19,14 @@ from kinetics.records import KEY, SPLIT_OF, Category, ClipKey, Outcome, Subset
 from kinetics.storage.atomic import atomic_write, cannot_write, require_plain
 from kinetics.storage.layout import Layout
 
+PICTURE_FIELDS = ("short_side", "fps", "keyframes")
+"""The last columns of the attempts table: what was asked for, as in PictureSettings."""
 ERROR_FIELDS = ("youtube_id", "time_start", "time_end", "category", "reason", "time")
 STATS_FIELDS = (
     *("time", "youtube_id", "time_start", "time_end", "label", "status", "category", "reason", "engine", "itag"),
     *("height", "resolve_s", "download_s", "cut_s", "bytes_received", "requests", "calls", "clip_bytes"),
     *("offset_s", "duration_s", "host", "cut", "sound", "source", "max_height"),
+    *PICTURE_FIELDS,
 )
 """The columns of the attempts table. Tables of earlier versions have fewer of them."""
 STATS_DEFAULTS: Mapping[str, str] = {"source": "youtube"}
@@ -166,7 +169,7 @@ class Ledger:
             *(outcome.bytes_received, outcome.requests, outcome.calls, outcome.clip_bytes),
             *(_round(seconds) for seconds in (outcome.offset_s, outcome.duration_s)),
             *(safe_cell(outcome.host), outcome.cut, None if outcome.sound is None else int(outcome.sound)),
-            *(outcome.source, outcome.max_height),
+            *(outcome.source, outcome.max_height, *outcome.picture.texts),
         ]
         with _fatal(self.stats):
             csv.writer(self._attempts, lineterminator="\n").writerow(row)

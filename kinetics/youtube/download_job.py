@@ -17,7 +17,7 @@ from kinetics.media.section import RemoteMedia
 from kinetics.net.http import HttpSession
 from kinetics.net.proxy import use_proxy
 from kinetics.net.rate_limit import shared_rate_limiter
-from kinetics.records import Clip, ControlCall, ControlResult, Cut, Outcome, Video
+from kinetics.records import AS_IN_SOURCE, Clip, ControlCall, ControlResult, Cut, Outcome, PictureSettings, Video
 from kinetics.scheduling.worker import Notify, limit_memory, record_failure
 from kinetics.storage.layout import Layout
 from kinetics.youtube.client_record import ClientRecord
@@ -28,9 +28,6 @@ from kinetics.youtube.player_calls import player_calls
 from kinetics.youtube.thumbnails import ThumbnailChecker
 from kinetics.youtube.video_media import VideoMedia
 from kinetics.youtube.visitor import visitor_file
-
-CUTTERS = {"smart": cutting.cut_smart, "exact": cutting.cut_exact, "keyframe": cutting.cut_keyframe}
-"""The function for each value of `--cut` but `none`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +48,7 @@ class DownloadClip:
     proxy: str | None = None
     thumbnails: bool = True
     """Whether to look for the thumbnail of a video that YouTube calls unavailable."""
+    picture: PictureSettings = AS_IN_SOURCE
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -142,7 +140,14 @@ class ClipDownloader:
     def _get(self, clip: Clip, media: VideoMedia, notify: Notify) -> Outcome:
         """Get one section of a video. Raises Fatal if its files cannot be written."""
         job = self._job
-        outcome = Outcome(clip, "failed", host=socket.gethostname(), cut=job.cut, max_height=job.max_height)
+        outcome = Outcome(
+            clip,
+            "failed",
+            host=socket.gethostname(),
+            cut=job.cut,
+            max_height=job.max_height,
+            picture=job.picture,
+        )
         session, start, calls_before = self._session, time.monotonic(), player_calls().sent
         bytes_before, requests_before, busy_before_s = session.bytes_received, session.requests, session.busy_s
         later_before_s = media.later_s
@@ -177,12 +182,17 @@ class ClipDownloader:
         self, clip: Clip, outcome: Outcome, source: MediaSource, media_files: Sequence[RemoteMedia]
     ) -> Outcome:
         """Cut the clip from its source, move it to its final name, and return what the file is like."""
-        cut, layout = self._job.cut, self._job.layout
+        cut, layout, section = self._job.cut, self._job.layout, (clip.time_start, clip.time_end)
         with layout.atomic_clip(clip, cut) as temporary:
-            if cut == "none":
-                result = cutting.copy_whole(media_files, temporary)
-            else:
-                result = CUTTERS[cut](media_files, clip.time_start, clip.time_end, temporary)
+            match cut:
+                case "none":
+                    result = cutting.copy_whole(media_files, temporary)
+                case "keyframe":
+                    result = cutting.cut_keyframe(media_files, *section, temporary)
+                case "exact":
+                    result = cutting.cut_exact(media_files, *section, temporary, self._job.picture)
+                case "smart":
+                    result = cutting.cut_smart(media_files, *section, temporary, self._job.picture)
             clip_bytes = temporary.stat().st_size
         return replace(
             outcome,

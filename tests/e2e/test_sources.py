@@ -177,7 +177,7 @@ class TestBoth:
 
     def test_each_is_done_in_one_row_which_tells_where_it_came_from(self, both: Ended) -> None:
         sandbox = both.sandbox
-        assert [*both.attempts[0]][-2:] == ["source", "max_height"]
+        assert [*both.attempts[0]][-5:] == ["source", "max_height", "short_side", "fps", "keyframes"]
         for row in sandbox.on_mirror | sandbox.on_youtube:
             (source,) = (source for status, _, source in both.told[row] if status == "done")
             of_mirror = sandbox.path(row).read_bytes() == clip_of(row.time_end - row.time_start)
@@ -238,7 +238,7 @@ class TestBoth:
         assert both.sandbox.run("--manifest").code == 0
         with open(both.sandbox.folder / "Kinetics400_validate_manifest.csv", newline="") as file:
             listed = [*csv.DictReader(file)]
-        assert [*listed[0]][-2:] == ["source", "named_in"]
+        assert [*listed[0]][-4:] == ["source", "named_in", "fps", "keyframes"]
         table = {
             (row["youtube_id"], row["time_start"]): row["source"] for row in both.attempts if row["status"] == "done"
         }

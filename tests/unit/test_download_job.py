@@ -213,7 +213,7 @@ def test_a_clip_that_would_take_all_memory_fails_alone_and_says_so(
     work = job.open()
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] == MEMORY_LIMIT
     with monkeypatch.context() as patch:
-        patch.setitem(jobs.CUTTERS, "exact", lambda *_: bytearray(2 * MEMORY_LIMIT))
+        patch.setattr("kinetics.media.cut.cut_exact", lambda *_: bytearray(2 * MEMORY_LIMIT))
         outcome = work(CLIP, unheard)
     assert (outcome.status, outcome.category) == ("failed", Category.MEDIA_ERROR)
     assert "2048 MiB" in outcome.reason

@@ -41,6 +41,9 @@ ODD = (
 
 ONE = ("-_abcDEF012", "7", "11", "playing harmonica", "val")
 TWO = ("__thr0w-ing", "0.5", "10.25", "tai chi", "val")
+THREE = ("--two_parts", "0", "10", 'say, "ah"', "val")
+PIXELS = ("640", "360")
+FIVE = ("_n0-label_1", "3", "13", "", "val")
 
 
 @pytest.fixture
@@ -128,42 +131,41 @@ def test_a_manifest_says_what_is_known_of_each_clip_in_the_annotations_order(dat
         Outcome(CLIP, "failed"),
         Outcome(ODD[4], "done", duration_s=4.0, source="mirror"),
     )
-    facts = {clip.key: Facts(100 + n, n, 300, 10.0 + n / 3, 640, 360, True, f"{n:064x}") for n, clip in enumerate(ODD)}
+    facts = {
+        clip.key: Facts(100 + n, n, 300, 10.0 + n / 3, 640, 360, True, f"{n:064x}", 48) for n, clip in enumerate(ODD)
+    }
     del facts[ODD[3].key]
     path = manifest_of(dataset.layout, dataset.frame, facts)
     assert path == dataset.folder / "Kinetics700_validate_manifest.csv"
     sums = [f"{n:064x}" for n in range(5)]
     assert rows(path) == [
         list(MANIFEST_FIELDS),
-        [*ONE, "100", sums[0], "300", "10", "640", "360", "18", "smart", "0.0", "youtube", ""],
-        [*TWO, "101", sums[1], "300", "10.333", "640", "360", "134+140", "keyframe", "-2.5", "youtube", ""],
+        [*ONE, "100", sums[0], "300", "10", *PIXELS, "18", "smart", "0.0", "youtube", "", "30", "48"],
         [
-            "--two_parts",
-            "0",
-            "10",
-            'say, "ah"',
-            "val",
-            "102",
-            sums[2],
+            *TWO,
+            "101",
+            sums[1],
             "300",
-            "10.667",
-            "640",
-            "360",
+            "10.333",
+            *PIXELS,
+            "134+140",
+            "keyframe",
+            "-2.5",
+            "youtube",
             "",
-            "",
-            "",
-            "",
-            "",
+            "29.032",
+            "48",
         ],
-        ["_n0-label_1", "3", "13", "", "val", "104", sums[4], "300", "11.333", "640", "360", "", "", "", "mirror", ""],
+        [*THREE, "102", sums[2], "300", "10.667", *PIXELS, "", "", "", "", "", "28.125", "48"],
+        [*FIVE, "104", sums[4], "300", "11.333", *PIXELS, "", "", "", "mirror", "", "26.471", "48"],
     ]
 
 
-def test_a_manifest_says_last_which_list_names_a_clip(dataset: DatasetOnDisk) -> None:
+def test_a_manifest_says_which_list_names_a_clip(dataset: DatasetOnDisk) -> None:
     names = ["both", "official", "cvdf", "both", "both"]
     facts = {clip.key: Facts(1, 1, 1, 1.0, 1, 1, True) for clip in ODD}
     path = manifest_of(dataset.layout, dataset.frame.assign(named_in=pd.Categorical(names)), facts)
-    assert [row[-1] for row in rows(path)] == ["named_in", *names]
+    assert [row[-3] for row in rows(path)] == ["named_in", *names]
 
 
 def test_a_manifest_is_replaced_as_a_whole_or_not_at_all(

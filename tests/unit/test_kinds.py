@@ -16,16 +16,19 @@ from kinetics.cli.messages import another_kind, how_to_mix
 from kinetics.planning import kinds
 from kinetics.planning.kinds import ClipKind, OtherKind, other_kinds
 from kinetics.planning.plan import on_disk
-from kinetics.records import Category, Clip, Cut, Outcome, Subset
+from kinetics.records import AS_IN_SOURCE, Category, Clip, Cut, Outcome, PictureSettings, Source, Subset
 from kinetics.storage import attempts
 from kinetics.storage.layout import Layout
-from kinetics.storage.ledger import STATS_FIELDS, Ledger
+from kinetics.storage.ledger import PICTURE_FIELDS, STATS_FIELDS, Ledger
 from tests.support.dataset import DatasetOnDisk, numbered
 from tests.unit.test_reuse import film
 
 LENGTH_S = 4.0
 SMART, KEYFRAME = ClipKind("smart", 360), ClipKind("keyframe", 360)
 CLIPS = numbered(10)
+NEWER = ("max_height", *PICTURE_FIELDS)
+"""The columns that tables of earlier versions lack."""
+SMALL = PictureSettings(short_side=256)
 
 
 @pytest.fixture
@@ -154,10 +157,10 @@ def test_without_max_height_a_clip_that_is_taller_is_of_another_kind_and_a_lower
     put(dataset, CLIPS[:4], film(LENGTH_S, (1280, 720)))
     put(dataset, CLIPS[4:])
     dataset.record(*(made(clip, height=720) for clip in CLIPS[:4]), *(made(clip) for clip in CLIPS[4:]))
-    rewrite(dataset.layout.stats("validate"), [name for name in STATS_FIELDS if name != "max_height"])
+    rewrite(dataset.layout.stats("validate"), [name for name in STATS_FIELDS if name not in NEWER])
     if carried_over:
         dataset.record()
-        assert dataset.layout.stats("validate").read_text().count(",smart,1,youtube,\n") == 10
+        assert dataset.layout.stats("validate").read_text().count(",smart,1,youtube,,,,\n") == 10
     assert found(dataset) == [OtherKind(4, sign="taller")]
     assert found(dataset, ClipKind("exact", 1080)) == []
     assert found(dataset, KEYFRAME) == [OtherKind(10, "smart")]
@@ -173,7 +176,7 @@ def test_where_the_table_does_not_know_the_cut_the_length_shows_it(dataset: Data
     put(dataset, CLIPS[:4], film(LENGTH_S + 2))
     put(dataset, CLIPS[4:])
     dataset.record(*(made(clip) for clip in CLIPS))
-    rewrite(dataset.layout.stats("validate"), [name for name in STATS_FIELDS if name not in ("cut", "max_height")])
+    rewrite(dataset.layout.stats("validate"), [name for name in STATS_FIELDS if name not in ("cut", *NEWER)])
     assert found(dataset) == [OtherKind(4, sign="longer")]
     dataset.record()
     assert found(dataset) == [OtherKind(4, sign="longer")]
@@ -224,6 +227,40 @@ def test_a_few_videos_without_a_small_picture_are_no_kind(
     assert found(dataset) == []
 
 
+# -- what the picture is to be like ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["youtube", "mirror"])
+def test_a_picture_that_was_to_be_otherwise_is_another_kind_from_either_source(
+    dataset: DatasetOnDisk, source: Source
+) -> None:
+    put(dataset, CLIPS)
+    dataset.record(*(replace(made(clip), source=source, picture=SMALL) for clip in CLIPS))
+    assert found(dataset) == [OtherKind(10, picture=SMALL)]
+    assert found(dataset, ClipKind("smart", 360, SMALL)) == []
+    assert found(dataset, ClipKind("smart", 360, replace(SMALL, keyframes=16))) == [OtherKind(10, picture=SMALL)]
+
+
+def test_clips_as_in_the_source_are_another_kind_than_smaller_ones(dataset: DatasetOnDisk) -> None:
+    put(dataset, CLIPS)
+    dataset.record(*map(made, CLIPS[:5]), *map(from_mirror, CLIPS[5:]))
+    wanted = ClipKind("smart", 360, SMALL)
+    assert found(dataset, wanted) == [OtherKind(10, picture=AS_IN_SOURCE)]
+    assert another_kind(found(dataset, wanted), wanted) == (
+        "10 of the clips on disk were made with the picture as in the source, and this run would add clips of "
+        "--short-side 256"
+    )
+
+
+def test_without_a_table_the_headers_show_that_clips_are_larger_than_asked_for(dataset: DatasetOnDisk) -> None:
+    put(dataset, CLIPS)
+    wanted = ClipKind("smart", 720, SMALL)
+    assert found(dataset, wanted) == [OtherKind(10, sign="taller")]
+    assert another_kind(found(dataset, wanted), wanted).startswith(
+        "10 of the clips on disk are taller than --short-side 256"
+    )
+
+
 # -- the first look ---------------------------------------------------------------------------------------------------
 
 
@@ -264,24 +301,29 @@ OUTCOMES = st.builds(
     sound=st.sampled_from([None, True, False]),
     source=st.sampled_from(["youtube", "mirror"]),
     max_height=st.sampled_from([None, 144, 360, 720]),
+    picture=st.sampled_from([AS_IN_SOURCE, SMALL, PictureSettings(256, 12.5, 16)]),
 )
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(outcomes=st.lists(OUTCOMES, min_size=1, max_size=6), cut=st.sampled_from(["smart", "exact", "keyframe", "none"]))
+@given(
+    outcomes=st.lists(OUTCOMES, min_size=1, max_size=6),
+    cut=st.sampled_from(["smart", "exact", "keyframe", "none"]),
+    picture=st.sampled_from([AS_IN_SOURCE, SMALL]),
+)
 def test_the_first_look_overlooks_nothing_that_the_table_knows(
-    tmp_path: Path, outcomes: list[Outcome], cut: Cut
+    tmp_path: Path, outcomes: list[Outcome], cut: Cut, picture: PictureSettings
 ) -> None:
-    layout, wanted = Layout(tmp_path, "700"), ClipKind(cut, 360)
+    layout, wanted = Layout(tmp_path, "700"), ClipKind(cut, 360, picture)
     layout.stats("validate").unlink(missing_ok=True)
     with Ledger(layout, "validate") as ledger:
         for outcome in outcomes:
             ledger.record(replace(outcome, reason="") if outcome.status == "done" else outcome)
     content = kinds._first_look(layout.stats("validate"), wanted)
-    rows = attempts.last_successes(layout, "validate", ("cut", "height", "max_height", "source"), whole=cut == "none")
-    youtube = rows[rows["source"] == "youtube"]
+    columns = ("cut", "height", "max_height", "source", *PICTURE_FIELDS)
+    rows = attempts.last_successes(layout, "validate", columns, whole=cut == "none")
     if content is kinds._Content.AS_WANTED:
-        differing = kinds._differing(youtube, wanted)
+        differing = kinds._differing(rows, wanted)
         assert differing["unsure"].all(), "only of clips without a max_height"
     elif content is kinds._Content.NOTHING:
         assert rows.empty

@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kinetics.humanize import SHOWN_REASON_LIMIT, one_line
-from kinetics.records import Category, Clip, Outcome
+from kinetics.records import Category, Clip, Outcome, PictureSettings
 from kinetics.storage.layout import Layout
-from kinetics.storage.ledger import STATS_DEFAULTS, STATS_FIELDS, Ledger, MissingClip, outlook
+from kinetics.storage.ledger import PICTURE_FIELDS, STATS_DEFAULTS, STATS_FIELDS, Ledger, MissingClip, outlook
 
 HEADER = (
     "time,youtube_id,time_start,time_end,label,status,category,reason,engine,itag,height,resolve_s,download_s,cut_s,"
-    "bytes_received,requests,calls,clip_bytes,offset_s,duration_s,host,cut,sound,source,max_height"
+    "bytes_received,requests,calls,clip_bytes,offset_s,duration_s,host,cut,sound,source,max_height,"
+    "short_side,fps,keyframes"
 )
 
 
@@ -67,6 +68,7 @@ def test_every_attempt_has_a_row_with_all_that_is_known_of_it(layout: Layout) ->
         *(clip(1), "done", None, "", "pytubefix", "134+140", 360, 0.12345, 1.5, 2.25, 1_000_000, 3, 2),
         *(500_000, -0.0334, 10.01, "host-1", "smart", False),
         max_height=480,
+        picture=PictureSettings(256, 12.5, 16),
     )
     record(layout, outcome, failed(2), done(3))
     assert layout.stats("train").read_text().splitlines()[0] == HEADER
@@ -79,9 +81,12 @@ def test_every_attempt_has_a_row_with_all_that_is_known_of_it(layout: Layout) ->
         **{"calls": "2"},
         **{"clip_bytes": "500000", "offset_s": "-0.033", "duration_s": "10.01", "host": "host-1"},
         **{"cut": "smart", "sound": "0", "source": "youtube", "max_height": "480"},
+        **{"short_side": "256", "fps": "12.5", "keyframes": "16"},
     }
     assert (second["status"], second["category"], second["reason"]) == ("failed", "private", "This video is private")
-    assert [third[name] for name in ("height", "clip_bytes", "resolve_s", "cut", "sound", "max_height")] == [""] * 6
+    assert [third[name] for name in ("height", "clip_bytes", "resolve_s", "cut", "sound", "max_height", "fps")] == [
+        ""
+    ] * 7
 
 
 def test_a_failure_is_a_tab_separated_line_whose_first_cell_is_the_id(layout: Layout) -> None:
@@ -393,6 +398,7 @@ def with_columns(path: Path, columns: Sequence[str], *, end: str = "\n") -> byte
 @pytest.mark.parametrize(
     "columns",
     [
+        [name for name in STATS_FIELDS if name not in PICTURE_FIELDS],
         [name for name in STATS_FIELDS if name != "max_height"],
         [name for name in STATS_FIELDS if name not in ("source", "max_height")],
         [name for name in STATS_FIELDS if name not in ("cut", "sound", "source", "max_height")],
