@@ -16,7 +16,20 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-NAMES = ("peers", "bytes", "cost", "growth", "network", "start", "dispatch", "cluster", "convert", "page", "mirror")
+NAMES = (
+    "peers",
+    "bytes",
+    "cost",
+    "growth",
+    "network",
+    "start",
+    "dispatch",
+    "cluster",
+    "convert",
+    "resize",
+    "page",
+    "mirror",
+)
 CUTS = ("exact", "keyframe", "smart")
 PACKAGES = ("av", "pytubefix", "yt-dlp", "urllib3", "pandas", "decord", "distributed")
 
