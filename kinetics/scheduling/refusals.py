@@ -80,10 +80,11 @@ class RefusedItems:
     def __init__(self) -> None:
         # By item and limit: its refusals, and all answers before the first of them.
         self._refused: dict[tuple[Item, int], tuple[int, int]] = {}
+        self._at_pace: dict[Item, int] = {}  # refusals that the pace may explain
         self._answers = 0
 
     def __len__(self) -> int:
-        return len(self._refused)
+        return len(self._refused) + len(self._at_pace)
 
     def answered(self) -> None:
         """Count an answer to any clip."""
@@ -93,9 +94,22 @@ class RefusedItems:
         """Forget a clip that is settled."""
         for limit in (ITEM_REFUSAL_LIMIT, ITEM_BROKEN_LIMIT):
             self._refused.pop((item, limit), None)
+        self._at_pace.pop(item, None)
 
     def refused(self, item: Item, last: bool, limit: int = ITEM_REFUSAL_LIMIT) -> bool:
-        """Count a refusal, and return whether this clip alone is refused; of the last clip of all that is assumed."""
+        """Count a refusal, and return whether this clip alone is refused; of the last clip of all that is assumed.
+
+        Of that one the refusals that the pace may have explained count, too: no other call came before this one.
+        """
         times, answers_before = self._refused.get((item, limit), (0, self._answers))
         self._refused[item, limit] = times + 1, answers_before
-        return times + 1 >= limit and (last or self._answers > answers_before)
+        enough = times + 1 + (self._at_pace.get(item, 0) if last else 0) >= limit
+        return enough and (last or self._answers > answers_before)
+
+    def refused_at_pace(self, item: Item) -> bool:
+        """Count a refusal that the pace may explain, and return whether the clip should go first after the pause.
+
+        Right after another call it may be refused each time; as the first one it shows whether that was why.
+        """
+        times = self._at_pace[item] = self._at_pace.get(item, 0) + 1
+        return times % ITEM_REFUSAL_LIMIT == 0

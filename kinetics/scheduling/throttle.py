@@ -382,6 +382,8 @@ class Throttle:
             return Decision(outcome, requeue=True)
         put_back = [] if is_network else self._undecided.put_back_doubts()
         decision = self._open(outcome, now, answered, put_back=put_back)
+        if is_the_pace and self._refused_items.refused_at_pace(outcome.item):
+            self._until_proven = 0
         return replace(decision, outcome=outcome, requeue=not decision.gave_up)
 
     def _line_may_be_down(self, sent: float, now: float, answered: bool) -> bool:

@@ -473,6 +473,36 @@ def test_where_youtube_lets_through_a_call_now_and_then_the_unlucky_clips_do_not
     assert {outcome.status for _, outcome in run.outcomes} == {"done"}
 
 
+def test_a_clip_that_is_refused_for_itself_is_found_though_each_call_comes_closer_upon_the_last_one() -> None:
+    """As where answers come faster and faster: then the pace may explain each of its refusals."""
+    bad = clip(2).youtube_id
+    seconds = (0.5 * 0.99**number for number in itertools.count())
+    run = simulate(
+        Throttle(2, pace=CallPace(limited=False)),
+        itertools.islice(new_clips(), 60),
+        lambda wanted, now: refused(wanted) if wanted.youtube_id == bad else done(wanted),
+        ask_s=lambda: next(seconds),
+        work_s=lambda: 0.3,
+    )
+    sends = [number for number, (_, clip) in enumerate(run.sends) if clip.youtube_id == bad]
+    assert [outcome.clip.youtube_id for _, outcome in run.outcomes if outcome.status == "failed"] == [bad]
+    assert len(sends) <= 16, len(sends)
+
+
+def test_the_last_clip_that_was_refused_between_others_is_not_waited_for_again_and_again() -> None:
+    bad, seconds = clip(2).youtube_id, (0.5 * 0.99**number for number in itertools.count())
+    run = simulate(
+        Throttle(2, pace=CallPace(limited=False)),
+        itertools.islice(new_clips(), 8),
+        lambda wanted, now: refused(wanted) if wanted.youtube_id == bad else done(wanted),
+        ask_s=lambda: next(seconds),
+        work_s=lambda: 0.3,
+    )
+    assert [outcome.status for _, outcome in run.outcomes].count("done") == 7
+    assert max(run.pause_lengths) <= 60.0
+    assert run.gave_up is None
+
+
 def test_refused_clips_leave_nothing_behind_once_they_are_settled() -> None:
     def answer(wanted: Clip, now: float) -> Outcome:
         return refused(wanted) if now % 97 < 30 or int(wanted.youtube_id) % 50 == 7 else done(wanted)
