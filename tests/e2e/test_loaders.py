@@ -46,6 +46,11 @@ SPLITS = tuple(ROWS)
 SHARD_CLIPS = 2
 FPS = 5
 """Of the frames."""
+PICTURES: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
+    "as in the source": ((), (360, 640)),
+    "small": (("--short-side", "256", "--keyframes", "16"), (256, 454)),
+}
+"""Options of the runs, and the height and width of the clips that they make."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class DataSet:
     """What the program has made, and what should be in it."""
 
     root: Path
+    size: tuple[int, int]
+    """Height and width of the clips."""
 
     @property
     def clips(self) -> Path:
@@ -103,23 +110,24 @@ def package(name: str) -> Any:
         pytest.skip(f"{name} cannot be used here: {error}")
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+@pytest.fixture(scope="module", params=PICTURES)
+def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     """All three splits, and everything that is made from them, as it is after what happens to data sets.
 
     They come from a list with other labels and splits, one of them from another tool's folder; then --verify rejects
     one.
     """
+    picture, size = PICTURES[request.param]
     sandbox = Sandbox(tmp_path_factory.mktemp("data"), [UNFIT, *(row for rows in ROWS.values() for row in rows)])
     lines = [(*UNFIT, "val"), *((*row, split) for split, rows in ROWS.items() for row in rows)]
     write_rows(sandbox.csv, [older(line) for line in lines])
-    assert sandbox.run("-s", "all").code == 0
+    assert sandbox.run("-s", "all", *picture).code == 0
     (foreign,) = (path for path in sandbox.files() if path.name.startswith(ROWS["val"][0].youtube_id))
     unpacked = tmp_path_factory.mktemp("unpacked")
     foreign.rename(unpacked / foreign.name.replace("_0000", "_").replace("_0", "_"))
     foreign.parent.rmdir()
     write_rows(sandbox.csv, lines)
-    run = sandbox.run("-s", "all", "--adopt", str(unpacked))
+    run = sandbox.run("-s", "all", *picture, "--adopt", str(unpacked))
     assert (run.code, run.requests) == (0, []), run.out
     made = (["--frames", str(FPS)], ["--lists"], ["--shards", str(SHARD_CLIPS)], ["--manifest"])
     for more in (*made, ["--lists", "--classes", "tai chi"], ["--shards", "1", "--classes", "tai chi"]):
@@ -130,7 +138,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     for more in made:
         run = sandbox.run("-s", "all", *more)
         assert run.code == 0, run.out + run.err
-    return DataSet(sandbox.folder)
+    return DataSet(sandbox.folder, size)
 
 
 def older(line: tuple[str, str, int, int, str]) -> tuple[str, str, int, int, str]:
@@ -154,7 +162,7 @@ def test_torchvision_kinetics_finds_every_clip_under_its_class_and_reads_it(data
     assert {path: kinetics.classes[index] for path, index in kinetics.samples} == dataset.folders(split)
     assert len(kinetics) == sum(count // 16 for path, count in dataset.frames().items() if f"/{split}/" in path)
     video, _, index = kinetics[len(kinetics) - 1]
-    assert (tuple(video.shape), index) == ((16, 3, 360, 640), kinetics.samples[-1][1])
+    assert (tuple(video.shape), index) == ((16, 3, *dataset.size), kinetics.samples[-1][1])
 
 
 class TestHuggingFace:
@@ -222,7 +230,7 @@ class TestPyTorchVideo:
             decode_audio=False,
         )
         read = [(sample["video_name"], sample["label"], tuple(sample["video"].shape)) for sample in listed]
-        assert read == [(Path(path).name, label, (3, 60, 360, 640)) for path, label in dataset.numbers(split)]
+        assert read == [(Path(path).name, label, (3, 60, *dataset.size)) for path, label in dataset.numbers(split)]
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -257,7 +265,7 @@ class TestMMAction2:
         )
         for (path, row), one in zip(folders.items(), listed, strict=True):
             assert (one["frame_dir"], one["label"]) == (str(dataset.made("frames") / path), number(row))
-            assert {image.shape for image in one["imgs"]} == {(360, 640, 3)}
+            assert {image.shape for image in one["imgs"]} == {(*dataset.size, 3)}
 
 
 @pytest.mark.parametrize("split", SPLITS)
