@@ -20,6 +20,8 @@ Thumbnail = Literal["there", "missing", "no answer"]
 
 ASKED_WITH = " (asked with "
 """Stands between YouTube's words and the engines' versions in the reason of a clip that is not offered."""
+NO_CLASS = -1
+"""The class number of a clip without a label."""
 KEY = ["youtube_id", "time_start", "time_end"]
 """The columns that identify a clip in every table."""
 SPLIT_OF: dict[Subset, Split] = {"train": "train", "validate": "val", "test": "test"}
@@ -153,6 +155,19 @@ class FoundClip(Clip):
     """A clip that is missing at its place, with files elsewhere whose names say that they are it."""
 
     files: tuple[Path, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedClip(Clip):
+    """A clip that is in a WebDataset shard."""
+
+    shard: Path = field(default=Path(), compare=False)
+    offset: int = field(default=0, compare=False)
+    """Where its file begins in the shard, in bytes."""
+    size: int = field(default=0, compare=False)
+    """In bytes."""
+    mtime_ns: int = field(default=0, compare=False)
+    """The modification time of the shard, and so the clip's."""
 
 
 @dataclass(frozen=True, slots=True)

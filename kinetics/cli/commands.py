@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from kinetics.annotations.archives import MAX_ARCHIVE
 from kinetics.annotations.classes import classes_of
 from kinetics.annotations.select import comparable_name, given_classes, in_random_order
-from kinetics.annotations.table import Annotations
 from kinetics.cli.context import Context
 from kinetics.cli.messages import how_they_differ
 from kinetics.cli.options import Command, Options
@@ -22,9 +21,17 @@ from kinetics.cli.terminal import tell
 from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound, ResizeClip
 from kinetics.dataset.compare import VERDICTS
 from kinetics.dataset.compare import compare as compare_manifests
-from kinetics.dataset.inventory import VIDEO_IS_GONE, RunJob, measure_clips, read_headers, verify_clips
+from kinetics.dataset.inventory import (
+    VIDEO_IS_GONE,
+    RunJob,
+    measure_clips,
+    read_headers,
+    stored_clips,
+    verify_clips,
+)
 from kinetics.dataset.lists import write_frame_list, write_lists, write_silent_list
 from kinetics.dataset.manifest import write_manifest
+from kinetics.dataset.repack import manifest_rows, require_copies, with_same_content
 from kinetics.dataset.results import ResultTable
 from kinetics.dataset.settings import keep_settings
 from kinetics.dataset.shards import WebDatasetShards, shard_samples
@@ -32,7 +39,7 @@ from kinetics.errors import Fatal
 from kinetics.humanize import counted, size, without_numbers
 from kinetics.planning.kinds import ClipKind, other_kinds
 from kinetics.planning.plan import on_disk
-from kinetics.records import KEY, SPLIT_OF, Category, Clip, Outcome, Subset
+from kinetics.records import KEY, SPLIT_OF, Category, Clip, Outcome, PackedClip, Subset
 from kinetics.report.collect import collect
 from kinetics.report.text import report_lines
 from kinetics.scheduling.worker import PortableJob
@@ -93,8 +100,11 @@ def verify(options: Options, context: Context) -> int:
             _name_gone([one for one in unfit if VIDEO_IS_GONE in one.reason], layout, subset)
             failed += unfit
     if moved := _unfit(failed):
+        packed = _unfit(one for one in failed if isinstance(one.clip, PackedClip))
+        where = [f"moved to {layout.rejected_folder}"] if moved > packed else []
+        where += [f"marked in the index of {layout.derived_layout('shards').folder}"] if packed else []
         clips_moved = counted(moved, "unfit clip")
-        tell(f"{clips_moved} moved to {layout.rejected_folder}; a run without --verify fetches what is missing")
+        tell(f"{clips_moved} {' or '.join(where)}; a run without --verify fetches what is missing")
         made = [f"--{kind}" for kind in DERIVED if layout.derived_layout(kind).folder.is_dir()]
         if made:
             tell(f"after that, run {', '.join(made)} again: what was made of these clips stays until then")
@@ -104,6 +114,7 @@ def verify(options: Options, context: Context) -> int:
 
 def _name_gone(lost: Sequence[Outcome], layout: Layout, subset: Subset) -> None:
     """Name the clips that were moved although YouTube has called their videos gone, and say how to get them back."""
+    lost = [one for one in lost if not isinstance(one.clip, PackedClip)]  # those stay in their shards
     if not lost:
         return
     tell(f"YouTube has called the video of {counted(len(lost), 'moved clip')} gone, so it may not come again:")
@@ -182,19 +193,47 @@ def shards(options: Options, context: Context) -> int:
     with ExitStack() as stack:
         stack.enter_context(hold_subsets(target, context.subsets, tell))
         for subset, frame in clips.items():
-            fit = _with_header(context, subset, frame, failed)
+            fit = _with_header(context, subset, _as_files(frame, layout, "--repack packs them anew"), failed)
+            require_copies(layout, subset, fit) if target.folder == layout.derived_layout("shards").folder else None
             samples = shard_samples(layout, fit.iloc[in_random_order(fit, options.seed)], classes)
-            packed = WebDatasetShards(target, subset, samples, options.shards)
-            free = free_space(target.folder)
-            if packed.bytes_to_write > free:
-                needed = f"The shards take {size(packed.bytes_to_write)}, and {target.folder} has {size(free)} free."
-                raise Fatal(f"{needed} Make room, or choose fewer clips.")
-            with make_bar(_what(context, subset), packed.clips) as bar:
-                for count in packed.write():
-                    bar.update(count)
-            shards, packed_clips = counted(packed.count, "shard"), counted(packed.clips, "clip")
-            tell(f"{target.folder}: {shards} of {subset}, {packed_clips}")
+            _write_shards(context, target, subset, WebDatasetShards(layout, target, subset, samples, options.shards))
     return _exit_code(failed)
+
+
+def repack(options: Options, context: Context) -> int:
+    """Pack the clips of the manifest into shards, from files and from shards; the result depends on nothing else."""
+    assert options.repack
+    layout, classes = context.layout, classes_of(options.version, options.annotations, options.format)
+    clips, lacking = context.clips_on_disk, 0
+    target = layout.derived_layout("repacked")
+    with ExitStack() as stack:
+        stack.enter_context(hold_subsets(target, context.subsets, tell))
+        for subset, frame in clips.items():
+            wanted = manifest_rows(options.only or layout.table(subset, "manifest.csv"), subset)
+            stack.enter_context(lock(layout, subset, "manifest.lock", tell))
+            chosen = with_same_content(
+                frame,
+                wanted,
+                shown(_what(context, subset), len(frame), measure_clips(context.run_on_files, layout, subset, frame)),
+            )
+            lacking += len(wanted) - len(chosen)
+            samples = shard_samples(layout, chosen.iloc[in_random_order(chosen, options.seed)], classes)
+            _write_shards(context, target, subset, WebDatasetShards(layout, target, subset, samples, options.repack))
+    if lacking:
+        tell(f"{counted(lacking, 'clip')} of the manifest left out: missing here, or with another content")
+    return int(bool(lacking))
+
+
+def _write_shards(context: Context, target: Layout, subset: Subset, packed: WebDatasetShards) -> None:
+    """Write shards, and say so. Raises Fatal if there is no room for them."""
+    free = free_space(target.folder)
+    if packed.bytes_to_write > free:
+        needed = f"The shards take {size(packed.bytes_to_write)}, and {target.folder} has {size(free)} free."
+        raise Fatal(f"{needed} Make room, or choose fewer clips.")
+    with make_bar(_what(context, subset), packed.clips) as bar:
+        for count in packed.write():
+            bar.update(count)
+    tell(f"{target.folder}: {counted(packed.count, 'shard')} of {subset}, {counted(packed.clips, 'clip')}")
 
 
 def lists(options: Options, context: Context) -> int:
@@ -203,7 +242,7 @@ def lists(options: Options, context: Context) -> int:
     clips, layout = context.clips_on_disk, context.layout
     target, frames = layout.derived_layout(f"lists{_choice(options)}"), layout.derived_layout("frames")
     for subset, frame in clips.items():
-        fit = _with_header(context, subset, frame, failed)
+        fit = _with_header(context, subset, _as_files(frame, layout, "readers find them by the index there"), failed)
         _, with_frames = ResultTable(layout, frames, subset).states(fit, "")
         written = write_lists(layout, target, subset, fit, classes)
         for path in written + write_frame_list(frames, target, subset, fit[with_frames], classes):
@@ -236,6 +275,7 @@ COMMANDS: Mapping[Command, Callable[[Options, Context], int]] = {
     Command.FRAMES: frames,
     Command.SOUND: sound,
     Command.SHARDS: shards,
+    Command.REPACK: repack,
     Command.LISTS: lists,
     Command.COMPARE: compare,
 }
@@ -267,7 +307,7 @@ def _converted(
                 stale = int((there & ~current).sum())
                 anew = f" ({stale:,} of them again: their clips have changed)" if stale else ""
                 tell(f"{target.folder}: {int(current.sum()):,} there, {len(left):,} to do{anew}")
-                with closing(context.run_on_files(job, Annotations(left, ()).clips())) as events:
+                with closing(context.run_on_files(job, stored_clips(left, context.layout))) as events:
                     yield subset, table.noting(shown(_what(context, subset), len(left), events), suffix)
 
 
@@ -286,6 +326,15 @@ def _remove_orphans(table: ResultTable, target: Layout, subset: Subset) -> None:
             "what you do not need.",
             sys.stderr,
         )
+
+
+def _as_files(frame: pd.DataFrame, layout: Layout, instead: str) -> pd.DataFrame:
+    """Return the clips that are files of their own; how many are in shards is said, with what to do about it."""
+    if "shard" not in frame:
+        return frame
+    files = frame[frame["shard"].isna()]
+    tell(f"{counted(len(frame) - len(files), 'clip')} in {layout.derived_layout('shards').folder} left out: {instead}")
+    return files
 
 
 def _with_header(context: Context, subset: Subset, frame: pd.DataFrame, failed: list[Outcome]) -> pd.DataFrame:

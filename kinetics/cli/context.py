@@ -53,7 +53,14 @@ class Context:
         shard = options.shard.name if options.shard else ""
         if not options.url:
             require_no_obstacle(options.output.absolute())  # before a link is followed to a disk that is not mounted
-        layout = Layout(Path(os.path.realpath(options.output)), options.version, shard=shard, url=options.url)
+        into_shards = options.into_shards is not None
+        layout = Layout(
+            Path(os.path.realpath(options.output)),
+            options.version,
+            shard=shard,
+            url=options.url,
+            into_shards=into_shards,
+        )
         if not options.annotations or not self.annotations.data_set:
             return layout
         from kinetics.planning.data_set import is_kept_in, layout_of_list  # noqa: PLC0415 - pandas takes a while
@@ -146,11 +153,12 @@ class Context:
 
     @cached_property
     def clips_on_disk(self) -> dict[Subset, pd.DataFrame]:
-        """The chosen clips that are on disk, by subset. Prints their number."""
-        from kinetics.planning.plan import on_disk  # noqa: PLC0415
+        """The chosen clips that are on disk, by subset, and where those in shards are. Prints their number."""
+        from kinetics.planning.plan import scan  # noqa: PLC0415
+        from kinetics.storage.shards import with_places  # noqa: PLC0415
 
         frame = self.annotations.frame
-        found = frame[on_disk(frame, self.layout)]
+        found = with_places(frame, self.layout, scan(frame, self.layout)[0])
         tell(f"{self.layout.title(self.options.subset)}: {len(found):,} of {counted(len(frame), 'clip')} on disk")
         return {subset: found[found["split"] == SPLIT_OF[subset]] for subset in self.subsets}
 

@@ -26,6 +26,7 @@ from kinetics.cli.messages import (
     why_stopped,
 )
 from kinetics.cli.options import Options
+from kinetics.cli.packing import pack_into_shards
 from kinetics.cli.progress import ProgressBar, make_bar
 from kinetics.cli.run_counts import RunCounts
 from kinetics.cli.source_runners import source_runners, thumbnail_logs
@@ -90,6 +91,8 @@ def download(options: Options, context: Context) -> int:
         for log in thumbnails.values():
             stack.enter_context(log)
         plan = take_found(context, plan, found, ledgers)
+        packing = stack.enter_context(pack_into_shards(context))
+        packing.take_waiting(plan)
         runners = source_runners(options, context, mirror, thumbnails)
         events = run_sources(plan, order, runners)
         stack.callback(events.close)
@@ -98,7 +101,7 @@ def download(options: Options, context: Context) -> int:
         try:
             with make_bar(f"{layout.short_name} {options.subset}", plan.todo) as bar:
                 progress = ProgressBar(bar, counts, provisional=options.source == "both", to_read=to_read)
-                gave_up = record_and_show(tables.syncing(events), ledgers, progress)
+                gave_up = record_and_show(tables.syncing(packing.packing(events)), ledgers, progress)
         finally:
             tell(summary(options, layout, plan, counts, ledgers.values()))
     if gave_up:

@@ -75,7 +75,7 @@ def announcement(options: Options, layout: Layout, plan: Plan, found: FoundFiles
         (
             f"{layout.title(options.subset)}: {counted(plan.wanted, what)} wanted, {on_disk:,} on disk; {to_do}",
             *(f"  {count:8,}  {words}" for count, words in lines if count),
-            f"  folder: {layout.display_path(layout.folder)}",
+            f"  folder: {layout.display_path(layout.results_folder)}",
         )
     )
 

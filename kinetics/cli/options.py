@@ -21,6 +21,7 @@ class Command(StrEnum):
     FRAMES = "frames"
     SOUND = "sound"
     SHARDS = "shards"
+    REPACK = "repack"
     LISTS = "lists"
     MANIFEST = "manifest"
     RESIZE = "resize"
@@ -29,7 +30,7 @@ class Command(StrEnum):
 
 ON_CLIPS = frozenset({*Command} - {Command.DOWNLOAD, Command.REPORT, Command.LIST_CLASSES, Command.COMPARE})
 """Commands that work on the clips on disk, so they need a folder, and clips in it rather than whole videos."""
-ON_ALL_CLIPS = frozenset({Command.SHARDS, Command.LISTS})
+ON_ALL_CLIPS = frozenset({Command.SHARDS, Command.REPACK, Command.LISTS})
 """Commands that write one set of files about all clips, so a part of the clips is of no use to them."""
 
 
@@ -69,6 +70,8 @@ class Options:
     """Clips an hour; `none` for no limit, None for what YouTube is said to allow a guest."""
     limit_rate: float | None
     """Bytes a second."""
+    into_shards: int | None
+    """Clips in each shard."""
     no_reuse: bool
     adopt: Path | None
     mix: bool
@@ -88,6 +91,8 @@ class Options:
     """Frames a second."""
     sound: Literal["wav", "mp3", "flac"] | None
     shards: int | None
+    """Clips in each shard."""
+    repack: int | None
     """Clips in each shard."""
     compare: tuple[Path, Path] | None
 

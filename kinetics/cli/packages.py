@@ -12,8 +12,6 @@ def check_packages(options: Options) -> None:
 
     Those for a URL are left to `open_store`, since they differ from store to store.
     """
-    if options.shards:
-        check_installed("--shards", "webdataset")
     if options.command is Command.REPORT:
         check_installed("--report", "matplotlib", "jinja2", "pillow")
     if options.scheduler:

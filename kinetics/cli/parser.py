@@ -42,7 +42,7 @@ def parse(argv: Sequence[str] | None) -> Options:
     """Return the options that were given; bad ones end the program with one line."""
     parser = make_parser()
     given = vars(parser.parse_args(argv))
-    command, output = given["command"], given.pop("output")
+    command, output = given["command"], given["output"]
     if given["quick"] and command is not Command.VERIFY:
         parser.error("--quick belongs to --verify")
     if command is not Command.FRAMES and given["quality"] is not None:
@@ -50,6 +50,7 @@ def parse(argv: Sequence[str] | None) -> Options:
     _check_picture(parser, given)
     if command in ON_CLIPS and given["cut"] == "none":
         parser.error(f"--{command} is for clips, and --cut none keeps whole videos")
+    _check_into_shards(parser, given)
     if given["adopt"] and (command is not Command.DOWNLOAD or given["cut"] == "none"):
         parser.error("--adopt belongs to a download of clips, without --cut none")
     _check_annotations(parser, given)
@@ -62,7 +63,7 @@ def parse(argv: Sequence[str] | None) -> Options:
     url = output if isinstance(output, str) else ""
     if url and command in ON_CLIPS | {Command.COMPARE}:
         parser.error(f"--{command} works in a folder: copy the data set to one, and give that to -o")
-    return Options(**given, output=local_folder(url) if url else output, url=url)
+    return Options(**{**given, "output": local_folder(url) if url else output, "url": url})
 
 
 def _check_picture(parser: argparse.ArgumentParser, given: Mapping[str, Any]) -> None:
@@ -74,6 +75,15 @@ def _check_picture(parser: argparse.ArgumentParser, given: Mapping[str, Any]) ->
         parser.error(f"{asked[-1]} belongs to a download or to --resize, not to --{command}")
     if asked and command is Command.DOWNLOAD and given["cut"] not in ("smart", "exact"):
         parser.error(f"--cut {given['cut']} copies the picture as it is: {asked[0]} needs --cut smart or exact")
+
+
+def _check_into_shards(parser: argparse.ArgumentParser, given: Mapping[str, Any]) -> None:
+    if not given["into_shards"]:
+        return
+    if given["command"] is not Command.DOWNLOAD or given["cut"] == "none":
+        parser.error("--into-shards belongs to a download of clips, without --cut none")
+    if given["scheduler"] and isinstance(given["output"], str):
+        parser.error("the workers of --scheduler share a folder with this machine: --into-shards needs -o DIR with it")
 
 
 def _check_annotations(parser: argparse.ArgumentParser, given: Mapping[str, Any]) -> None:
@@ -219,7 +229,11 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         help="N clips drawn at random from all of these; the same ones each time, for the same --seed",
     )
     group.add_argument(
-        "--seed", type=values.whole, default=0, metavar="S", help="random seed of --sample and --shards (default: 0)"
+        "--seed",
+        type=values.whole,
+        default=0,
+        metavar="S",
+        help="random seed of --sample, --shards, --into-shards and --repack (default: 0)",
     )
     group.add_argument(
         "--shard",
@@ -290,6 +304,13 @@ def _add_where(group: argparse._ArgumentGroup) -> None:
         default=Path(),
         metavar="DIR",
         help="folder for the data set, or a URL such as s3://bucket/prefix (default: here)",
+    )
+    group.add_argument(
+        "--into-shards",
+        type=values.positive(int),
+        metavar="CLIPS",
+        help="write the clips into WebDataset tar files of CLIPS clips each, at most 1 GB, as they come, instead of "
+        "into a folder of single files",
     )
 
 
@@ -409,12 +430,32 @@ def _add_instead(group: argparse._ArgumentGroup) -> None:
         **flag,
         help="write a copy of every clip with --short-side, --fps or --keyframes, into a folder beside the data set",
     )
+    _add_packing(one, flag)
+    one.add_argument(
+        "--compare",
+        action=_Instead,
+        nargs=2,
+        type=values.path,
+        metavar=("A", "B"),
+        help="say how the data sets of two manifests differ",
+    )
+
+
+def _add_packing(one: argparse._MutuallyExclusiveGroup, flag: dict[str, Any]) -> None:
     one.add_argument(
         "--shards",
         action=_Instead,
         type=values.positive(int),
         metavar="CLIPS",
         help="write WebDataset tar files of CLIPS clips each, at most 1 GB",
+    )
+    one.add_argument(
+        "--repack",
+        action=_Instead,
+        type=values.positive(int),
+        metavar="CLIPS",
+        help="write the clips of the manifest into such files, wherever they are: the same bytes for everybody with "
+        "this manifest, or the one given to --only, and the same --seed",
     )
     one.add_argument(
         "--lists",
@@ -425,14 +466,6 @@ def _add_instead(group: argparse._ArgumentGroup) -> None:
         "--manifest",
         **flag,
         help="write a table of all clips on disk, with size, SHA-256 and frames",
-    )
-    one.add_argument(
-        "--compare",
-        action=_Instead,
-        nargs=2,
-        type=values.path,
-        metavar=("A", "B"),
-        help="say how the data sets of two manifests differ",
     )
 
 

@@ -12,7 +12,7 @@ from kinetics.errors import ClipError, Fatal
 from kinetics.media import check, convert
 from kinetics.media.resize import resize
 from kinetics.os_errors import Blame, blame_for
-from kinetics.records import Category, Clip, Facts, Outcome, PictureSettings
+from kinetics.records import Category, Clip, Facts, Outcome, PackedClip, PictureSettings
 from kinetics.storage.atomic import (
     atomic_folder,
     atomic_write,
@@ -50,9 +50,10 @@ class _ClipJob:
     def attempt(self, clip: Clip, answered: Callable[[], None]) -> Outcome:
         """Return the outcome of one clip. Raises Fatal if the machine can no longer read or write files."""
         outcome = Outcome(clip, "failed")
-        path = self.layout.clip(clip)
+        path = clip.shard if isinstance(clip, PackedClip) else self.layout.clip(clip)
         try:
-            return self.do(clip, path, replace(outcome, status="done"))
+            with self.layout.clip_file(clip) as path:
+                return self.do(clip, path, replace(outcome, status="done"))
         except ClipError as error:
             return replace(outcome, category=error.category, reason=error.reason)
         except MemoryError:

@@ -55,7 +55,7 @@ class Comparison:
 
 def compare(a: Path, b: Path) -> Comparison:
     """Compare two manifests. Raises Fatal if one cannot be read or is not a manifest."""
-    both = _read(a).merge(_read(b), "outer", on=KEY, suffixes=("_a", "_b"), indicator=True)
+    both = read_manifest(a).merge(read_manifest(b), "outer", on=KEY, suffixes=("_a", "_b"), indicator=True)
     equal = both["sha256_a"] == both["sha256_b"]
     verdict = both["_merge"].map({"left_only": ONLY_A, "right_only": ONLY_B, "both": OTHER}).astype(object)
     verdict[equal] = SAME
@@ -69,7 +69,8 @@ def compare(a: Path, b: Path) -> Comparison:
     return Comparison(table)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Return the clips of a manifest, their times as `seconds_text`. Raises Fatal if it is none or cannot be read."""
     columns = [*KEY, "label", "split", "sha256"]
     try:
         file = read_file(path)

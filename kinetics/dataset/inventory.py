@@ -18,14 +18,15 @@ from kinetics.dataset.clip_jobs import Measure, Verify
 from kinetics.dataset.manifest import manifest_sums
 from kinetics.errors import Fatal
 from kinetics.media.check import Expected, mismatch
-from kinetics.records import KEY, SPLIT_OF, Category, Clip, ClipKey, Cut, Outcome, Subset
+from kinetics.records import KEY, SPLIT_OF, Category, Clip, ClipKey, Cut, Outcome, PackedClip, Subset
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.worker import PortableJob
 from kinetics.storage import attempts
 from kinetics.storage.atomic import cannot_write, move, remove_empty_folders
 from kinetics.storage.journal import Journal
-from kinetics.storage.layout import Layout
+from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger
+from kinetics.storage.shards import ShardFolder, packed_clips
 
 MAX_UNREAD = 25
 """Clips in a row that could not be read, for whatever reason, before --verify stops: the disk or the memory is at
@@ -59,23 +60,23 @@ def verify_clips(
         if sums is not None:
             left = left.merge(sums, "left", on=KEY)
         job = Verify(layout, quick, sums=sums is not None)
-        events = stack.enter_context(closing(run(job, _with_expectations(left, expected))))
+        events = stack.enter_context(closing(run(job, _with_expectations(left, layout, expected))))
         for found in _outcomes(events):
             outcome = found and _compared(found, expected.pop(found.clip.key), cut, job)
             if outcome:
                 unread = unread + 1 if outcome.category is Category.LOST_WORKER else 0
             if outcome and unread == MAX_UNREAD:
-                cause = f"{unread} clips in a row could not be read, the last one {layout.clip(outcome.clip)}"
+                cause = f"{unread} clips in a row could not be read, the last one {_place(outcome.clip, layout)}"
                 raise Fatal(f"{cause}: {outcome.reason}. None of them was moved. Fix that and run the command again.")
             if outcome and outcome.facts:
-                journal.add(layout.clip(outcome.clip), outcome.facts)
+                journal.add(outcome.clip, outcome.facts)
             elif outcome and outcome.category is Category.MEDIA_ERROR:
-                _reject(outcome.clip, layout)
+                _reject(outcome.clip, layout, subset)
                 if category := gone.get(outcome.clip.youtube_id):
                     outcome = replace(outcome, reason=f"{outcome.reason}{VIDEO_IS_GONE}{category}")
                 ledger.record(outcome)
             yield outcome
-        journal.remove({layout.clip(clip).name for clip in Annotations(frame, ()).clips()})
+        journal.remove({clip_name(*clip.key) for clip in Annotations(frame, ()).clips()})
 
 
 def measure_clips(run: RunJob, layout: Layout, subset: Subset, frame: pd.DataFrame) -> Iterator[Outcome | None]:
@@ -107,10 +108,10 @@ def _with_journal(
         left = yield from _from_journal(journal, layout, frame)
         if left.empty:
             return
-        with closing(run(job, Annotations(left, ()).clips())) as events:
+        with closing(run(job, stored_clips(left, layout))) as events:
             for outcome in _outcomes(events):
                 if outcome and outcome.facts:
-                    journal.add(layout.clip(outcome.clip), outcome.facts)
+                    journal.add(outcome.clip, outcome.facts)
                 yield outcome
 
 
@@ -119,20 +120,25 @@ def _from_journal(journal: Journal, layout: Layout, frame: pd.DataFrame) -> Gene
     if not journal.facts:
         return frame
     left = list[int]()
-    for row, clip in enumerate(Annotations(frame, ()).clips()):
-        if facts := journal.find(layout.clip(clip)):
+    for row, clip in enumerate(stored_clips(frame, layout)):
+        if facts := journal.find(clip, layout):
             yield Outcome(clip, "done", facts=facts)
         else:
             left.append(row)
     return frame.iloc[left]
 
 
-def _with_expectations(frame: pd.DataFrame, expected: dict[ClipKey, Expected]) -> Iterator[Clip]:
+def stored_clips(frame: pd.DataFrame, layout: Layout) -> Iterator[Clip]:
+    """Return the clips of a frame of `with_places`, those in shards as PackedClip."""
+    return packed_clips(Annotations(frame, ()).clips(), frame, layout)
+
+
+def _with_expectations(frame: pd.DataFrame, layout: Layout, expected: dict[ClipKey, Expected]) -> Iterator[Clip]:
     """Yield the clips; before each one, put what it should be like into `expected`."""
     sums = frame["sha256"].fillna("").tolist() if "sha256" in frame else [""] * len(frame)
     summed_ns = int(frame["summed_ns"].max()) if "summed_ns" in frame and frame["summed_ns"].notna().any() else 0
     for clip, duration_s, sound, sha256 in zip(
-        Annotations(frame, ()).clips(), frame["duration_s"].tolist(), frame["sound"].tolist(), sums, strict=True
+        stored_clips(frame, layout), frame["duration_s"].tolist(), frame["sound"].tolist(), sums, strict=True
     ):
         expected[clip.key] = Expected(
             duration_s=None if math.isnan(duration_s) else duration_s,
@@ -159,7 +165,16 @@ def _compared(outcome: Outcome, expected: Expected, cut: Cut, job: Verify) -> Ou
     return replace(outcome, status="failed", category=category, reason=f"found by --verify: {reason}", facts=None)
 
 
-def _reject(clip: Clip, layout: Layout) -> None:
+def _place(clip: Clip, layout: Layout) -> str:
+    """Return where a clip is, for a person."""
+    return f"{clip} in {clip.shard}" if isinstance(clip, PackedClip) else str(layout.clip(clip))
+
+
+def _reject(clip: Clip, layout: Layout, subset: Subset) -> None:
+    """Move a clip away; one in a shard, which never changes, is named in the index instead."""
+    if isinstance(clip, PackedClip):
+        ShardFolder(layout, subset).reject(clip)
+        return
     rejected = layout.rejected(clip)
     try:
         move(layout.clip(clip), rejected)

@@ -12,12 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from kinetics.annotations.table import Annotations
-from kinetics.records import SPLIT_OF, Clip, Split, Subset
+from kinetics.records import NO_CLASS, SPLIT_OF, Clip, Split, Subset
 from kinetics.storage.atomic import write_text
 from kinetics.storage.layout import Layout, names_in
 
-NO_CLASS = -1
-"""The class number of a clip without a label."""
 HUGGING_FACE_SPLITS: Mapping[Split, str] = {"train": "train", "val": "validation", "test": "test"}
 """The names of the splits in Hugging Face's `datasets`."""
 

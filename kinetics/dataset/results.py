@@ -23,6 +23,7 @@ from kinetics.media.convert import SOUND_CODECS
 from kinetics.records import KEY, SPLIT_OF, Clip, Outcome, Subset
 from kinetics.storage.atomic import cannot_write, discard, remove_empty_folders, write_text
 from kinetics.storage.layout import Layout, clip_names, label_folder, names_in
+from kinetics.storage.shards import ShardFolder
 
 MADE, FOUND = "made", "found"
 """How a result is known: made by a run that wrote the line, or found by one, and newer than its clip. Only what was
@@ -45,6 +46,7 @@ class ResultTable:
         shard = results.shard and f"_shard{results.shard}"
         self._path = results.folder / f"{self._split}{shard}_made.tsv"
         self._file: TextIO | None = None
+        self._in_shards = ShardFolder(clips, subset).states()
         self._others = dict[str, str]()
         for name in names_in(results.folder):
             if re.fullmatch(rf"{self._split}(_shard\d+of\d+)?_made\.tsv", name) and name != self._path.name:
@@ -112,7 +114,8 @@ class ResultTable:
             folder, _, name = path.rpartition("/")
             if folder not in names:
                 names[folder] = {*names_in(Path(self._clip_folder, folder))}
-            if self._clip_name(name) in names[folder]:
+            clip = self._clip_name(name)
+            if clip in names[folder] or clip.removesuffix(".mp4").replace(".", "_") in self._in_shards:
                 with_clip += 1
             elif self._was_made(path, known):
                 orphans.append(path)
@@ -132,19 +135,32 @@ class ResultTable:
     def _is_current(self, stem: str, suffix: str) -> bool:
         path = stem + suffix
         try:
-            clip, result = os.stat(f"{self._clip_folder}/{stem}.mp4"), os.stat(f"{self._result_folder}/{path}")
+            size, mtime_ns, since_ns = self._clip_state(stem)
+            result = os.stat(f"{self._result_folder}/{path}")
         except FileNotFoundError:
             return False
-        state = f"{clip.st_size}\t{clip.st_mtime_ns}\t{result.st_mtime_ns}"
+        state = f"{size}\t{mtime_ns}\t{result.st_mtime_ns}"
         known = (self._own.get(path) or self._others.get(path, "")).partition("\t")[2]
         if known == state:
             return True
         if known.endswith(f"\t{result.st_mtime_ns}"):
             return False  # this very result was made of another file, whatever the times say
-        newer = result.st_mtime_ns > max(clip.st_mtime_ns, clip.st_ctime_ns)
+        newer = result.st_mtime_ns > max(mtime_ns, since_ns)
         if newer:
             self._add(path, f"{FOUND}\t{state}")
         return newer
+
+    def _clip_state(self, stem: str) -> tuple[int, int, int]:
+        """Return size, modification time and time of arrival of a clip's file. Raises FileNotFoundError."""
+        try:
+            status = os.stat(f"{self._clip_folder}/{stem}.mp4")
+        except FileNotFoundError:
+            key = stem.rpartition("/")[2].replace(".", "_")
+            if key not in self._in_shards:
+                raise
+            size, mtime_ns = self._in_shards[key]
+            return size, mtime_ns, mtime_ns
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def _note(self, clip: Clip, size: int, mtime_ns: int, suffix: str) -> None:
         result = self._results.clip(clip, suffix)

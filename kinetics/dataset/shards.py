@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from kinetics.annotations.table import Annotations
-from kinetics.dataset.lists import NO_CLASS
 from kinetics.humanize import safe_cell, seconds_text
-from kinetics.records import SPLIT_OF, Clip, Subset
+from kinetics.records import NO_CLASS, SPLIT_OF, Clip, Subset
 from kinetics.storage.atomic import atomic_write, cannot_write, write_csv
 from kinetics.storage.layout import Layout
-
-SHARD_LIMIT = 10**9
-"""Maximum size of a shard, in bytes; only a single clip that is larger exceeds it."""
-SAMPLE_OVERHEAD = 1 << 13
-"""Upper bound, in bytes, for what a sample takes besides the clip: metadata, and the headers of three members."""
-INDEX_FIELDS = ("shard", "key", "youtube_id", "time_start", "time_end", "label", "class", "bytes", "mtime_ns")
-"""The columns; the last two are the size and the modification time of the clip's file when it was packed."""
+from kinetics.storage.shards import (
+    INDEX_FIELDS,
+    SAMPLE_OVERHEAD,
+    SHARD_LIMIT,
+    add_sample,
+    open_tar,
+    packed_clips,
+    sample_key,
+    sample_metadata,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,6 @@ class ShardSample:
     """A clip that goes into a shard."""
 
     clip: Clip
-    path: Path
     size: int
     """The size of its file, in bytes."""
     mtime_ns: int
@@ -44,35 +44,23 @@ class ShardSample:
 
     @property
     def key(self) -> str:
-        """The sample's name, without dots, because WebDataset ends it at the first one."""
-        return self.path.stem.replace(".", "_")
+        return sample_key(self.clip)
 
     def metadata(self) -> dict[str, bytes]:
         """Return the sample's members besides the clip, by their extension."""
-        clip = self.clip
-        about = {
-            "youtube_id": clip.youtube_id,
-            "time_start": clip.time_start,
-            "time_end": clip.time_end,
-            "label": clip.label,
-            "split": clip.split,
-        }
-        known = {} if self.class_number == NO_CLASS else {"cls": str(self.class_number).encode()}
-        return {"json": json.dumps(about).encode(), **known}
-
-    def as_webdataset(self) -> dict[str, object]:
-        """Return the sample in the form that WebDataset's writer takes."""
-        return {"__key__": self.key, "mp4": self.path.read_bytes(), **self.metadata()}
+        return sample_metadata(self.clip, self.class_number)
 
 
 class WebDatasetShards:
     """The shards of a subset, its samples in the order given, with at most `clips` clips and SHARD_LIMIT bytes each.
 
-    `target` is the layout of the shards.
+    `layout` is that of the clips, `target` that of the shards.
     """
 
-    def __init__(self, target: Layout, subset: Subset, samples: Iterable[ShardSample], clips: int) -> None:
-        self._folder, self._subset = target.folder, subset
+    def __init__(
+        self, layout: Layout, target: Layout, subset: Subset, samples: Iterable[ShardSample], clips: int
+    ) -> None:
+        self._layout, self._folder, self._subset = layout, target.folder, subset
         self._partial = target.partial(SPLIT_OF[subset])
         self._shards = [*_pack(samples, clips)]
         self._index_path = target.folder / f"{SPLIT_OF[subset]}_index.csv"
@@ -97,18 +85,17 @@ class WebDatasetShards:
         Each shard is written atomically. At the end the index is written, and shards that are no longer planned are
         removed. Raises Fatal if a shard cannot be written.
         """
-        from webdataset import TarWriter  # noqa: PLC0415 - an extra package
-
         for path, shard in self._planned():
             if not self._is_written(path, shard):
                 try:
                     with (
                         atomic_write(path, self._partial) as temporary,
                         open(temporary, "wb") as file,
-                        TarWriter(file, encoder=False, mtime=0, user="", group="") as writer,
+                        closing(open_tar(file)) as tar,
                     ):
                         for sample in shard:
-                            writer.write(sample.as_webdataset())
+                            with self._layout.clip_file(sample.clip) as clip_file:
+                                add_sample(tar, sample.clip, clip_file, sample.class_number)
                 except OSError as error:
                     raise cannot_write(error, path) from error
             yield len(shard)
@@ -136,6 +123,7 @@ class WebDatasetShards:
                     sample.class_number,
                     sample.size,
                     sample.mtime_ns,
+                    *("", ""),
                 ]
 
     def _is_written(self, path: Path, shard: Sequence[ShardSample]) -> bool:
@@ -165,12 +153,9 @@ class WebDatasetShards:
 def shard_samples(layout: Layout, frame: pd.DataFrame, classes: Sequence[str]) -> Iterator[ShardSample]:
     """Yield the clips of a table, in its order, as samples; clips whose files have just disappeared are left out."""
     class_numbers = {label: number for number, label in enumerate(classes)}
-    for clip in Annotations(frame, ()).clips():
-        path = layout.clip(clip)
-        with suppress(FileNotFoundError):
-            status = path.stat()
-            number = class_numbers.get(clip.label, NO_CLASS)
-            yield ShardSample(clip, path, status.st_size, status.st_mtime_ns, number)
+    for clip in packed_clips(Annotations(frame, ()).clips(), frame, layout):
+        if state := layout.clip_state(clip):
+            yield ShardSample(clip, *state, class_numbers.get(clip.label, NO_CLASS))
 
 
 def _pack(samples: Iterable[ShardSample], clips: int) -> Iterator[list[ShardSample]]:

@@ -68,7 +68,7 @@ class AdoptClip:
             raise MayWorkLater(Category.MEDIA_ERROR, f"it cannot be read: {error.strerror or error}") from error
         if path.suffix == ".mp4" and not self.layout.store and not self.picture:
             facts = whole_clip(path, found)
-            if not link_or_copy(path, self.layout.clip(found), self.layout.partial(found.split)):
+            if not link_or_copy(path, self.layout.target(found, "exact"), self.layout.partial(found.split)):
                 raise MayWorkLater(Category.MEDIA_ERROR, "it was removed meanwhile")
             return facts
         with self.layout.atomic_clip(found, "exact") as temporary:

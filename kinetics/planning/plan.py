@@ -19,6 +19,7 @@ from kinetics.annotations.table import Annotations
 from kinetics.records import ASKED_WITH, KEY, Category, Clip, ClipKey, ClipState, Cut, Split, Video, video_of
 from kinetics.storage.layout import Layout, clip_names, label_folder
 from kinetics.storage.ledger import Ledger, MissingClip
+from kinetics.storage.shards import in_shards
 from kinetics.storage.thumbnail_log import Sighting, ThumbnailLog
 
 Retry = Literal["due", "all", "transient", "none"]
@@ -245,6 +246,11 @@ class Plan:
         """Yield the clips of some rows."""
         return Annotations(self.frame.iloc[rows], ()).clips()
 
+    def clips_named(self, names: Container[str]) -> Iterator[Clip]:
+        """Yield the clips whose files have these names."""
+        rows = range(len(self.frame))
+        return self.clips_in([row for row, name in zip(rows, self.file_names([*rows]), strict=True) if name in names])
+
     def with_on_disk(self, names: Container[str]) -> Plan:
         """Return the plan with the clips whose files have these names as on disk."""
         missing = self.missing
@@ -284,6 +290,7 @@ def make_plan(
         there = frame["youtube_id"].isin(layout.wholes_on_disk()).to_numpy()
     else:
         there, unnamed = scan(frame, layout)
+        there |= in_shards(frame, layout)
     states = np.where(there, ClipState.ON_DISK, ClipState.NEVER_TRIED).astype(np.uint8)
     tried = {key[0] for ledger in ledgers.values() for key in ledger.missing}
     rows = np.flatnonzero([youtube_id in tried for youtube_id in frame["youtube_id"].tolist()] if tried else [])
@@ -373,12 +380,12 @@ def _asked_lately(failure: MissingClip, engines: str) -> bool:
     return asked_with_them and _within(failure.time_s, ASK_AGAIN_DAYS, time.time())
 
 
-def on_disk(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return whether the clip of each row, or the file made from it, is on disk."""
-    return scan(frame, layout, suffix)[0]
+def on_disk(frame: pd.DataFrame, layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return whether the clip of each row is on disk, as a file or in a shard that it was downloaded into."""
+    return scan(frame, layout)[0] | in_shards(frame, layout)
 
 
-def scan(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> tuple[NDArray[np.bool_], dict[Path, set[str]]]:
+def scan(frame: pd.DataFrame, layout: Layout) -> tuple[NDArray[np.bool_], dict[Path, set[str]]]:
     """Return whether the clip of each row is on disk; and by each folder of clips, the names there that no row has.
 
     Folders are listed, since looking for 650,000 files one by one would take minutes.
@@ -391,7 +398,7 @@ def scan(frame: pd.DataFrame, layout: Layout, suffix: str = ".mp4") -> tuple[NDA
         unnamed[folder] = unnamed.get(folder, there)  # two labels may have one folder
         if there:
             ids, starts, ends = (column[rows].tolist() for column in fields)
-            names = [*clip_names(ids, starts, ends, suffix)]
+            names = [*clip_names(ids, starts, ends)]
             found[rows] = [name in there for name in names]
             unnamed[folder] = unnamed[folder].difference(names)
     return found, unnamed

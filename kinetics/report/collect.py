@@ -21,8 +21,8 @@ from kinetics.annotations.table import Annotations
 from kinetics.errors import Fatal
 from kinetics.humanize import without_numbers
 from kinetics.planning.estimate import estimate
-from kinetics.planning.plan import on_disk
-from kinetics.records import KEY, MAY_WORK_LATER, SPLIT_OF, Category, Clip, Cut, Subset
+from kinetics.planning.plan import on_disk, scan
+from kinetics.records import KEY, MAY_WORK_LATER, SPLIT_OF, Category, Cut, PackedClip, Subset
 from kinetics.report.model import (
     NO_LABEL,
     Completeness,
@@ -40,6 +40,7 @@ from kinetics.storage import attempts
 from kinetics.storage.atomic import cannot_read
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import ERROR_FIELDS
+from kinetics.storage.shards import packed_clips, with_places
 
 STEPS = ("resolve", "download", "cut")
 """The steps of an attempt; the attempts table has a column of seconds for each."""
@@ -110,7 +111,7 @@ def collect(layout: Layout, subsets: Sequence[Subset], frame: pd.DataFrame, cut:
             whole=cut == "none",
         ),
         origins=_origins(tried),
-        samples=tuple(Sample(clip, layout.target(clip, cut)) for clip in _samples(frame[present]) if not layout.url),
+        samples=() if layout.url else tuple(_samples(layout, cut, frame[present])),
     )
 
 
@@ -320,7 +321,7 @@ def _origins(tried: pd.DataFrame) -> tuple[OriginCounts, ...]:
     return tuple(found)
 
 
-def _samples(present: pd.DataFrame) -> Iterator[Clip]:
+def _samples(layout: Layout, cut: Cut, present: pd.DataFrame) -> Iterator[Sample]:
     """Yield clips of as many classes as possible, always the same: the first clip of each class, then the second."""
     if present.empty:
         return
@@ -328,4 +329,8 @@ def _samples(present: pd.DataFrame) -> Iterator[Clip]:
     ordered = present.assign(turn=turn, name=present["label"].astype(str)).sort_values(["turn", "name"], kind="stable")
     candidates = ordered.head(max(SAMPLE_CLIPS, int((turn == 0).sum())))
     rows = np.unique(np.linspace(0, len(candidates) - 1, SAMPLE_CLIPS).round().astype(int))
-    yield from Annotations(candidates.iloc[rows], ()).clips()
+    chosen = candidates.iloc[rows]
+    if cut != "none":
+        chosen = with_places(chosen, layout, scan(chosen, layout)[0])
+    for clip in packed_clips(Annotations(chosen, ()).clips(), chosen, layout):
+        yield Sample(clip, clip.shard if isinstance(clip, PackedClip) else layout.target(clip, cut))

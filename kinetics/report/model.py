@@ -212,3 +212,4 @@ class Sample:
 
     clip: Clip
     path: Path
+    """Its file, or the shard that it is in."""

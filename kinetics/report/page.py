@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ from markupsafe import Markup
 from kinetics.errors import MayWorkLater
 from kinetics.humanize import counted, duration_text, percent, size
 from kinetics.media.convert import thumbnail
-from kinetics.records import Category
+from kinetics.records import Category, PackedClip
 from kinetics.report import plots
 from kinetics.report.csv_tables import tables
 from kinetics.report.model import Completeness, Report, Sample
@@ -63,7 +63,7 @@ def render(report: Report, layout: Layout, csv_files: Iterable[Path] = ()) -> st
         "outlook": outlook,
     }
     script, style = ((TEMPLATES / f"report.{kind}").read_text("utf-8") for kind in ("js", "css"))
-    pictures = _pictures(report.samples, layout.root)
+    pictures = _pictures(report.samples, layout)
     return environment.get_template("report.html").render(
         report=report,
         max_rows=MAX_ROWS,
@@ -128,10 +128,12 @@ def _pauses(report: Report) -> list[tuple[str, PauseCause, list[float]]]:
     return [(PAUSE_CAUSES[cause], cause, lengths) for cause, lengths in seconds.items() if lengths]
 
 
-def _pictures(samples: Iterable[Sample], root: Path) -> list[tuple[Sample, str, str]]:
+def _pictures(samples: Iterable[Sample], layout: Layout) -> list[tuple[Sample, str, str]]:
     """Return each sample with its first frame and the link to its clip; samples that cannot be decoded are left out."""
     found = []
     for sample in samples:
         with suppress(MayWorkLater, OSError):  # it may have been removed meanwhile
-            found.append((sample, thumbnail(sample.path), quote(str(sample.path.relative_to(root)))))
+            packed = isinstance(sample.clip, PackedClip)
+            with layout.clip_file(sample.clip) if packed else nullcontext(sample.path) as path:
+                found.append((sample, thumbnail(path), quote(str(sample.path.relative_to(layout.root)))))
     return found

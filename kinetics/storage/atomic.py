@@ -25,6 +25,8 @@ _DISK_FULL = {
 _KINDS = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 _WRONG_KIND = {*(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENXIO)}
 """What a call says if something of another kind stands at a name, or a link that leads nowhere."""
+COPY_BLOCK = 1 << 20
+"""Bytes of a file that are copied at a time."""
 
 
 @contextmanager
@@ -143,6 +145,16 @@ def link_or_copy(source: Path, target: Path, partial: Path) -> bool:
         with atomic_write(target, partial) as temporary:
             shutil.copyfile(source, temporary)
     return True
+
+
+def copy_part(source: Path, offset: int, size: int, target: Path) -> None:
+    """Copy `size` bytes of a file, from `offset` on, into a new one. Raises OSError if the file has fewer."""
+    with open(source, "rb") as whole, open(target, "wb") as part:
+        whole.seek(offset)
+        while size and (block := whole.read(min(size, COPY_BLOCK))):
+            size -= part.write(block)
+    if size:
+        raise OSError(errno.EIO, "it is shorter than the index of its folder says", str(source))
 
 
 def discard(path: Path, partial: Path) -> None:

@@ -6,7 +6,6 @@ the clip's file have not changed. The file's name comes last, so that half a lin
 
 from __future__ import annotations
 
-import os
 from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import astuple
@@ -15,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from kinetics.records import Facts
+from kinetics.records import Clip, Facts
 from kinetics.storage.atomic import cannot_write, write_text
+from kinetics.storage.layout import Layout, clip_name
 
 
 class Journal:
@@ -44,21 +44,15 @@ class Journal:
         with suppress(OSError):  # clips whose lines are lost are examined again
             self._file.close()
 
-    def find(self, path: Path) -> Facts | None:
-        """Return what is known of a file; None if nothing is, or if the file has changed since."""
-        facts = self.facts.get(path.name)
-        if facts is None:
-            return None
-        try:
-            status = os.stat(path)
-        except OSError:
-            return None
-        return facts if (facts.size, facts.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
+    def find(self, clip: Clip, layout: Layout) -> Facts | None:
+        """Return what is known of a clip's file; None if nothing is, or if the file has changed since."""
+        facts = self.facts.get(clip_name(*clip.key))
+        return facts if facts and (facts.size, facts.mtime_ns) == layout.clip_state(clip) else None
 
-    def add(self, path: Path, facts: Facts) -> None:
-        """Write down the facts of a file."""
+    def add(self, clip: Clip, facts: Facts) -> None:
+        """Write down the facts of a clip's file."""
         try:
-            self._file.write(_line(path.name, facts))
+            self._file.write(_line(clip_name(*clip.key), facts))
             self._file.flush()
         except OSError as error:
             raise cannot_write(error, self._path) from error

@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import platformdirs
 
 from kinetics.errors import Fatal
 from kinetics.humanize import without_password
-from kinetics.records import SPLIT_OF, Clip, Cut, Split, Subset
-from kinetics.storage.atomic import atomic_write, obstacle, temporary_path
+from kinetics.records import SPLIT_OF, Clip, Cut, PackedClip, Split, Subset
+from kinetics.storage.atomic import atomic_write, copy_part, obstacle, temporary_path
 from kinetics.storage.object_store import ObjectStore
 
 UNLABELED = "_unlabeled"
@@ -49,6 +50,8 @@ class Layout:
     """Where the clips are, instead of below `root`."""
     data_set: str = ""
     """The name of another data set, whose clips these are; empty for Kinetics."""
+    into_shards: bool = False
+    """Whether finished clips wait to be packed into shards (--into-shards) instead of taking their places as files."""
 
     @property
     def name(self) -> str:
@@ -69,6 +72,11 @@ class Layout:
     def folder(self) -> Path:
         """The folder of the clips, or of the files made from them."""
         return self.root / f"{self.name}{self.derived and '_'}{self.derived}"
+
+    @property
+    def results_folder(self) -> Path:
+        """The folder of what a run brings: the clips, or the shards."""
+        return self.derived_layout("shards").folder if self.into_shards else self.folder
 
     @property
     def exists(self) -> bool:
@@ -128,8 +136,46 @@ class Layout:
         return self.folder / "whole" / f"{youtube_id}.mp4"
 
     def target(self, clip: Clip, cut: Cut) -> Path:
-        """Return the final path of what is downloaded for a clip: the clip, or the whole video."""
+        """Return the path of what is downloaded for a clip: the clip, or the whole video.
+
+        It is the final one, unless the clip is to be packed into a shard.
+        """
+        if self.into_shards:
+            return self.waiting_folder(clip.split) / clip_name(*clip.key)
         return self.whole(clip.youtube_id) if cut == "none" else self.clip(clip)
+
+    def waiting_folder(self, split: Split) -> Path:
+        """Return the folder of the clips that wait to be packed into shards; always on this machine."""
+        return self.derived_layout("shards").partial(split).with_suffix(".waiting")
+
+    def open_shard(self, split: Split) -> Path:
+        """Return the path of the shard that is being written; always on this machine."""
+        return self.derived_layout("shards").partial(split).with_suffix(".open.tar")
+
+    @contextmanager
+    def clip_file(self, clip: Clip) -> Iterator[Path]:
+        """Yield the path of a clip's file; of one in a shard, a temporary copy with the shard's modification time.
+
+        Raises OSError if there is none.
+        """
+        if not isinstance(clip, PackedClip):
+            yield self.clip(clip)
+            return
+        with TemporaryDirectory(prefix="kinetics-") as folder:
+            path = Path(folder, clip_name(*clip.key))
+            copy_part(clip.shard, clip.offset, clip.size, path)
+            os.utime(path, ns=(clip.mtime_ns, clip.mtime_ns))
+            yield path
+
+    def clip_state(self, clip: Clip) -> tuple[int, int] | None:
+        """Return the size in bytes and the modification time of a clip's file; None if there is none."""
+        if isinstance(clip, PackedClip):
+            return clip.size, clip.mtime_ns
+        try:
+            status = os.stat(self.clip(clip))
+        except OSError:
+            return None
+        return status.st_size, status.st_mtime_ns
 
     def partial(self, split: Split) -> Path:
         """Return the folder for unfinished files of one split; one run at a time owns it."""
@@ -186,7 +232,7 @@ class Layout:
         It appears complete or not at all, at the URL as well. Raises Fatal if it cannot be uploaded.
         """
         target, partial = self.target(clip, cut), self.partial(clip.split)
-        if not self.store:
+        if not self.store or self.into_shards:
             with atomic_write(target, partial) as temporary:
                 yield temporary
             return

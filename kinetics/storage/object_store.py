@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kinetics.errors import Fatal, not_installed
 from kinetics.humanize import without_password
@@ -32,6 +32,8 @@ UPLOAD_TIMEOUT_S = 100.0
 """Seconds allowed for an upload, plus its size over MIN_UPLOAD_BYTES_S; beyond that it is given up."""
 MIN_UPLOAD_BYTES_S = 50e3
 """Bytes a second of the slowest connection whose uploads are not given up."""
+READ_BLOCK = 1 << 16
+"""Bytes that a request for a part of a file asks for at least: enough for the headers of a sample in a shard."""
 _NO_FOLDER = (FileNotFoundError, NotADirectoryError)
 
 
@@ -96,6 +98,15 @@ class ObjectStore:
             except FileNotFoundError:
                 return None
             return content
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a file to read parts of it, each with a request for little more than is read."""
+        with (
+            self._connected(f"read {name} in") as (backend, root),
+            backend.open(f"{root}/{name}", "rb", block_size=READ_BLOCK) as file,
+        ):
+            yield file
 
     def remove(self, name: str) -> None:
         """Delete a file."""

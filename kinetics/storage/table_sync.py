@@ -20,6 +20,7 @@ from kinetics.records import SPLIT_OF, Subset
 from kinetics.storage.atomic import atomic_write, cannot_write
 from kinetics.storage.layout import Layout, names_in
 from kinetics.storage.object_store import ObjectStore
+from kinetics.storage.shards import ShardFolder
 from kinetics.storage.thumbnail_log import THUMBNAILS
 
 SYNC_INTERVAL_S = 600.0
@@ -123,7 +124,12 @@ def _tables(layout: Layout, subsets: Sequence[Subset]) -> list[Path]:
     return [
         path
         for subset in subsets
-        for path in (layout.errors_log(subset), layout.stats(subset), layout.table(subset, THUMBNAILS))
+        for path in (
+            layout.errors_log(subset),
+            layout.stats(subset),
+            layout.table(subset, THUMBNAILS),
+            *([ShardFolder(layout, subset).index_path] if layout.into_shards else []),
+        )
     ]
 
 

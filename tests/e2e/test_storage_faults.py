@@ -28,9 +28,10 @@ from kinetics.dataset.settings import keep_settings
 from kinetics.errors import Fatal
 from kinetics.records import Category, Clip, Facts, Outcome
 from kinetics.storage.journal import Journal
-from kinetics.storage.layout import Layout
+from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger
 from tests.support.commands import PATIENCE_S
+from tests.support.dataset import numbered
 from tests.support.sandbox import Sandbox
 from tests.support.sweeps import soak_unless
 from tests.youtube.server import LoopbackYouTube
@@ -164,9 +165,12 @@ def no_links(*_: object, **__: object) -> None:
     raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
+KEPT, DROPPED = numbered(2)
+
+
 def rewrite_journal_and_settings(folder: Path) -> None:
     with Journal(folder / "journal") as journal:
-        journal.remove({"b.mp4"})
+        journal.remove({clip_name(*DROPPED.key)})
     keep_settings(folder, {"frames": 2})
 
 
@@ -177,12 +181,12 @@ def test_a_journal_and_the_settings_keep_what_they_know_whichever_call_fails(
     for number in range(1, 99):
         folder = tmp_path / str(number)
         with Journal(folder / "journal") as journal:
-            journal.add(Path("a.mp4"), FACTS)
-            journal.add(Path("b.mp4"), FACTS)
+            journal.add(KEPT, FACTS)
+            journal.add(DROPPED, FACTS)
         keep_settings(folder, {"frames": 1})
         code = at_call(number, fail, folder, partial(rewrite_journal_and_settings, folder))
         assert code in (0, 1, KILLED)
-        assert Journal(folder / "journal").facts["a.mp4"] == FACTS
+        assert Journal(folder / "journal").facts[clip_name(*KEPT.key)] == FACTS
         assert (folder / "terms.json").read_text() in ('{"frames": 1}\n', '{"frames": 2}\n')
         if code == 0:
             return

@@ -113,12 +113,11 @@ def test_nothing_is_installed_for_other_options_nor_for_the_tests(first_hour: Fi
 @pytest.mark.parametrize(
     ("option", "line"),
     [
-        ("--shards 10", "--shards needs webdataset: pip install webdataset"),
         ("--scheduler 127.0.0.1:8786", "--scheduler needs distributed: pip install distributed"),
         ("-o s3://bucket/kinetics", "-o s3://bucket/kinetics needs fsspec and s3fs: pip install fsspec s3fs"),
         ("--engine pytube", "--engine pytube needs pytube: pip install pytube"),
     ],
-    ids=["shards", "scheduler", "s3", "pytube"],
+    ids=["scheduler", "s3", "pytube"],
 )
 def test_an_option_that_needs_more_says_in_one_line_what(first_hour: FirstHour, option: str, line: str) -> None:
     assert first_hour.download_with(option) == Typed(2, f"error: {line}\n")

@@ -27,6 +27,7 @@ from kinetics.planning.reuse import link_clip
 from kinetics.records import Category, Clip, Cut, Facts, Outcome
 from kinetics.storage.atomic import atomic_write, remove_empty_folders
 from kinetics.storage.journal import Journal
+from kinetics.storage.layout import clip_name
 from kinetics.storage.ledger import Ledger
 from tests.support.dataset import (
     CLIP,
@@ -512,19 +513,19 @@ def test_what_was_found_unfit_before_the_stop_is_not_forgotten(dataset: DatasetO
 
 def test_a_journal_that_was_cut_anywhere_never_says_anything_wrong(dataset: DatasetOnDisk) -> None:
     facts = [replace(FACTS, size=number, sha256=f"{number:064x}") for number in range(10, 13)]
-    paths = [dataset.layout.clip(clip) for clip in numbered(3)]
+    clips = numbered(3)
     file = dataset.folder / "journal"
     with Journal(file) as journal:
-        for path, one in zip(paths, facts, strict=True):
-            journal.add(path, one)
-    whole, right = file.read_bytes(), dict(zip((path.name for path in paths), facts, strict=True))
+        for clip, one in zip(clips, facts, strict=True):
+            journal.add(clip, one)
+    whole, right = file.read_bytes(), dict(zip((clip_name(*clip.key) for clip in clips), facts, strict=True))
     for length in range(len(whole)):
         file.write_bytes(whole[:length])
         with Journal(file) as journal:
             assert all(journal.facts.get(name) in (one, None) for name, one in right.items())
-            journal.add(paths[0], facts[0])
+            journal.add(clips[0], facts[0])
         known = Journal(file).facts
-        assert known[paths[0].name] == facts[0], "half a line takes no other one along"
+        assert known[clip_name(*clips[0].key)] == facts[0], "half a line takes no other one along"
     file.write_bytes(b"\xff\0,,,,,,,,\n" + whole)
     assert Journal(file).facts == right
 

@@ -21,12 +21,13 @@ from kinetics.dataset.inventory import measure_clips, read_headers
 from kinetics.dataset.lists import write_frame_list, write_lists, write_silent_list
 from kinetics.dataset.manifest import MANIFEST_FIELDS, write_manifest
 from kinetics.dataset.settings import keep_settings
-from kinetics.dataset.shards import INDEX_FIELDS, SHARD_LIMIT, ShardSample, WebDatasetShards, shard_samples
+from kinetics.dataset.shards import ShardSample, WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
 from kinetics.records import Clip, ClipKey, Facts, Outcome, Subset
 from kinetics.storage.attempts import last_successes
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
+from kinetics.storage.shards import INDEX_FIELDS, SHARD_LIMIT, PackedSample, add_sample
 from tests.support.dataset import CLIP, PLAIN, DatasetOnDisk, numbered, watched
 
 CLASSES = ("abseiling", "playing harmonica", 'say, "ah"', "tai chi")
@@ -267,7 +268,8 @@ def test_headers_are_read_once_until_a_file_changes_and_a_manifest_has_read_them
 
 def packed(dataset: DatasetOnDisk, clips: int, classes: Sequence[str] = CLASSES) -> WebDatasetShards:
     samples = shard_samples(dataset.layout, dataset.frame, classes)
-    return WebDatasetShards(dataset.layout.derived_layout("shards"), "validate", samples, clips)
+    target = dataset.layout.derived_layout("shards")
+    return WebDatasetShards(dataset.layout, target, "validate", samples, clips)
 
 
 def write(dataset: DatasetOnDisk, clips: int = 2, classes: Sequence[str] = CLASSES) -> list[Path]:
@@ -289,10 +291,7 @@ def samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 def sized(*sizes: int) -> list[ShardSample]:
-    return [
-        ShardSample(clip, Path(f"{clip.youtube_id}.mp4"), size, 0, 0)
-        for clip, size in zip(numbered(len(sizes)), sizes, strict=True)
-    ]
+    return [ShardSample(clip, size, 0, 0) for clip, size in zip(numbered(len(sizes)), sizes, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -443,14 +442,12 @@ def test_other_classes_or_labels_are_written_anew(dataset: DatasetOnDisk) -> Non
 def test_a_shard_that_cannot_be_written_is_named_and_leaves_whole_ones(
     dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    as_webdataset = ShardSample.as_webdataset
-
-    def full(member: ShardSample) -> dict[str, object]:
-        if member.clip == ODD[3]:
+    def full(tar: tarfile.TarFile, clip: Clip, path: Path, class_number: int) -> PackedSample:
+        if clip == ODD[3]:
             raise OSError(28, "No space left on device")
-        return as_webdataset(member)
+        return add_sample(tar, clip, path, class_number)
 
-    monkeypatch.setattr(ShardSample, "as_webdataset", full)
+    monkeypatch.setattr(export, "add_sample", full)
     with pytest.raises(Fatal, match="the disk is full") as caught:
         write(dataset)
     assert "val-000001.tar" in str(caught.value)

@@ -1,0 +1,64 @@
+"""Packs the clips of a download into shards as they come (--into-shards)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
+
+from kinetics.annotations.classes import classes_of
+from kinetics.cli.context import Context
+from kinetics.cli.terminal import tell
+from kinetics.humanize import counted
+from kinetics.planning.plan import Plan
+from kinetics.records import SPLIT_OF, Outcome, Split
+from kinetics.storage.locks import hold_subsets
+from kinetics.storage.shard_writer import ShardWriter
+from kinetics.storage.shards import ShardFolder
+
+PackedEventT = TypeVar("PackedEventT")
+
+
+class Packing:
+    """The shards of a run, by split; without any the clips stay files."""
+
+    def __init__(self, writers: dict[Split, ShardWriter]) -> None:
+        self._writers = writers
+
+    def packing(self, events: Iterable[PackedEventT]) -> Generator[PackedEventT, None, None]:
+        """Pass on the events of a run, and pack each clip that came once it was recorded."""
+        for event in events:
+            yield event
+            if isinstance(event, Outcome) and event.status == "done" and self._writers:
+                self._writers[event.clip.split].add(event.clip)
+
+    def take_waiting(self, plan: Plan) -> None:
+        """Take the clips that an interrupted run left, and those that were linked or adopted for this one."""
+        for split, writer in self._writers.items():
+            writer.take_waiting(plan.for_split(split).clips_named)
+
+
+@contextmanager
+def pack_into_shards(context: Context) -> Iterator[Packing]:
+    """Yield the shards of a run; at its end all that came is in whole shards, or waits for the next run if it failed.
+
+    Raises Fatal if another command writes the same shards, or if they cannot be written.
+    """
+    options, layout = context.options, context.layout
+    if not options.into_shards:
+        yield Packing({})
+        return
+    shards = layout.derived_layout("shards")
+    classes = classes_of(options.version, options.annotations, options.format)
+    writers = {
+        SPLIT_OF[subset]: ShardWriter(ShardFolder(layout, subset), options.into_shards, classes, options.seed)
+        for subset in context.subsets
+    }
+    with ExitStack() as stack:
+        stack.enter_context(hold_subsets(shards, context.subsets, tell))
+        for writer in writers.values():
+            stack.enter_context(writer)
+        yield Packing(writers)
+    written = sum(len(writer.finished) for writer in writers.values())
+    if written:
+        tell(f"{layout.display_path(shards.folder)}: {counted(written, 'new shard')}")
