@@ -18,13 +18,12 @@ from kinetics.humanize import safe_cell, seconds_text
 from kinetics.records import NO_CLASS, SPLIT_OF, Clip, Subset
 from kinetics.storage.atomic import atomic_write, cannot_write, write_csv
 from kinetics.storage.layout import Layout
-from kinetics.storage.shards import (
-    INDEX_FIELDS,
+from kinetics.storage.shards import INDEX_FIELDS, packed_clips
+from kinetics.storage.tar_samples import (
     SAMPLE_OVERHEAD,
     SHARD_LIMIT,
     add_sample,
     open_tar,
-    packed_clips,
     sample_key,
     sample_metadata,
 )

@@ -18,11 +18,11 @@ from typing import Self
 from kinetics.records import NO_CLASS, Clip
 from kinetics.storage.atomic import cannot_write, move
 from kinetics.storage.layout import clip_name, names_in
-from kinetics.storage.shards import (
+from kinetics.storage.shards import ShardFolder
+from kinetics.storage.tar_samples import (
     SAMPLE_OVERHEAD,
     SHARD_LIMIT,
     PackedSample,
-    ShardFolder,
     add_sample,
     open_tar,
     read_samples,
@@ -69,8 +69,7 @@ class ShardWriter:
     def __enter__(self) -> Self:
         try:
             self._open_path.parent.mkdir(parents=True, exist_ok=True)
-            keys = self._folder.repaired()
-            self._number = self._folder.next_number()
+            keys, self._number = self._folder.repaired()
             self._open(keys)
             packed = keys | {sample_key(sample.clip) for sample in self._samples}
             for name in names_in(self._waiting_folder):

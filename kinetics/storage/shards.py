@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
 import tarfile
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kinetics.humanize import safe_cell, seconds_text
 from kinetics.records import NO_CLASS, SPLIT_OF, Clip, PackedClip, Split, Subset
 from kinetics.storage.atomic import cannot_read, cannot_write, write_csv
-from kinetics.storage.layout import Layout, clip_name, clip_names, names_in
+from kinetics.storage.layout import Layout, clip_names, names_in
+from kinetics.storage.tar_samples import SAMPLE_OVERHEAD, PackedSample, in_blocks, read_samples, sample_key, tar_size
 
 INDEX_FIELDS = (
     *("shard", "key", "youtube_id", "time_start", "time_end", "label", "class", "bytes", "mtime_ns", "offset"),
@@ -34,103 +33,23 @@ INDEX_FIELDS = (
 )
 """The columns: size and modification time of the clip's file when it was packed, the time empty where it was downloaded
 into the shard; where its bytes begin in the shard; and 1 once --verify has found the clip unfit."""
-SHARD_LIMIT = 10**9
-"""Maximum size of a shard, in bytes; only a single clip that is larger exceeds it."""
-SAMPLE_OVERHEAD = 1 << 13
-"""Upper bound, in bytes, for what a sample takes besides the clip: metadata, and the headers of three members."""
-MAX_JSON = 1 << 20
-"""Bytes of a sample's metadata; one that has more is not a sample of ours."""
-MAX_SECONDS = 1e7
-"""A clip's times are below this; it is beyond the longest video, and within what a clip's name can say."""
 _NUMBER = r"(\d{6,})\.tar"
 _NEEDED = ("shard", "key", "bytes", "mtime_ns", "offset", "rejected")
 """The columns that finding a clip takes."""
+_NUMBERS = ("bytes", "offset")
+_REPEATED = ("shard", "label", "class", "mtime_ns", "rejected")
+"""Columns with few different values, which are read faster as such."""
 
 
-@dataclass(frozen=True, slots=True)
-class PackedSample:
-    """A sample in a shard: a clip, and where its file is in there."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
+    """What was found out about the shards of a subset."""
 
-    clip: Clip
-    class_number: int
-    """NO_CLASS where it has none."""
-    offset: int
-    size: int
-
-    @property
-    def end(self) -> int:
-        """Where the next member of the archive begins."""
-        return self.offset + int(_in_blocks(self.size))
-
-    def row(self, shard: str, mtime_ns: str = "") -> list[object]:
-        """Return the sample's row of the index."""
-        clip = self.clip
-        times = seconds_text(clip.time_start), seconds_text(clip.time_end)
-        about = safe_cell(clip.label), self.class_number, self.size, mtime_ns, self.offset, ""
-        return [shard, sample_key(clip), clip.youtube_id, *times, *about]
-
-
-def sample_key(clip: Clip) -> str:
-    """Return the name of a clip's sample: WebDataset ends it at the first dot."""
-    return clip_name(*clip.key, suffix="").replace(".", "_")
-
-
-def sample_metadata(clip: Clip, class_number: int, about: Mapping[str, object] | None = None) -> dict[str, bytes]:
-    """Return the members of a sample besides the clip, by their extension; `about` adds keys to the json."""
-    known = {} if class_number == NO_CLASS else {"cls": str(class_number).encode()}
-    fields = {
-        "youtube_id": clip.youtube_id,
-        "time_start": clip.time_start,
-        "time_end": clip.time_end,
-        "label": clip.label,
-        "split": clip.split,
-    }
-    return {**known, "json": json.dumps({**fields, **(about or {})}).encode()}
-
-
-def open_tar(file: IO[bytes]) -> tarfile.TarFile:
-    """Return the archive to which samples are added from where the file stands; it has the plainest format of all."""
-    return tarfile.TarFile(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
-
-
-def add_sample(
-    tar: tarfile.TarFile, clip: Clip, path: Path, class_number: int, about: Mapping[str, object] | None = None
-) -> PackedSample:
-    """Append a clip's file, after its class and its metadata. Raises OSError if it cannot be read or written."""
-    with open(path, "rb") as file:
-        for extension, content in sample_metadata(clip, class_number, about).items():
-            member = _member(f"{sample_key(clip)}.{extension}", len(content))
-            tar.addfile(member, io.BytesIO(content))
-        size = os.fstat(file.fileno()).st_size
-        tar.addfile(_member(f"{sample_key(clip)}.mp4", size), file)
-    return PackedSample(clip, class_number, tar.offset - _in_blocks(size), size)
-
-
-def tar_size(end: int) -> int:
-    """Return the size of an archive whose last member ends there."""
-    return -(-(end + 2 * tarfile.BLOCKSIZE) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
-
-
-def read_samples(file: IO[bytes]) -> Iterator[PackedSample]:
-    """Yield the samples of an archive that are whole, as far as it can be read; of other members nothing is said."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    key, about, number = "", dict[str, Any](), NO_CLASS
-    with suppress(tarfile.TarError, OSError, ValueError), tarfile.open(fileobj=file, mode="r:") as tar:
-        while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined] # which would keep every member of it
-            name, _, extension = member.name.partition(".")
-            if name != key:
-                key, about, number = name, {}, NO_CLASS
-            if not member.isreg() or member.offset_data + member.size > size:
-                continue
-            content = _content(tar, member) if extension in ("json", "cls") else b""
-            if extension == "json":
-                about = _fields(content)
-            elif extension == "cls" and content.isdigit():
-                number = int(content)
-            elif extension == "mp4" and (clip := _clip(about)) and sample_key(clip) == key:
-                yield PackedSample(clip, number, member.offset_data, member.size)
+    rows: pd.DataFrame
+    read: dict[str, list[list[object]]]
+    """The rows of the shards that the index lacked or had wrong, by their names."""
+    named: set[str]
+    """The names of all shards in the index, there or not."""
 
 
 @dataclass(frozen=True)
@@ -158,54 +77,29 @@ class ShardFolder:
         """Return the path of a shard."""
         return self.folder / f"{self._prefix}-{number:06d}.tar"
 
-    def next_number(self) -> int:
-        """Return the number of the next shard: no name is ever used again."""
-        pattern = re.compile(rf"{self._prefix}-{_NUMBER}")
-        indexed = self._read_index(self.index_path)["shard"].unique().tolist()
-        found = filter(None, map(pattern.fullmatch, [*self._names(), *indexed]))
-        return max((int(match[1]) for match in found), default=-1) + 1
-
-    def rows(self, read: dict[str, list[list[object]]] | None = None) -> pd.DataFrame:
+    def rows(self) -> pd.DataFrame:
         """Return where the clips in the shards that are there are; rejected ones are left out.
 
         What was packed from files by --shards has a modification time, as the index says it. Of shards that were
-        downloaded the rows are held against the shard's size; where they differ, or are missing, it is read. What was
-        read is put into `read`, by the shard's name.
+        downloaded the rows are held against the shard's size; where they differ, or are missing, it is read.
         """
-        names = self._names()
-        shards = [name for name in names if re.fullmatch(rf"{self.split}-(\d+of\d+-)?{_NUMBER}", name)]
-        indexes = [name for name in names if re.fullmatch(rf"{self.split}(_\d+of\d+)?_index\.csv", name)]
-        rows = pd.concat([_parsed(b""), *(self._read_index(self.folder / name) for name in indexes)], ignore_index=True)
-        rows = rows[rows["shard"].isin(shards)]
-        rejected = rows.loc[rows["rejected"], ["shard", "key"]]
-        rows = rows[~rows["rejected"]]
-        known = {*rows["shard"][rows["mtime_ns"] != ""]}
-        downloaded = rows[rows["mtime_ns"] == ""]
-        ends = (downloaded["offset"] + _in_blocks(downloaded["bytes"])).groupby(downloaded["shard"]).max()
-        known |= {str(name) for name, end in ends.items() if self._has_size(str(name), tar_size(int(end)))}
-        missing = [name for name in shards if name not in known]
-        if missing:
-            read = {} if read is None else read
-            read |= {name: [*self._read_shard(name)] for name in missing}
-            found = pd.DataFrame(chain(*read.values()), columns=[*INDEX_FIELDS]).astype({"rejected": bool})[[*_NEEDED]]
-            rows = pd.concat([rows[rows["shard"].isin(known)], found], ignore_index=True)
-        if len(rejected):
-            pairs = {*zip(rejected["shard"], rejected["key"], strict=True)}
-            rows = rows[[pair not in pairs for pair in zip(rows["shard"], rows["key"], strict=True)]]
-        return rows.drop_duplicates("key", keep="last")
+        return self._loaded().rows
 
-    def repaired(self) -> set[str]:
-        """Return the keys of all clips in shards, once our index is as the shards are. Raises Fatal if it cannot be
-        written.
+    def repaired(self) -> tuple[set[str], int]:
+        """Write our index anew if it is not as the shards are; return the keys of all clips and the next free number.
+
+        Raises Fatal if the index cannot be written.
         """
-        known = self._read_index(self.index_path, INDEX_FIELDS)
-        there = known[known["shard"].isin(self._names())]
-        rows = self.rows(read := dict[str, list[list[object]]]())
-        if read or len(there) < len(known) or not _ends_with_a_line(self.index_path):
-            there = there[~there["shard"].isin(read)]
-            kept = there.assign(rejected=there["rejected"].map({True: "1", False: ""}))[[*INDEX_FIELDS]]
-            write_csv(self.index_path, INDEX_FIELDS, chain(kept.itertuples(index=False), *read.values()))
-        return {*rows["key"]}
+        loaded = self._loaded()
+        names = self._names()
+        if loaded.read or not loaded.named <= names or _is_torn(self.index_path):
+            known = self._read_index(self.index_path, INDEX_FIELDS)
+            kept = known[known["shard"].isin(names.difference(loaded.read))]
+            kept = kept.assign(rejected=kept["rejected"].map({True: "1", False: ""}))[[*INDEX_FIELDS]]
+            write_csv(self.index_path, INDEX_FIELDS, chain(kept.itertuples(index=False), *loaded.read.values()))
+        found = filter(None, map(re.compile(rf"{self._prefix}-{_NUMBER}").fullmatch, names | loaded.named))
+        _cached.cache_clear()  # it was kept from the plan to here, and takes 100 MB for 650,000 clips
+        return {*loaded.rows["key"]}, max((int(match[1]) for match in found), default=-1) + 1
 
     def reject(self, clip: PackedClip) -> None:
         """Note in our index that a clip is unfit, so that it counts as missing. Raises Fatal if that cannot be written.
@@ -251,6 +145,32 @@ class ShardFolder:
         columns = (rows[column].tolist() for column in ("key", "bytes", "shard"))
         return {key: (size, mtimes[shard]) for key, size, shard in zip(*columns, strict=True)}
 
+    def _loaded(self) -> _Loaded:
+        if self.layout.store:
+            return self._load()
+        return _cached(self, frozenset(map(_state, os.scandir(self.folder))) if self.folder.is_dir() else None)
+
+    def _load(self) -> _Loaded:
+        names = self._names()
+        shards = [name for name in names if re.fullmatch(rf"{self.split}-(\d+of\d+-)?{_NUMBER}", name)]
+        indexes = [name for name in names if re.fullmatch(rf"{self.split}(_\d+of\d+)?_index\.csv", name)]
+        rows = pd.concat([_parsed(b""), *(self._read_index(self.folder / name) for name in indexes)], ignore_index=True)
+        named = {*rows["shard"].unique().tolist()}
+        rows = rows[rows["shard"].isin(shards)]
+        rejected = rows.loc[rows["rejected"], ["shard", "key"]]
+        rows = rows[~rows["rejected"]]
+        of_files = rows["mtime_ns"] != ""
+        known = {*rows["shard"][of_files].unique()}
+        known |= {name for name, size in _sizes(rows[~of_files]) if self._has_size(name, size)}
+        read = {name: [*self._read_shard(name)] for name in shards if name not in known}
+        if read:
+            found = pd.DataFrame(chain(*read.values()), columns=[*INDEX_FIELDS]).astype({"rejected": bool})
+            rows = pd.concat([rows[rows["shard"].isin(known)], found[[*_NEEDED]]], ignore_index=True)
+        if len(rejected):
+            pairs = {*zip(rejected["shard"], rejected["key"], strict=True)}
+            rows = rows[[pair not in pairs for pair in zip(rows["shard"], rows["key"], strict=True)]]
+        return _Loaded(rows.drop_duplicates("key", keep="last"), read, named)
+
     @property
     def exists(self) -> bool:
         """Whether there is a folder of shards at all."""
@@ -287,6 +207,27 @@ class ShardFolder:
                     yield from (sample.row(name) for sample in read_samples(file))
         except OSError as error:
             raise cannot_read(error, path) from error
+
+
+@lru_cache(maxsize=len(SPLIT_OF))
+def _cached(folder: ShardFolder, state: object) -> _Loaded:
+    """Return what is loaded of a folder, once for as long as its files are as they were."""
+    return folder._load()
+
+
+def _state(file: os.DirEntry[str]) -> tuple[str, int, int]:
+    status = file.stat()
+    return file.name, status.st_size, status.st_mtime_ns
+
+
+def _sizes(rows: pd.DataFrame) -> Iterator[tuple[str, int]]:
+    """Yield the size that each shard has by its rows, unless these leave a gap in which another clip may be."""
+    rows = rows.drop_duplicates(["shard", "offset"])
+    ends = rows["offset"] + in_blocks(rows["bytes"])
+    gaps = rows["offset"] - ends.groupby(rows["shard"]).shift(fill_value=0)
+    without_gaps = gaps.between(1, SAMPLE_OVERHEAD).groupby(rows["shard"]).all()
+    for shard, end in ends.groupby(rows["shard"]).max()[without_gaps].items():
+        yield str(shard), tar_size(int(end))
 
 
 def in_shards(frame: pd.DataFrame, layout: Layout) -> NDArray[np.bool_]:
@@ -362,46 +303,12 @@ def keys_of(frame: pd.DataFrame) -> Iterator[str]:
     return (name.replace(".", "_") for name in clip_names(ids, starts, ends, ""))
 
 
-def _ends_with_a_line(path: Path) -> bool:
+def _is_torn(path: Path) -> bool:
+    """Return whether a crash cost the end of a table's last line, so that no row can be added."""
     try:
-        return path.read_bytes().endswith(b"\n")
+        return not path.read_bytes().endswith(b"\n")
     except FileNotFoundError:
         return False
-
-
-def _in_blocks(size: Any) -> Any:
-    """Return a size, or a column of sizes, rounded up to whole blocks of an archive."""
-    return -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-
-
-def _member(name: str, size: int) -> tarfile.TarInfo:
-    """Return the header of a member; it says nothing of the machine or the time, so that equal samples are equal."""
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = size, 0o444
-    return member
-
-
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member) if member.size <= MAX_JSON else None
-    return file.read() if file else b""
-
-
-def _fields(content: bytes) -> dict[str, Any]:
-    with suppress(ValueError, RecursionError):
-        found = json.loads(content)
-        return found if isinstance(found, dict) else {}
-    return {}
-
-
-def _clip(about: Mapping[str, Any]) -> Clip | None:
-    """Return the clip that a sample's metadata describe; None if they make no sense."""
-    youtube_id, label, split = (about.get(name) for name in ("youtube_id", "label", "split"))
-    times = about.get("time_start"), about.get("time_end")
-    if not (isinstance(youtube_id, str) and isinstance(label, str) and split in SPLIT_OF.values()):
-        return None
-    if not all(isinstance(time, int | float) and 0 <= time < MAX_SECONDS for time in times):
-        return None
-    return Clip(youtube_id, float(times[0]), float(times[1]), label, split)  # type: ignore[arg-type]
 
 
 def _parsed(content: bytes, columns: Sequence[str] = _NEEDED) -> pd.DataFrame:
@@ -409,17 +316,22 @@ def _parsed(content: bytes, columns: Sequence[str] = _NEEDED) -> pd.DataFrame:
     try:
         rows = pd.read_csv(
             io.BytesIO(content),
-            dtype=str,
+            dtype={name: "category" if name in _REPEATED else str for name in INDEX_FIELDS if name not in _NUMBERS},
             usecols=lambda name: name in columns,
             keep_default_na=False,
+            na_values=dict.fromkeys(_NUMBERS, ""),
             on_bad_lines="skip",
             encoding_errors="replace",
         )
     except (ValueError, pd.errors.ParserError):  # nothing is in it, or no column of ours
         rows = pd.DataFrame()
-    rows = rows.reindex(columns=[*columns], fill_value="").fillna("")
-    for column in ("bytes", "offset"):
-        rows[column] = pd.to_numeric(rows[column], errors="coerce").fillna(-1).astype(np.int64)
+    rows = rows.reindex(columns=[*columns])
+    for column in columns:
+        if column in _NUMBERS:
+            numbers = pd.to_numeric(rows[column], errors="coerce")
+            rows[column] = numbers.where(numbers.between(0, 2**53), -1).astype(np.int64)
+        else:
+            rows[column] = rows[column].astype(object).fillna("")
     rows["rejected"] = rows["rejected"] == "1"
     sound = (rows["mtime_ns"] != "") | ((rows["bytes"] >= 0) & (rows["offset"] >= tarfile.BLOCKSIZE))
     return rows[sound]

@@ -20,7 +20,8 @@ from s3fs import S3FileSystem
 from kinetics.annotations.classes import class_names
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.shard_writer import ShardWriter
-from kinetics.storage.shards import INDEX_FIELDS, ShardFolder, tar_size
+from kinetics.storage.shards import INDEX_FIELDS, ShardFolder
+from kinetics.storage.tar_samples import tar_size
 from tests.e2e.test_storage_faults import KILLED, at_call, kill, refuse
 from tests.support.dataset import numbered
 from tests.support.s3 import S3
@@ -280,14 +281,14 @@ def writer(root: Path, clips: int = 3) -> ShardWriter:
     return ShardWriter(ShardFolder(layout, "validate"), clips, ["tai chi"], seed=1)
 
 
-def put(root: Path, count: int, size: int = 4_000) -> None:
+def put(root: Path, count: int, size: int = 20_000) -> None:
     folder = Layout(root, "700", into_shards=True).waiting_folder("val")
     folder.mkdir(parents=True, exist_ok=True)
     for clip in numbered(count):
         (folder / clip_name(*clip.key)).write_bytes(random.Random(clip.youtube_id).randbytes(size))
 
 
-@pytest.mark.parametrize("fail", [kill, refuse])
+@pytest.mark.parametrize("fail", [kill, pytest.param(refuse, marks=pytest.mark.soak)])
 def test_no_clip_is_lost_nor_twice_whichever_call_fails_while_they_are_packed(
     tmp_path: Path, fail: Callable[[], None]
 ) -> None:
@@ -314,3 +315,117 @@ def test_no_clip_is_lost_nor_twice_whichever_call_fails_while_they_are_packed(
             assert number > 30, "the calls were not counted"
             return
     pytest.fail("the sweep does not end")
+
+
+def test_the_disk_holds_hardly_more_than_the_clips_while_they_are_packed(tmp_path: Path) -> None:
+    """Of 2,000 clips of 40 kB, 16 may be there twice, as files and in the shard."""
+    clips, most, waiting = numbered(2_000), 0, Layout(tmp_path, "700", into_shards=True).waiting_folder("val")
+    waiting.mkdir(parents=True)
+    with writer(tmp_path, clips=300) as packed:
+        for number, clip in enumerate(clips):
+            (waiting / clip_name(*clip.key)).write_bytes(bytes(40_000))
+            packed.add(clip)
+            if number % 50 == 0 or number > 1_990:
+                most = max(most, bytes_in(tmp_path))
+    assert most <= 1.02 * bytes_in(tmp_path)
+    assert len(assert_whole(tmp_path / "Kinetics700_shards")) == 2_000
+
+
+def bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_next_clip_of_a_shard_is_drawn_from_those_that_wait_by_the_seed(tmp_path: Path) -> None:
+    def order(name: str, seed: int) -> list[str]:
+        put(tmp_path / name, 60)
+        folder = ShardFolder(Layout(tmp_path / name, "700", into_shards=True), "validate")
+        with ShardWriter(folder, 20, ["tai chi"], seed) as packed:
+            packed.take_waiting(lambda names: numbered(60))
+        return [row["key"] for row in index(tmp_path / name / "Kinetics700_shards")]
+
+    one, same, other = order("one", 1), order("same", 1), order("other", 2)
+    assert one == same
+    assert sorted(one) == sorted(other) != one != other
+
+
+# -- an index that is not as the shards are ----------------------------------------------------------------------------
+
+HEADER = ",".join(INDEX_FIELDS)
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "missing": lambda index: b"",
+    "no header": lambda index: index.partition(b"\n")[2],
+    "its last row torn": lambda index: index[:-12],
+    "a row of its own lacking": lambda index: b"".join(index.splitlines(keepends=True)[:-1]),
+    "zeros after a power cut": lambda index: index[: len(index) // 2] + bytes(len(index) - len(index) // 2),
+    "another file": lambda index: b"<!doctype html>\n<p>a,b,c\n",
+    "quotes that never end": lambda index: index.replace(b"tai chi", b'"tai chi'),
+    "numbers that are none": lambda index: index.replace(b",20000,", b",4e999,").replace(b",2560,", b",-1,"),
+    "rows of shards that are gone": lambda index: index + b"val-000099.tar,x,x,0,4,tai chi,0,20000,,2560,\n",
+    "not text": lambda index: b"\xff\0\xfe" * 99,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_an_index_that_is_lost_or_damaged_is_made_anew_from_the_shards(tmp_path: Path, damage: str) -> None:
+    put(tmp_path, 8)
+    with writer(tmp_path) as packed:
+        packed.take_waiting(lambda names: numbered(8))
+    path = tmp_path / "Kinetics700_shards" / "val_index.csv"
+    before = sorted(path.read_text().splitlines())
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    layout = Layout(tmp_path, "700")
+    assert ShardFolder(layout, "validate").keys() == {clip_name(*clip.key, suffix="") for clip in numbered(8)}
+    with writer(tmp_path):
+        pass
+    assert sorted(path.read_text().splitlines()) == before
+    put(tmp_path, 9)
+    with writer(tmp_path) as packed:
+        packed.take_waiting(lambda names: [numbered(9)[8]])
+    assert path.with_name("val-000003.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "held"),
+    [
+        (b"", 0),
+        (bytes(10_240), 0),
+        (b"<!doctype html>" * 999, 0),
+        ("a json of 2 MB", 0),
+        ("a json that is a list", 0),
+        ("the json of another clip", 0),
+        ("times that are no numbers", 0),
+        ("a link for a clip", 0),
+        ("cut in the second clip", 1),
+    ],
+)
+def test_a_shard_that_makes_no_sense_holds_what_can_be_read(tmp_path: Path, content: bytes | str, held: int) -> None:
+    path = tmp_path / "Kinetics700_shards" / "val-000000.tar"
+    path.parent.mkdir()
+    path.write_bytes(content if isinstance(content, bytes) else odd_shard(content))
+    found = ShardFolder(Layout(tmp_path, "700"), "validate").keys()
+    assert len(found) == held
+    with writer(tmp_path):
+        pass
+    assert path.exists()
+
+
+def odd_shard(what: str) -> bytes:
+    about: dict[str, object] = {"youtube_id": "_1", "time_start": 0, "time_end": 4, "label": "", "split": "val"}
+    said: object = {
+        "a json of 2 MB": about | {"label": "x" * 2_000_000},
+        "a json that is a list": [about],
+        "the json of another clip": about | {"time_end": 5},
+        "times that are no numbers": about | {"time_start": "0", "time_end": [4]},
+    }.get(what, about)
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for key in ("_1_000000_000004", "_1_000004_000008"):
+            second = {"time_start": 4, "time_end": 8} if key.endswith("8") and said is about else {}
+            content = json.dumps({**said, **second} if isinstance(said, dict) else said).encode()
+            for ending, data in (("json", content), ("mp4", b"clip" * 999)):
+                member = tarfile.TarInfo(f"{key}.{ending}")
+                member.size = len(data)
+                if what == "a link for a clip" and ending == "mp4":
+                    member.type, member.linkname, member.size = tarfile.SYMTYPE, "/etc/passwd", 0
+                tar.addfile(member, io.BytesIO(data if member.size else b""))
+    return file.getvalue()[:-12_000] if what.startswith("cut") else file.getvalue()

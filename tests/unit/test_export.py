@@ -27,7 +27,8 @@ from kinetics.records import Clip, ClipKey, Facts, Outcome, Subset
 from kinetics.storage.attempts import last_successes
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
-from kinetics.storage.shards import INDEX_FIELDS, SHARD_LIMIT, PackedSample, add_sample
+from kinetics.storage.shards import INDEX_FIELDS
+from kinetics.storage.tar_samples import SHARD_LIMIT, PackedSample, add_sample
 from tests.support.dataset import CLIP, PLAIN, DatasetOnDisk, numbered, watched
 
 CLASSES = ("abseiling", "playing harmonica", 'say, "ah"', "tai chi")
