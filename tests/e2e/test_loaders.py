@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -344,6 +345,65 @@ def test_webdataset_reads_every_clip_once_with_its_class_and_its_annotation(data
         )
         for path, row in dataset.rows(split).items()
     }
+
+
+@pytest.fixture(scope="module")
+def downloaded(dataset: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same clips, as shards that were written while they were downloaded."""
+    same_videos = [UNFIT, *(row for rows in ROWS.values() for row in rows)]
+    sandbox = Sandbox(tmp_path_factory.mktemp("downloaded"), same_videos)
+    write_rows(sandbox.csv, [(*row, split) for split, rows in ROWS.items() for row in rows])
+    picture = next(options for options, size in PICTURES.values() if size == dataset.size)
+    run = sandbox.run("-s", "all", *picture, "--into-shards", str(SHARD_CLIPS))
+    assert run.code == 0, run.out + run.err
+    assert not [*sandbox.folder.rglob("*.mp4")]
+    return sandbox.folder / "Kinetics700_shards"
+
+
+def of_the_folder(dataset: DataSet, split: Split) -> dict[str, tuple[bytes, int]]:
+    """What a training loop over the folder sees: each clip with its class number."""
+    return {
+        Path(path).stem: ((dataset.clips / path).read_bytes(), number(row)) for path, row in dataset.rows(split).items()
+    }
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_webdataset_sees_the_clips_and_classes_of_the_folder_in_shards_while_downloading(
+    dataset: DataSet, downloaded: Path, split: Split
+) -> None:
+    pattern = sorted(map(str, downloaded.glob(f"{split}-*.tar")))
+    assert len(pattern) == -(-len(ROWS[split]) // SHARD_CLIPS)
+    samples = [*package("webdataset").WebDataset(pattern, shardshuffle=False).decode()]
+    seen = {sample["__key__"]: (sample["mp4"], sample.get("cls", -1)) for sample in samples}
+    assert len(seen) == len(samples)
+    assert seen == of_the_folder(dataset, split)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_hugging_face_streams_the_clips_and_classes_of_the_folder_from_shards_while_downloading(
+    dataset: DataSet, downloaded: Path, split: Split, tmp_path: Path
+) -> None:
+    stream = package("datasets").load_dataset(
+        "webdataset", data_files={split: f"{downloaded}/{split}-*.tar"}, split=split, streaming=True, cache_dir=tmp_path
+    )
+    samples = [*stream.cast_column("mp4", package("datasets").Video(decode=False))]
+    seen = {sample["__key__"]: (sample["mp4"]["bytes"], int(sample.get("cls") or -1)) for sample in samples}
+    assert len(seen) == len(samples)
+    assert seen == of_the_folder(dataset, split)
+    labels = {key: sample["json"]["label"] for key, sample in zip(seen, samples, strict=True)}
+    assert labels == {Path(path).stem: row.label for path, row in dataset.rows(split).items()}
+
+
+def test_tar_lists_three_members_of_each_sample_in_shards_while_downloading(downloaded: Path) -> None:
+    listed = [
+        line
+        for path in downloaded.glob("train-*.tar")
+        for line in subprocess.run(
+            ["tar", "tf", str(path)], check=True, capture_output=True, text=True
+        ).stdout.splitlines()
+    ]
+    keys = {f"{row.youtube_id}_{row.time_start:06d}_{row.time_end:06d}" for row in ROWS["train"]}
+    assert sorted(listed) == sorted(f"{key}.{ending}" for key in keys for ending in ("cls", "json", "mp4"))
 
 
 def test_the_classes_are_those_of_all_splits_whatever_each_split_has(dataset: DataSet) -> None:
