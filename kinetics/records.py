@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from datetime import date
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 Split = Literal["train", "val", "test"]
 Subset = Literal["train", "validate", "test"]
@@ -235,6 +236,51 @@ class Facts:
     """The most frames from one keyframe to the next, or to the end."""
 
 
+class StableFacts(NamedTuple):
+    """The facts about a video that hardly change from one answer to the next; None where no answer had them."""
+
+    title: str | None
+    channel: str | None
+    language: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFacts:
+    """The facts about a video in an answer of YouTube's; None, or no keywords, where it says nothing.
+
+    The texts are other people's: they may hold any character but half of one, and are data, never to be run or shown
+    unescaped.
+    """
+
+    youtube_id: str
+    title: str | None = None
+    channel: str | None = None
+    channel_id: str | None = None
+    description: str | None = None
+    keywords: tuple[str, ...] = ()
+    views: int | None = None
+    length_s: float | None = None
+    category: str | None = None
+    published: date | None = None
+    language: str | None = None
+    """Of the sound that the video was made with, as YouTube writes it: `en`, `pt-BR`."""
+    width: int | None = None
+    """In pixels, as `height` and `fps` of the format whose picture was taken."""
+    height: int | None = None
+    fps: float | None = None
+
+    @property
+    def stable(self) -> StableFacts:
+        return StableFacts(self.title, self.channel, self.language)
+
+    def completed_by(self, older: VideoFacts | None) -> VideoFacts:
+        """Return these facts, with those of an older answer where this one has none."""
+        if older is None:
+            return self
+        lacking = (one.name for one in fields(self) if getattr(self, one.name) in (None, ()))
+        return replace(self, **{name: getattr(older, name) for name in lacking})
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The outcome of one attempt at one clip.
@@ -284,6 +330,8 @@ class Outcome:
     """Those of videos that came in this run, asked for beside it: they show whether the host can be believed."""
     notice: str = ""
     """What a person should know that concerns no single clip; several workers may find the same."""
+    video: VideoFacts | None = None
+    """What YouTube said of the video; only with the first of its sections in each split."""
 
     @property
     def item(self) -> Clip:

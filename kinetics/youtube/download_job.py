@@ -164,6 +164,7 @@ class ClipDownloader:
             unconfirmed=isinstance(failure.error, Unconfirmed),
             notice=notice,
             calls=player_calls().sent - calls_before,
+            video=media.new_facts(clip.split),
         )
         total_s, download_s = time.monotonic() - start, session.busy_s - busy_before_s
         if outcome.resolve_s is None:

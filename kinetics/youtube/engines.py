@@ -18,6 +18,7 @@ from kinetics.errors import check_installed
 from kinetics.youtube.engine_errors import TIMEOUT_S
 from kinetics.youtube.formats import Format
 from kinetics.youtube.pytube_engine import Pytube
+from kinetics.youtube.video_facts import Learn, ignore
 from kinetics.youtube.ytdlp_engine import YtDlp
 
 ENGINE_NAMES = ("pytubefix", "yt-dlp", "pytube")
@@ -33,10 +34,11 @@ class Engine(Protocol):
     def clients(self) -> Sequence[str]:
         """The clients that it can pose as, in the order in which they are asked. Engines name the same client alike."""
 
-    def formats(self, video_id: str, client: str) -> tuple[list[Format], float | None]:
+    def formats(self, video_id: str, client: str, learn: Learn = ignore) -> tuple[list[Format], float | None]:
         """Return all formats on offer to this client, and the video's length in seconds where known.
 
-        It takes one player call; a second one only with a new visitor id. Raises ClipError: ClientRefused or NotOffered
+        It takes one player call; a second one only with a new visitor id. `learn` is given what the reply says of the
+        video, also where that is a refusal and the engine passes it on. Raises ClipError: ClientRefused or NotOffered
         where YouTube refuses the client, and MayWorkLater where the engine itself fails.
         """
 

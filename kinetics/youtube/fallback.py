@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from kinetics.errors import REASON_LIMIT, ClientRefused, ClientUnusable, ClipError, Gone, MayWorkLater, NotOffered
 from kinetics.net.responses import ConnectionBroken, MediaExpired, MediaRefused
-from kinetics.records import ASKED_WITH, Category
+from kinetics.records import ASKED_WITH, Category, VideoFacts
 from kinetics.youtube.client_record import PASSED_ON, ClientRecord
 from kinetics.youtube.engines import Engine, engine_versions
 from kinetics.youtube.formats import Choice, MediaSource, picture_duration, positive_number, ranked_formats
@@ -101,6 +101,8 @@ class MediaSearch:
         self._waited_for: MediaSource | None = None
         self.later_s = 0.0
         """Seconds spent on further calls and waits after the first media had failed."""
+        self.facts: VideoFacts | None = None
+        """What the replies so far say of the video."""
 
     def next_source(self) -> MediaSource:
         """Return the media that the next client finds. Raises ClipError: why none was found, once no client is left."""
@@ -155,13 +157,16 @@ class MediaSearch:
         engine, client = self._asked
         while True:
             try:
-                formats, duration_s = engine.formats(self._video_id, client)
+                formats, duration_s = engine.formats(self._video_id, client, self._learn)
                 break
             except MayWorkLater as error:
                 if not self._asks_again(error):
                     raise
         best, *self._others = ranked_formats(formats, self._max_height)
         return MediaSource(engine.name, best, duration_s, picture_duration(formats, duration_s), tuple(self._others))
+
+    def _learn(self, facts: VideoFacts | None) -> None:
+        self.facts = facts.completed_by(self.facts) if facts else self.facts
 
     def _asks_again(self, error: MayWorkLater) -> bool:
         if isinstance(error, ConnectionBroken):

@@ -77,6 +77,9 @@ class Format:
     """HTTP headers to send with each request for the file."""
     header_bytes: int | None = None
     """Bytes of an adaptive file's header and index together, where the reply says so."""
+    size: tuple[int, int] | None = None
+    """Width and height of the picture in pixels."""
+    fps: float | None = None
     available_at: float = 0.0
     """When the ads before the video are over, in seconds since the epoch: until then the URL may be refused."""
 
@@ -215,6 +218,21 @@ def positive_number(value: object) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if 0 < number < math.inf else None
+
+
+def whole_number(value: object) -> int | None:
+    """Return a number from a reply, or a text that is one, None where it is negative or beyond a table's 64 bits."""
+    try:
+        number = int(value) if isinstance(value, int | str) and not isinstance(value, bool) else -1
+    except ValueError:
+        return None
+    return number if 0 <= number < 1 << 63 else None
+
+
+def picture_size(width: object, height: object) -> tuple[int, int] | None:
+    """Return width and height of a picture in pixels, None where the reply does not say both."""
+    sides = whole_number(width), whole_number(height)
+    return (sides[0], sides[1]) if sides[0] and sides[1] else None
 
 
 def shorter_side(width: object, height: object) -> int | None:

@@ -20,8 +20,9 @@ from typing import Any, Literal
 from kinetics.errors import ClientRefused, MayWorkLater, StopEveryone, VisitorRefused
 from kinetics.youtube.ads import ads_s
 from kinetics.youtube.engine_errors import translated_errors
-from kinetics.youtube.formats import Format, positive_number, shorter_side, track_and_alteration
-from kinetics.youtube.replies import check_reply, object_at, status_error
+from kinetics.youtube.formats import Format, picture_size, positive_number, shorter_side, track_and_alteration
+from kinetics.youtube.replies import check_reply, object_at, offered_formats, status_error
+from kinetics.youtube.video_facts import Learn, facts_from_reply, ignore
 from kinetics.youtube.visitor import VisitorId
 
 
@@ -33,7 +34,7 @@ class Pytube:
         self.clients = ("visionos",) if name == "pytubefix" else ("default",)
         self._visitor_id = VisitorId(visitor_file)
 
-    def formats(self, video_id: str, client: str) -> tuple[list[Format], float | None]:
+    def formats(self, video_id: str, client: str, learn: Learn = ignore) -> tuple[list[Format], float | None]:
         """Return all formats on offer, and the video's length. There is one client only. Raises ClipError.
 
         If YouTube turns away the visitor id, it is asked once more, with a new one.
@@ -41,20 +42,21 @@ class Pytube:
         with translated_errors(self.name):
             self._ask_in_english()
             if self.name == "pytube":
-                return self._ask(video_id)
+                return self._ask(video_id, learn)
             request = partial(self._request_visitor_id, video_id)
             visitor_id = self._visitor_id.get(request)
             try:
-                return self._ask(video_id, visitor_id)
+                return self._ask(video_id, learn, visitor_id)
             except VisitorRefused:
-                return self._ask(video_id, self._visitor_id.get(request, refused=visitor_id))
+                return self._ask(video_id, learn, self._visitor_id.get(request, refused=visitor_id))
 
-    def _ask(self, video_id: str, visitor_id: str = "") -> tuple[list[Format], float | None]:
+    def _ask(self, video_id: str, learn: Learn, visitor_id: str = "") -> tuple[list[Format], float | None]:
         video = importlib.import_module(self.name).YouTube(f"https://www.youtube.com/watch?v={video_id}")
         if visitor_id:
             video.fallback_clients = []
             video._visitor_data = visitor_id
         reply = video.vid_info
+        learn(facts_from_reply(reply, video_id))
         try:
             check_reply(reply, video_id)
         except MayWorkLater as error:
@@ -62,7 +64,7 @@ class Pytube:
             if served or isinstance(error, VisitorRefused):
                 raise
             raise ClientRefused(error.category, error.reason) from error
-        entries = _entries(reply)
+        entries = offered_formats(reply)
         for entry in entries:
             object_at(entry, "audioTrack").setdefault("displayName", "")  # without a name pytubefix fails
         formats = [*_formats(video.streams, entries)]
@@ -88,12 +90,6 @@ class Pytube:
         if isinstance(refusal, StopEveryone):
             raise refusal
         return str(reply["responseContext"]["visitorData"])
-
-
-def _entries(reply: Mapping[str, object]) -> list[dict[str, Any]]:
-    """Return what a reply says of each format."""
-    lists = (object_at(reply, "streamingData").get(name) for name in ("formats", "adaptiveFormats"))
-    return [object_at(entry) for entries in lists if isinstance(entries, list) for entry in entries]
 
 
 def _formats(streams: Iterable[Any], entries: Iterable[Mapping[str, Any]]) -> Iterator[Format]:
@@ -131,4 +127,6 @@ def _format_from_stream(stream: Any, url: str, entry: Mapping[str, Any]) -> Form
         surround=(positive_number(entry.get("audioChannels")) or 2) > 2,
         duration_s=duration_ms and duration_ms / 1000,
         header_bytes=int(index_end) + 1 if index_end else None,
+        size=picture_size(entry.get("width"), entry.get("height")),
+        fps=positive_number(entry.get("fps")),
     )

@@ -262,6 +262,12 @@ def _plain_text(node: object) -> str:
     return ""
 
 
+def offered_formats(reply: object) -> list[dict[str, Any]]:
+    """Return what a player reply says of each format."""
+    lists = (object_at(reply, "streamingData").get(name) for name in ("formats", "adaptiveFormats"))
+    return [object_at(entry) for entries in lists if isinstance(entries, list) for entry in entries]
+
+
 def object_at(node: object, *path: str) -> dict[str, Any]:
     """Return the JSON object at a path in a reply, an empty one where there is none."""
     for name in path:

@@ -14,6 +14,7 @@ from kinetics.media.fragment_index import HeaderSizes
 from kinetics.media.section import MAX_SHORTFALL_S, EndsEarly, RemoteMedia
 from kinetics.net.http import HttpSession
 from kinetics.net.range_file import RangeFile
+from kinetics.records import Split, VideoFacts
 from kinetics.youtube.fallback import MediaSearch
 from kinetics.youtube.formats import MediaSource
 
@@ -38,6 +39,8 @@ class VideoMedia:
         self._files: list[tuple[RangeFile, RemoteMedia]] = []
         self._early_ends_s: dict[str, float] = {}
         """Of the pictures that are shorter than promised, by URL: their duration in seconds."""
+        self._told = set[Split]()
+        """The splits whose sections bear the facts about the video."""
 
     @property
     def later_s(self) -> float:
@@ -48,6 +51,18 @@ class VideoMedia:
     def asked(self) -> bool:
         """Whether YouTube has been asked about this video, and has answered."""
         return bool(self._source or self._failure)
+
+    def new_facts(self, split: Split) -> VideoFacts | None:
+        """Return what YouTube said of the video, with its picture's size and rate; None once a split has been told."""
+        facts = self._search.facts
+        if facts is None or split in self._told:
+            return None
+        self._told.add(split)
+        picture = self._source and self._source.formats[0]
+        if not picture or not picture.size:
+            return facts
+        width, height = picture.size
+        return replace(facts, width=width, height=height, fps=picture.fps)
 
     def resolve(self) -> MediaSource:
         """Return where the media are, asking YouTube at the first section alone.

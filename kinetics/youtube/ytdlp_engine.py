@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,10 @@ from kinetics.errors import ClientUnusable, ClipError, Fatal, Gone, MayWorkLater
 from kinetics.net.responses import ConnectionBroken
 from kinetics.records import Category
 from kinetics.youtube.engine_errors import TIMEOUT_S, UPGRADE, connection_failure, http_failure, translated_errors
-from kinetics.youtube.formats import Format, positive_number, shorter_side, track_and_alteration
+from kinetics.youtube.formats import Format, picture_size, positive_number, shorter_side, track_and_alteration
 from kinetics.youtube.player_calls import PLAYER_PATH
 from kinetics.youtube.replies import join_words, sort_reason
+from kinetics.youtube.video_facts import Learn, facts_from_reply, ignore
 
 SKIPPED_REQUESTS: Mapping[str, Sequence[str]] = {
     "visionos": ("webpage", "configs", "initial_data", "js"),
@@ -65,20 +68,24 @@ class YtDlp:
         self._unsolved: dict[str, str] = {}
         """Of the clients whose challenges could not be solved: what yt-dlp said. Another call would end in the same."""
 
-    def formats(self, video_id: str, client: str) -> tuple[list[Format], float | None]:
+    def formats(self, video_id: str, client: str, learn: Learn = ignore) -> tuple[list[Format], float | None]:
         """Return all formats on offer and the video's length, by one player call as this client. Raises ClipError."""
         with translated_errors(self.name):
             if client in self._unsolved:
                 raise ClientUnusable(Category.ENGINE_ERROR, self._unsolved[client])
             self._asked_as[client] = self._asked_as.get(client) or self._open(client)
-            return self._extract(self._asked_as[client], video_id, client)
+            return self._extract(self._asked_as[client], video_id, client, learn)
 
-    def _extract(self, asked_as: _OneCallDL, video_id: str, client: str) -> tuple[list[Format], float | None]:
+    def _extract(
+        self, asked_as: _OneCallDL, video_id: str, client: str, learn: Learn
+    ) -> tuple[list[Format], float | None]:
         self._messages.texts.clear()
         try:
             info = asked_as.extract(video_id)
         except importlib.import_module("yt_dlp.utils").YoutubeDLError as error:
             raise self._clip_error(str(error)) from error
+        finally:
+            learn(facts_from_reply(asked_as.reply(), video_id))
         if info.get("live_status") in ("is_live", "is_upcoming", "post_live"):
             raise Gone(Category.LIVE, "This is a live stream or a premiere")
         offered = [entry for entry in info.get("formats", ()) if entry.get("protocol", "https") == "https"]
@@ -160,9 +167,10 @@ class _OneCallDL:
         self._send = self._youtube_dl.urlopen
         self._youtube_dl.urlopen = self._request
         self._called = False
+        self._body = b""
 
     def extract(self, video_id: str) -> Any:
-        self._called = False
+        self._called, self._body = False, b""
         url = f"https://www.youtube.com/watch?v={video_id}"
         return self._youtube_dl.extract_info(url, download=False, process=False)
 
@@ -170,7 +178,22 @@ class _OneCallDL:
         if self._called:
             raise importlib.import_module("yt_dlp.utils").ExtractorError("one client is asked", expected=True)
         self._called = PLAYER_PATH in getattr(request, "url", "")
-        return self._send(request)
+        response = self._send(request)
+        if self._called:
+            response.read = partial(self._keep, response.read)
+        return response
+
+    def _keep(self, read: Callable[..., bytes], *amount: int) -> bytes:
+        part = read(*amount)
+        self._body += part
+        return part
+
+    def reply(self) -> object:
+        """Return the last player reply, None where none came; yt-dlp itself passes on neither channels nor refusals."""
+        try:
+            return json.loads(self._body)
+        except (ValueError, RecursionError):
+            return None
 
 
 class _Messages:
@@ -265,5 +288,7 @@ def _format_from_info(info: Mapping[str, Any]) -> Format:
         surround=(positive_number(info.get("audio_channels")) or 2) > 2,
         duration_s=size / kbit_s / 125 if size and kbit_s else None,
         headers=info.get("http_headers") or {},
+        size=picture_size(info.get("width"), info.get("height")),
+        fps=positive_number(info.get("fps")),
         available_at=positive_number(info.get("available_at")) or 0.0,
     )

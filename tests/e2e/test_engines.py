@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -145,6 +145,44 @@ def test_each_engine_finds_the_right_formats(engine: str, name: str) -> None:
     assert (answer.kind, answer.engine, answer.itag) == ("found", engine, FOUND[name])
     assert answer.duration_s == pytest.approx(20 if PLAYABLE[name].video in (VIDEO, WEBM) else 6)
     assert not any("dubbed" in url for url in answer.urls)
+
+
+TITLE = 'a\nb\0c \u202edlrow\u2069 <script>alert("1")</script>'
+ABOUT: Mapping[str, Mapping[str, object]] = {
+    "videoDetails": {
+        "title": TITLE,
+        "author": "Someone",
+        "channelId": "UC0123456789012345678901",
+        "shortDescription": TITLE,
+        "keywords": ["harmonica", "blues, slow"],
+        "viewCount": "12345",
+    },
+    "microformat": {"playerMicroformatRenderer": {"uploadDate": "2011-03-04T05:06:07+00:00", "category": "Music"}},
+}
+
+
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
+def test_each_engine_passes_on_what_the_reply_says_of_the_video(youtube: LoopbackYouTube, engine: str) -> None:
+    youtube.world.scenarios["told-video0"] = replace(PLAYABLE["dubbed"], about=ABOUT)
+    before = len(youtube.requests)
+    [told] = ask(youtube.env, engine, ["told-video0"])
+    assert told.facts == {
+        **{"youtube_id": "told-video0", "title": TITLE, "channel": "Someone", "description": TITLE, "views": 12345},
+        **{"channel_id": "UC0123456789012345678901", "keywords": ["harmonica", "blues, slow"], "length_s": 20.0},
+        **{"category": "Music", "published": "2011-03-04", "language": "en"},
+        **{"width": None, "height": None, "fps": None},
+    }
+    calls = [request.client for request in youtube.requests[before:] if request.kind == "player"]
+    assert len(calls) == 1, "what is known of a video costs no call of its own"
+
+
+@pytest.mark.parametrize("engine", ENGINE_NAMES)
+def test_a_refusal_about_the_video_tells_of_it_too(youtube: LoopbackYouTube, engine: str) -> None:
+    youtube.world.scenarios["hidden-vid0"] = Scenario(failure=FAILURES["private"], about=ABOUT)
+    [hidden] = ask(youtube.env, engine, ["hidden-vid0"])
+    assert (hidden.kind, hidden.category) == ("Gone", Category.PRIVATE)
+    assert hidden.facts
+    assert (hidden.facts["title"], hidden.facts["channel"]) == (TITLE, "Someone")
 
 
 def test_what_an_engine_logs_is_not_printed(youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch) -> None:

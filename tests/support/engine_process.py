@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 from tests.support.commands import ROOT
 
@@ -27,10 +28,12 @@ class Answer:
     itag: str = ""
     duration_s: float | None = None
     urls: tuple[str, ...] = ()
+    facts: Mapping[str, Any] | None = None
+    """What was learnt of the video, as a VideoFacts has it, dates as texts."""
 
 
 SCRIPT = dedent("""
-    import json, os, sys, traceback
+    import dataclasses, json, os, sys, traceback
     from pathlib import Path
     import pytubefix, yt_dlp
     from kinetics.errors import ClipError
@@ -41,13 +44,15 @@ SCRIPT = dedent("""
         engines.TIMEOUT_S = timeout_s
         opened = engines.open_engines(names.split(","), Path(cookies) if cookies else None)
         for video_id in video_ids:
+            search = Resolver(opened).search(video_id, max_height)
             try:
-                found = Resolver(opened).search(video_id, max_height).next_source()
-                yield {"kind": "found", "engine": found.engine, "itag": found.itag, "duration_s": found.duration_s,
+                found = search.next_source()
+                answer = {"kind": "found", "engine": found.engine, "itag": found.itag, "duration_s": found.duration_s,
                        "urls": [one.url for one in found.formats]}
             except ClipError as error:
-                yield {"kind": type(error).__name__, "category": error.category, "reason": error.reason,
+                answer = {"kind": type(error).__name__, "category": error.category, "reason": error.reason,
                        "retry_after_s": getattr(error, "retry_after_s", None)}
+            yield answer | {"facts": search.facts and dataclasses.asdict(search.facts)}
 
     for line in sys.stdin:
         out, err, env, question = json.loads(line)
@@ -59,7 +64,7 @@ SCRIPT = dedent("""
                 for number, path in ((1, out), (2, err)):
                     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
                 for answer in answers(**question):
-                    print(json.dumps(answer), flush=True)
+                    print(json.dumps(answer, default=str), flush=True)
                 os._exit(0)
             except BaseException:
                 traceback.print_exc()

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from kinetics.errors import Fatal
-from kinetics.records import Category, ControlCall, Cut
+from kinetics.records import Category, ControlCall, Cut, Outcome, PartialResult, VideoFacts
+from kinetics.records import Video as Sections
 from kinetics.scheduling.machine import MEMORY_LIMIT
 from kinetics.youtube import download_job as jobs
 from kinetics.youtube import fallback
@@ -63,6 +64,42 @@ def test_a_clip_that_is_done_says_all_about_itself(youtube: LoopbackYouTube, job
     media = [request for request in youtube.requests if request.kind == "media"]
     assert outcome.requests == len(media)
     assert outcome.bytes_received == sum(request.bytes_sent for request in media)
+
+
+def test_an_outcome_bears_what_is_known_of_the_video_once_a_split(youtube: LoopbackYouTube, job: DownloadClip) -> None:
+    sections = [replace(CLIP, time_start=start, time_end=start + 2) for start in (1.0, 4.0)]
+    elsewhere = replace(sections[1], split="val")
+    outcomes = list[Outcome]()
+
+    def heard(part: PartialResult | None = None, *, calls: int = 0) -> None:
+        outcomes.extend([part] if isinstance(part, Outcome) else [])
+
+    outcomes.append(job.open()(Sections((*sections, elsewhere)), heard))
+    facts = VideoFacts(
+        CLIP.youtube_id,
+        title=f"Loopback video {CLIP.youtube_id}",
+        channel_id="UCloopbackloopbackloopba",
+        length_s=20.0,
+        width=640,
+        height=360,
+        fps=30.0,
+    )
+    assert [outcome.video for outcome in outcomes] == [facts, None, facts]
+    assert sum(outcome.calls for outcome in outcomes) == len(
+        [request for request in youtube.requests if request.kind in ("player", "visitor")]
+    )
+
+
+def test_a_video_whose_media_fail_or_that_is_refused_is_known_as_well(
+    youtube: LoopbackYouTube, job: DownloadClip
+) -> None:
+    youtube.world.media_status = 404
+    youtube.world.scenarios["hidden-vid0"] = Scenario(failure=FAILURES["private"])
+    for video_id, category in ((CLIP.youtube_id, Category.MEDIA_ERROR), ("hidden-vid0", Category.PRIVATE)):
+        outcome = attempt(replace(job, engines=PYTUBEFIX), replace(CLIP, youtube_id=video_id))
+        assert (outcome.status, outcome.category) == ("failed", category)
+        assert outcome.video
+        assert outcome.video.title == f"Loopback video {video_id}"
 
 
 @pytest.mark.parametrize("cut", ["smart", "keyframe", "none"])

@@ -26,13 +26,14 @@ from kinetics.errors import (
 )
 from kinetics.net.range_file import RangeFile
 from kinetics.net.responses import ConnectionBroken, MediaExpired, MediaRefused
-from kinetics.records import Category, Outcome
+from kinetics.records import Category, Outcome, VideoFacts
 from kinetics.youtube import download_job, fallback
 from kinetics.youtube.ads import ads_s
 from kinetics.youtube.client_record import ALIKE_CLIPS, ClientRecord
 from kinetics.youtube.engines import engine_versions
 from kinetics.youtube.fallback import LOOK_BACK_CLIPS, MAX_CALLS, MediaSearch, Resolver
 from kinetics.youtube.formats import Format, MediaSource
+from kinetics.youtube.video_facts import Learn, ignore
 from kinetics.youtube.visitor import MAX_AGE_S, VisitorId, visitor_file
 from tests.support.download_job import CLIP, job_in, unheard
 from tests.youtube import replies
@@ -52,8 +53,9 @@ class FakeEngine:
         self.clients = tuple(says) if isinstance(says, Mapping) else clients if clients != ("",) else (f"as {name}",)
         self.asked: list[str] = []
 
-    def formats(self, video_id: str, client: str) -> tuple[list[Format], float | None]:
+    def formats(self, video_id: str, client: str, learn: Learn = ignore) -> tuple[list[Format], float | None]:
         self.asked.append(client)
+        learn(VideoFacts(video_id, title=f"asked as {client}"))
         says = self.says[client] if isinstance(self.says, Mapping) else self.says
         if isinstance(says, ClipError):
             raise says

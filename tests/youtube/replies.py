@@ -39,7 +39,7 @@ SOUND_DECOYS = (
 def player(video_id: str, scenario: Scenario, client: str) -> Json:
     """What the player says about a video to a client that asks for its formats."""
     if scenario.failure is not None:
-        return failure(video_id, scenario.failure)
+        return _with(failure(video_id, scenario.failure), scenario.about)
     assert scenario.video is not None
     files, duration_s = scenario.files(client), scenario.video.duration_s
     adaptive = [_adaptive(video_id, file) for file in files if file.shape != "progressive"]
@@ -53,7 +53,12 @@ def player(video_id: str, scenario: Scenario, client: str) -> Json:
         for kind in streaming.keys() & {"formats", "adaptiveFormats"}:
             streaming[kind] = [with_challenges(entry, video_id, client) for entry in streaming[kind]]
     body = _body(video_id, {"status": "OK", "playableInEmbed": True}, duration_s) | {"streamingData": streaming}
-    return _with_addresses(body, {"c": client})
+    return _with(_with_addresses(body, {"c": client}), scenario.about)
+
+
+def _with(body: Json, about: Mapping[str, Mapping[str, object]]) -> Json:
+    """The same reply, with more in some of its objects."""
+    return body | {name: body.get(name, {}) | more for name, more in about.items()}
 
 
 def visitor(video_id: str) -> Json:

@@ -170,9 +170,10 @@ class Scenario:
     the same video. `variants` are offered in their order, each in place of the one file that its itags would have.
     `spoilt` says, by itag, what is done to a file before it is served (spoils.py); the player knows nothing of it.
     `said` is, by itag, what the player says of a format in addition, or against the truth:
-    `{134: {"drmFamilies": ["WIDEVINE"]}}`. `thumbnail` says whether the id has one; None: yes, unless the category of
-    its failure is gone. `ad_s` is how long an ad before the video is: for that time after each reply its media answer
-    403. The first `expired_replies` replies name addresses whose time is over.
+    `{134: {"drmFamilies": ["WIDEVINE"]}}`. `about` is what a reply says beside that, by
+    its objects: `{"videoDetails": {"author": "Someone"}}`. `thumbnail` says whether the id has one; None: yes, unless
+    the category of its failure is gone. `ad_s` is how long an ad before the video is: for that time after each reply
+    its media answer 403. The first `expired_replies` replies name addresses whose time is over.
     """
 
     video: Video | None = None
@@ -185,6 +186,7 @@ class Scenario:
     media_faults: tuple[MediaFault, ...] = ()
     spoilt: Mapping[int, Spoil] = field(default_factory=dict)
     said: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
+    about: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     thumbnail: bool | None = None
     ad_s: float = 0.0
     expired_replies: int = 0
