@@ -50,10 +50,14 @@ def not_installed(needed_by: str, packages: Iterable[str]) -> Fatal:
     return Fatal(f"{needed_by} needs {' and '.join(names)}: pip install {' '.join(names)}")
 
 
+def is_installed(package: str) -> bool:
+    """Return whether a package is installed. It is looked for and not imported, since an import takes a while."""
+    return find_spec(MODULES.get(package, package)) is not None
+
+
 def check_installed(needed_by: str, *packages: str) -> None:
-    """Raise Fatal if a package is not installed. It is looked for and not imported, since an import takes a while."""
-    missing = [package for package in packages if find_spec(MODULES.get(package, package)) is None]
-    if missing:
+    """Raise Fatal if a package is not installed."""
+    if missing := [package for package in packages if not is_installed(package)]:
         raise not_installed(needed_by, missing)
 
 

@@ -217,7 +217,9 @@ def repack(options: Options, context: Context) -> int:
                 shown(_what(context, subset), len(frame), measure_clips(context.run_on_files, layout, subset, frame)),
             )
             lacking += len(wanted) - len(chosen)
-            samples = shard_samples(layout, chosen.iloc[in_random_order(chosen, options.seed)], classes)
+            samples = shard_samples(
+                layout, chosen.iloc[in_random_order(chosen, options.seed)], classes, with_videos=False
+            )
             _write_shards(context, target, subset, WebDatasetShards(layout, target, subset, samples, options.repack))
     if lacking:
         tell(f"{counted(lacking, 'clip')} of the manifest left out: missing here, or with another content")

@@ -50,6 +50,7 @@ from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import Ledger
 from kinetics.storage.locks import hold_subsets
 from kinetics.storage.table_sync import TableSync, readable_tables
+from kinetics.storage.video_table import VideoTable
 from kinetics.youtube.engines import engine_versions
 
 WORTH_A_HINT, WORTH_A_HINT_S = 2.0, 3600.0
@@ -90,6 +91,7 @@ def download(options: Options, context: Context) -> int:
             stack.enter_context(ledger) if plan.todo or found.any_clip else ledger.compact()
         for log in thumbnails.values():
             stack.enter_context(log)
+        videos = {SPLIT_OF[subset]: stack.enter_context(VideoTable(layout, subset)) for subset in context.subsets}
         plan = take_found(context, plan, found, ledgers)
         packing = stack.enter_context(pack_into_shards(context))
         packing.take_waiting(plan)
@@ -101,8 +103,9 @@ def download(options: Options, context: Context) -> int:
         try:
             with make_bar(f"{layout.short_name} {options.subset}", plan.todo) as bar:
                 progress = ProgressBar(bar, counts, provisional=options.source == "both", to_read=to_read)
-                gave_up = record_and_show(tables.syncing(packing.packing(events)), ledgers, progress)
+                gave_up = record_and_show(tables.syncing(packing.packing(events)), ledgers, videos, progress)
         finally:
+            tell_if_videos_wait(videos.values())
             tell(summary(options, layout, plan, counts, ledgers.values()))
     if gave_up:
         tell(why_stopped(gave_up), file=sys.stderr)
@@ -127,7 +130,10 @@ def check_kinds(options: Options, context: Context, layout: Layout, plan: Plan) 
 
 
 def record_and_show(
-    events: Iterable[RunEvent], ledgers: Mapping[Split, Ledger], progress: ProgressBar
+    events: Iterable[RunEvent],
+    ledgers: Mapping[Split, Ledger],
+    videos: Mapping[Split, VideoTable],
+    progress: ProgressBar,
 ) -> GaveUp | None:
     """Record and show what becomes of the clips; returns why the run gave up, if it did."""
     gave_up: GaveUp | None = None
@@ -136,6 +142,7 @@ def record_and_show(
         match event:
             case Outcome():
                 ledgers[event.clip.split].record(event)
+                videos[event.clip.split].record(event)
                 progress.show(event)
                 if event.notice not in said:
                     said.add(event.notice)
@@ -157,6 +164,15 @@ def record_and_show(
             case _:
                 progress.refresh()
     return gave_up
+
+
+def tell_if_videos_wait(videos: Iterable[VideoTable]) -> None:
+    """Say what is to be installed where what YouTube says of the videos cannot be written to their tables."""
+    if waiting := [one.display_path for one in videos if one.lacks_package]:
+        tell(
+            f"pyarrow is not installed, so {' and '.join(waiting)} cannot be written: pip install pyarrow. "
+            "What YouTube says of the videos is kept until a run can write it"
+        )
 
 
 def exit_code(plan: Plan, counts: Counter[Category | None], gave_up: GaveUp | None, *, all_read: bool) -> int:

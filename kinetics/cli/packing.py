@@ -11,12 +11,14 @@ from kinetics.cli.context import Context
 from kinetics.cli.terminal import tell
 from kinetics.humanize import counted
 from kinetics.planning.plan import Plan
-from kinetics.records import SPLIT_OF, Outcome, Split
+from kinetics.records import SPLIT_OF, Outcome, Split, StableFacts
 from kinetics.storage.locks import hold_subsets
 from kinetics.storage.shard_writer import ShardWriter
 from kinetics.storage.shards import ShardFolder
 
 PackedEventT = TypeVar("PackedEventT")
+VIDEOS_IN_WORK = 10_000
+"""Videos of which it is remembered what YouTube said: more than all workers of a cluster have at once."""
 
 
 class Packing:
@@ -27,10 +29,18 @@ class Packing:
 
     def packing(self, events: Iterable[PackedEventT]) -> Generator[PackedEventT, None, None]:
         """Pass on the events of a run, and pack each clip that came once it was recorded."""
+        known = dict[str, StableFacts]()
         for event in events:
             yield event
-            if isinstance(event, Outcome) and event.status == "done" and self._writers:
-                self._writers[event.clip.split].add(event.clip)
+            if not (isinstance(event, Outcome) and self._writers):
+                continue
+            youtube_id = event.clip.youtube_id
+            if event.video:  # the first section of a video has it for all of them, which come soon
+                known[youtube_id] = event.video.stable
+                if len(known) > VIDEOS_IN_WORK:
+                    del known[next(iter(known))]
+            if event.status == "done":
+                self._writers[event.clip.split].add(event.clip, known.get(youtube_id))
 
     def take_waiting(self, plan: Plan) -> None:
         """Take the clips that an interrupted run left, and those that were linked or adopted for this one."""

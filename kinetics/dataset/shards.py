@@ -15,7 +15,7 @@ import pandas as pd
 
 from kinetics.annotations.table import Annotations
 from kinetics.humanize import safe_cell, seconds_text
-from kinetics.records import NO_CLASS, SPLIT_OF, Clip, Subset
+from kinetics.records import NO_CLASS, SPLIT_OF, Clip, StableFacts, Subset
 from kinetics.storage.atomic import atomic_write, cannot_write, write_csv
 from kinetics.storage.layout import Layout
 from kinetics.storage.shards import INDEX_FIELDS, packed_clips
@@ -27,6 +27,7 @@ from kinetics.storage.tar_samples import (
     sample_key,
     sample_metadata,
 )
+from kinetics.storage.video_table import known_videos
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class ShardSample:
     """The modification time of its file; a shard that was made of a file with another one is written again."""
     class_number: int
     """The index of its label among the classes, or NO_CLASS."""
+    video: StableFacts | None = None
+    """What is known of its video."""
 
     @property
     def key(self) -> str:
@@ -47,7 +50,7 @@ class ShardSample:
 
     def metadata(self) -> dict[str, bytes]:
         """Return the sample's members besides the clip, by their extension."""
-        return sample_metadata(self.clip, self.class_number)
+        return sample_metadata(self.clip, self.class_number, self.video)
 
 
 class WebDatasetShards:
@@ -94,7 +97,7 @@ class WebDatasetShards:
                     ):
                         for sample in shard:
                             with self._layout.clip_file(sample.clip) as clip_file:
-                                add_sample(tar, sample.clip, clip_file, sample.class_number)
+                                add_sample(tar, sample.clip, clip_file, sample.class_number, sample.video)
                 except OSError as error:
                     raise cannot_write(error, path) from error
             yield len(shard)
@@ -149,12 +152,20 @@ class WebDatasetShards:
         ]
 
 
-def shard_samples(layout: Layout, frame: pd.DataFrame, classes: Sequence[str]) -> Iterator[ShardSample]:
-    """Yield the clips of a table, in its order, as samples; clips whose files have just disappeared are left out."""
+def shard_samples(
+    layout: Layout, frame: pd.DataFrame, classes: Sequence[str], *, with_videos: bool = True
+) -> Iterator[ShardSample]:
+    """Yield the clips of a table, in its order, as samples; clips whose files have just disappeared are left out.
+
+    `with_videos`: with what is known of their videos. Raises Fatal if that cannot be read.
+    """
     class_numbers = {label: number for number, label in enumerate(classes)}
+    subsets = [subset for subset, split in SPLIT_OF.items() if with_videos and (frame["split"] == split).any()]
+    known = {SPLIT_OF[subset]: known_videos(layout, subset) for subset in subsets}
     for clip in packed_clips(Annotations(frame, ()).clips(), frame, layout):
         if state := layout.clip_state(clip):
-            yield ShardSample(clip, *state, class_numbers.get(clip.label, NO_CLASS))
+            facts = known[clip.split].get(clip.youtube_id) if with_videos else None
+            yield ShardSample(clip, *state, class_numbers.get(clip.label, NO_CLASS), facts)
 
 
 def _pack(samples: Iterable[ShardSample], clips: int) -> Iterator[list[ShardSample]]:

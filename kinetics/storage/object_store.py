@@ -108,6 +108,16 @@ class ObjectStore:
         ):
             yield file
 
+    def fetch(self, name: str, local: Path) -> bool:
+        """Copy a file to this machine; return whether there is one."""
+        local.parent.mkdir(parents=True, exist_ok=True)
+        with self._connected(f"read {name} in") as (backend, root):
+            try:
+                backend.get_file(f"{root}/{name}", str(local))
+            except FileNotFoundError:
+                return False
+            return True
+
     def remove(self, name: str) -> None:
         """Delete a file."""
         with self._connected(f"remove {name} from") as (backend, root):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kinetics.records import NO_CLASS, Clip
+from kinetics.records import NO_CLASS, Clip, StableFacts
 from kinetics.storage.atomic import cannot_write, move
 from kinetics.storage.layout import clip_name, names_in
 from kinetics.storage.shards import ShardFolder
@@ -28,18 +28,13 @@ from kinetics.storage.tar_samples import (
     read_samples,
     sample_key,
 )
+from kinetics.storage.video_table import known_videos
 
 WINDOW = 500
 """Clips that wait, among which the next one of a shard is drawn. A larger window mixes the classes of a sorted list
 better; a run that is killed has as many files to look at when it goes on."""
 SYNC_EVERY = 16
 """Clips that are appended between two syncs. More of them save time on a slow disk, and are on disk twice meanwhile."""
-VideoLookup = Callable[[str], Mapping[str, object]]
-"""Returns what is known of a video, as the json of its samples has it."""
-
-
-def _nothing(youtube_id: str) -> Mapping[str, object]:
-    return {}
 
 
 class ShardWriter:
@@ -48,21 +43,14 @@ class ShardWriter:
     Raises Fatal if something cannot be written. If the block ends without an error, all clips are in whole shards.
     """
 
-    def __init__(
-        self,
-        folder: ShardFolder,
-        clips_per_shard: int,
-        classes: Sequence[str],
-        seed: int,
-        about: VideoLookup = _nothing,
-    ) -> None:
+    def __init__(self, folder: ShardFolder, clips_per_shard: int, classes: Sequence[str], seed: int) -> None:
         self._folder, self._limit, layout = folder, clips_per_shard, folder.layout
         self._classes = {label: number for number, label in enumerate(classes)}
-        self._random, self._about = random.Random(seed), about
+        self._random = random.Random(seed)
         self.finished = list[Path]()
         """The shards that this run has written."""
         self._waiting_folder, self._open_path = layout.waiting_folder(folder.split), layout.open_shard(folder.split)
-        self._waiting = list[Clip]()
+        self._waiting = list[tuple[Clip, StableFacts | None]]()
         self._samples = list[PackedSample]()
         self._unsynced = list[Path]()
 
@@ -104,13 +92,16 @@ class ShardWriter:
 
         `clips` returns the clips whose files have these names; others stay.
         """
-        if names := {*names_in(self._waiting_folder)}:
-            for clip in clips(names):
-                self.add(clip)
+        names = {*names_in(self._waiting_folder)}
+        left = [*clips(names)] if names else []
+        layout, subset = self._folder.layout, self._folder.subset
+        known = known_videos(layout, subset, {clip.youtube_id for clip in left}) if left else {}
+        for clip in left:
+            self.add(clip, known.get(clip.youtube_id))
 
-    def add(self, clip: Clip) -> None:
-        """Take a clip whose file waits."""
-        self._waiting.append(clip)
+    def add(self, clip: Clip, video: StableFacts | None = None) -> None:
+        """Take a clip whose file waits, and what is known of its video."""
+        self._waiting.append((clip, video))
         try:
             while len(self._waiting) > WINDOW:
                 self._pack_one()
@@ -135,7 +126,7 @@ class ShardWriter:
         self._tar, self._samples = open_tar(self._file), kept
 
     def _pack_one(self) -> None:
-        clip = self._waiting.pop(self._random.randrange(len(self._waiting)))
+        clip, video = self._waiting.pop(self._random.randrange(len(self._waiting)))
         path = self._waiting_folder / clip_name(*clip.key)
         try:
             size = path.stat().st_size
@@ -146,7 +137,7 @@ class ShardWriter:
         ):
             self._finish()
         number = self._classes.get(clip.label, NO_CLASS)
-        self._samples.append(add_sample(self._tar, clip, path, number, self._about(clip.youtube_id)))
+        self._samples.append(add_sample(self._tar, clip, path, number, video))
         self._unsynced.append(path)
         if len(self._unsynced) >= SYNC_EVERY:
             self._sync()

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from kinetics.humanize import safe_cell, seconds_text
-from kinetics.records import NO_CLASS, SPLIT_OF, Clip
+from kinetics.records import NO_CLASS, SPLIT_OF, Clip, StableFacts
 from kinetics.storage.layout import clip_name
 
 SHARD_LIMIT = 10**9
 """Maximum size of a shard, in bytes; only a single clip that is larger exceeds it."""
-SAMPLE_OVERHEAD = 1 << 13
+SAMPLE_OVERHEAD = 1 << 14
 """Upper bound, in bytes, for what a sample takes besides the clip: metadata, and the headers of three members."""
 MAX_JSON = 1 << 20
 """Bytes of a sample's metadata; one that has more is not a sample of ours."""
@@ -58,17 +58,18 @@ def sample_key(clip: Clip) -> str:
     return clip_name(*clip.key, suffix="").replace(".", "_")
 
 
-def sample_metadata(clip: Clip, class_number: int, about: Mapping[str, object] | None = None) -> dict[str, bytes]:
-    """Return the members of a sample besides the clip, by their extension; `about` adds keys to the json."""
+def sample_metadata(clip: Clip, class_number: int, video: StableFacts | None = None) -> dict[str, bytes]:
+    """Return the members of a sample besides the clip, by their extension; the json has what is known of the video."""
     known = {} if class_number == NO_CLASS else {"cls": str(class_number).encode()}
-    fields = {
+    about = {
         "youtube_id": clip.youtube_id,
         "time_start": clip.time_start,
         "time_end": clip.time_end,
         "label": clip.label,
         "split": clip.split,
+        **({name: text for name, text in video._asdict().items() if text} if video else {}),
     }
-    return {**known, "json": json.dumps({**fields, **(about or {})}).encode()}
+    return {**known, "json": json.dumps(about).encode()}
 
 
 def open_tar(file: IO[bytes]) -> tarfile.TarFile:
@@ -77,11 +78,11 @@ def open_tar(file: IO[bytes]) -> tarfile.TarFile:
 
 
 def add_sample(
-    tar: tarfile.TarFile, clip: Clip, path: Path, class_number: int, about: Mapping[str, object] | None = None
+    tar: tarfile.TarFile, clip: Clip, path: Path, class_number: int, video: StableFacts | None = None
 ) -> PackedSample:
     """Append a clip's file, after its class and its metadata. Raises OSError if it cannot be read or written."""
     with open(path, "rb") as file:
-        for extension, content in sample_metadata(clip, class_number, about).items():
+        for extension, content in sample_metadata(clip, class_number, video).items():
             member = _member(f"{sample_key(clip)}.{extension}", len(content))
             tar.addfile(member, io.BytesIO(content))
         size = os.fstat(file.fileno()).st_size

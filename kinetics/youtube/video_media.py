@@ -16,7 +16,7 @@ from kinetics.net.http import HttpSession
 from kinetics.net.range_file import RangeFile
 from kinetics.records import Split, VideoFacts
 from kinetics.youtube.fallback import MediaSearch
-from kinetics.youtube.formats import MediaSource
+from kinetics.youtube.formats import Format, MediaSource
 
 KEPT_BETWEEN_SECTIONS = 1 << 26
 """Bytes of a file that are kept for the next section. With more, the sections of a long video could take all the memory
@@ -39,6 +39,8 @@ class VideoMedia:
         self._files: list[tuple[RangeFile, RemoteMedia]] = []
         self._early_ends_s: dict[str, float] = {}
         """Of the pictures that are shorter than promised, by URL: their duration in seconds."""
+        self._picture: Format | None = None
+        """The format whose picture was read for a section."""
         self._told = set[Split]()
         """The splits whose sections bear the facts about the video."""
 
@@ -53,16 +55,15 @@ class VideoMedia:
         return bool(self._source or self._failure)
 
     def new_facts(self, split: Split) -> VideoFacts | None:
-        """Return what YouTube said of the video, with its picture's size and rate; None once a split has been told."""
+        """Return what YouTube said of the video, and the picture's size if it was read; None once a split was told."""
         facts = self._search.facts
         if facts is None or split in self._told:
             return None
         self._told.add(split)
-        picture = self._source and self._source.formats[0]
-        if not picture or not picture.size:
+        if not self._picture or not self._picture.size:
             return facts
-        width, height = picture.size
-        return replace(facts, width=width, height=height, fps=picture.fps)
+        width, height = self._picture.size
+        return replace(facts, width=width, height=height, fps=self._picture.fps)
 
     def resolve(self) -> MediaSource:
         """Return where the media are, asking YouTube at the first section alone.
@@ -98,6 +99,7 @@ class VideoMedia:
                 self._open(source)
             else:
                 self._search.came()
+                self._picture = source.formats[0]
                 return result
 
     def _is_confirmed(self, url: str, total_s: float) -> bool:

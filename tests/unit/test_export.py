@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -23,12 +24,13 @@ from kinetics.dataset.manifest import MANIFEST_FIELDS, write_manifest
 from kinetics.dataset.settings import keep_settings
 from kinetics.dataset.shards import ShardSample, WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
-from kinetics.records import Clip, ClipKey, Facts, Outcome, Subset
+from kinetics.records import Clip, ClipKey, Facts, Outcome, StableFacts, Subset, VideoFacts
 from kinetics.storage.attempts import last_successes
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 from kinetics.storage.shards import INDEX_FIELDS
-from kinetics.storage.tar_samples import SHARD_LIMIT, PackedSample, add_sample
+from kinetics.storage.tar_samples import SAMPLE_OVERHEAD, SHARD_LIMIT, PackedSample, add_sample
+from kinetics.storage.video_table import VideoTable
 from tests.support.dataset import CLIP, PLAIN, DatasetOnDisk, numbered, watched
 
 CLASSES = ("abseiling", "playing harmonica", 'say, "ah"', "tai chi")
@@ -331,6 +333,35 @@ def test_the_shards_hold_every_clip_once_byte_by_byte_with_its_class(dataset: Da
         assert not parts
 
 
+def test_a_sample_says_what_is_known_of_its_video_and_a_shard_follows_what_becomes_known(
+    dataset: DatasetOnDisk,
+) -> None:
+    def texts() -> dict[str, dict[str, str]]:
+        held = [json.loads(parts["json"]) for path in write(dataset) for _, parts in samples(path)]
+        return {
+            about["youtube_id"]: {name: about[name] for name in ("title", "channel", "language") if name in about}
+            for about in held
+        }
+
+    first, last = ODD[0], ODD[-1]
+    assert {*map(str, texts().values())} == {"{}"}
+    facts = VideoFacts(first.youtube_id, "a\nb\0 \u202e<script>", "Someone", description="D", language="en")
+    table = VideoTable(dataset.layout, "validate")
+    table.record(Outcome(first, "done", video=facts))
+    table.record(Outcome(last, "failed", video=VideoFacts(last.youtube_id, channel="Another")))
+    known = texts()
+    assert known[first.youtube_id] == {"title": facts.title, "channel": "Someone", "language": "en"}
+    assert known[last.youtube_id] == {"channel": "Another"}
+    assert {str(one) for video, one in known.items() if video not in (first.youtube_id, last.youtube_id)} == {"{}"}
+
+
+def test_a_sample_takes_no_more_than_what_is_reckoned_whatever_its_video_is_called(dataset: DatasetOnDisk) -> None:
+    texts = StableFacts("\0" * 500, "\U0001f3b8" * 500, "en")
+    sample = replace(next(shard_samples(dataset.layout, dataset.frame, CLASSES)), video=texts)
+    parts = {"mp4": dataset.layout.clip(sample.clip).read_bytes(), **sample.metadata()}
+    assert sum(512 + -(-len(part) // 512) * 512 for part in parts.values()) <= sample.size + SAMPLE_OVERHEAD
+
+
 def test_the_index_says_where_each_clip_is(dataset: DatasetOnDisk) -> None:
     shards = write(dataset)
     header, *lines = rows(dataset.folder / "Kinetics700_shards/val_index.csv")
@@ -443,10 +474,10 @@ def test_other_classes_or_labels_are_written_anew(dataset: DatasetOnDisk) -> Non
 def test_a_shard_that_cannot_be_written_is_named_and_leaves_whole_ones(
     dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(tar: tarfile.TarFile, clip: Clip, path: Path, class_number: int) -> PackedSample:
+    def full(tar: tarfile.TarFile, clip: Clip, *more: Any) -> PackedSample:
         if clip == ODD[3]:
             raise OSError(28, "No space left on device")
-        return add_sample(tar, clip, path, class_number)
+        return add_sample(tar, clip, *more)
 
     monkeypatch.setattr(export, "add_sample", full)
     with pytest.raises(Fatal, match="the disk is full") as caught:
