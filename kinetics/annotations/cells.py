@@ -211,7 +211,7 @@ def _text(value: object) -> str:
 def _stripped(table: pd.DataFrame) -> pd.DataFrame:
     """Return the cells without the spaces around them; all columns but the ids become categorical."""
     ids = table["youtube_id"]
-    joined = "".join(ids)
+    joined = "".join(ids.tolist())
     if " " in joined or not joined.isprintable():  # other white space is not printable; there is rarely any
         ids = pd.Series([*map(str.strip, ids)], index=table.index, dtype=object)
     return pd.DataFrame({name: ids if name == "youtube_id" else _categories(cells) for name, cells in table.items()})
@@ -225,5 +225,7 @@ def _categories(column: pd.Series[str]) -> pd.Series[str]:
 
 def _without_blanks(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows in which any cell has text."""
+    if all(table["youtube_id"].tolist()):
+        return table
     without_id = table[table["youtube_id"] == ""]
     return table.drop(without_id.index[(without_id == "").all(axis=1)])

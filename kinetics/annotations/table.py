@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections import defaultdict
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
@@ -20,8 +21,7 @@ from kinetics.records import KEY, SPLIT_OF, Clip, Subset
 from kinetics.storage.layout import label_folder
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
-YOUTUBE_IDS = re.compile(r"[A-Za-z0-9_-]*")
-"""Any number of ids, one after the other."""
+ID_CHARACTERS = f"{string.ascii_letters}{string.digits}_-".encode()
 MAX_LABEL_BYTES = 200
 """Maximum length of a label, in bytes of UTF-8; file systems allow a folder's name 255."""
 MAX_CELL_CHARS = 1 << 17
@@ -123,11 +123,10 @@ def valid_rows(cells: pd.DataFrame, split: pd.Series[str], file_name: str) -> tu
         good &= passed
     rows, repeats = _without_repeats(rows[good])
     label, spellings = one_spelling(rows["label"].cat.remove_unused_categories())  # labels of rows that were left out
-    rows["label"] = label
     if "label" in cells and "" in label.cat.categories:
         nameless = counted(int((label == "").sum()), "row")
         warnings.append(f"{nameless} without a label: unlabelled, in _unlabeled.")
-    return rows.astype({"youtube_id": str}), [*warnings, *spellings, *repeats]
+    return rows.assign(label=label).astype({"youtube_id": str}), [*warnings, *spellings, *repeats]
 
 
 def one_spelling(label: pd.Series[Any], preferred: Container[str] = ()) -> tuple[pd.Series[Any], list[str]]:
@@ -180,8 +179,10 @@ def constant_column(cells: pd.DataFrame, text: str) -> pd.Series[Any]:
 
 
 def _are_ids(column: pd.Series[str]) -> pd.Series[bool]:
-    """Tell for each cell whether it is an id. Nearly always all are, so that is tested first."""
-    if {*map(len, column)} <= {11} and YOUTUBE_IDS.fullmatch("".join(column)):
+    """Tell for each cell whether it is an id. Nearly always all are, so that is tested first: in one text, by lines."""
+    lines = "\n".join([*column.tolist(), ""]).encode("utf-8", "replace")
+    ends = b"\n" * len(column)
+    if lines[11::12] == ends == lines.translate(None, ID_CHARACTERS):
         return pd.Series(True, index=column.index)
     return column.map(YOUTUBE_ID.fullmatch).notna()
 
@@ -195,7 +196,10 @@ def _can_be_folder(label: str) -> bool:
 def _without_repeats(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the first row of each clip, and the warnings about the others."""
     ids = rows["youtube_id"]
-    candidates = rows[ids.isin(ids[ids.duplicated()])].astype({"label": object, "split": object})
+    again = ids.duplicated()
+    if not again.any():
+        return rows, []
+    candidates = rows[ids.isin(ids[again])].astype({"label": object, "split": object})
     groups = candidates[candidates.duplicated([*KEY, "split"], keep=False)]
     kept = groups.groupby([*KEY, "split"])["label"].transform("first")
     repeats = groups.assign(kept=kept)[groups.duplicated([*KEY, "split"])]

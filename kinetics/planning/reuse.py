@@ -135,7 +135,7 @@ class _MissingNames:
 
 def found_clips(plan: Plan, files: Files) -> Iterator[tuple[int, FoundClip]]:
     """Yield the clips, with their rows, that are still missing and for which there are files."""
-    rows = [*files.keys() & plan.missing]
+    rows = [*files.keys() & plan.missing] if files else []
     for row, clip in zip(rows, plan.clips_in(rows), strict=True):
         yield row, FoundClip(*clip.key, clip.label, clip.split, files=tuple(files[row]))
 
