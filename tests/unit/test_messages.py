@@ -52,7 +52,7 @@ def plan_of(
     gone = np.flatnonzero(column == ClipState.WAS_GONE)
     waiting[gone[:confirmed]] = True
     look = LookedFor(gone[confirmed : confirmed + looked_for])
-    return Plan(frame, column, waiting, {}, "smart", retry, source, 0, looked_for=look)
+    return Plan(frame, column, waiting, {}, "smart", retry, source, 0, np.arange(len(frame)), looked_for=look)
 
 
 def clips() -> Iterator[Clip]:
