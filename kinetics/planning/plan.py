@@ -16,11 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kinetics.annotations.table import Annotations
+from kinetics.planning.gone_clips import GoneClips, LookedFor, within
 from kinetics.records import ASKED_WITH, KEY, Category, Clip, ClipKey, ClipState, Cut, Split, Video, video_of
 from kinetics.storage.layout import Layout, clip_names, label_folder
 from kinetics.storage.ledger import Ledger, MissingClip
 from kinetics.storage.shards import in_shards
-from kinetics.storage.thumbnail_log import Sighting, ThumbnailLog
+from kinetics.storage.thumbnail_log import ThumbnailLog
 
 Retry = Literal["due", "all", "transient", "none"]
 """Which clips that failed before are tried again: those that are due, all, those that may work now, or none."""
@@ -30,24 +31,6 @@ ASK_AGAIN_DAYS = 30
 """Days after which YouTube is asked again for a clip that it did not offer. Fewer of them spend more player calls on
 the same answer; with more of them, a clip that YouTube offers again is found later. The help and the messages name the
 number, too."""
-PLAYER_AGAIN_DAYS = 90
-"""Days after which the player is asked again for a video that it called gone, whatever its thumbnail says. Fewer of
-them spend more player calls on dead videos; with more, one that is back without a thumbnail is found later."""
-CONFIRMED_DAYS = 30
-"""Days for which a missing thumbnail confirms that a video is gone; then it is asked for anew."""
-MOST_CONFIRMED_ANEW = 2_000
-"""Most videos whose confirmation is asked for anew in one run, the oldest first: under two minutes of requests."""
-THUMBNAIL_VANISHES = frozenset(
-    {
-        Category.UNAVAILABLE,
-        Category.PRIVATE,
-        Category.REMOVED,
-        Category.COPYRIGHT,
-        Category.TERMS,
-        Category.TERMINATED,
-    }
-)
-"""The categories of videos whose thumbnails are usually missing: one that is there may mean that the video is back."""
 STATES_TO_TRY: Mapping[Retry, tuple[ClipState, ...]] = {
     "due": (ClipState.NEVER_TRIED, ClipState.MAY_WORK, ClipState.NOT_OFFERED, ClipState.WAS_GONE),
     "all": (ClipState.NEVER_TRIED, ClipState.MAY_WORK, ClipState.NOT_OFFERED, ClipState.WAS_GONE),
@@ -55,16 +38,6 @@ STATES_TO_TRY: Mapping[Retry, tuple[ClipState, ...]] = {
     "none": (ClipState.NEVER_TRIED,),
 }
 """The clips that are tried with each `--retry`, in this order; with `due`, not those of `Plan.not_due`."""
-
-
-@dataclass(frozen=True, slots=True)
-class LookedFor:
-    """Clips that were gone, and whose videos' thumbnails are looked for before YouTube is asked for them."""
-
-    rows: NDArray[np.intp] = field(default_factory=lambda: np.array([], np.intp))
-    """Their rows in the plan's frame, in the order in which they are looked for."""
-    stays_there: frozenset[str] = frozenset()
-    """The ids of those whose thumbnails say nothing new if they are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +270,7 @@ def make_plan(
     rows = np.flatnonzero([youtube_id in tried for youtube_id in frame["youtube_id"].tolist()] if tried else [])
     not_due, known = np.zeros(len(frame), bool), dict[ClipKey, Category]()
     settled_to_try = {ClipState.NOT_OFFERED, ClipState.WAS_GONE}.intersection(STATES_TO_TRY[retry])
-    gone = _GoneClips({split: log.sightings() for split, log in thumbnails.items()}) if thumbnails else None
+    gone = GoneClips({split: log.sightings() for split, log in thumbnails.items()}) if thumbnails else None
     state_after = {category: _state_after(category, mirror_alone=source == "mirror") for category in Category}
     keys = zip(*(frame[column].iloc[rows].tolist() for column in KEY), strict=True)
     for row, split, key in zip(rows.tolist(), frame["split"].iloc[rows].tolist(), keys, strict=True):
@@ -315,54 +288,8 @@ def make_plan(
                 known[key] = failure.category
     seed = random.getrandbits(64) if seed is None else seed
     video, _ = pd.factorize(frame["youtube_id"])
-    plan = Plan(frame, states, not_due, known, cut, retry, source, seed, video, unnamed)
-    return gone.looked_for(plan, rows) if gone else plan
-
-
-class _GoneClips:
-    """Sorts the clips that were gone by what was seen of their videos' thumbnails."""
-
-    def __init__(self, sightings: Mapping[Split, Mapping[str, Sighting]]) -> None:
-        self._sightings = sightings
-        self._now = time.time()
-        self._new = list[int]()
-        self._lapsed = list[tuple[float, str, int]]()  # when it was confirmed, the video, the row
-        self._stays_there = set[str]()
-
-    def confirms(self, row: int, split: Split, youtube_id: str, failure: MissingClip) -> bool:
-        """Return whether a missing thumbnail confirms that a clip is gone; else take in whether it is looked for."""
-        seen = self._sightings[split].get(youtube_id)
-        if failure.category is Category.PAST_END or not _within(failure.time_s, PLAYER_AGAIN_DAYS, self._now):
-            return False
-        if seen and seen.thumbnail == "missing":
-            if _within(seen.time_s, CONFIRMED_DAYS, self._now):
-                return True
-            self._lapsed.append((seen.time_s, youtube_id, row))
-            return False
-        self._new.append(row)
-        if failure.category not in THUMBNAIL_VANISHES or (seen and seen.time_s >= int(failure.time_s)):
-            self._stays_there.add(youtube_id)
-        return False
-
-    def looked_for(self, plan: Plan, tried: NDArray[np.intp]) -> Plan:
-        """Return the plan with the clips to look for; lapsed confirmations that are not asked for anew still hold.
-
-        `tried`: the rows of all videos that were tried before. A video that the player is asked for anyway, for another
-        clip, is not looked for.
-        """
-        self._lapsed.sort()
-        anew = {*[*dict.fromkeys(youtube_id for _, youtube_id, _ in self._lapsed)][:MOST_CONFIRMED_ANEW]}
-        plan.not_due[[row for _, youtube_id, row in self._lapsed if youtube_id not in anew]] = True
-        rows = np.array([*self._new, *(row for _, youtube_id, row in self._lapsed if youtube_id in anew)], np.intp)
-        ids = plan.frame["youtube_id"]
-        asked = ids.iloc[tried[(plan.states[tried] < ClipState.WAS_GONE) & ~plan.not_due[tried]]]
-        alone = ~ids.iloc[rows].isin({*asked}).to_numpy()
-        return replace(plan, looked_for=LookedFor(rows[alone], frozenset(self._stays_there)))
-
-
-def _within(time_s: float, days: float, now: float) -> bool:
-    """Return whether a time is one of the last days; one in the future is not."""
-    return 0 <= (now - time_s) / 86_400 < days
+    looked_for = gone.looked_for(frame["youtube_id"], states, not_due, rows) if gone else LookedFor()
+    return Plan(frame, states, not_due, known, cut, retry, source, seed, video, unnamed, looked_for)
 
 
 def _state_after(category: Category, *, mirror_alone: bool) -> ClipState:
@@ -379,7 +306,7 @@ def _asked_lately(failure: MissingClip, engines: str) -> bool:
     A time in the future, or one that cannot be read, does not count as one of them.
     """
     asked_with_them = failure.reason.endswith(f"{ASKED_WITH}{engines})")
-    return asked_with_them and _within(failure.time_s, ASK_AGAIN_DAYS, time.time())
+    return asked_with_them and within(failure.time_s, ASK_AGAIN_DAYS, time.time())
 
 
 def on_disk(frame: pd.DataFrame, layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -21,7 +21,8 @@ from kinetics.cli.progress import ProgressBar, make_bar
 from kinetics.cli.run_counts import RunCounts
 from kinetics.cli.terminal import wrapped
 from kinetics.planning.estimate import Estimate
-from kinetics.planning.plan import ASK_AGAIN_DAYS, LookedFor, Plan, Retry
+from kinetics.planning.gone_clips import LookedFor
+from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, Retry
 from kinetics.planning.reuse import FoundFiles
 from kinetics.records import Category, Clip, ClipState, Outcome, Source
 from kinetics.scheduling.events import Pause, SpacingChanged

@@ -11,17 +11,9 @@ import pandas as pd
 import pytest
 
 from kinetics.annotations.table import Annotations
-from kinetics.planning import plan as planning
-from kinetics.planning.plan import (
-    ASK_AGAIN_DAYS,
-    CONFIRMED_DAYS,
-    PLAYER_AGAIN_DAYS,
-    THUMBNAIL_VANISHES,
-    Plan,
-    Retry,
-    SourceChoice,
-    make_plan,
-)
+from kinetics.planning import gone_clips
+from kinetics.planning.gone_clips import CONFIRMED_DAYS, PLAYER_AGAIN_DAYS, THUMBNAIL_VANISHES
+from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, Retry, SourceChoice, make_plan
 from kinetics.records import SPLIT_OF, Category, Clip, ClipState, Cut, Outcome, Split, Thumbnail, Video
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger
@@ -409,7 +401,7 @@ def test_with_retry_all_or_without_thumbnails_the_player_is_asked_for_all(layout
 def test_old_confirmations_are_asked_for_anew_the_oldest_first_and_the_rest_still_hold(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "MOST_CONFIRMED_ANEW", 2)
+    monkeypatch.setattr(gone_clips, "MOST_CONFIRMED_ANEW", 2)
     clips = [clip(number) for number in range(4)]
     gone(layout, *clips, clip(1, start=20.0), days=80)
     for number, days in enumerate((40, 60, CONFIRMED_DAYS - 1, 50)):
