@@ -20,6 +20,7 @@ from kinetics.annotations.archives import (
 from kinetics.errors import Fatal
 from kinetics.humanize import quoted
 from kinetics.records import Subset
+from kinetics.storage.parquet import MAGIC, SUFFIX, parquet_as_csv
 from kinetics.storage.user_files import read_limited, too_large
 
 SUBSET_WORDS: dict[str, Subset] = {
@@ -32,6 +33,9 @@ SUBSET_WORDS: dict[str, Subset] = {
     "testing": "test",
 }
 """The words of a file name, or of a cell of the split column, that name a subset."""
+PARQUET_COLUMNS = ("youtube_id", "time_start", "time_end", "label", "split", "sha256")
+"""The columns that are read of a Parquet file, in the order that a CSV file is to have: those that name a clip and say
+what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,18 @@ def _member(source: Path, name: PurePath, data: bytes) -> AnnotationFile:
 
 
 def _plain_file(shown: str, name: PurePath, data: bytes) -> AnnotationFile:
-    """Return a file, decompressed if its name says that it is compressed. Raises Fatal if it is too large."""
+    """Return a file, decompressed if its name says that it is compressed, and as CSV if it is a Parquet file.
+
+    Raises Fatal if it is too large, or no Parquet file although its name says so.
+    """
     if plain_name(name) != name:
         data = decompress(shown, data, MAX_FILE).getvalue()
     if len(data) > MAX_FILE:
         raise too_large(shown, MAX_FILE)
-    return AnnotationFile(shown, plain_name(name), data)
+    plain = plain_name(name)
+    if data.startswith(MAGIC) or plain.suffix.lower() == SUFFIX:
+        data, plain = parquet_as_csv(shown, data, PARQUET_COLUMNS, MAX_FILE), plain.with_suffix(".csv")
+    return AnnotationFile(shown, plain, data)
 
 
 def _choose(names: Iterable[PurePath], wanted: Sequence[Subset], source: Path) -> dict[Subset, PurePath]:

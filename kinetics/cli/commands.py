@@ -8,6 +8,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinetics.annotations.archives import MAX_ARCHIVE
@@ -21,6 +23,7 @@ from kinetics.cli.terminal import tell
 from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound, ResizeClip
 from kinetics.dataset.compare import VERDICTS
 from kinetics.dataset.compare import compare as compare_manifests
+from kinetics.dataset.describe import TableStates, table_states, write_card
 from kinetics.dataset.inventory import (
     VIDEO_IS_GONE,
     RunJob,
@@ -30,8 +33,8 @@ from kinetics.dataset.inventory import (
     verify_clips,
 )
 from kinetics.dataset.lists import write_frame_list, write_lists, write_silent_list
-from kinetics.dataset.manifest import write_manifest
-from kinetics.dataset.repack import manifest_rows, require_copies, with_same_content
+from kinetics.dataset.manifest import manifest_rows, write_attempts, write_manifest
+from kinetics.dataset.repack import require_copies, rows_to_pack, with_same_content
 from kinetics.dataset.results import ResultTable
 from kinetics.dataset.settings import keep_settings
 from kinetics.dataset.shards import WebDatasetShards, shard_samples
@@ -39,12 +42,14 @@ from kinetics.errors import Fatal
 from kinetics.humanize import counted, size, without_numbers
 from kinetics.planning.kinds import ClipKind, other_kinds
 from kinetics.planning.plan import on_disk
-from kinetics.records import KEY, SPLIT_OF, Category, Clip, Outcome, PackedClip, Subset
+from kinetics.records import KEY, SPLIT_OF, Category, Clip, ClipKey, Facts, Outcome, PackedClip, Subset
 from kinetics.report.collect import collect
 from kinetics.report.text import report_lines
 from kinetics.scheduling.worker import PortableJob
+from kinetics.storage.card_file import CardFile
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.locks import hold_subsets, lock
+from kinetics.storage.parquet import SUFFIX as PARQUET
 from kinetics.storage.table_sync import readable_tables
 from kinetics.storage.user_files import read_limited
 
@@ -128,26 +133,63 @@ def _name_gone(lost: Sequence[Outcome], layout: Layout, subset: Subset) -> None:
 
 
 def manifest(options: Options, context: Context) -> int:
-    """Write a table of the clips on disk."""
-    layout, clips, failed = context.layout, context.clips_on_disk, list[Outcome]()
-    choice = _choice(options)
+    """Write a table of the clips on disk: one for each subset, or the file that --manifest names."""
+    layout, failed = context.layout, list[Outcome]()
+    before = {subset: table_states(layout, subset) for subset in context.subsets}
+    clips, choice = context.clips_on_disk, _choice(options)
+    name = f"{choice}_manifest.csv".removeprefix("_")
+    if options.manifest:
+        files = {options.manifest.absolute(): [*clips]}
+    else:
+        files = {layout.table(subset, name): [subset] for subset in clips}
     with ExitStack() as stack:
-        for subset, frame in clips.items():
+        for subset in clips:
             stack.enter_context(lock(layout, subset, "manifest.lock", tell))
-            read = list[Clip]()
-            measured = measure_clips(_noting(context.run_on_files, read), layout, subset, frame)
-            outcomes = [*shown(_what(context, subset), len(frame), measured)]
-            facts = {one.clip.key: one.facts for one in outcomes if one.facts}
-            path = layout.table(subset, f"{choice}_manifest.csv".removeprefix("_"))
-            write_manifest(path, layout, subset, frame, facts)
-            tell(f"{path}: {counted(len(facts), 'clip')}")
-            if known := len(facts.keys() - {clip.key for clip in read}):
+        for path, subsets in files.items():
+            counts = Counter[str]()
+            write_manifest(path, chain.from_iterable(_measured(context, one, counts, failed) for one in subsets))
+            tell(f"{path}: {counted(counts['there'], 'clip')}")
+            if counts["known"]:
                 tell(
-                    f"  {counted(known, 'clip')} not read again, since size and time are as before; --verify reads all "
-                    "and compares them with the manifest"
+                    f"  {counted(counts['known'], 'clip')} not read again, since size and time are as before; --verify "
+                    "reads all and compares them with the manifest"
                 )
-            failed += [one for one in outcomes if not one.facts]
+            if path.suffix.lower() == PARQUET:
+                attempts = path.with_name(f"{path.stem}_attempts{path.suffix}")
+                write_attempts(attempts, layout, clips)
+                tell(f"{attempts}: the attempts")
+        if not (choice or options.shard):
+            _describe(options, layout, files, before)
     return _exit_code(failed)
+
+
+def _describe(
+    options: Options, layout: Layout, manifests: Mapping[Path, Sequence[Subset]], before: Mapping[Subset, TableStates]
+) -> None:
+    """Write the card of the data set, unless somebody else's file is in its place."""
+    classes, card = classes_of(options.version, options.annotations, options.format), CardFile(layout).path
+    if write_card(layout, manifests, before, classes, options.annotations):
+        tell(f"{card}: the card of the data set")
+    else:
+        tell(f"{card} was not written by this program, so it stays: move it away to have a card of the data set")
+
+
+def _measured(
+    context: Context, subset: Subset, counts: Counter[str], failed: list[Outcome]
+) -> Iterator[Sequence[object]]:
+    """Measure the clips of a subset, and yield the manifest's rows.
+
+    Counts the clips that are `there`, and those of them that were `known` before; the others are added to `failed`.
+    """
+    frame, read, facts = context.clips_on_disk[subset], set[ClipKey](), dict[ClipKey, Facts]()
+    measured = measure_clips(_noting(context.run_on_files, read), context.layout, subset, frame)
+    for one in shown(_what(context, subset), len(frame), measured):
+        if one.facts:
+            facts[one.clip.key] = one.facts
+        else:
+            failed.append(one)
+    counts.update(there=len(facts), known=len(facts.keys() - read))
+    yield from manifest_rows(context.layout, subset, frame, facts)
 
 
 def frames(options: Options, context: Context) -> int:
@@ -209,7 +251,7 @@ def repack(options: Options, context: Context) -> int:
     with ExitStack() as stack:
         stack.enter_context(hold_subsets(target, context.subsets, tell))
         for subset, frame in clips.items():
-            wanted = manifest_rows(options.only or layout.table(subset, "manifest.csv"), subset)
+            wanted = rows_to_pack(options.only or layout.table(subset, "manifest.csv"), subset)
             stack.enter_context(lock(layout, subset, "manifest.lock", tell))
             chosen = with_same_content(
                 frame,
@@ -373,12 +415,12 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:8]
 
 
-def _noting(run: RunJob, into: list[Clip]) -> RunJob:
-    """Return what runs a job and adds each clip that it takes to a list."""
+def _noting(run: RunJob, into: set[ClipKey]) -> RunJob:
+    """Return what runs a job and notes the key of each clip that it takes."""
 
     def noting(clips: Iterable[Clip]) -> Iterator[Clip]:
         for clip in clips:
-            into.append(clip)
+            into.add(clip.key)
             yield clip
 
     return lambda job, clips: run(job, noting(clips))

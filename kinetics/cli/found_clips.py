@@ -56,6 +56,7 @@ def take_found(context: Context, plan: Plan, found: FoundFiles, ledgers: Mapping
             assert isinstance(outcome.clip, FoundClip)
             ledger = ledgers[outcome.clip.split]
             ledger.record(outcome) if outcome.source == "folder" else ledger.mark_present(outcome.clip.key)
+            ledger.clips_changed()
             taken.append(row_of[outcome.clip])
         plan = plan.with_state(taken, state)
         said += [f"{len(taken):,} {TAKEN[state]}"] if row_of else []

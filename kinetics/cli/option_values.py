@@ -17,6 +17,7 @@ from kinetics.errors import Fatal
 from kinetics.humanize import quoted, without_password
 from kinetics.net.proxy import parse_proxy
 from kinetics.records import Shard
+from kinetics.storage.parquet import SUFFIX as PARQUET
 from kinetics.storage.user_files import MAX_SMALL_FILE, read_limited
 from kinetics.youtube.engines import ENGINE_NAMES
 
@@ -28,6 +29,8 @@ MAX_FPS = 1000.0
 """Frames a second: more are a slip of the finger."""
 MAX_KEYFRAME_DISTANCE = 10_000
 """Frames: no clip has as many, so a larger distance would say nothing."""
+MANIFEST_FORMATS = (".csv", PARQUET)
+"""The endings of the names that a manifest can have, each of which stands for a format."""
 SUBSET_ALIASES = {"val": "validate", "validation": "validate"}
 
 
@@ -130,6 +133,14 @@ def path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise argparse.ArgumentTypeError(f"there is no home folder for {quoted(text)}") from None
+
+
+def manifest_file(text: str) -> Path:
+    """Return the path of a manifest to write; its ending says in which format."""
+    file = path(text)
+    if file.suffix.lower() not in MANIFEST_FORMATS:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} ends in neither {' nor '.join(MANIFEST_FORMATS)}")
+    return file
 
 
 def output(text: str) -> Path | str:

@@ -94,6 +94,8 @@ class Options:
     """Clips in each shard."""
     repack: int | None
     """Clips in each shard."""
+    manifest: Path | None
+    """The file to write it to; None for the one beside the data set's folder."""
     compare: tuple[Path, Path] | None
 
     @property

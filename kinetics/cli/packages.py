@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kinetics.cli.options import Command, Options
 from kinetics.errors import check_installed
+from kinetics.storage.parquet import SUFFIX as PARQUET
 from kinetics.youtube.engines import check_engines
 
 
@@ -14,6 +15,9 @@ def check_packages(options: Options) -> None:
     """
     if options.command is Command.REPORT:
         check_installed("--report", "matplotlib", "jinja2", "pillow")
+    tables = (options.manifest, options.only, *(options.compare or ()))
+    if named := [table for table in tables if table and table.suffix.lower() == PARQUET]:
+        check_installed(named[0].name, "pyarrow")
     if options.scheduler:
         check_installed("--scheduler", "distributed")
     if options.command is Command.DOWNLOAD and options.source != "mirror":

@@ -144,7 +144,7 @@ class _Instead(argparse.Action):
     ) -> None:
         namespace.command = Command(self.option_strings[0].removeprefix("--"))
         if self.nargs != 0:
-            setattr(namespace, self.dest, tuple(values) if isinstance(values, list) else values)
+            setattr(namespace, self.dest, tuple(values) if isinstance(values, list) else values or None)
 
 
 class _ProgramVersion(argparse.Action):
@@ -464,8 +464,13 @@ def _add_packing(one: argparse._MutuallyExclusiveGroup, flag: dict[str, Any]) ->
     )
     one.add_argument(
         "--manifest",
-        **flag,
-        help="write a table of all clips on disk, with size, SHA-256 and frames",
+        action=_Instead,
+        nargs="?",
+        const=(),  # argparse sees no conflict with another command in an option whose value is the default
+        type=values.manifest_file,
+        metavar="FILE",
+        help="write a table of all clips on disk, with size, SHA-256 and frames, and the data set's README.md. "
+        "FILE: one table of all chosen subsets, as CSV, or as Parquet with the attempts beside it",
     )
 
 

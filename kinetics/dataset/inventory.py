@@ -75,6 +75,7 @@ def verify_clips(
                 if category := gone.get(outcome.clip.youtube_id):
                     outcome = replace(outcome, reason=f"{outcome.reason}{VIDEO_IS_GONE}{category}")
                 ledger.record(outcome)
+                ledger.clips_changed()
             yield outcome
         journal.remove({clip_name(*clip.key) for clip in Annotations(frame, ()).clips()})
 

@@ -6,7 +6,7 @@ A further list names the clips without sound.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -39,7 +39,9 @@ def write_lists(
         folder / "slowfast" / f"{split}.csv": lines,
         folder / "classes.txt": [f"{label}\n" for label in classes],
         folder / "labels.json": [json.dumps(class_numbers, indent=1, ensure_ascii=False), "\n"],
-        layout.folder / ".huggingface.yaml": [*_hugging_face_config(layout)],
+        layout.folder / ".huggingface.yaml": [
+            hugging_face_splits([split for split in HUGGING_FACE_SPLITS if (layout.folder / split).is_dir()])
+        ],
     }
     for path, text in texts.items():
         write_text(path, text)
@@ -71,12 +73,13 @@ def _numbers(classes: Sequence[str]) -> dict[str, int]:
     return {label: number for number, label in enumerate(classes)}
 
 
-def _hugging_face_config(layout: Layout) -> Iterator[str]:
-    """Yield the folder of each split: by itself Hugging Face would take `val/training_dog` for a part of `train`."""
-    yield "configs:\n- config_name: default\n  data_files:\n"
-    for split, name in HUGGING_FACE_SPLITS.items():
-        if (layout.folder / split).is_dir():
-            yield f'  - {{split: {name}, path: "{split}/**"}}\n'
+def hugging_face_splits(splits: Iterable[Split]) -> str:
+    """Return where the splits are, as YAML.
+
+    By itself Hugging Face would take `val/training_dog` for a part of `train`.
+    """
+    places = (f'  - {{split: {HUGGING_FACE_SPLITS[split]}, path: "{split}/**"}}\n' for split in splits)
+    return "configs:\n- config_name: default\n  data_files:\n" + "".join(places)
 
 
 def write_silent_list(layout: Layout, subset: Subset, silent: Iterable[Clip], suffix: str) -> Path:

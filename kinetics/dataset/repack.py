@@ -15,7 +15,7 @@ from kinetics.storage.layout import Layout
 from kinetics.storage.shards import ShardFolder, keys_of
 
 
-def manifest_rows(path: Path, subset: Subset) -> pd.DataFrame:
+def rows_to_pack(path: Path, subset: Subset) -> pd.DataFrame:
     """Return the clips of a subset in a manifest, with `sha256`. Raises Fatal if it is missing, or another file."""
     if not path.exists():
         raise Fatal(f"There is no manifest {path}: write it with --manifest, or give one to --only.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,8 @@ from kinetics.storage.ledger import LINE_LIMIT, STATS_DEFAULTS, Ledger
 GONE_VIDEO = frozenset(one for one in Category if one.gone) - {Category.NOT_FOUND, Category.PAST_END}
 """The categories that say of a whole video that it is gone: not that the mirror lacks a clip, nor that a video ends
 before it."""
+BLOCK_BYTES = 1 << 22
+"""Bytes of a table that are parsed at once where it is read in blocks; they take about ten times as much memory."""
 
 
 def read(paths: Iterable[Path], columns: Sequence[str], *, last_bytes: int | None = None) -> pd.DataFrame:
@@ -44,22 +47,41 @@ def sort_by_time(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return table.iloc[times.sort_values(kind="stable", na_position="first").index].reset_index(drop=True)
 
 
+def read_in_blocks(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Yield the rows of one table as `read` returns them, block by block, so that memory stays small."""
+    with _errors_of(path), open(path, "rb") as file:
+        header = file.readline(LINE_LIMIT)
+        while block := file.read(BLOCK_BYTES):
+            yield _parsed(header + block + file.readline(LINE_LIMIT), columns)
+
+
 def _read(path: Path, columns: Sequence[str], last_bytes: int | None) -> pd.DataFrame:
+    with _errors_of(path):
+        return _parsed(path.read_bytes() if last_bytes is None else _header_and_end(path, last_bytes), columns)
+    return pd.DataFrame(columns=[*columns], dtype=str)
+
+
+def _parsed(content: bytes, columns: Sequence[str]) -> pd.DataFrame:
+    table = pd.read_csv(
+        io.BytesIO(content[: content.rfind(b"\n") + 1]),  # the rest is a row that is being written
+        usecols=lambda name: name in columns,
+        index_col=False,  # else too many cells in the first row shift all the others
+        dtype=str,
+        keep_default_na=False,
+        on_bad_lines="skip",
+        encoding_errors="replace",
+    )
+    defaults = {column: STATS_DEFAULTS.get(column, "") for column in columns if column not in table}
+    return table.assign(**defaults)[[*columns]]
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """Turn the errors of reading a table into Fatal; a table that is not there, or empty, has no rows."""
     try:
-        content = path.read_bytes() if last_bytes is None else _header_and_end(path, last_bytes)
-        table = pd.read_csv(
-            io.BytesIO(content[: content.rfind(b"\n") + 1]),  # the rest is a row that is being written
-            usecols=lambda name: name in columns,
-            index_col=False,  # else too many cells in the first row shift all the others
-            dtype=str,
-            keep_default_na=False,
-            on_bad_lines="skip",
-            encoding_errors="replace",
-        )
-        defaults = {column: STATS_DEFAULTS.get(column, "") for column in columns if column not in table}
-        return table.assign(**defaults)[[*columns]]
+        yield
     except (FileNotFoundError, pd.errors.EmptyDataError):
-        return pd.DataFrame(columns=[*columns], dtype=str)
+        return
     except OSError as error:
         raise cannot_read(error, path) from error
     except (ValueError, pd.errors.ParserError) as error:

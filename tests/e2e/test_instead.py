@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import av
+import pandas as pd
 import pytest
 
 from kinetics.annotations.classes import class_names
@@ -280,6 +281,36 @@ class TestManifest:
             assert float(row["duration"]) == pytest.approx(float(attempt["duration_s"]), abs=0.002)
         assert "not read again" not in run.out
         assert f"{len(ALL)} clips not read again" in sandbox.run_here("--manifest").out
+
+    def test_a_file_with_types_and_a_card_that_disturbs_nobody_and_says_when_it_is_older(
+        self, sandbox: Sandbox
+    ) -> None:
+        card, rows = sandbox.data / "README.md", [row for row in ALL if sandbox.path(row).exists()]
+        run = sandbox.run_here("--manifest", str(sandbox.folder / "all.parquet"))
+        assert run.code == 0, run.err
+        assert f"{card}: the card of the data set\n" in run.out
+        manifest, attempts = (pd.read_parquet(sandbox.folder / f"all{part}.parquet") for part in ("", "_attempts"))
+        assert manifest["youtube_id"].tolist() == [row.youtube_id for row in rows]
+        assert attempts["youtube_id"].tolist() == [row["youtube_id"] for row in sandbox.attempts()]
+        assert not [*sandbox.folder.glob("Kinetics700_*_manifest.csv")]
+        assert hashlib.sha256((sandbox.folder / "all.parquet").read_bytes()).hexdigest() in card.read_text()
+        assert str(sandbox.folder) not in card.read_text()
+        whole = card.read_text()
+        for options in (("--dry-run",), (), ("--verify", "--quick"), ("--lists",), ("--list-classes",)):
+            run = sandbox.run_here(*options)
+            assert run.code == 0, run.err
+            assert "other file" not in run.out
+            assert card.read_text() == whole, "no clip came or went"
+        sandbox.path(ALL[0]).unlink()
+        assert sandbox.run().code == 0
+        assert "clips of val have changed since it was written" in card.read_text()
+        assert sandbox.run_here("--manifest", "--sample", "1").code == 0
+        assert "Older than the data" in card.read_text(), "a part of the clips is not what it describes"
+        assert sandbox.run_here("--manifest").code == 0
+        assert "Older than the data" not in card.read_text()
+        card.write_text("# mine\n")
+        assert f"{card} was not written by this program, so it stays" in sandbox.run_here("--manifest").out
+        assert card.read_text() == "# mine\n"
 
     @pytest.mark.soak
     def test_killed_it_goes_on_with_the_rest(self, many: Sandbox) -> None:

@@ -181,10 +181,19 @@ class TestHuggingFace:
             found[name] = sorted((clip["video"]["path"], labels[clip["label"]]) for clip in unread)
         return found
 
-    def test_load_dataset_knows_the_splits_of_the_folder_once_lists_were_written(
-        self, dataset: DataSet, tmp_path: Path
+    @pytest.mark.parametrize("without", ["README.md", ".huggingface.yaml", "neither"])
+    def test_load_dataset_knows_the_splits_of_the_folder_by_the_card_or_the_lists(
+        self, dataset: DataSet, tmp_path: Path, without: str
     ) -> None:
-        found = self.load(str(dataset.clips), tmp_path=tmp_path)
+        assert {"README.md", ".huggingface.yaml"} <= {path.name for path in dataset.clips.iterdir()}
+        hidden = dataset.clips / without
+        if hidden.exists():
+            hidden.rename(tmp_path / without)
+        try:
+            found = self.load(str(dataset.clips), tmp_path=tmp_path)
+        finally:
+            if not hidden.exists() and without != "neither":
+                (tmp_path / without).rename(hidden)
         names = zip(("train", "validation", "test"), SPLITS, strict=True)
         assert found == {name: sorted(dataset.folders(split).items()) for name, split in names}
 

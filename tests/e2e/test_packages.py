@@ -12,6 +12,7 @@ from tests.support.sweeps import first_of
 from tests.youtube.server import LoopbackYouTube
 
 NEEDS = {
+    "--manifest x.parquet": ("pyarrow", "x.parquet needs pyarrow: pip install pyarrow"),
     "--engine pytubefix,yt-dlp": ("yt_dlp", "--engine yt-dlp needs yt-dlp: pip install yt-dlp"),
     "--scheduler 127.0.0.1:1": ("distributed", "--scheduler needs distributed: pip install distributed"),
     "-o s3://bucket/data": ("fsspec", "-o s3://bucket/data needs fsspec and s3fs: pip install fsspec s3fs"),

@@ -18,7 +18,7 @@ import pytest
 from kinetics.cli.context import Context
 from kinetics.cli.main import main
 from kinetics.dataset.inventory import MAX_UNREAD, VIDEO_IS_GONE, measure_clips, verify_clips
-from kinetics.dataset.manifest import write_manifest
+from kinetics.dataset.manifest import manifest_rows, write_manifest
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.media import check
 from kinetics.media.check import ANNOTATED_LEEWAY_S, LEEWAY_S, Expected, decode_fully, mismatch, read_facts
@@ -80,7 +80,8 @@ def measure(dataset: DatasetOnDisk, seen: list[Clip] | None = None) -> dict[str,
 def keep_manifest(dataset: DatasetOnDisk) -> None:
     outcomes = measure_clips(run_here, dataset.layout, "validate", dataset.frame)
     facts = {one.clip.key: one.facts for one in outcomes if one and one.facts}
-    write_manifest(dataset.layout.table("validate", "manifest.csv"), dataset.layout, "validate", dataset.frame, facts)
+    rows = manifest_rows(dataset.layout, "validate", dataset.frame, facts)
+    write_manifest(dataset.layout.table("validate", "manifest.csv"), rows)
 
 
 def swapped(path: Path, content: bytes) -> None:

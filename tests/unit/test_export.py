@@ -20,7 +20,7 @@ from kinetics.dataset import manifest
 from kinetics.dataset import shards as export
 from kinetics.dataset.inventory import measure_clips, read_headers
 from kinetics.dataset.lists import write_frame_list, write_lists, write_silent_list
-from kinetics.dataset.manifest import MANIFEST_FIELDS, write_manifest
+from kinetics.dataset.manifest import MANIFEST_FIELDS, manifest_rows, write_manifest
 from kinetics.dataset.settings import keep_settings
 from kinetics.dataset.shards import ShardSample, WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
@@ -124,7 +124,7 @@ def test_the_frames_of_each_clip_are_listed_with_their_number_and_its_class(data
 
 def manifest_of(layout: Layout, frame: pd.DataFrame, facts: Mapping[ClipKey, Facts]) -> Path:
     path = layout.table("validate", "manifest.csv")
-    write_manifest(path, layout, "validate", frame, facts)
+    write_manifest(path, manifest_rows(layout, "validate", frame, facts))
     return path
 
 

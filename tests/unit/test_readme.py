@@ -26,7 +26,7 @@ def _rows(parser: argparse.ArgumentParser) -> Iterator[str]:
                 continue
             named = " ".join(action.metavar) if isinstance(action.metavar, tuple) else action.metavar
             choices = "{" + ",".join(action.choices) + "}" if action.choices else named
-            value = f" {choices}" if action.nargs != 0 else ""
+            value = "" if action.nargs == 0 else f" [{choices}]" if action.nargs == "?" else f" {choices}"
             yield f"| `{', '.join(action.option_strings)}{value}` | {action.help} |\n"
 
 
