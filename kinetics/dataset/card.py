@@ -91,21 +91,27 @@ class CardFigures:
     """The days of the first and of the last download."""
     recipes: Mapping[Recipe, int]
     """The number of clips that were made in each way."""
+    shards: str = ""
+    """The folder of the shards that clips were downloaded into; empty without any."""
+    in_shards: Sequence[Split] = ()
+    """The splits that have such shards."""
+    in_folder: Sequence[Split] = ()
+    """The splits of which there are clips as files."""
 
     @property
     def title(self) -> str:
         return f"Kinetics-{self.version}" if self.name == f"Kinetics{self.version}" else self.name
 
 
-def card_text(figures: CardFigures) -> str:
-    """Return the card of a data set."""
+def card_text(figures: CardFigures, *, beside_shards: bool = False) -> str:
+    """Return the card of a data set, for the folder of its clips or for that of its shards."""
     table = pd.concat([one.table for one in figures.manifests], ignore_index=True)
     there = {*table["split"].unique()}
     splits = [split for split in SPLIT_OF.values() if split in there]
     parts = [
-        _header(figures, len(table), splits),
+        _header(figures, len(table), beside_shards=beside_shards),
         f"{MARK}\n\n# {escaped(figures.title)}\n",
-        f"{counted(len(table), 'clip')} of YouTube videos, labelled with actions: `<split>/<class>/<clip>.mp4`.\n",
+        f"{counted(len(table), 'clip')} of YouTube videos, labelled with actions: {_places(figures, beside_shards)}.\n",
         *_counts(table, splits),
         *_files(table),
         *_origin(figures, table),
@@ -127,13 +133,24 @@ def escaped(text: str) -> str:
     return _MEANINGFUL.sub(lambda found: f"&#{ord(found[0])};", shown)
 
 
-def _header(figures: CardFigures, clips: int, splits: Sequence[Split]) -> str:
+def _places(figures: CardFigures, beside_shards: bool) -> str:
+    """Return where the clips are."""
+    files, shards = "`<split>/<class>/<clip>.mp4`", "WebDataset shards, `<split>-*.tar` with mp4, cls and json of each"
+    if beside_shards:
+        return f"{shards} clip" + (", and more as files of their own" if figures.in_folder else "")
+    of_shards = [f"{shards} clip, in `{figures.shards}`"] if figures.in_shards else []
+    return " and ".join([*([files] if figures.in_folder or not of_shards else []), *of_shards])
+
+
+def _header(figures: CardFigures, clips: int, *, beside_shards: bool) -> str:
+    splits = figures.in_shards if beside_shards else figures.in_folder
+    places = hugging_face_splits(splits, *(["{split}-*.tar"] if beside_shards else [])) if splits else ""
     sizes = next((name for name, limit in SIZES if clips < limit), "n>10M")
     licence = ("annotations-cc-by-4.0-" if figures.of_kinetics else "") + "videos-youtube-terms"
     return (
         f"---\npretty_name: {json.dumps(figures.title)}\n"
         f"license: other\nlicense_name: {licence}\nlicense_link: https://www.youtube.com/t/terms\n"
-        f"task_categories:\n- video-classification\nsize_categories:\n- {sizes}\n{hugging_face_splits(splits)}---"
+        f"task_categories:\n- video-classification\nsize_categories:\n- {sizes}\n{places}---"
     )
 
 

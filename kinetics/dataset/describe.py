@@ -19,10 +19,11 @@ from kinetics.dataset.card import CardFigures, Manifest, Recipe, card_text, esca
 from kinetics.errors import Fatal
 from kinetics.records import SPLIT_OF, Subset
 from kinetics.storage import attempts
-from kinetics.storage.card_file import CardFile, older_splits
+from kinetics.storage.card_file import cards_of, older_splits
 from kinetics.storage.layout import Layout
 from kinetics.storage.parquet import SUFFIX as PARQUET
 from kinetics.storage.parquet import parquet_as_csv
+from kinetics.storage.shards import has_downloaded
 
 TEXTS, NUMBERS = ("label", "split", "cut", "source"), ("bytes", "duration", "height", "fps")
 """The columns of a manifest that a card is made of."""
@@ -58,8 +59,8 @@ def write_card(
     is marked as older than the clips. Subsets without a new manifest are described by the one that they have, and keep
     their mark. Raises Fatal if there is no manifest, or the card cannot be written.
     """
-    file = CardFile(layout)
-    if file.is_foreign:
+    files = cards_of(layout)
+    if files[0].is_foreign:
         return False
     others = {layout.table(subset, "manifest.csv"): subset for subset in SPLIT_OF if subset not in before}
     found = [_manifest(path) for path in manifests]
@@ -72,6 +73,8 @@ def write_card(
         for part in layout.shard_layouts(subset):
             for block in attempts.read_in_blocks(part.stats(subset), ["time", "status", *RECIPE]):
                 _count_downloads(block[block["status"] == "done"], recipes, days)
+    in_shards = [SPLIT_OF[subset] for subset in SPLIT_OF if has_downloaded(layout, subset)]
+    present = {split for one in described for split in one.table["split"].unique()}
     figures = CardFigures(
         name=layout.name,
         version=layout.version,
@@ -82,11 +85,20 @@ def write_card(
         own_list=own_list.name if own_list else "",
         days=(min(days), max(days)) if days else None,
         recipes=recipes,
+        shards=files[1].path.parent.name if in_shards else "",
+        in_shards=in_shards,
+        in_folder=[
+            split
+            for split in SPLIT_OF.values()
+            if split in present and (split not in in_shards or (layout.folder / split).is_dir())
+        ],
     )
-    older = older_splits(file.read() or "")
+    older = older_splits(files[0].read() or "")
     still = [split for split in older if split not in [SPLIT_OF[subset] for subset in before]]
     changed = [SPLIT_OF[subset] for subset, states in before.items() if table_states(layout, subset) != states]
-    file.write(card_text(figures), [*still, *changed])
+    files[0].write(card_text(figures), [*still, *changed])
+    if in_shards and not files[1].is_foreign:
+        files[1].write(card_text(figures, beside_shards=True), [*still, *changed])
     return True
 
 

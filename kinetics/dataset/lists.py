@@ -73,12 +73,14 @@ def _numbers(classes: Sequence[str]) -> dict[str, int]:
     return {label: number for number, label in enumerate(classes)}
 
 
-def hugging_face_splits(splits: Iterable[Split]) -> str:
+def hugging_face_splits(splits: Iterable[Split], pattern: str = "{split}/**") -> str:
     """Return where the splits are, as YAML.
 
     By itself Hugging Face would take `val/training_dog` for a part of `train`.
     """
-    places = (f'  - {{split: {HUGGING_FACE_SPLITS[split]}, path: "{split}/**"}}\n' for split in splits)
+    places = (
+        f'  - {{split: {HUGGING_FACE_SPLITS[split]}, path: "{pattern.format(split=split)}"}}\n' for split in splits
+    )
     return "configs:\n- config_name: default\n  data_files:\n" + "".join(places)
 
 

@@ -18,7 +18,7 @@ _OLDER = re.compile(r"^> \*\*Older than the data\*\*.*<!-- older: ([a-z ]*) -->\
 
 
 class CardFile:
-    """The card of a data set, in its folder or at its URL. Raises Fatal if it cannot be written."""
+    """The card of a data set, in a folder of it or at its URL. Raises Fatal if it cannot be written."""
 
     def __init__(self, layout: Layout) -> None:
         self.path = layout.folder / "README.md"
@@ -58,7 +58,7 @@ class CardFile:
 
         Call it after every change. It looks at the file only if that has been replaced since, and at a URL only once.
         """
-        if self._state() == self._seen:
+        if self._state() in (self._seen, None):
             return
         text = self.read()
         if text and split not in (older := older_splits(text)):
@@ -74,6 +74,11 @@ class CardFile:
         except OSError:
             return None
         return state.st_ino, state.st_mtime_ns, state.st_size
+
+
+def cards_of(layout: Layout) -> tuple[CardFile, CardFile]:
+    """Return the card in the folder of the clips, and the one beside shards that were downloaded."""
+    return CardFile(layout), CardFile(layout.derived_layout("shards"))
 
 
 def older_splits(text: str) -> list[Split]:

@@ -17,7 +17,7 @@ from kinetics.errors import Fatal
 from kinetics.humanize import safe_cell, seconds_text
 from kinetics.records import KEY, SPLIT_OF, Category, ClipKey, Outcome, Subset
 from kinetics.storage.atomic import atomic_write, cannot_write, require_plain
-from kinetics.storage.card_file import CardFile
+from kinetics.storage.card_file import cards_of
 from kinetics.storage.layout import Layout
 
 PICTURE_FIELDS = ("short_side", "fps", "keyframes")
@@ -78,7 +78,7 @@ class Ledger:
         self.errors_log = layout.errors_log(subset)
         self.stats = layout.stats(subset)
         self._partial = layout.partial(SPLIT_OF[subset])
-        self._card, self._split = CardFile(layout), SPLIT_OF[subset]
+        self._cards, self._split = cards_of(layout), SPLIT_OF[subset]
         for table in (self.errors_log, self.stats):
             require_plain(table)
         with _fatal(self.errors_log):
@@ -137,7 +137,8 @@ class Ledger:
 
     def clips_changed(self) -> None:
         """Let the data set's card say that it is older than the clips; call it when some came or went."""
-        self._card.clips_changed(self._split)
+        for card in self._cards:
+            card.clips_changed(self._split)
 
     def compact(self) -> None:
         """Rewrite the error log with one line for each clip that is still missing, unless it already is like that.

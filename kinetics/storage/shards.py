@@ -230,6 +230,12 @@ def _sizes(rows: pd.DataFrame) -> Iterator[tuple[str, int]]:
         yield str(shard), tar_size(int(end))
 
 
+def has_downloaded(layout: Layout, subset: Subset) -> bool:
+    """Return whether there are shards of a subset that clips were downloaded into."""
+    folder = ShardFolder(layout, subset)
+    return folder.exists and bool((folder.rows()["mtime_ns"] == "").any())
+
+
 def in_shards(frame: pd.DataFrame, layout: Layout) -> NDArray[np.bool_]:
     """Return whether the clip of each row is in a shard that it was downloaded into, or about to be packed.
 

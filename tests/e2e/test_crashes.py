@@ -77,7 +77,8 @@ def assert_settled(sandbox: Sandbox, gone: Sequence[Row], *, exact: bool = True)
     there = [row for row in sandbox.rows if row not in gone]
     lines = [line.split("\t") for line in sandbox.errors_log.read_text().splitlines()]
     assert sorted(line[0] for line in lines) == sorted(row.youtube_id for row in gone)
-    beside = [*sandbox.folder.glob("*.csv"), sandbox.errors_log, sandbox.partial / "validate.lock"]
+    videos = sandbox.folder.glob("*_videos.parquet")
+    beside = [*sandbox.folder.glob("*.csv"), *videos, sandbox.errors_log, sandbox.partial / "validate.lock"]
     everything = [path for path in sandbox.folder.rglob("*") if path.is_file()]
     assert sorted(everything) == sorted([*map(sandbox.path, there), *beside])
     assert [path.name for path in sandbox.partial.iterdir()] == ["validate.lock"]
