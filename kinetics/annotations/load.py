@@ -14,6 +14,7 @@ from kinetics import __version__
 from kinetics.annotations.files import AnnotationFile, find_files
 from kinetics.annotations.formats import read_rows, to_seconds
 from kinetics.annotations.headers import FORMATS
+from kinetics.annotations.kept_clips import keep_clips, kept_clips
 from kinetics.annotations.published import (
     ListChoice,
     ListName,
@@ -25,7 +26,7 @@ from kinetics.annotations.published import (
     published_lists,
 )
 from kinetics.annotations.table import Annotations, constant_column, one_spelling, usable_rows, valid_rows
-from kinetics.annotations.union import compare_lists, named_in_one, read_difference
+from kinetics.annotations.union import compare_lists, named_in_one
 from kinetics.errors import Fatal
 from kinetics.records import KEY, SPLIT_OF, Subset
 
@@ -95,34 +96,37 @@ class _PublishedLists:
 
     def load(self, *, refresh: bool) -> Annotations:
         """Return the clips of the lists together, each with where it is named. Raises Fatal if there are none."""
-        if not refresh and (known := self._known()):
-            return known
-        found, warnings = self._read(refresh=refresh)
-        warnings += [warning for one in found.values() for warning in one.warnings]
+        with suppress(OSError):
+            if not refresh and (known := kept_clips(*self._kept_file())):
+                return known
+        found, missing = self._read(refresh=refresh)
+        united = self._united(found)
+        if missing:
+            return replace(united, warnings=(*missing, *united.warnings))
+        with suppress(OSError):
+            keep_clips(*self._kept_file(), united)
+        return united
+
+    def _united(self, found: Mapping[ListName, Annotations]) -> Annotations:
+        """Return the clips of one list, or of both."""
+        warnings = [warning for one in found.values() for warning in one.warnings]
         if len(found) == 1:
             ((name, only),) = found.items()
             return Annotations(named_in_one(only.frame, name), tuple(warnings))
         official, cvdf = found["official"], found["cvdf"]
         difference = compare_lists(official.frame, cvdf.frame, self._keys_elsewhere)
-        with suppress(OSError):  # it is found again then
-            replace(difference, warnings=[*cvdf.warnings, *difference.warnings]).write(*self._difference_file())
         return Annotations(difference.unite(official.frame), (*warnings, *difference.warnings))
 
-    def _known(self) -> Annotations | None:
-        """Return the clips of both lists without reading CVDF's, if it was compared with the official one before."""
-        with suppress(OSError, Fatal):
-            if len(self.lists) > 1 and (difference := read_difference(*self._difference_file())):
-                official = self._clips(self.lists[0])
-                if len(official.frame) == len(difference.in_both):
-                    return Annotations(difference.unite(official.frame), (*official.warnings, *difference.warnings))
-        return None
+    def _kept_file(self) -> tuple[Path, object]:
+        """Return where the clips of these lists are kept, and the state of the lists. Raises OSError if one is missing.
 
-    def _difference_file(self) -> tuple[Path, object]:
-        """Return where the difference of the lists is kept, and the state of what it is found in."""
+        Lists are compared with what the official one has in other subsets, so the state is of all its files.
+        """
         paths = [file.path for one in self.lists for file in one.files_of(self.wanted)]
         states = [[str(path), (state := path.stat()).st_size, state.st_mtime_ns] for path in paths]
-        name = f"difference-{self.lists[0].version}-{'-'.join(self.wanted)}.json"
-        return paths[0].with_name(name), [__version__, *states]
+        name = "-".join(["clips", self.lists[0].version, *self.wanted, *(one.name for one in self.lists)])
+        folder = self.lists[0].files_of(self.wanted)[0].path.parent
+        return folder / f"{name}.kept", [__version__, *states]
 
     def _read(self, *, refresh: bool) -> tuple[dict[ListName, Annotations], list[str]]:
         """Return the clips of each list that can be read, and warnings about the others.

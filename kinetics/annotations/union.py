@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +14,6 @@ from kinetics.annotations.formats import MAX_NAMED_ROWS
 from kinetics.annotations.table import constant_column, one_spelling
 from kinetics.humanize import counted, quoted
 from kinetics.records import KEY
-from kinetics.storage.atomic import atomic_write
 
 TIME_BITS = 30
 """Bits that hold a time in milliseconds: 10**9, the latest one allowed, is less than 2**30."""
@@ -35,7 +30,7 @@ def named_in_one(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How CVDF's list differs from the official one, which is kept, since it takes longer to find than to read."""
+    """How CVDF's list differs from the official one."""
 
     in_both: NDArray[np.bool_]
     """Whether CVDF's list names the clip of each official row."""
@@ -52,30 +47,6 @@ class Difference:
             table[column] = _joined(official[column], self.more[column])
         table["named_in"] = pd.Categorical.from_codes(names, pd.Index(["both", "official", "cvdf"], dtype=object))
         return table
-
-    def write(self, path: Path, lists: object) -> None:
-        """Keep it in a file, with what it was found in. Raises OSError."""
-        content = {
-            "lists": lists,
-            "rows": len(self.in_both),
-            "in_both": base64.b64encode(np.packbits(self.in_both).tobytes()).decode(),
-            "more": {name: cells.tolist() for name, cells in self.more.items()},
-            "warnings": [*self.warnings],
-        }
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(content), "utf-8")
-
-
-def read_difference(path: Path, lists: object) -> Difference | None:
-    """Return the difference that is kept in a file; None if there is none, or it was found in other lists."""
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        content = json.loads(path.read_text("utf-8"))
-        if content["lists"] == lists:
-            bits = np.frombuffer(base64.b64decode(content["in_both"], validate=True), dtype=np.uint8)
-            more = pd.DataFrame(content["more"]).astype(MORE_DTYPES)
-            in_both = np.unpackbits(bits, count=content["rows"]).astype(np.bool_)
-            return Difference(in_both, more, content["warnings"])
-    return None
 
 
 def compare_lists(

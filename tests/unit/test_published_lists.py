@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from kinetics.annotations import load as loading
 from kinetics.annotations import published
+from kinetics.annotations.kept_clips import CATEGORIES, keep_clips, kept_clips
 from kinetics.annotations.load import load
 from kinetics.annotations.table import Annotations
 from kinetics.cli.main import main
 from kinetics.errors import Fatal
 from kinetics.planning.plan import make_plan
-from kinetics.records import Category, Clip, Outcome
+from kinetics.records import KEY, Category, Clip, Outcome
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 from tests.support.network import go_through
@@ -193,7 +195,7 @@ def test_a_clip_that_both_lists_have_in_two_subsets_stays_in_both(youtube: Loopb
 
 def test_lists_are_kept_until_they_are_to_be_refreshed(youtube: LoopbackYouTube) -> None:
     load("400", "validate")
-    assert kept(youtube) == ["cvdf-400/val.csv", "difference-400-validate.json", "kinetics400.tar.gz"]
+    assert kept(youtube) == ["clips-400-validate-official-cvdf.kept", "cvdf-400/val.csv", "kinetics400.tar.gz"]
     asked(youtube)
     youtube.world.annotations["400"]["validate"] = OFFICIAL[:1]
     youtube.world.cvdf["400"] = CvdfList({"validate": ONLY_CVDF[:1]})
@@ -230,20 +232,59 @@ def test_lists_that_are_the_same_as_before_are_not_compared_again(
     assert rows(load("400", "validate", refresh=True)) == OFFICIAL
 
 
-@pytest.mark.parametrize("damage", ["", "{}", "[]", "null", "half", "rows", "unreadable"])
-def test_a_damaged_comparison_is_made_anew(youtube: LoopbackYouTube, damage: str) -> None:
+def test_lists_that_are_the_same_as_before_are_not_read_again(
+    youtube: LoopbackYouTube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load("400", "all")
+    monkeypatch.setattr(loading, "find_files", None)
+    again = load("400", "all")
+    assert again.warnings == first.warnings
+    pd.testing.assert_frame_equal(again.frame, first.frame)
+    with pytest.raises(TypeError):
+        load("400", "all", clip_list="official")
+    with pytest.raises(TypeError):
+        load("400", "validate")
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "another file": lambda content: b"<!doctype html>" * 99,
+    "half": lambda content: content[: len(content) // 2],
+    "its end alone": lambda content: bytes(200) + content[200:],
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGE, "a folder"])
+def test_damaged_clips_that_were_kept_are_made_anew(youtube: LoopbackYouTube, damage: str) -> None:
     first = load("400", "validate")
-    comparison = Path(youtube.env["XDG_CACHE_HOME"]) / "kinetics-downloader" / "difference-400-validate.json"
-    good = comparison.read_text()
-    if damage == "unreadable":
-        comparison.unlink()
-        comparison.mkdir()
+    (path,) = (Path(youtube.env["XDG_CACHE_HOME"]) / "kinetics-downloader").glob("clips-*.kept")
+    good = path.read_bytes()
+    if damage == "a folder":
+        path.unlink()
+        path.mkdir()
     else:
-        bad = {"half": good[: len(good) // 2], "rows": good.replace('"rows": 4', '"rows": 5')}.get(damage, damage)
-        assert bad != good
-        comparison.write_text(bad)
-    assert rows(load("400", "validate")) == rows(first)
-    assert damage == "unreadable" or comparison.read_text() == good
+        path.write_bytes(DAMAGE[damage](good))
+        assert path.read_bytes() != good
+    again = load("400", "validate")
+    pd.testing.assert_frame_equal(again.frame, first.frame)
+    assert again.warnings == first.warnings
+    assert damage == "a folder" or path.read_bytes() == good
+
+
+def test_a_byte_that_changed_in_clips_that_were_kept_makes_them_count_no_more(tmp_path: Path) -> None:
+    frame = pd.DataFrame([row[1:] for row in CVDF], columns=KEY).astype({"time_start": float, "time_end": float})
+    columns = {name: pd.Categorical(["tai chi"] * len(CVDF)) for name in CATEGORIES}
+    clips, path = Annotations(frame.assign(**columns), ("a warning",)), tmp_path / "clips.kept"
+    keep_clips(path, ["state"], clips)
+    assert kept_clips(path, ["another state"]) is None
+    kept = kept_clips(path, ["state"])
+    assert kept
+    assert kept.frame.equals(clips.frame.astype(kept.frame.dtypes.to_dict()))
+    assert kept.warnings == clips.warnings
+    content = path.read_bytes()
+    for at in range(0, len(content), 5):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        assert kept_clips(path, ["state"]) is None
 
 
 def test_a_damaged_copy_is_fetched_anew(youtube: LoopbackYouTube) -> None:
