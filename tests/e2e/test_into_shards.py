@@ -213,7 +213,7 @@ def killed_run(sandbox: Sandbox, chance: random.Random, *options: str, env: dict
         process.communicate()
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(2400)])])
 def test_kills_at_random_leave_whole_shards_and_the_last_run_completes_them(
     make_sandbox: MakeSandbox, kills: int
 ) -> None:

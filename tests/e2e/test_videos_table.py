@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from kinetics.errors import is_installed
 from tests.support.sandbox import Sandbox, wait_until
 from tests.youtube.samples import template
+from tests.youtube.server import LoopbackYouTube
 from tests.youtube.world import FAILURES, MediaFault, Row, Scenario
 
 MakeSandbox = Callable[..., Sandbox]
@@ -86,3 +88,34 @@ def test_a_run_that_is_killed_loses_no_answer_that_it_has_written_down(make_sand
     else:
         assert "pip install pyarrow" in run.out
         assert journal(sandbox).read_bytes().count(b"\n") >= len(written)
+
+
+@needs_pyarrow
+def test_the_title_is_data_in_shards_too_also_of_clips_that_a_kill_left_waiting(make_sandbox: MakeSandbox) -> None:
+    rows = [*rows_of(8), Row("tai chi", "-_video0000", 6, 8)]
+    world = {row.youtube_id: Scenario(template(20), about=ABOUT) for row in rows}
+    sandbox = make_sandbox(rows, world)
+    options = (*FAST, "--into-shards", "4", "-w", "1")
+    waiting = sandbox.folder / "Kinetics700_shards/.partial/val.waiting"
+    sandbox.world.latency_s = 0.1
+    with LoopbackYouTube(sandbox.world) as youtube, sandbox.start(youtube, *options) as process:
+        wait_until(lambda: len([*waiting.glob("*.mp4")]) > 2 or process.poll() is not None, "clips that wait")
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert [*waiting.glob("*.mp4")]
+    sandbox.world.latency_s = 0
+    assert sandbox.run(*options).code == 0
+    said = dict[str, Any]()
+    for shard in (sandbox.folder / "Kinetics700_shards").glob("*.tar"):
+        with tarfile.open(shard) as tar:
+            for name in tar.getnames():
+                if name.endswith(".json") and (file := tar.extractfile(name)):
+                    said[name] = json.loads(file.read())
+    assert len(said) == len(rows)
+    assert {(one["title"], one["channel"]) for one in said.values()} == {(TITLE, "Someone")}
+    assert not any("description" in one for one in said.values())
+    assert sandbox.run_here("--manifest").code == 0
+    assert sandbox.run_here("--report", "--cut", "keyframe").code == 0
+    for page in (sandbox.folder / "Kinetics700/README.md", *sandbox.folder.glob("*.html")):
+        assert "dlrow" not in page.read_text()
+        assert "alert(" not in page.read_text()
