@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import get_args
 
+from kinetics.errors import Fatal
 from kinetics.records import Split
 from kinetics.storage.atomic import write_text
 from kinetics.storage.layout import Layout
@@ -57,13 +59,15 @@ class CardFile:
         """Mark a card of this program's as older than the clips of a split.
 
         Call it after every change. It looks at the file only if that has been replaced since, and at a URL only once.
+        One at a URL that does not answer is looked at again after the next change.
         """
         if self._state() in (self._seen, None):
             return
-        text = self.read()
-        if text and split not in (older := older_splits(text)):
-            self.write(text, [*older, split])
-        self._seen = self._state()
+        with suppress(*([Fatal] if self._store else [])):
+            text = self.read()
+            if text and split not in (older := older_splits(text)):
+                self.write(text, [*older, split])
+            self._seen = self._state()
 
     def _state(self) -> object:
         """Return what tells the file from one that replaces it; None if there is none."""

@@ -1159,14 +1159,14 @@ def asked(youtube: LoopbackYouTube) -> list[str]:
 
 
 def cached(youtube: LoopbackYouTube) -> list[Path]:
-    return [path for path in Path(youtube.env["XDG_CACHE_HOME"]).rglob("*") if path.is_file()]
+    return sorted(path for path in Path(youtube.env["XDG_CACHE_HOME"]).rglob("*") if path.is_file())
 
 
 def test_the_official_archive_is_fetched_once_and_kept(youtube: LoopbackYouTube) -> None:
     assert clips(load("400", "validate", clip_list="official")) == [JAVELIN, SAXOPHONE]
     assert clips(load("400", "validate", clip_list="official")) == [JAVELIN, SAXOPHONE]
     assert asked(youtube) == ["/deepmind-media/Datasets/kinetics400.tar.gz"]
-    assert [path.name for path in cached(youtube)] == ["kinetics400.tar.gz"]
+    assert [path.name for path in cached(youtube)] == ["clips-400-validate-official.kept", "kinetics400.tar.gz"]
     assert cached(youtube)[0].parent.name == "kinetics-downloader"
 
 
@@ -1189,13 +1189,14 @@ def test_a_damaged_archive_in_the_cache_is_fetched_anew_once(
     youtube: LoopbackYouTube, damage: Callable[[bytes], bytes]
 ) -> None:
     load("400", "validate", clip_list="official")
-    (archive,) = cached(youtube)
+    _, archive = cached(youtube)
     good = archive.read_bytes()
     archive.write_bytes(damage(good))
     assert clips(load("400", "validate", clip_list="official")) == [JAVELIN, SAXOPHONE]
     assert clips(load("400", "validate", clip_list="official")) == [JAVELIN, SAXOPHONE]
     assert len(asked(youtube)) == 2
-    assert len(cached(youtube)) == 1
+    assert archive.read_bytes() == good
+    assert len(cached(youtube)) == 2
 
 
 @pytest.mark.parametrize(("fault", "requests"), [("missing", 1), ("damaged", 4), ("cut", 4)])
