@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from typing import TypeVar
 
 from kinetics.annotations.classes import classes_of
@@ -59,7 +60,7 @@ def pack_into_shards(context: Context) -> Iterator[Packing]:
         yield Packing({})
         return
     shards = layout.derived_layout("shards")
-    classes = classes_of(options.version, options.annotations, options.format)
+    classes = cache(partial(classes_of, options.version, options.annotations, options.format))
     writers = {
         SPLIT_OF[subset]: ShardWriter(ShardFolder(layout, subset), options.into_shards, classes, options.seed)
         for subset in context.subsets

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,9 +44,11 @@ class ShardWriter:
     Raises Fatal if something cannot be written. If the block ends without an error, all clips are in whole shards.
     """
 
-    def __init__(self, folder: ShardFolder, clips_per_shard: int, classes: Sequence[str], seed: int) -> None:
+    def __init__(
+        self, folder: ShardFolder, clips_per_shard: int, classes: Callable[[], Sequence[str]], seed: int
+    ) -> None:
         self._folder, self._limit, layout = folder, clips_per_shard, folder.layout
-        self._classes = {label: number for number, label in enumerate(classes)}
+        self._classes = classes
         self._random = random.Random(seed)
         self.finished = list[Path]()
         """The shards that this run has written."""
@@ -136,11 +139,16 @@ class ShardWriter:
             len(self._samples) >= self._limit or self._samples[-1].end + size + SAMPLE_OVERHEAD > SHARD_LIMIT
         ):
             self._finish()
-        number = self._classes.get(clip.label, NO_CLASS)
+        number = self._class_numbers.get(clip.label, NO_CLASS)
         self._samples.append(add_sample(self._tar, clip, path, number, video))
         self._unsynced.append(path)
         if len(self._unsynced) >= SYNC_EVERY:
             self._sync()
+
+    @cached_property
+    def _class_numbers(self) -> Mapping[str, int]:
+        """The number of each label, found out when the first clip is packed: own annotations are read once more."""
+        return {label: number for number, label in enumerate(self._classes())}
 
     def _sync(self) -> None:
         """Make sure that what was appended is on disk; only then its files go."""

@@ -148,7 +148,8 @@ class ShardFolder:
     def _loaded(self) -> _Loaded:
         if self.layout.store:
             return self._load()
-        return _cached(self, frozenset(map(_state, os.scandir(self.folder))) if self.folder.is_dir() else None)
+        files = os.scandir(self.folder) if self.folder.is_dir() else ()
+        return _cached(self, frozenset(_state(file) for file in files if file.name.endswith((".tar", ".csv"))))
 
     def _load(self) -> _Loaded:
         names = self._names()

@@ -278,7 +278,7 @@ def at_url(bucket: str, folder: Path) -> Path:
 
 def writer(root: Path, clips: int = 3) -> ShardWriter:
     layout = Layout(root, "700", into_shards=True)
-    return ShardWriter(ShardFolder(layout, "validate"), clips, ["tai chi"], seed=1)
+    return ShardWriter(ShardFolder(layout, "validate"), clips, lambda: ["tai chi"], seed=1)
 
 
 def put(root: Path, count: int, size: int = 20_000) -> None:
@@ -339,7 +339,7 @@ def test_the_next_clip_of_a_shard_is_drawn_from_those_that_wait_by_the_seed(tmp_
     def order(name: str, seed: int) -> list[str]:
         put(tmp_path / name, 60)
         folder = ShardFolder(Layout(tmp_path / name, "700", into_shards=True), "validate")
-        with ShardWriter(folder, 20, ["tai chi"], seed) as packed:
+        with ShardWriter(folder, 20, lambda: ["tai chi"], seed) as packed:
             packed.take_waiting(lambda names: numbered(60))
         return [row["key"] for row in index(tmp_path / name / "Kinetics700_shards")]
 
