@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kinetics.cli.commands import _choice
+from kinetics.cli.clip_commands import choice_name
 from kinetics.cli.parser import parse
 from kinetics.dataset import manifest
 from kinetics.dataset import shards as export
@@ -497,12 +497,12 @@ def test_a_clip_that_goes_before_it_is_packed_is_left_out(dataset: DatasetOnDisk
 # -- a choice of the clips --------------------------------------------------------------------------------------------
 
 
-def test_a_choice_of_clips_has_a_name_that_depends_on_nothing_but_the_choice(tmp_path: Path) -> None:
+def test_a_choice_of_clips_has_a_name_that_depends_on_nothing_but_thechoice_name(tmp_path: Path) -> None:
     file, mini = tmp_path / "classes.txt", tmp_path / "mini.csv"
     file.write_text("\ufeffAbseiling\n\n tai  chi\n", "utf-8")
 
     def name(*options: str) -> str:
-        return _choice(parse(["-s", "validate", "--lists", *options]))
+        return choice_name(parse(["-s", "validate", "--lists", *options]))
 
     assert name() == name("--seed", "3") == ""
     assert name("--limit", "5") == "_limit-5"
