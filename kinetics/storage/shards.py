@@ -153,7 +153,7 @@ class ShardFolder:
 
     def _load(self) -> _Loaded:
         names = self._names()
-        shards = [name for name in names if re.fullmatch(rf"{self.split}-(\d+of\d+-)?{_NUMBER}", name)]
+        shards = sorted(name for name in names if re.fullmatch(rf"{self.split}-(\d+of\d+-)?{_NUMBER}", name))
         indexes = [name for name in names if re.fullmatch(rf"{self.split}(_\d+of\d+)?_index\.csv", name)]
         rows = pd.concat([_parsed(b""), *(self._read_index(self.folder / name) for name in indexes)], ignore_index=True)
         named = {*rows["shard"].unique().tolist()}

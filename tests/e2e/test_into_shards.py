@@ -21,7 +21,7 @@ from kinetics.annotations.classes import class_names
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.shard_writer import ShardWriter
 from kinetics.storage.shards import INDEX_FIELDS, ShardFolder
-from kinetics.storage.tar_samples import tar_size
+from kinetics.storage.tar_samples import add_sample, open_tar, tar_size
 from tests.e2e.test_storage_faults import KILLED, at_call, kill, refuse
 from tests.support.dataset import numbered
 from tests.support.s3 import S3
@@ -382,6 +382,22 @@ def test_an_index_that_is_lost_or_damaged_is_made_anew_from_the_shards(tmp_path:
     with writer(tmp_path) as packed:
         packed.take_waiting(lambda names: [numbered(9)[8]])
     assert path.with_name("val-000003.tar").exists()
+
+
+def test_of_a_clip_in_two_shards_the_later_one_counts_also_once_the_index_is_lost(tmp_path: Path) -> None:
+    """As after --verify has rejected the first, and it came anew: which one it was, only the index knew."""
+    layout, (clip,) = Layout(tmp_path, "700"), numbered(1)
+    path = tmp_path / "clip.mp4"
+    for number in range(12):
+        path.write_bytes(bytes([number]) * 20_000)
+        shard = tmp_path / "Kinetics700_shards" / f"val-{number:06d}.tar"
+        shard.parent.mkdir(exist_ok=True)
+        with open(shard, "wb") as file:
+            tar = open_tar(file)
+            add_sample(tar, clip, path, 0)
+            tar.close()
+    (row,) = ShardFolder(layout, "validate").rows().to_dict("records")
+    assert row["shard"] == "val-000011.tar"
 
 
 @pytest.mark.parametrize(
