@@ -160,12 +160,12 @@ def shard_samples(
     `with_videos`: with what is known of their videos. Raises Fatal if that cannot be read.
     """
     class_numbers = {label: number for number, label in enumerate(classes)}
-    subsets = [subset for subset, split in SPLIT_OF.items() if with_videos and (frame["split"] == split).any()]
-    known = {SPLIT_OF[subset]: known_videos(layout, subset) for subset in subsets}
+    known, ids = dict[str, StableFacts](), {*frame["youtube_id"]} if with_videos else ()
+    for subset in SPLIT_OF if ids else ():  # a list may have had the video in another subset
+        known |= known_videos(layout, subset, ids)
     for clip in packed_clips(Annotations(frame, ()).clips(), frame, layout):
         if state := layout.clip_state(clip):
-            facts = known[clip.split].get(clip.youtube_id) if with_videos else None
-            yield ShardSample(clip, *state, class_numbers.get(clip.label, NO_CLASS), facts)
+            yield ShardSample(clip, *state, class_numbers.get(clip.label, NO_CLASS), known.get(clip.youtube_id))
 
 
 def _pack(samples: Iterable[ShardSample], clips: int) -> Iterator[list[ShardSample]]:

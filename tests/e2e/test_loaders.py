@@ -350,7 +350,7 @@ def test_webdataset_reads_every_clip_once_with_its_class_and_its_annotation(data
         Path(path).stem: (
             (dataset.clips / path).read_bytes(),
             number(row) if row.label else None,
-            {**row._asdict(), "split": split},
+            {**row._asdict(), "split": split, "title": f"Loopback video {row.youtube_id}"},
         )
         for path, row in dataset.rows(split).items()
     }
