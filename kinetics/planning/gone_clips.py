@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kinetics.records import Category, ClipState, Split
-from kinetics.storage.ledger import MissingClip
-from kinetics.storage.thumbnail_log import Sighting
+from kinetics.records import Category
 
 PLAYER_AGAIN_DAYS = 90
 """Days after which the player is asked again for a video that it called gone, whatever its thumbnail says. Fewer of
@@ -44,48 +41,28 @@ class LookedFor:
     """The ids of those whose thumbnails say nothing new if they are there."""
 
 
-class GoneClips:
-    """Sorts the clips that were gone by what was seen of their videos' thumbnails."""
+def sort_gone(gone: pd.DataFrame, asked: NDArray[np.intp]) -> tuple[NDArray[np.intp], LookedFor]:
+    """Return the rows of the clips that are gone for certain, and the clips to look for.
 
-    def __init__(self, sightings: Mapping[Split, Mapping[str, Sighting]]) -> None:
-        self._sightings = sightings
-        self._now = time.time()
-        self._new = list[int]()
-        self._lapsed = list[tuple[float, str, int]]()  # when it was confirmed, the video, the row
-        self._stays_there = set[str]()
-
-    def confirms(self, row: int, split: Split, youtube_id: str, failure: MissingClip) -> bool:
-        """Return whether a missing thumbnail confirms that a clip is gone; else take in whether it is looked for."""
-        seen = self._sightings[split].get(youtube_id)
-        if failure.category is Category.PAST_END or not within(failure.time_s, PLAYER_AGAIN_DAYS, self._now):
-            return False
-        if seen and seen.thumbnail == "missing":
-            if within(seen.time_s, CONFIRMED_DAYS, self._now):
-                return True
-            self._lapsed.append((seen.time_s, youtube_id, row))
-            return False
-        self._new.append(row)
-        if failure.category not in THUMBNAIL_VANISHES or (seen and seen.time_s >= int(failure.time_s)):
-            self._stays_there.add(youtube_id)
-        return False
-
-    def looked_for(
-        self, ids: pd.Series[str], states: NDArray[np.uint8], not_due: NDArray[np.bool_], tried: NDArray[np.intp]
-    ) -> LookedFor:
-        """Return the clips to look for; in `not_due`, lapsed confirmations that are not asked for anew still hold.
-
-        `tried`: the rows of all videos that were tried before. A video that the player is asked for anyway, for another
-        clip, is not looked for.
-        """
-        self._lapsed.sort()
-        anew = {*[*dict.fromkeys(youtube_id for _, youtube_id, _ in self._lapsed)][:MOST_CONFIRMED_ANEW]}
-        not_due[[row for _, youtube_id, row in self._lapsed if youtube_id not in anew]] = True
-        rows = np.array([*self._new, *(row for _, youtube_id, row in self._lapsed if youtube_id in anew)], np.intp)
-        asked = ids.iloc[tried[(states[tried] < ClipState.WAS_GONE) & ~not_due[tried]]]
-        alone = ~ids.iloc[rows].isin({*asked}).to_numpy()
-        return LookedFor(rows[alone], frozenset(self._stays_there))
+    `gone` has a line for each clip that was gone: its `row`, `video` (a number), `youtube_id`, the verdict's `category`
+    and `time_s`, and the last sighting of its `thumbnail`, at `seen_s`. `asked`: the videos that the player is asked
+    for anyway, for other clips; these are not looked for.
+    """
+    now = time.time()
+    gone = gone[(gone["category"] != Category.PAST_END) & within(gone["time_s"], PLAYER_AGAIN_DAYS, now)]
+    missing = gone["thumbnail"] == "missing"
+    still_holds = missing & within(gone["seen_s"], CONFIRMED_DAYS, now)
+    lapsed = gone[missing & ~still_holds].sort_values(["seen_s", "youtube_id", "row"])
+    anew = lapsed["video"].isin(lapsed["video"].unique()[:MOST_CONFIRMED_ANEW])
+    new = gone[~missing]
+    seen_since = new["seen_s"] >= np.floor(new["time_s"])
+    stays_there = new["youtube_id"][seen_since | ~new["category"].isin(THUMBNAIL_VANISHES)]
+    looked_for = pd.concat([new, lapsed[anew]])
+    rows = looked_for["row"][~looked_for["video"].isin(asked)]
+    confirmed = pd.concat([gone["row"][still_holds], lapsed["row"][~anew]])
+    return confirmed.to_numpy(np.intp), LookedFor(rows.to_numpy(np.intp), frozenset(stays_there))
 
 
-def within(time_s: float, days: float, now: float) -> bool:
-    """Return whether a time is one of the last days; one in the future is not."""
-    return 0 <= (now - time_s) / 86_400 < days
+def within(times_s: pd.Series[float], days: float, now: float) -> pd.Series[bool]:
+    """Return whether each time is one of the last days; one in the future is not, nor one that is not known."""
+    return ((now - times_s) / 86_400).between(0, days, inclusive="left")

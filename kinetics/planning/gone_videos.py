@@ -100,10 +100,11 @@ class GoneVideos:
         self._asked = dict[str, bool]()  # videos that are out and have a thumbnail: whether before all others
         self._back_gone, self._any_came_back = 0, False
         self._host = HostRecord()
-        first = [*islice(self._looked_for, 1)]
-        self._looked_for = chain(first, self._looked_for)
-        self._living = {*living} if first else set[str]()
-        self._lookup.request(self._living)
+        self._living = set[str]()
+        if first := next(self._looked_for, None):
+            self._living |= {*living}
+            self._open[first.youtube_id] = [first]
+            self._lookup.request([*self._living, first.youtube_id], soon=True)
         self._pull()
 
     @property
@@ -138,8 +139,8 @@ class GoneVideos:
         """Decide what the answers decide."""
         if self._host.misleads:
             self.give_up()
-        if not self._host.believed:
-            return
+        if self._living or not self._host.believed:
+            return  # the whole sample counts, in whatever order the answers come
         for clip, thumbnail in self._unwritten.items():
             self._note(clip, thumbnail)
         self._unwritten.clear()
@@ -175,7 +176,7 @@ class GoneVideos:
 
     def give_up_in_vain(self) -> None:
         """Give up if nothing is to come that would make the host believed, or if it does not answer any more."""
-        failures, believed = self._lookup.failures, self._host.believed
+        failures, believed = self._lookup.failures, self._host.believed and not self._living
         if failures >= GIVE_UP_FAILURES or not (believed or (self._living and not failures)):
             self.give_up()
 

@@ -16,10 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kinetics.annotations.table import Annotations
-from kinetics.planning.gone_clips import GoneClips, LookedFor, within
+from kinetics.planning.earlier_failures import find_failures, keys_of, settle, with_sightings
+from kinetics.planning.gone_clips import LookedFor, sort_gone, within
 from kinetics.records import ASKED_WITH, KEY, Category, Clip, ClipKey, ClipState, Cut, Split, Video, video_of
 from kinetics.storage.layout import Layout, clip_names, label_folder
-from kinetics.storage.ledger import Ledger, MissingClip
+from kinetics.storage.ledger import Ledger
 from kinetics.storage.shards import in_shards
 from kinetics.storage.thumbnail_log import ThumbnailLog
 
@@ -266,29 +267,22 @@ def make_plan(
         there, unnamed = scan(frame, layout)
         there |= in_shards(frame, layout)
     states = np.where(there, ClipState.ON_DISK, ClipState.NEVER_TRIED).astype(np.uint8)
-    tried = {key[0] for ledger in ledgers.values() for key in ledger.missing}
-    rows = np.flatnonzero([youtube_id in tried for youtube_id in frame["youtube_id"].tolist()] if tried else [])
-    not_due, known = np.zeros(len(frame), bool), dict[ClipKey, Category]()
-    settled_to_try = {ClipState.NOT_OFFERED, ClipState.WAS_GONE}.intersection(STATES_TO_TRY[retry])
-    gone = GoneClips({split: log.sightings() for split, log in thumbnails.items()}) if thumbnails else None
-    state_after = {category: _state_after(category, mirror_alone=source == "mirror") for category in Category}
-    keys = zip(*(frame[column].iloc[rows].tolist() for column in KEY), strict=True)
-    for row, split, key in zip(rows.tolist(), frame["split"].iloc[rows].tolist(), keys, strict=True):
-        ledger = ledgers[split]
-        if there[row]:
-            ledger.mark_present(key)
-        elif failure := ledger.missing_clip(key):
-            ledger.take_over(key)
-            state = states[row] = state_after[failure.category]
-            if state == ClipState.NOT_OFFERED and retry == "due":
-                not_due[row] = _asked_lately(failure, engines)
-            elif state == ClipState.WAS_GONE and retry == "due" and gone:
-                not_due[row] = gone.confirms(row, split, key[0], failure)
-            if state in settled_to_try and not not_due[row]:
-                known[key] = failure.category
+    video, failures = find_failures(frame, ledgers)
+    failures = settle(failures, ledgers, there)
+    after = {category.value: _state_after(category, mirror_alone=source == "mirror") for category in Category}
+    state = failures["category"].map(after).to_numpy(np.uint8)
+    states[failures["row"]] = state
+    not_due, looked_for = np.zeros(len(frame), bool), LookedFor()
+    if retry == "due":
+        not_due[_asked_lately(failures[state == ClipState.NOT_OFFERED], engines)] = True
+    if retry == "due" and thumbnails:
+        gone = with_sightings(failures[state == ClipState.WAS_GONE], thumbnails)
+        confirmed, looked_for = sort_gone(gone, video[(states < ClipState.WAS_GONE) & ~not_due])
+        not_due[confirmed] = True
+    settled = {ClipState.NOT_OFFERED, ClipState.WAS_GONE}.intersection(STATES_TO_TRY[retry])
+    to_try = failures[np.isin(state, [*settled]) & ~not_due[failures["row"]]]
+    known = dict(zip(keys_of(to_try), map(Category, to_try["category"]), strict=True))
     seed = random.getrandbits(64) if seed is None else seed
-    video, _ = pd.factorize(frame["youtube_id"])
-    looked_for = gone.looked_for(frame["youtube_id"], states, not_due, rows) if gone else LookedFor()
     return Plan(frame, states, not_due, known, cut, retry, source, seed, video, unnamed, looked_for)
 
 
@@ -300,13 +294,14 @@ def _state_after(category: Category, *, mirror_alone: bool) -> ClipState:
     return ClipState.NOT_OFFERED if category is Category.NOT_OFFERED else ClipState.WAS_GONE
 
 
-def _asked_lately(failure: MissingClip, engines: str) -> bool:
-    """Return whether YouTube did not offer a clip to the same engines in the last ASK_AGAIN_DAYS days.
+def _asked_lately(not_offered: pd.DataFrame, engines: str) -> NDArray[np.intp]:
+    """Return the rows of the clips that YouTube did not offer to the same engines in the last ASK_AGAIN_DAYS days.
 
     A time in the future, or one that cannot be read, does not count as one of them.
     """
-    asked_with_them = failure.reason.endswith(f"{ASKED_WITH}{engines})")
-    return asked_with_them and within(failure.time_s, ASK_AGAIN_DAYS, time.time())
+    asked_with_them = not_offered["reason"].str.endswith(f"{ASKED_WITH}{engines})")
+    lately = within(not_offered["time_s"], ASK_AGAIN_DAYS, time.time())
+    return not_offered["row"][asked_with_them & lately].to_numpy(np.intp)
 
 
 def on_disk(frame: pd.DataFrame, layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -47,6 +47,12 @@ def sort_by_time(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return table.iloc[times.sort_values(kind="stable", na_position="first").index].reset_index(drop=True)
 
 
+def seconds_since_1970(times: pd.Series[str]) -> pd.Series[float]:
+    """Return the times of a table in seconds since 1970, NaN for a text that is no time."""
+    read = pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce")
+    return (read - pd.Timestamp(0, tz="UTC").as_unit("s")).dt.total_seconds()
+
+
 def read_in_blocks(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
     """Yield the rows of one table as `read` returns them, block by block, so that memory stays small."""
     with _errors_of(path), open(path, "rb") as file:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, TextIO
+from typing import Self, TextIO
 
 from kinetics.errors import Fatal
 from kinetics.humanize import safe_cell, seconds_text
@@ -41,20 +41,6 @@ _ROWS = re.compile(
 _CATEGORIES = {category.value: category for category in Category}
 LINE_LIMIT = 1 << 16
 """Bytes; a longer line is no row of ours. Files are examined in blocks of this size."""
-
-
-class MissingClip(NamedTuple):
-    """Why a clip is missing: a line of the error log."""
-
-    category: Category
-    reason: str
-    time: str
-    """When the attempt ended, as the log says it."""
-
-    @property
-    def time_s(self) -> float:
-        """When the attempt ended, in seconds since 1970; 0 if the log does not say."""
-        return _seconds(self.time)
 
 
 def outlook(category: Category) -> str:
@@ -112,23 +98,20 @@ class Ledger:
         """The clips that were missing after their last attempt, whichever run made it."""
         return self._missing.keys() | self._newer_elsewhere.keys()
 
-    def missing_clip(self, key: ClipKey) -> MissingClip | None:
-        """Return why a clip was missing after its last attempt, whichever run made it; None if it was not missing."""
-        line = self._newer_elsewhere.get(key) or self._missing.get(key)
-        if not line:
-            return None
-        category, reason, time = line.split("\t")[3:]
-        return MissingClip(_CATEGORIES[category], reason, time)
+    def failures(self) -> Mapping[ClipKey, str]:
+        """Return why each clip was missing after its last attempt, whichever run made it: a line of an error log."""
+        return self._missing | self._newer_elsewhere
 
     def category(self, key: ClipKey) -> Category | None:
-        """Return the category alone of a missing clip; None if it was not missing."""
-        missing = self.missing_clip(key)
-        return missing.category if missing else None
+        """Return why a clip was missing after its last attempt, whichever run made it; None if it was not missing."""
+        line = self._newer_elsewhere.get(key) or self._missing.get(key)
+        return _CATEGORIES[line.split("\t")[3]] if line else None
 
-    def take_over(self, key: ClipKey) -> None:
-        """Copy a clip's line from another run's log into ours: it is one of our clips and still missing."""
-        if line := self._newer_elsewhere.pop(key, None):
-            self._missing[key] = line
+    def take_over(self, keys: Iterable[ClipKey]) -> None:
+        """Copy clips' lines from other runs' logs into ours: they are clips of ours and still missing."""
+        for key in keys if self._newer_elsewhere else ():
+            if line := self._newer_elsewhere.pop(key, None):
+                self._missing[key] = line
 
     def mark_present(self, key: ClipKey) -> None:
         """Remove a clip from the missing ones, since it is on disk."""

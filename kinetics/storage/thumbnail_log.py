@@ -5,28 +5,27 @@ A damaged line is left out: that costs one more request for a thumbnail.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import csv
+import io
+import os
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, TextIO
+from typing import Self, TextIO
+
+import pandas as pd
 
 from kinetics.records import SPLIT_OF, Subset, Thumbnail
-from kinetics.storage.atomic import atomic_write, cannot_write, require_plain
+from kinetics.storage.atomic import atomic_write, cannot_read, cannot_write, require_plain
+from kinetics.storage.attempts import seconds_since_1970
 from kinetics.storage.layout import Layout
 
 THUMBNAILS = "thumbnails.csv"
 """How the table's name ends."""
-_HEADER = "youtube_id,thumbnail,time"
-_SAID: Mapping[str, Thumbnail] = {"there": "there", "missing": "missing"}
-
-
-class Sighting(NamedTuple):
-    """Whether a video's thumbnail was there, and when that was seen."""
-
-    thumbnail: Thumbnail
-    time_s: float
-    """Seconds since 1970."""
+FIELDS = ("youtube_id", "thumbnail", "time")
+_HEADER = ",".join(FIELDS)
+_SAID = ("there", "missing")
 
 
 class ThumbnailLog:
@@ -55,61 +54,56 @@ class ThumbnailLog:
             return
         try:
             self._file.close()
-            lines = [_HEADER, *(_line(video, seen) for video, seen in _last([self._path]).items())]
             with atomic_write(self._path, self._partial) as temporary:
-                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+                _last([self._path]).to_csv(temporary, columns=[*FIELDS], index=False, lineterminator="\n")
         except OSError as failure:
             raise cannot_write(failure, self._path) from failure
 
-    def sightings(self) -> dict[str, Sighting]:
-        """Return what was seen last of each video. It is read anew each time, and not kept."""
-        return _last(self._paths)
+    def sightings(self) -> pd.DataFrame:
+        """Return what was seen last of each video: `youtube_id`, `thumbnail`, and `seen_s` in seconds since 1970.
+
+        It is read anew each time, and not kept.
+        """
+        return _last(self._paths).drop(columns="time").reset_index(drop=True)
 
     def note(self, youtube_id: str, thumbnail: Thumbnail) -> None:
         """Add what has just been seen."""
-        row = _line(youtube_id, Sighting(thumbnail, datetime.now().timestamp()))
+        row = f"{youtube_id},{thumbnail},{datetime.now().astimezone().isoformat(timespec='seconds')}"
         try:
             if not self._file:
-                half = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
+                if self._path.exists():  # without half a line that a crash left at the end
+                    os.truncate(self._path, self._path.read_bytes().rfind(b"\n") + 1)
                 self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - until the end of the run
                 if not self._file.tell():
                     row = f"{_HEADER}\n{row}"
-                elif half:
-                    row = f"\n{row}"
             self._file.write(row + "\n")
             self._file.flush()
         except OSError as error:
             raise cannot_write(error, self._path) from error
 
 
-def _line(youtube_id: str, seen: Sighting) -> str:
-    time = datetime.fromtimestamp(seen.time_s).astimezone().isoformat(timespec="seconds")
-    return f"{youtube_id},{seen.thumbnail},{time}"
+def _last(paths: Iterable[Path]) -> pd.DataFrame:
+    """Return the latest sighting of each video in some tables, with `seen_s`, the earliest first."""
+    seen = pd.concat([_read(path) for path in paths], ignore_index=True)
+    seen["seen_s"] = seconds_since_1970(seen["time"])
+    seen = seen[seen["seen_s"].notna() & seen["thumbnail"].isin(_SAID)]
+    return seen.sort_values("seen_s", kind="stable").drop_duplicates("youtube_id", keep="last")
 
 
-def _last(paths: list[Path]) -> dict[str, Sighting]:
-    """Return the latest sighting of each video in some tables."""
-    found = dict[str, Sighting]()
-    for path in paths:
-        for youtube_id, seen in _rows(path):
-            before = found.get(youtube_id)
-            if before is None or before.time_s <= seen.time_s:
-                found[youtube_id] = seen
-    return found
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Sighting]]:
+def _read(path: Path) -> pd.DataFrame:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                youtube_id, _, rest = line.partition(",")
-                said, _, time = rest.partition(",")
-                if said in _SAID:
-                    try:
-                        yield youtube_id, Sighting(_SAID[said], datetime.fromisoformat(time.rstrip("\n")).timestamp())
-                    except (ValueError, OverflowError):
-                        continue
-    except FileNotFoundError:
-        return
+        whole_lines, _, _ = path.read_bytes().rpartition(b"\n")
+        return pd.read_csv(
+            io.BytesIO(whole_lines),
+            names=[*FIELDS],
+            index_col=False,
+            dtype=str,
+            quoting=csv.QUOTE_NONE,
+            keep_default_na=False,
+            on_bad_lines="skip",
+            encoding_errors="replace",
+        )
+    except (FileNotFoundError, pd.errors.EmptyDataError, pd.errors.ParserError):
+        return pd.DataFrame(columns=[*FIELDS], dtype=str)
     except OSError as error:
-        raise cannot_write(error, path) from error
+        raise cannot_read(error, path) from error

@@ -213,8 +213,7 @@ def many_rows_known(root: Path) -> Layout:
 def merge(layout: Layout) -> None:
     """What a run without a shard does to the tables."""
     with Ledger(layout, "train") as ledger:
-        for key in [*ledger.missing]:
-            ledger.take_over(key)
+        ledger.take_over([*ledger.missing])
 
 
 def watched_until(deadline: float, tables: Iterable[Path]) -> None:

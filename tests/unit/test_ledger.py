@@ -7,6 +7,7 @@ import time
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from kinetics.humanize import SHOWN_REASON_LIMIT, one_line
 from kinetics.records import Category, Clip, Outcome, PictureSettings
 from kinetics.storage.layout import Layout
-from kinetics.storage.ledger import PICTURE_FIELDS, STATS_DEFAULTS, STATS_FIELDS, Ledger, MissingClip, outlook
+from kinetics.storage.ledger import PICTURE_FIELDS, STATS_DEFAULTS, STATS_FIELDS, Ledger, outlook
 
 HEADER = (
     "time,youtube_id,time_start,time_end,label,status,category,reason,engine,itag,height,resolve_s,download_s,cut_s,"
@@ -158,23 +159,14 @@ def test_a_category_survives_a_re_open(layout: Layout, category: Category) -> No
     assert Ledger(layout, "train").category(clip(1).key) is category
 
 
-def test_category_reason_and_time_of_a_missing_clip_can_be_asked_for(layout: Layout) -> None:
+def test_category_reason_and_time_of_each_missing_clip_can_be_asked_for(layout: Layout) -> None:
     before_s = int(time.time())
     record(layout, failed(1), failed(2), done(2))
-    ledger = Ledger(layout, "train")
-    found = ledger.missing_clip(clip(1).key)
-    assert found
-    assert (found.category, found.reason) == (Category.PRIVATE, "This video is private")
-    assert before_s <= found.time_s <= time.time()
-    assert ledger.missing_clip(clip(2).key) is None
-
-
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-02-30T10:00:00", "0001-01-01T00:00:00", "10000-01-01"])
-def test_a_time_that_cannot_be_read_is_0(layout: Layout, text: str) -> None:
-    layout.errors_log("train").write_text(f"-_video0001\t7.5\t17\tprivate\tso it is\t{text}\n")
-    found = Ledger(layout, "train").missing_clip(clip(1).key)
-    assert found == MissingClip(Category.PRIVATE, "so it is", text)
-    assert found.time_s == 0.0
+    [(key, line)] = Ledger(layout, "train").failures().items()
+    *segment, category, reason, when = line.split("\t")
+    assert (key, category, reason) == (clip(1).key, "private", "This video is private")
+    assert segment == ["-_video0001", "7.5", "17"]
+    assert before_s <= datetime.fromisoformat(when).timestamp() <= time.time()
 
 
 @pytest.mark.parametrize("category", Category)
@@ -305,9 +297,8 @@ def test_a_missing_clip_that_is_adopted_gets_its_line_here_as_it_stood_there(apa
     lines = [line(number, "timeout", "2026-01-01T00:00:00+00:00") for number in (1, 2, 3)]
     log.write_text("".join(lines))
     with Ledger(layout, "train") as ledger:
-        ledger.take_over(clip(2).key)
         ledger.mark_present(clip(3).key)
-        ledger.take_over(clip(3).key)
+        ledger.take_over([clip(2).key, clip(3).key])
     assert layout.errors_log("train").read_text() == lines[1]
     with Ledger(layout, "train") as ledger:
         ledger.record(failed(1))

@@ -256,7 +256,7 @@ class TestTables:
                     log.note(youtube_id, "missing")
         assert len((ObjectStore(layout.url).read("Kinetics700_train_thumbnails.csv") or b"").splitlines()) == 3
         with readable_tables(layout, ["train"]) as found:
-            assert {*ThumbnailLog(found, "train").sightings()} == {"-_video0001", "-_video0002"}
+            assert {*ThumbnailLog(found, "train").sightings()["youtube_id"]} == {"-_video0001", "-_video0002"}
 
     def test_a_run_that_ends_for_a_reason_says_that_one_and_keeps_what_cannot_be_put(
         self, layout: Layout, monkeypatch: pytest.MonkeyPatch
