@@ -21,7 +21,7 @@ from kinetics.annotations.classes import class_names
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.shard_writer import ShardWriter
 from kinetics.storage.shards import INDEX_FIELDS, ShardFolder
-from kinetics.storage.tar_samples import add_sample, open_tar, tar_size
+from kinetics.storage.tar_samples import add_sample, open_tar, read_samples, tar_size
 from tests.e2e.test_storage_faults import KILLED, at_call, kill, refuse
 from tests.support.dataset import numbered
 from tests.support.s3 import S3
@@ -315,6 +315,36 @@ def test_no_clip_is_lost_nor_twice_whichever_call_fails_while_they_are_packed(
             assert number > 30, "the calls were not counted"
             return
     pytest.fail("the sweep does not end")
+
+
+def test_clips_whose_files_still_wait_are_packed_from_these_whatever_a_power_cut_left_in_the_shard(
+    tmp_path: Path,
+) -> None:
+    """Neither the removal of the last files nor their copies in the shard had reached the disk."""
+    clips, layout = numbered(6), Layout(tmp_path, "700", into_shards=True)
+    put(tmp_path, len(clips))
+    files = {clip.key: layout.waiting_folder("val") / clip_name(*clip.key) for clip in clips}
+    contents = {key: path.read_bytes() for key, path in files.items()}
+    with pytest.raises(KeyboardInterrupt), writer(tmp_path, clips=3) as packed:
+        packed.take_waiting(lambda names: clips)
+        while packed._waiting:
+            packed._pack_one()
+        raise KeyboardInterrupt
+    assert not any(path.exists() for path in files.values())
+    with open(layout.open_shard("val"), "r+b") as file:
+        _, *lost = read_samples(file)
+        for sample in lost:
+            file.seek(sample.offset)
+            file.write(bytes(sample.size))
+    for sample in lost:
+        files[sample.clip.key].write_bytes(contents[sample.clip.key])
+
+    with writer(tmp_path, clips=3) as packed:
+        packed.take_waiting(lambda names: [clip for clip in clips if clip_name(*clip.key) in names])
+    assert len(lost) == 2
+    assert len(assert_whole(tmp_path / "Kinetics700_shards")) == len(clips)
+    held = {key: one["mp4"] for path in shards(tmp_path / "Kinetics700_shards") for key, one in samples(path).items()}
+    assert held == {clip_name(*key, suffix=""): content for key, content in contents.items()}
 
 
 def test_the_disk_holds_hardly_more_than_the_clips_while_they_are_packed(tmp_path: Path) -> None:
