@@ -37,24 +37,12 @@ from kinetics.media.encode import (
     transcode,
     video_stream,
 )
+from kinetics.media.open_section import find_fragments, open_section, prefetch_sound
+from kinetics.media.remote_media import MAX_SHORTFALL_S, RemoteMedia
 from kinetics.media.resample import needs_change
-from kinetics.media.section import (
-    MAX_SHORTFALL_S,
-    RemoteMedia,
-    Section,
-    Times,
-    decode_time,
-    duration_of,
-    find_fragments,
-    frame_time,
-    open_section,
-    prefetch_sound,
-    presentation_time,
-    require_complete,
-    tick_of,
-    to_fraction,
-)
+from kinetics.media.section import Section, require_complete
 from kinetics.media.smart_cut import smart_cut
+from kinetics.media.times import Times, decode_time, duration_of, frame_time, presentation_time, tick_of, to_fraction
 from kinetics.records import AS_IN_SOURCE, Category, PictureSettings
 
 REORDER_S = Fraction(1, 2)

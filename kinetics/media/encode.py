@@ -19,16 +19,10 @@ from av.video.stream import VideoStream
 
 from kinetics.errors import ClipError, Gone, MayWorkLater
 from kinetics.media.container import add_copy
+from kinetics.media.remote_media import MAX_SHORTFALL_S
 from kinetics.media.resample import chosen_frames, output_rate, output_size
-from kinetics.media.section import (
-    MAX_FRAME_S,
-    MAX_SHORTFALL_S,
-    Section,
-    decode_time,
-    frame_time,
-    presentation_time,
-    tick_of,
-)
+from kinetics.media.section import Section
+from kinetics.media.times import MAX_FRAME_S, decode_time, frame_time, presentation_time, tick_of
 from kinetics.records import AS_IN_SOURCE, Category, PictureSettings
 
 ENCODER = {"preset": "superfast", "crf": "22"}

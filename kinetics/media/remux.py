@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kinetics.errors import MayWorkLater
 from kinetics.media.cut import cut_exact, cut_keyframe
-from kinetics.media.section import RemoteMedia
+from kinetics.media.remote_media import RemoteMedia
 
 TO_THE_END_S = 1e6
 """Seconds; later than the end of any video."""

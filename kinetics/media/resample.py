@@ -11,7 +11,7 @@ from typing import Any
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from kinetics.media.section import MAX_FRAME_S
+from kinetics.media.times import MAX_FRAME_S
 from kinetics.records import PictureSettings
 
 SAME_RATE = 0.0005

@@ -14,7 +14,8 @@ from kinetics.media.container import mux, muxer, open_file
 from kinetics.media.cut import end_picture, sound_packets
 from kinetics.media.encode import transcode, video_stream
 from kinetics.media.resample import needs_change
-from kinetics.media.section import Section, decode_time, presentation_time, tick_of
+from kinetics.media.section import Section
+from kinetics.media.times import decode_time, presentation_time, tick_of
 from kinetics.records import Category, Facts, PictureSettings
 
 

@@ -47,8 +47,9 @@ from kinetics.media.encode import (
     transcode,
     video_stream,
 )
-from kinetics.media.section import Section, frame_time, tick_of
+from kinetics.media.section import Section
 from kinetics.media.sps import Sps
+from kinetics.media.times import frame_time, tick_of
 
 
 def smart_cut(target: OutputContainer, packets: list[Packet[Any]], section: Section) -> VideoPackets:

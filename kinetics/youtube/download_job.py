@@ -13,7 +13,7 @@ from typing import overload
 from kinetics.errors import Unconfirmed
 from kinetics.media import cut as cutting
 from kinetics.media.fragment_index import HeaderSizes
-from kinetics.media.section import RemoteMedia
+from kinetics.media.remote_media import RemoteMedia
 from kinetics.net.http import HttpSession
 from kinetics.net.proxy import use_proxy
 from kinetics.net.rate_limit import shared_rate_limiter

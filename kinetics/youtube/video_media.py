@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from kinetics.errors import ClipError, MayWorkLater, StopEveryone
 from kinetics.media.fragment_index import HeaderSizes
-from kinetics.media.section import MAX_SHORTFALL_S, EndsEarly, RemoteMedia
+from kinetics.media.remote_media import MAX_SHORTFALL_S, RemoteMedia
+from kinetics.media.section import EndsEarly
 from kinetics.net.http import HttpSession
 from kinetics.net.range_file import RangeFile
 from kinetics.records import Split, VideoFacts

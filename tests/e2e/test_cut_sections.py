@@ -22,7 +22,7 @@ from kinetics.errors import ClipError, Gone, MayWorkLater
 from kinetics.media import cut as media
 from kinetics.media.cut import copy_whole, cut_exact, cut_keyframe, cut_smart
 from kinetics.media.fragment_index import HeaderSizes
-from kinetics.media.section import RemoteMedia
+from kinetics.media.remote_media import RemoteMedia
 from kinetics.net import range_file
 from kinetics.net.range_file import RangeFile
 from kinetics.net.responses import MediaRefused

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from kinetics.media.cut import cut_smart
-from kinetics.media.section import RemoteMedia
+from kinetics.media.remote_media import RemoteMedia
 from kinetics.net.range_file import RangeFile
 from tests.support.cutting import VARIANTS, Disk, Shape, inputs_of, play
 from tests.support.h264 import (

@@ -15,7 +15,7 @@ from kinetics.media import encode as pictures
 from kinetics.media import smart_cut as smart
 from kinetics.media.avc import IDR, AvcConfig
 from kinetics.media.cut import cut_exact, cut_smart
-from kinetics.media.section import RemoteMedia
+from kinetics.media.remote_media import RemoteMedia
 from kinetics.net.range_file import RangeFile
 from tests.support.cutting import VARIANTS, Disk, Shape, assert_all_is_shown, inputs_of, play
 from tests.support.h264 import encoded, record, remuxed

@@ -22,7 +22,8 @@ from av.video.frame import PictureType
 from kinetics.errors import ClipError, Gone, MayWorkLater
 from kinetics.media.cut import copy_whole, cut_exact, cut_keyframe, cut_smart
 from kinetics.media.fragment_index import HeaderSizes
-from kinetics.media.section import EndsEarly, RemoteMedia
+from kinetics.media.remote_media import RemoteMedia
+from kinetics.media.section import EndsEarly
 from kinetics.net.range_file import RangeFile
 from kinetics.records import Category, Clip
 from kinetics.youtube.download_job import DownloadClip

@@ -24,7 +24,7 @@ from kinetics.errors import ClipError, MayWorkLater
 from kinetics.media import container
 from kinetics.media import cut as media
 from kinetics.media import fragment_index as mp4
-from kinetics.media.section import RemoteMedia
+from kinetics.media.remote_media import RemoteMedia
 from kinetics.net.range_file import RangeFile
 from kinetics.scheduling.machine import MEMORY_LIMIT
 from kinetics.scheduling.worker import limit_memory

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kinetics.media.cut import CutResult, cut_keyframe
 from kinetics.media.fragment_index import HeaderSizes
-from kinetics.media.section import RemoteMedia
+from kinetics.media.remote_media import RemoteMedia
 from kinetics.net.http import HttpSession
 from kinetics.net.range_file import RangeFile
 from tests.youtube.picture import read_counter, upright
