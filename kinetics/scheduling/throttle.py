@@ -14,13 +14,12 @@ All times are seconds of one clock that never goes back, such as time.monotonic(
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 
 from kinetics.records import ArchiveResult, Category, Clip, ClipKey, ControlCall, ControlResult, Outcome, Result
 from kinetics.scheduling.ban_learner import HOUR_S, Backoff
+from kinetics.scheduling.breaker import Breaker
 from kinetics.scheduling.call_pace import CallPace, Pacing
 from kinetics.scheduling.control_calls import ControlCalls
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
@@ -117,17 +116,6 @@ class Unthrottled:
         return Decision(outcome)
 
 
-class BreakerState(Enum):
-    """The state of a throttle's circuit breaker."""
-
-    CLOSED = auto()
-    """Clips go out."""
-    OPEN = auto()
-    """Nothing goes out until the pause is over; then one clip, the probe."""
-    HALF_OPEN = auto()
-    """The probe is out, and everything else waits for what becomes of it."""
-
-
 class Throttle:
     """Decides when a clip may go out from one address, and what each answer and outcome means for all the others.
 
@@ -154,11 +142,7 @@ class Throttle:
         self.workers = workers
         self._min_spacing_s = HOUR_S / per_hour if per_hour else 0.0
         self._pace = CallPace(limited=not per_hour) if pace is None else pace
-        self._not_before = -math.inf
-        self._window = 1  # clips that may be out at once while the breaker is closed
-        self._state = BreakerState.CLOSED
-        self._opened_at = -math.inf
-        self._opened_by_media = False  # the player call was answered, the media were refused
+        self._breaker = Breaker()
         self._network_backoff = Backoff(NETWORK_PAUSES_S, network_patience_s)
         self._broken_calls = BrokenConnections()
         self._broken_media = BrokenConnections()  # apart, as answered player calls say nothing of the media host
@@ -187,21 +171,15 @@ class Throttle:
 
         `in_flight` clips are out, `in_player_call` of which have not had YouTube's answer to the player call yet.
         """
-        if (
-            self._state is BreakerState.HALF_OPEN
-            or in_player_call >= MAX_PLAYER_CALLS
-            or in_flight >= (self._window if self._state is BreakerState.CLOSED else self.workers)
-        ):
+        if in_player_call >= MAX_PLAYER_CALLS or not self._breaker.lets_out(in_flight, self.workers):
             return None
-        return max(0.0, self._not_before - now, self._pace.wait(now))
+        return max(self._breaker.wait(now), self._pace.wait(now))
 
     def news(self, now: float) -> Iterator[Pause | SpacingChanged]:
         """Yield what has changed without an outcome: a pause that another run met, or the end of the first burst."""
         pause_s, reason = self._pace.pause(now)
-        if pause_s and self._not_before < now + pause_s - 1.0:
-            self._not_before = now + pause_s
-            if self._state is BreakerState.CLOSED:
-                self._state, self._opened_at, self._opened_by_media, self._window = BreakerState.OPEN, now, False, 1
+        if pause_s and not self._breaker.waits_until(now + pause_s - 1.0):
+            self._breaker.wait_until(now + pause_s, now)
             yield Pause(Category.THROTTLED, reason, pause_s, of_another_run=True)
         if self._pace.published and not self._told_published:
             self._told_published = True
@@ -214,9 +192,7 @@ class Throttle:
     def sent(self, now: float) -> None:
         """Take in that a clip has gone out: the probe, if the breaker is open."""
         self._pace.sent(now)
-        self._not_before = now + self._min_spacing_s
-        if self._state is BreakerState.OPEN:
-            self._state = BreakerState.HALF_OPEN
+        self._breaker.sent(not_before=now + self._min_spacing_s)
 
     def answered(self, *, sent: float, now: float) -> Decision:
         """Take in that YouTube has answered the player call of a clip that went out at `sent`.
@@ -225,14 +201,14 @@ class Throttle:
         """
         held = self._undecided.answered(sent)
         self._broken_calls.answered()
-        if self._sent_before_opening(sent) or (self._state is not BreakerState.CLOSED and self._opened_by_media):
+        if self._breaker.opened_since(sent) or self._breaker.media_refused:
             return _decision(held)
         return _decision(held, spacing=self._proceed(sent, now))
 
     def returned(self, *, sent: float) -> None:
         """Take in that no outcome will ever come of a clip that went out at `sent`; after a probe comes another."""
-        if self._state is BreakerState.HALF_OPEN and not self._sent_before_opening(sent):
-            self._state = BreakerState.OPEN
+        if self._breaker.is_probe(sent):
+            self._breaker.probe_ended()
 
     def undecided(self, *, ended: bool) -> Iterable[Outcome]:
         """Yield the outcomes that nothing will decide any more; doubts only if the run has come to its own end."""
@@ -248,10 +224,9 @@ class Throttle:
         `answered`: YouTube's answer to its player call was reported before. `last`: there is no other clip to do, so
         nothing can show whether all are refused or only this one.
         """
-        before_opening = self._sent_before_opening(sent)
-        is_probe = self._state is not BreakerState.CLOSED and not before_opening
+        before_opening, is_probe = self._breaker.opened_since(sent), self._breaker.is_probe(sent)
         if is_probe:
-            self._state = BreakerState.OPEN
+            self._breaker.probe_ended()
         if (more := getattr(outcome, "calls", 0) - 1) > 0:
             self._pace.spend(more, now)
         if outcome.status == "done":
@@ -291,7 +266,7 @@ class Throttle:
                 is_answer = closes and not self._undecided.in_doubt
                 return Decision(outcome, spacing=self._proceed(sent, now) if is_answer else None)
             case Meaning.KNOWN:
-                self._widen()
+                self._breaker.widen(self.workers)
                 return Decision(outcome)
             case _:
                 return None
@@ -304,7 +279,7 @@ class Throttle:
         recorded = Decision(replace(outcome, status="postponed") if outcome.unconfirmed else None)
         if not is_common or before_opening or self._controls.alike:
             return recorded
-        if self._state is BreakerState.CLOSED and (control := self._call_control(outcome, now, answered)):
+        if self._breaker.closed and (control := self._call_control(outcome, now, answered)):
             return replace(recorded, control=control)
         opened = self._open_for(outcome, now, answered)
         return replace(opened, outcome=recorded.outcome)
@@ -318,8 +293,7 @@ class Throttle:
         """Let nothing but a control call go out next, if there is a video to ask for; `alike` is why."""
         control = self._controls.begin(alike)
         if control:
-            self._state, self._opened_at, self._opened_by_media = BreakerState.OPEN, now, answered
-            self._window = 1
+            self._breaker.open(now, by_media=answered)
         return control
 
     def _came(self, sent: float) -> Decided:
@@ -329,8 +303,7 @@ class Throttle:
 
     def _settle_control(self, result: ControlResult, sent: float, now: float, answered: bool) -> Decision:
         """Take in whether a video that came before is offered again."""
-        if self._state is BreakerState.HALF_OPEN:
-            self._state = BreakerState.OPEN
+        self._breaker.probe_ended()
         is_network = result.status == "postponed" and result.category is Category.NETWORK
         if is_network and not self._line_may_be_down(sent, now, answered):
             return Decision(requeue=True)
@@ -343,14 +316,9 @@ class Throttle:
             return self._open(result, now, answered, put_back=self._undecided.put_back_doubts())
         return self._open_for(alike, now, answered) if alike else Decision()
 
-    def _sent_before_opening(self, sent: float) -> bool:
-        """Whether a clip went out before the breaker last opened, and so says nothing about how things are now."""
-        return sent <= self._opened_at
-
     def _proceed(self, sent: float, now: float) -> SpacingChanged | None:
         """Close the breaker, and let twice as many clips out at once as before."""
-        self._state = BreakerState.CLOSED
-        self._widen()
+        self._breaker.close(self.workers)
         self._refused_items.answered()
         self._answered_calls.add(sent)
         self._answers_in_a_row += 1
@@ -358,10 +326,6 @@ class Throttle:
         self._network_backoff.answered()
         self._broken_calls.answered()
         return self._pace.answered(now)
-
-    def _widen(self) -> None:
-        """Let twice as many clips out at once as before."""
-        self._window = min(2 * self._window, self.workers)
 
     def _refused(
         self, outcome: Outcome | ArchiveResult, sent: float, now: float, answered: bool, last: bool
@@ -411,9 +375,7 @@ class Throttle:
         if backoff is self._ban_backoff:
             at_least = self._pace.refused(now, at_least, outcome.reason)
         pause_s = backoff.refused(now, at_least)
-        self._state, self._opened_at, self._opened_by_media = BreakerState.OPEN, now, answered
-        self._not_before = max(self._not_before, now + pause_s)
-        self._window = 1
+        self._breaker.open(now, pause_s, by_media=answered)
         # Where only few are let through between two pauses, the next time a clip that was refused is among them.
         few = self._answers_in_a_row <= ANSWERS_UNTIL_PROVEN
         self._until_proven = max(1, self._answers_in_a_row - 1) if few else ANSWERS_UNTIL_PROVEN
