@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
@@ -106,6 +107,17 @@ class Measure(_ClipJob):
         return replace(done, facts=replace(check.read_facts(path), sha256=check.sha256(path)))
 
 
+@contextmanager
+def _writing(clip: Path, results: Layout) -> Iterator[None]:
+    """Turn an OSError into Fatal unless it is about the clip: that is read, and the results are written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename == str(clip):
+            raise
+        raise cannot_write(error, results.folder) from error
+
+
 @dataclass(frozen=True)
 class ExtractFrames(_ClipJob):
     """Write the frames of a clip into a folder of its own."""
@@ -123,14 +135,10 @@ class ExtractFrames(_ClipJob):
         if foreign:
             what = f"Cannot make the frames in {final} anew: {foreign[0]} in it is none of them."
             raise Fatal(f"{what} Move it away, and run the command again.")
-        try:
+        with _writing(path, self.target):
             discard(final, partial)  # it was made of another file
             with atomic_folder(final, partial) as folder:
                 convert.write_frames(path, folder, self.fps, self.short_side, self.quality)
-        except OSError as error:
-            if error.filename == str(path):
-                raise  # it was read, not written
-            raise cannot_write(error, self.target.folder) from error
         return replace(done, facts=facts)
 
 
@@ -145,7 +153,7 @@ class ResizeClip(_ClipJob):
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
         facts = check.read_facts(path)
         final, partial = self.target.clip(clip), self.target.partial(clip.split)
-        try:
+        with _writing(path, self.target):
             discard(final, partial)  # it was made of another file
             with temporary_path(final, partial) as temporary:
                 made = resize(path, temporary, self.settings)
@@ -153,10 +161,6 @@ class ResizeClip(_ClipJob):
                     move(temporary, final)
             if not made:
                 link_or_copy(path, final, partial)
-        except OSError as error:
-            if error.filename == str(path):
-                raise  # it was read, not written
-            raise cannot_write(error, self.target.folder) from error
         return replace(done, facts=facts)
 
 
@@ -171,14 +175,10 @@ class ExtractSound(_ClipJob):
     def do(self, clip: Clip, path: Path, done: Outcome) -> Outcome:
         facts = check.read_facts(path)
         final, partial = self.target.clip(clip, f".{self.form}"), self.target.partial(clip.split)
-        try:
+        with _writing(path, self.target):
             discard(final, partial)  # it was made of another file
             if not facts.sound:
                 return replace(done, sound=False)
             with atomic_write(final, partial) as temporary:
                 convert.write_sound(path, temporary, self.form)
-        except OSError as error:
-            if error.filename == str(path):
-                raise  # it was read, not written
-            raise cannot_write(error, self.target.folder) from error
         return replace(done, sound=True, facts=facts)
