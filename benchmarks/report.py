@@ -27,6 +27,7 @@ NAMES = (
     "cluster",
     "convert",
     "resize",
+    "readers",
     "page",
     "mirror",
 )

@@ -35,7 +35,7 @@ def test_each_benchmark_says_how_it_is_run(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "count"), soak_unless(lambda *_: False, (("cost",), 2), (("line", "cost"), 4)), ids=["one", "two"]
+    ("named", "count"), soak_unless(lambda *_: False, (("cost",), 2), (("network", "cost"), 4)), ids=["one", "two"]
 )
 def test_benchmarks_that_are_named_print_their_tables_in_markdown(named: tuple[str, ...], count: int) -> None:
     printed = run("benchmarks", *named, "--clips", "2", "--rounds", "1", "--cuts", "keyframe")
