@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -223,6 +223,46 @@ def test_torchvision_loads_a_batch_as_the_page_says(
     assert loaded.data.classes == ["juggling_balls", "tai_chi"]
     batches = loaded.DataLoader(loaded.data, collate_fn=loaded.drop_sound)
     assert {int(label) for _, labels in batches for label in labels} == {0, 1}
+
+
+@pytest.mark.loaders
+@pytest.mark.parametrize("block", blocks_of("test_torchcodec_reads_the_lists_as_the_page_says"))
+def test_torchcodec_reads_the_lists_as_the_page_says(
+    clone: Clone, block: Block, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a GPU it reads on the CPU, as the page says."""
+    importable("torchcodec.decoders")
+    clone.run("python download.py -v 400 -s validate --lists")
+    if not importlib.import_module("torch").cuda.is_available():
+        assert '"cuda"' in block.text
+        block = replace(block, text=block.text.replace('"cuda"', '"cpu"'))
+    loaded = ran(block, clone, monkeypatch)
+    assert tuple(loaded.videos.shape) == (CLIPS, 16, 3, 224, 224)
+    assert sorted(loaded.labels.tolist()) == class_numbers(clone)
+
+
+@pytest.mark.loaders
+@pytest.mark.parametrize("block", blocks_of("test_dali_reads_the_lists_as_the_page_says"))
+def test_dali_reads_the_lists_as_the_page_says(clone: Clone, block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU it reads on the CPU, which DALI 2 no longer does for H.264."""
+    importable("nvidia.dali")
+    clone.run("python download.py -v 400 -s validate --lists")
+    if not Path("/dev/nvidia0").exists():
+        if int(importlib.import_module("nvidia.dali").__version__.split(".")[0]) > 1:
+            pytest.skip("this DALI reads H.264 on a GPU only")
+        block = replace(block, text=block.text.replace('"gpu"', '"cpu"').replace("device_id=0", "device_id=None"))
+    loaded = ran(block, clone, monkeypatch)
+    assert loaded.pipe.reader_meta("clips")["epoch_size"] == CLIPS
+    batches = [(loaded.videos, loaded.labels), *(loaded.pipe.run() for _ in range(CLIPS - 1))]
+    seen = [(videos.as_cpu().at(n).shape, int(labels.as_cpu().at(n)[0])) for videos, labels in batches for n in (0, 1)]
+    assert {shape for shape, _ in seen} == {(16, 224, 224, 3)}
+    assert sorted(label for _, label in seen) == sorted(2 * class_numbers(clone)), "two rounds over the clips"
+
+
+def class_numbers(clone: Clone) -> list[int]:
+    """The numbers of the clips' classes, by the file of the classes."""
+    classes = (clone.folder / "Kinetics400_lists" / "classes.txt").read_text().splitlines()
+    return sorted(classes.index(row.label) for row in ROWS[:CLIPS])
 
 
 def test_the_commands_for_an_object_store_run_as_they_stand(clone: Clone, s3: S3) -> None:

@@ -90,6 +90,16 @@ def test_each_list_has_every_clip_with_its_class_in_the_whole_version(dataset: D
     assert json.loads((folder / "labels.json").read_text()) == {label: n for n, label in enumerate(CLASSES)}
 
 
+def test_dali_reads_the_lines_of_labelled_clips_by_its_documented_rule(dataset: DatasetOnDisk) -> None:
+    """`file label [start [end]]`, separated by any white space; a label below 0 ends the pipeline (docs/gpu.md)."""
+    lists_of(dataset, "validate", dataset.frame[dataset.frame["label"] != ""])
+    lines = (dataset.folder / "Kinetics700_lists/pytorchvideo/val.txt").read_text().splitlines()
+    parts = [line.split() for line in lines]
+    assert {len(part) for part in parts} == {2}, "what follows would be the section to read"
+    assert [int(label) for _, label in parts] == [1, 3, 2, 2]
+    assert [dataset.layout.folder / path for path, _ in parts] == [dataset.layout.clip(clip) for clip in ODD[:-1]]
+
+
 def test_classes_that_are_not_here_do_not_shift_the_others(dataset: DatasetOnDisk) -> None:
     lists_of(dataset, "validate", dataset.frame.iloc[1:2])
     text = (dataset.folder / "Kinetics700_lists/slowfast/val.csv").read_text()
