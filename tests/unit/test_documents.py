@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -158,6 +159,54 @@ def test_every_page_is_reached_from_the_readme() -> None:
         fresh = {page for page in links if page.suffix == ".md"} - reached
         reached |= fresh
     assert {*DOCS.glob("*.md")} - reached == set()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != README], ids=lambda page: page.name)
+def test_every_page_says_first_what_it_is_for(page: Path) -> None:
+    title, first, *_ = page.read_text().split("\n\n")
+    assert title.startswith("# ")
+    assert first.startswith("This page ")
+
+
+def test_every_option_is_explained_on_a_page() -> None:
+    """The README's table names them all; that alone tells nobody when to use one."""
+    before, table, after = re.split("<!-- options:|<!-- end of options -->", README.read_text())
+    pages = "\n".join([before, after, *(page.read_text() for page in PAGES if page != README)])
+    options = re.findall(r"^[|] `((?:-\w, )?--[\w-]+)", table, re.MULTILINE)
+    assert len(options) > 40
+    named = {
+        option: [re.search(rf"(?<![\w-]){one}(?![\w-])", pages) for one in option.split(", ")] for option in options
+    }
+    assert [option for option, found in named.items() if not any(found)] == []
+
+
+def test_constants_have_the_values_that_the_pages_give() -> None:
+    known = dict(constants_of_the_program())
+    named = [pair for page in PAGES for pair in re.findall(r"`([A-Z][A-Z_]{3,})` \((\d[\d.,]*)\)", page.read_text())]
+    assert len(named) > 15
+    assert [pair for pair in named if float(pair[1].replace(",", "")) not in known.get(pair[0], [])] == []
+
+
+def constants_of_the_program() -> Iterator[tuple[str, list[float]]]:
+    """The numbers that each name of a constant stands for in some module."""
+    found = defaultdict[str, list[float]](list)
+    for path in (ROOT / "kinetics").rglob("*.py"):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.Assign):
+                for name, value in assigned(node):
+                    found[name].append(value)
+    yield from found.items()
+
+
+def assigned(node: ast.Assign) -> Iterator[tuple[str, float]]:
+    """The names and numbers of an assignment, also of several at once."""
+    for target in node.targets:
+        pairs = [(target, node.value)]
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            pairs = [*zip(target.elts, node.value.elts, strict=True)]
+        for name, value in pairs:
+            if isinstance(name, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, int | float):
+                yield name.id, float(value.value)
 
 
 def test_the_readme_is_short() -> None:
