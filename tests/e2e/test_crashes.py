@@ -295,7 +295,7 @@ import os, signal, sys
 import kinetics.cli.download
 from kinetics.cli.main import main
 
-def importing(options, context):
+def importing(context):
     try:
         {sent}
     finally:
