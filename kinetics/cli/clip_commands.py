@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kinetics.annotations.archives import MAX_ARCHIVE
 from kinetics.annotations.select import comparable_name, given_classes
-from kinetics.cli.context import Context
-from kinetics.cli.listener import shown
-from kinetics.cli.options import Options
 from kinetics.cli.terminal import tell
 from kinetics.humanize import counted
 from kinetics.records import Category, Outcome, Subset
+from kinetics.run.context import Context
+from kinetics.run.listener import shown
+from kinetics.run.options import Options
 from kinetics.scheduling.dispatch import Event
 from kinetics.storage.user_files import read_limited
 

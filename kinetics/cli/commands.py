@@ -11,11 +11,7 @@ from pathlib import Path
 
 from kinetics.annotations.classes import classes_of
 from kinetics.cli.clip_commands import choice_name, count_unfit, exit_code_of, shown_of, tell_unread
-from kinetics.cli.context import Context
 from kinetics.cli.conversions import frames, lists, repack, resize, shards, sound
-from kinetics.cli.listener import MAX_NAMED
-from kinetics.cli.messages import how_they_differ
-from kinetics.cli.options import Command, Options
 from kinetics.cli.terminal import tell
 from kinetics.dataset.compare import VERDICTS
 from kinetics.dataset.compare import compare as compare_manifests
@@ -33,6 +29,10 @@ from kinetics.planning.plan import on_disk
 from kinetics.records import Clip, ClipKey, Facts, Outcome, PackedClip, Subset
 from kinetics.report.collect import collect
 from kinetics.report.text import report_lines
+from kinetics.run.context import Context
+from kinetics.run.listener import MAX_NAMED
+from kinetics.run.messages import how_they_differ
+from kinetics.run.options import Command, Options
 from kinetics.storage.card_file import CardFile
 from kinetics.storage.layout import Layout
 from kinetics.storage.locks import hold_subsets, lock

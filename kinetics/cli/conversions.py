@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from kinetics.annotations.classes import classes_of
 from kinetics.annotations.select import in_random_order
 from kinetics.cli.clip_commands import choice_name, exit_code_of, progress_title, shown_of
-from kinetics.cli.context import Context
-from kinetics.cli.options import Options
 from kinetics.cli.progress import make_bar
 from kinetics.cli.terminal import tell
 from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound, ResizeClip
@@ -28,6 +26,8 @@ from kinetics.dataset.shards import WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
 from kinetics.humanize import counted, size
 from kinetics.records import KEY, SPLIT_OF, Clip, Outcome, Subset
+from kinetics.run.context import Context
+from kinetics.run.options import Options
 from kinetics.scheduling.worker import PortableJob
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.locks import hold_subsets, lock

@@ -8,16 +8,16 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from kinetics.cli.context import Context
-from kinetics.cli.jobs import prepare
-from kinetics.cli.messages import why_stopped
-from kinetics.cli.options import Command, Options
-from kinetics.cli.packages import check_packages
 from kinetics.cli.parser import parse
 from kinetics.cli.progress import Terminal
 from kinetics.cli.terminal import StopSignals, keep_stdio_alive, tell
 from kinetics.errors import Fatal
 from kinetics.net.proxy import use_proxy
+from kinetics.run.context import Context
+from kinetics.run.jobs import prepare
+from kinetics.run.messages import why_stopped
+from kinetics.run.options import Command, Options
+from kinetics.run.packages import check_packages
 from kinetics.scheduling.machine import check_memory, machine_fault, no_more_memory
 from kinetics.storage.object_store import open_store
 
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: Options, context: Context) -> int:
     """Run the command; its module is imported now, since most of them bring pandas, which takes a while."""
     if options.command is Command.DOWNLOAD:
-        from kinetics.cli.download import download  # noqa: PLC0415
+        from kinetics.run.download import download  # noqa: PLC0415
 
         result = download(context)
         if result.gave_up:

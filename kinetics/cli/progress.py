@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from kinetics.cli.listener import Listener
-from kinetics.cli.messages import pause_in_short
 from kinetics.cli.summary import summary
 from kinetics.cli.terminal import columns, tell, wrapped
 from kinetics.humanize import duration_text, size
+from kinetics.run.listener import Listener
+from kinetics.run.messages import pause_in_short
 
 if TYPE_CHECKING:
     from kinetics.annotations.published import ProgressCallback
-    from kinetics.cli.listener import ShowProgress
-    from kinetics.cli.options import Options
-    from kinetics.cli.run_progress import RunProgress
-    from kinetics.cli.run_result import RunResult
+    from kinetics.run.listener import ShowProgress
+    from kinetics.run.options import Options
+    from kinetics.run.progress import RunProgress
+    from kinetics.run.result import RunResult
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {elapsed}{postfix}"
 PAUSED_BAR = "{desc} {n_fmt}/{total_fmt}{postfix}"

@@ -13,9 +13,9 @@ from kinetics.records import ClipState
 from kinetics.storage.ledger import outlook
 
 if TYPE_CHECKING:
-    from kinetics.cli.options import Options
-    from kinetics.cli.run_counts import RunCounts
     from kinetics.planning.plan import Plan
+    from kinetics.run.counts import RunCounts
+    from kinetics.run.options import Options
     from kinetics.storage.layout import Layout
     from kinetics.storage.ledger import Ledger
 

@@ -15,12 +15,8 @@ import pandas as pd
 import pytest
 from tqdm import tqdm
 
-from kinetics.cli.messages import announcement, explanation, forecast, pause_in_short
 from kinetics.cli.parser import parse
 from kinetics.cli.progress import ProgressBar, make_bar
-from kinetics.cli.run_counts import RunCounts
-from kinetics.cli.run_progress import ProgressTracker
-from kinetics.cli.run_result import exit_code
 from kinetics.cli.summary import summary
 from kinetics.cli.terminal import wrapped
 from kinetics.planning.estimate import Estimate
@@ -29,6 +25,10 @@ from kinetics.planning.gone_videos import RunEvent, StillGone
 from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, Retry
 from kinetics.planning.reuse import FoundFiles
 from kinetics.records import Category, Clip, ClipState, Outcome, Source
+from kinetics.run.counts import RunCounts
+from kinetics.run.messages import announcement, explanation, forecast, pause_in_short
+from kinetics.run.progress import ProgressTracker
+from kinetics.run.result import exit_code
 from kinetics.scheduling.events import Pause, SpacingChanged
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
@@ -264,7 +264,7 @@ class FakeTime:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     fake = FakeTime()
-    monkeypatch.setattr("kinetics.cli.run_progress.time", fake)
+    monkeypatch.setattr("kinetics.run.progress.time", fake)
     return fake
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from kinetics.cli.context import Context
-from kinetics.cli.listener import Listener
-from kinetics.cli.options import Options
 from kinetics.errors import Fatal
 from kinetics.humanize import error_words
 from kinetics.mirror.extract_job import ExtractArchive
 from kinetics.net.proxy import check_proxy
 from kinetics.planning.adopt_job import AdoptClip
+from kinetics.run.context import Context
+from kinetics.run.listener import Listener
+from kinetics.run.options import Options
 from kinetics.scheduling.processes import warm_up
 from kinetics.storage.user_files import MAX_SMALL_FILE, read_limited
 from kinetics.youtube.download_job import DownloadClip

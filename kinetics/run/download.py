@@ -9,26 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from kinetics.cli.context import Context
-from kinetics.cli.found_clips import look_for_clips, name_other_files, take_found
-from kinetics.cli.jobs import engines_with_cookies
-from kinetics.cli.listener import Listener, ShowProgress
-from kinetics.cli.messages import (
-    announcement,
-    another_kind,
-    explanation,
-    forecast,
-    how_to_mix,
-    mirror_hint,
-    mirror_offer,
-    source_order,
-)
-from kinetics.cli.options import Options
-from kinetics.cli.packing import pack_into_shards
-from kinetics.cli.run_counts import RunCounts
-from kinetics.cli.run_progress import ProgressTracker
-from kinetics.cli.run_result import RunResult
-from kinetics.cli.source_runners import source_runners, thumbnail_logs
 from kinetics.errors import Fatal
 from kinetics.humanize import one_line, size
 from kinetics.mirror.catalog import Unreachable
@@ -43,6 +23,26 @@ from kinetics.planning.sources import (
     usual_offer,
 )
 from kinetics.records import SPLIT_OF, ClipState, Outcome, Source, Split
+from kinetics.run.context import Context
+from kinetics.run.counts import RunCounts
+from kinetics.run.found_clips import look_for_clips, name_other_files, take_found
+from kinetics.run.jobs import engines_with_cookies
+from kinetics.run.listener import Listener, ShowProgress
+from kinetics.run.messages import (
+    announcement,
+    another_kind,
+    explanation,
+    forecast,
+    how_to_mix,
+    mirror_hint,
+    mirror_offer,
+    source_order,
+)
+from kinetics.run.options import Options
+from kinetics.run.packing import pack_into_shards
+from kinetics.run.progress import ProgressTracker
+from kinetics.run.result import RunResult
+from kinetics.run.source_runners import source_runners, thumbnail_logs
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import Ledger

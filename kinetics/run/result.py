@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kinetics.cli.run_counts import RunCounts
 from kinetics.planning.plan import Plan
 from kinetics.records import Category
+from kinetics.run.counts import RunCounts
 from kinetics.scheduling.events import GaveUp
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger

@@ -15,12 +15,12 @@ from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
 from kinetics.youtube.engine_errors import UPGRADE
 
 if TYPE_CHECKING:
-    from kinetics.cli.options import Options
     from kinetics.planning.estimate import Estimate
     from kinetics.planning.kinds import ClipKind, OtherKind
     from kinetics.planning.plan import Plan
     from kinetics.planning.reuse import FoundFiles
     from kinetics.planning.sources import MirrorOffer, SourceTimes
+    from kinetics.run.options import Options
     from kinetics.storage.layout import Layout
 
 RATE_LIMIT = " (rate limit; normal)"

@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kinetics.cli.listener import Listener
-from kinetics.cli.messages import by_list, why_stopped
-from kinetics.cli.options import ON_CLIPS, Command, Options
 from kinetics.errors import Fatal
 from kinetics.humanize import counted, one_line
 from kinetics.records import SPLIT_OF, Clip, Item, Subset
+from kinetics.run.listener import Listener
+from kinetics.run.messages import by_list, why_stopped
+from kinetics.run.options import ON_CLIPS, Command, Options
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.pool import run

@@ -7,15 +7,15 @@ from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 
-from kinetics.cli.context import Context
-from kinetics.cli.listener import shown
-from kinetics.cli.options import Options
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.humanize import counted
 from kinetics.planning.adopt_job import AdoptClip, taken_over
 from kinetics.planning.plan import Plan
 from kinetics.planning.reuse import FoundFiles, found_clips, link_clip, move_clip, search, why_unnamed
 from kinetics.records import SPLIT_OF, Clip, ClipKey, ClipState, FoundClip, Outcome, Split, Subset
+from kinetics.run.context import Context
+from kinetics.run.listener import shown
+from kinetics.run.options import Options
 from kinetics.storage import attempts
 from kinetics.storage.atomic import cannot_write, remove_emptied, write_csv
 from kinetics.storage.layout import Layout

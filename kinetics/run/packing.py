@@ -8,10 +8,10 @@ from functools import cache, partial
 from typing import TypeVar
 
 from kinetics.annotations.classes import classes_of
-from kinetics.cli.context import Context
 from kinetics.humanize import counted
 from kinetics.planning.plan import Plan
 from kinetics.records import SPLIT_OF, Outcome, Split, StableFacts
+from kinetics.run.context import Context
 from kinetics.storage.locks import hold_subsets
 from kinetics.storage.shard_writer import ShardWriter
 from kinetics.storage.shards import ShardFolder

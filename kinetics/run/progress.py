@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from kinetics.cli.run_counts import RunCounts
 from kinetics.planning.gone_videos import StillGone
 from kinetics.records import ArchiveProgress, Category, Outcome
+from kinetics.run.counts import RunCounts
 from kinetics.scheduling.ban_learner import HOUR_S
 from kinetics.scheduling.events import Pause, SpacingChanged
 

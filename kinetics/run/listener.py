@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from kinetics.cli.run_progress import ProgressTracker, RunProgress
 from kinetics.humanize import one_line
 from kinetics.records import Outcome
+from kinetics.run.progress import ProgressTracker, RunProgress
 
 if TYPE_CHECKING:
     from kinetics.annotations.published import ProgressCallback
-    from kinetics.cli.run_result import RunResult
+    from kinetics.run.result import RunResult
     from kinetics.scheduling.dispatch import Event
 
 MAX_NAMED = 20
