@@ -12,14 +12,10 @@ from kinetics.cli.parser import parse
 from kinetics.cli.progress import Terminal
 from kinetics.cli.terminal import StopSignals, keep_stdio_alive, tell
 from kinetics.errors import Fatal
-from kinetics.net.proxy import use_proxy
 from kinetics.run.context import Context
-from kinetics.run.jobs import prepare
 from kinetics.run.messages import why_stopped
 from kinetics.run.options import Command, Options
-from kinetics.run.packages import check_packages
-from kinetics.scheduling.machine import check_memory, machine_fault, no_more_memory
-from kinetics.storage.object_store import open_store
+from kinetics.run.start import fatal_of, start
 
 FATAL, INTERRUPTED = 2, 130
 OBJECTS_PER_COLLECTION = 50_000
@@ -41,26 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = StopSignals()
     try:
         stop.listen()
-        check_memory()
-        check_packages(options)
-        use_proxy(options.proxy)
-        if options.url:
-            open_store(options.url)
-        terminal = Terminal(options)
-        if options.command is Command.DOWNLOAD:
-            prepare(options, terminal)
-        context = Context(options, terminal)
-        context.check_folder()
-        return _run(options, context)
+        return _run(options, start(options, Terminal(options)))
     except Fatal as error:
         tell(f"error: {error}", sys.stderr)
         return FATAL
-    except OSError as error:
-        path, what = error.filename or options.output, error.strerror or error
-        tell(f"error: {path}: {what}. Fix that and run the command again.", sys.stderr)
-        return FATAL
-    except (KeyboardInterrupt, ImportError, MemoryError, RuntimeError) as error:
-        if fault := no_more_memory() if isinstance(error, MemoryError) else machine_fault(error):
+    except (KeyboardInterrupt, ImportError, MemoryError, OSError, RuntimeError) as error:
+        if fault := fatal_of(error, options):
             tell(f"error: {fault}", sys.stderr)
             return FATAL
         # Compiled code that is just being imported makes an ImportError of an interrupt.

@@ -141,7 +141,7 @@ class Terminal(Listener):
 
     def ended(self, result: RunResult) -> None:
         """Print the summary."""
-        tell(summary(self._options, result.layout, result.plan, result.counts, result.ledgers))
+        tell(summary(self._options, result.layout, result.plan, result.counts, result.ledgers.values()))
 
 
 class _LineWriter:

@@ -43,6 +43,8 @@ class Context:
 
     options: Options
     listener: Listener = field(default_factory=Listener)
+    loaded: Annotations | None = None
+    """The chosen clips, if they were loaded before."""
 
     @cached_property
     def layout(self) -> Layout:
@@ -110,6 +112,8 @@ class Context:
     @cached_property
     def annotations(self) -> Annotations:
         """The chosen clips. Says how many come from which list, and warns of each kind of row left out."""
+        if self.loaded is not None:
+            return self.loaded
         from kinetics.annotations.load import load  # noqa: PLC0415 - pandas takes a while
         from kinetics.annotations.select import select  # noqa: PLC0415
 

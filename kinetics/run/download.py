@@ -83,7 +83,7 @@ def download(context: Context) -> RunResult:
         name_other_files(context, layout, plan, found)
         mirror = Mirror(options.version, context.subsets) if options.source != "youtube" and plan.todo else None
         expected = tell_forecast(context, layout, plan, mirror)
-        result = RunResult(layout, plan, RunCounts(), [*ledgers.values()])
+        result = RunResult(layout, plan, RunCounts(), ledgers)
         if options.dry_run:
             return result
         for ledger in ledgers.values():

@@ -71,7 +71,11 @@ def take_found(context: Context, plan: Plan, found: FoundFiles, ledgers: Mapping
 def _move(context: Context, clips: list[FoundClip]) -> Iterator[Outcome]:
     """Move clips to their places; yields those that were moved, and names the others."""
     layout, left = context.layout, set[Path]()
-    recorded_s = partial(_recorded_s, layout)
+    durations = cache(partial(_recorded_durations, layout))
+
+    def recorded_s(clip: Clip) -> float | None:
+        """Return the duration of a clip that the attempts table has, in seconds; None if it has none."""
+        return durations(SUBSET_OF[clip.split]).get(clip.key)
 
     def outcomes() -> Iterator[Outcome]:
         for clip in clips:
@@ -96,13 +100,8 @@ def _moves(layout: Layout, split: Split) -> Path:
     return layout.table(SUBSET_OF[split], "moves.csv")
 
 
-def _recorded_s(layout: Layout, clip: Clip) -> float | None:
-    """Return the duration of a clip that the attempts table has, in seconds; None if it has none."""
-    return _recorded_durations(layout, SUBSET_OF[clip.split]).get(clip.key)
-
-
-@cache
 def _recorded_durations(layout: Layout, subset: Subset) -> Mapping[ClipKey, float]:
+    """Return the durations of a subset's clips that the attempts table has, in seconds."""
     table = attempts.last_successes(layout, subset).dropna(subset="duration_s")
     columns = (table[name].tolist() for name in ("youtube_id", "time_start", "time_end", "duration_s"))
     return {(one, start, end): length for one, start, end, length in zip(*columns, strict=True)}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kinetics.planning.plan import Plan
-from kinetics.records import Category
+from kinetics.records import Category, Split
 from kinetics.run.counts import RunCounts
 from kinetics.scheduling.events import GaveUp
 from kinetics.storage.layout import Layout
@@ -21,12 +21,17 @@ class RunResult:
     layout: Layout
     plan: Plan
     counts: RunCounts
-    ledgers: Sequence[Ledger]
+    ledgers: Mapping[Split, Ledger]
     """Those of the subsets, in their order, which know what is missing and why."""
     gave_up: GaveUp | None = None
     """Why the run ended before all clips were tried, if it did."""
     all_read: bool = True
     """Whether every archive of the mirror that may hold a missing clip was read to its end."""
+
+    @property
+    def on_disk(self) -> int:
+        """How many of the wanted clips are on disk now."""
+        return self.plan.there + self.counts.counts[None]
 
     @property
     def exit_code(self) -> int:

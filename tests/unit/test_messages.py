@@ -22,9 +22,9 @@ from kinetics.cli.terminal import wrapped
 from kinetics.planning.estimate import Estimate
 from kinetics.planning.gone_clips import LookedFor
 from kinetics.planning.gone_videos import RunEvent, StillGone
-from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, Retry
+from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan
 from kinetics.planning.reuse import FoundFiles
-from kinetics.records import Category, Clip, ClipState, Outcome, Source
+from kinetics.records import Category, Clip, ClipState, Outcome, Retry, Source
 from kinetics.run.counts import RunCounts
 from kinetics.run.messages import announcement, explanation, forecast, pause_in_short
 from kinetics.run.progress import ProgressTracker
