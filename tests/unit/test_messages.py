@@ -32,6 +32,7 @@ from kinetics.run.result import exit_code
 from kinetics.scheduling.events import Pause, SpacingChanged
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
+from tests.unit.conftest import FakeTime
 
 WHEN = f"after {ASK_AGAIN_DAYS} days, with newer engines, or with --retry all"
 
@@ -251,23 +252,6 @@ def test_nothing_but_clips_that_are_not_due_is_exit_code_0() -> None:
     assert exit_code(plan, Counter(), None, all_read=True) == 0
 
 
-class FakeTime:
-    """A clock for the bar: monotonic time that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
-    fake = FakeTime()
-    monkeypatch.setattr("kinetics.run.progress.time", fake)
-    return fake
-
-
 class ShownRun:
     """A run of some clips whose progress a bar shows."""
 
@@ -332,7 +316,7 @@ def test_what_only_the_mirror_was_asked_for_and_lacks_completes_the_bar() -> Non
         assert (bar.postfix, bar.n) == ("0 done, 1 not offered", 1)
 
 
-def test_time_left_and_speed_hold_under_a_pause(clock: FakeTime) -> None:
+def test_time_left_and_speed_hold_under_a_pause(run_clock: FakeTime) -> None:
     """Ten of a hundred clips in ten minutes, then a pause of an hour: ten clips in 70 minutes from then on."""
     each = clips()
     with make_bar("700 train", 100) as bar:
@@ -343,24 +327,24 @@ def test_time_left_and_speed_hold_under_a_pause(clock: FakeTime) -> None:
             return str(bar.postfix)
 
         for _ in range(10):
-            clock.now += 60
+            run_clock.now += 60
             run.take(Outcome(next(each), "done", bytes_received=60_000_000))
         assert left() == "10 done, 90.0 minutes left, 1.0 MB/s"
-        clock.now += 30
+        run_clock.now += 30
         assert left() == "10 done, 89.5 minutes left, 1.0 MB/s", "it counts down between clips"
         run.take(Pause(Category.THROTTLED, "HTTP 429", 3570.0))
         assert left().startswith("59:30 paused by YouTube until ")
         assert left().endswith(" (rate limit; normal)")
-        clock.now += 3569
+        run_clock.now += 3569
         assert left().startswith("0:01 paused"), "it counts down"
-        clock.now += 1
+        run_clock.now += 1
         assert left() == "10 done, 10.5 hours left, 1.0 MB/s", "70 minutes for ten clips, and the speed of before"
-        clock.now += 60
+        run_clock.now += 60
         run.take(Outcome(next(each), "done", bytes_received=60_000_000))
         assert left() == "11 done, 9.6 hours left, 1.0 MB/s"
 
 
-def test_a_pause_of_one_host_among_several_is_no_pause_of_the_bar(clock: FakeTime) -> None:
+def test_a_pause_of_one_host_among_several_is_no_pause_of_the_bar(run_clock: FakeTime) -> None:
     with make_bar("700 train", 100) as bar:
         run, each = ShownRun(bar), clips()
         run.take(Outcome(next(each), "done"), Pause(Category.THROTTLED, "HTTP 429", 60.0, host="10.0.0.7"))
