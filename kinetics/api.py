@@ -40,6 +40,7 @@ from kinetics.run.options import Options
 from kinetics.run.progress import RunProgress
 from kinetics.run.start import fatal_of, start
 from kinetics.storage.atomic import read_part
+from kinetics.storage.layout import clip_name, require_data_set
 from kinetics.storage.ledger import MissingClip
 
 if TYPE_CHECKING:
@@ -158,12 +159,17 @@ class StoredClip:
     class_number: int
     """The index of that in `LoadedClips.class_names`, the same for every choice of clips; -1 without a label."""
     split: Split
-    path: Path
-    """The file, or the shard."""
+    file: str
+    """The path of the file, or of the shard; `path` is the same as a Path, which takes longer to make."""
     offset: int | None = None
     """Where it begins in the shard, in bytes; None for a file of its own."""
     size: int | None = None
     """In bytes, of a clip in a shard."""
+
+    @property
+    def path(self) -> Path:
+        """The path of the file, or of the shard."""
+        return Path(self.file)
 
     def read(self) -> bytes:
         """Return the bytes of the mp4 file. Raises OSError if they are not there any more."""
@@ -283,7 +289,6 @@ def clips(wanted: LoadedClips, output: Path | str = ".") -> Iterator[StoredClip]
     Raises Fatal for a URL, or if there is no such data set in the folder.
     """
     from kinetics.planning.plan import scan  # noqa: PLC0415 - pandas takes a while
-    from kinetics.storage.layout import require_data_set  # noqa: PLC0415
     from kinetics.storage.shards import with_places  # noqa: PLC0415
 
     options = options_from({**wanted.given, "output": output})
@@ -303,18 +308,16 @@ def _stored(found: pd.DataFrame, layout: Layout, class_names: Sequence[str]) -> 
     from kinetics.annotations.table import Annotations  # noqa: PLC0415 - pandas takes a while
     from kinetics.storage.shards import packed_clips  # noqa: PLC0415
 
-    numbers = {name: number for number, name in enumerate(class_names)}
+    numbers, folders = {name: number for number, name in enumerate(class_names)}, dict[tuple[Split, str], str]()
     for clip in packed_clips(Annotations(found, ()).clips(), found, layout):
-        packed = clip if isinstance(clip, PackedClip) else None
-        yield StoredClip(
-            *clip.key,
-            label=clip.label,
-            class_number=numbers.get(clip.label, NO_CLASS),
-            split=clip.split,
-            path=packed.shard if packed else layout.clip(clip),
-            offset=packed.offset if packed else None,
-            size=packed.size if packed else None,
-        )
+        about = (*clip.key, clip.label, numbers.get(clip.label, NO_CLASS), clip.split)
+        if isinstance(clip, PackedClip):
+            yield StoredClip(*about, str(clip.shard), clip.offset, clip.size)
+            continue
+        folder = folders.get((clip.split, clip.label))
+        if folder is None:
+            folder = folders[clip.split, clip.label] = str(layout.clip(clip).parent)
+        yield StoredClip(*about, f"{folder}{os.sep}{clip_name(*clip.key)}")
 
 
 @contextmanager
