@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypedDict, Unpack
 
 from kinetics.errors import Fatal
-from kinetics.net.proxy import VARIABLES
+from kinetics.net.proxy import VARIABLES, use_proxy
 from kinetics.records import (
     NO_CLASS,
     Category,
@@ -37,6 +37,7 @@ from kinetics.run.listener import Listener, ShowProgress
 from kinetics.run.messages import why_stopped
 from kinetics.run.option_values import options_from
 from kinetics.run.options import Options
+from kinetics.run.packages import check_packages
 from kinetics.run.progress import RunProgress
 from kinetics.run.start import fatal_of, start
 from kinetics.storage.atomic import read_part
@@ -73,7 +74,10 @@ OPENBLAS = "OPENBLAS_NUM_THREADS"
 
 
 class Selection(TypedDict, total=False):
-    """Which clips: the options of the command with these names, which say what they mean."""
+    """Which clips: the options of the command with these names, which say what they mean.
+
+    The proxy is for the published lists, and for the download, unless that is given another one.
+    """
 
     annotations: Path | str | None
     format: str | None
@@ -85,6 +89,7 @@ class Selection(TypedDict, total=False):
     sample: int | None
     seed: int
     shard: Shard | str | None
+    proxy: str | None
 
 
 class DownloadOptions(TypedDict, total=False):
@@ -247,7 +252,9 @@ def load(
     """
     given = {"version": version, "subset": subset, **selection}
     options = options_from(given)
-    with _only_fatal(options):
+    with _own_environment(), _only_fatal(options):
+        check_packages(options)
+        use_proxy(options.proxy)
         return LoadedClips(given, Context(options, _Log()).annotations)
 
 

@@ -63,7 +63,7 @@ def shown(
 
     `done` and `failed` are the words for what becomes of the clips.
     """
-    failures, tracker = 0, ProgressTracker(total)
+    failures, tracker = 0, ProgressTracker(total, step=what)
     with listener.showing(what, total, done=done, failed=failed) as show:
         for event in events:
             tracker.take(event)

@@ -55,6 +55,8 @@ class RunProgress:
     """Bytes of the mirror's archives that have been read."""
     to_read: int
     """Bytes of all those that are to be read."""
+    step: str = "download"
+    """What these figures are of: `download`, or what comes before it, `move`, `link` and `adopt`."""
 
     @property
     def ended(self) -> int:
@@ -128,7 +130,9 @@ class ProgressTracker:
         basis: str = "",
         provisional: bool = False,
         to_read: int = 0,
+        step: str = "download",
     ) -> None:
+        self._step = step
         self._todo, self._wanted, self._on_disk = todo, wanted or todo, on_disk
         self.counts = counts or RunCounts()
         self._expected_s, self._basis = expected_s, basis
@@ -195,4 +199,5 @@ class ProgressTracker:
             bytes_a_second=self._bytes / clock.active_s,
             read=self._read,
             to_read=max(self._read, self._to_read),
+            step=self._step,
         )

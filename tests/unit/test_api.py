@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 import pandas as pd
 import pytest
 
 from kinetics.api import DownloadOptions, Fatal, LoadedClips, Selection, clips, load
 from kinetics.cli.parser import parse
-from kinetics.records import Clip
+from kinetics.records import Clip, Outcome
+from kinetics.run.listener import Listener, ShowProgress, shown
 from kinetics.run.option_values import options_from
 from kinetics.run.options import Options
 from kinetics.storage.shard_writer import ShardWriter
@@ -158,3 +162,29 @@ def test_a_stored_clip_is_plain_data_that_a_loaders_process_can_be_given(dataset
     dataset.put(numbered(1)[0])
     (clip,) = clips(loaded(dataset), dataset.folder)
     assert pickle.loads(pickle.dumps(clip)) == clip
+
+
+def test_a_proxy_that_is_none_is_said_by_load_and_nothing_of_it_stays_in_the_environment(
+    dataset: DatasetOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "host:3128")
+    before = dict(os.environ)
+    loaded(dataset, *numbered(1))
+    with pytest.raises(Fatal, match="proxy: 'socks5://host:1' is not the address of an HTTP proxy"):
+        load("700", "validate", annotations="rows.csv", proxy="socks5://host:1")
+    with pytest.raises(Fatal, match="Cannot read the annotations"):
+        load("700", "validate", annotations="missing.csv", proxy="other:3128")
+    assert dict(os.environ) == before
+
+
+def test_while_files_are_given_their_places_the_progress_names_that_step() -> None:
+    class Seen(Listener):
+        steps: ClassVar[list[str]] = []
+
+        @contextmanager
+        def showing(self, what: str, total: int, *, done: str = "", failed: str = "") -> Iterator[ShowProgress]:
+            yield lambda progress: self.steps.append(progress.step)
+
+    (clip,) = numbered(1)
+    assert [*shown(Seen(), "adopt", 1, [None, Outcome(clip, "done")])] == [Outcome(clip, "done")]
+    assert Seen.steps == ["adopt", "adopt"]
