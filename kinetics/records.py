@@ -15,6 +15,13 @@ Cut = Literal["smart", "exact", "keyframe", "none"]
 Status = Literal["done", "failed", "postponed"]
 Source = Literal["youtube", "mirror", "folder"]
 """Where a clip comes from; `folder`: a file that another tool has made (--adopt)."""
+SourceChoice = Literal["youtube", "mirror", "both"]
+"""Which sources a run asks."""
+ListChoice = Literal["all", "official", "cvdf"]
+"""Which of the published lists are read."""
+Retry = Literal["due", "all", "transient", "none"]
+"""Which clips that failed before are tried again: those that are due, all, those that may work now, or none."""
+Version = Literal["400", "600", "700", "700-2020"]
 ClipKey = tuple[str, float, float]
 Thumbnail = Literal["there", "missing", "no answer"]
 """What the thumbnail host says of a video: it answers 404 for most videos that are gone, and 200 for living ones."""
@@ -77,6 +84,9 @@ MAY_WORK_LATER = frozenset(
         Category.LOST_WORKER,
     }
 )
+GONE_VIDEO = frozenset(one for one in Category if one.gone) - {Category.NOT_FOUND, Category.PAST_END}
+"""The categories that say of a whole video that it is gone: not that the mirror lacks a clip, nor that a video ends
+before it."""
 
 
 class ClipState(IntEnum):

@@ -16,7 +16,6 @@ from kinetics.annotations.formats import read_rows, to_seconds
 from kinetics.annotations.headers import FORMATS
 from kinetics.annotations.kept_clips import keep_clips, kept_clips
 from kinetics.annotations.published import (
-    ListChoice,
     ListName,
     NotFetchedError,
     ProgressCallback,
@@ -28,7 +27,7 @@ from kinetics.annotations.published import (
 from kinetics.annotations.table import Annotations, constant_column, one_spelling, usable_rows, valid_rows
 from kinetics.annotations.union import compare_lists, named_in_one
 from kinetics.errors import Fatal
-from kinetics.records import KEY, SPLIT_OF, Subset
+from kinetics.records import KEY, SPLIT_OF, ListChoice, Subset
 
 
 def load(

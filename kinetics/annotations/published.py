@@ -25,12 +25,10 @@ from kinetics.humanize import counted
 from kinetics.net.http import AllowedHosts, HttpSession
 from kinetics.net.proxy import refused_login
 from kinetics.net.responses import root_cause
-from kinetics.records import SPLIT_OF, Subset
+from kinetics.records import SPLIT_OF, ListChoice, Subset
 from kinetics.storage.atomic import atomic_write
 
 ListName = Literal["official", "cvdf"]
-ListChoice = Literal["all", "official", "cvdf"]
-"""The published lists that a run reads."""
 ProgressCallback = Callable[[int, int | None], None]
 """Called with the bytes received in this attempt, and with the size if the server announced it."""
 VERSIONS = {

@@ -8,16 +8,14 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from kinetics.cli.context import Context
-from kinetics.cli.jobs import prepare
-from kinetics.cli.options import Command, Options
-from kinetics.cli.packages import check_packages
 from kinetics.cli.parser import parse
+from kinetics.cli.progress import Terminal
 from kinetics.cli.terminal import StopSignals, keep_stdio_alive, tell
 from kinetics.errors import Fatal
-from kinetics.net.proxy import use_proxy
-from kinetics.scheduling.machine import check_memory, machine_fault, no_more_memory
-from kinetics.storage.object_store import open_store
+from kinetics.run.context import Context
+from kinetics.run.messages import why_stopped
+from kinetics.run.options import Command, Options
+from kinetics.run.start import fatal_of, start
 
 FATAL, INTERRUPTED = 2, 130
 OBJECTS_PER_COLLECTION = 50_000
@@ -39,25 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = StopSignals()
     try:
         stop.listen()
-        check_memory()
-        check_packages(options)
-        use_proxy(options.proxy)
-        if options.url:
-            open_store(options.url)
-        if options.command is Command.DOWNLOAD:
-            prepare(options)
-        context = Context(options)
-        context.check_folder()
-        return _run(options, context)
+        return _run(options, start(options, Terminal(options)))
     except Fatal as error:
         tell(f"error: {error}", sys.stderr)
         return FATAL
-    except OSError as error:
-        path, what = error.filename or options.output, error.strerror or error
-        tell(f"error: {path}: {what}. Fix that and run the command again.", sys.stderr)
-        return FATAL
-    except (KeyboardInterrupt, ImportError, MemoryError, RuntimeError) as error:
-        if fault := no_more_memory() if isinstance(error, MemoryError) else machine_fault(error):
+    except (KeyboardInterrupt, ImportError, MemoryError, OSError, RuntimeError) as error:
+        if fault := fatal_of(error, options):
             tell(f"error: {fault}", sys.stderr)
             return FATAL
         # Compiled code that is just being imported makes an ImportError of an interrupt.
@@ -70,9 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: Options, context: Context) -> int:
     """Run the command; its module is imported now, since most of them bring pandas, which takes a while."""
     if options.command is Command.DOWNLOAD:
-        from kinetics.cli.download import download  # noqa: PLC0415
+        from kinetics.run.download import download  # noqa: PLC0415
 
-        return download(options, context)
+        result = download(context)
+        if result.gave_up:
+            tell(why_stopped(result.gave_up), sys.stderr)
+        return 0 if options.dry_run else result.exit_code
     from kinetics.cli.commands import COMMANDS  # noqa: PLC0415
 
     return COMMANDS[options.command](options, context)

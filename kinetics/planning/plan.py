@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -18,16 +17,25 @@ from numpy.typing import NDArray
 from kinetics.annotations.table import Annotations
 from kinetics.planning.earlier_failures import find_failures, keys_of, settle, with_sightings
 from kinetics.planning.gone_clips import LookedFor, sort_gone, within
-from kinetics.records import ASKED_WITH, KEY, Category, Clip, ClipKey, ClipState, Cut, Split, Video, video_of
+from kinetics.records import (
+    ASKED_WITH,
+    KEY,
+    Category,
+    Clip,
+    ClipKey,
+    ClipState,
+    Cut,
+    Retry,
+    SourceChoice,
+    Split,
+    Video,
+    video_of,
+)
 from kinetics.storage.layout import Layout, clip_names, label_folder
 from kinetics.storage.ledger import Ledger
 from kinetics.storage.shards import in_shards
 from kinetics.storage.thumbnail_log import ThumbnailLog
 
-Retry = Literal["due", "all", "transient", "none"]
-"""Which clips that failed before are tried again: those that are due, all, those that may work now, or none."""
-SourceChoice = Literal["youtube", "mirror", "both"]
-"""Which sources a run asks."""
 ASK_AGAIN_DAYS = 30
 """Days after which YouTube is asked again for a clip that it did not offer. Fewer of them spend more player calls on
 the same answer; with more of them, a clip that YouTube offers again is found later. The help and the messages name the
@@ -72,6 +80,11 @@ class Plan:
     def wanted(self) -> int:
         """How many clips the user wants."""
         return len(self.frame)
+
+    @property
+    def there(self) -> int:
+        """How many clips are on disk, or were just brought there from elsewhere."""
+        return int((self.states >= ClipState.ON_DISK).sum())
 
     @property
     def todo(self) -> int:
@@ -304,8 +317,14 @@ def _asked_lately(not_offered: pd.DataFrame, engines: str) -> NDArray[np.intp]:
     return not_offered["row"][asked_with_them & lately].to_numpy(np.intp)
 
 
-def on_disk(frame: pd.DataFrame, layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return whether the clip of each row is on disk, as a file or in a shard that it was downloaded into."""
+def on_disk(frame: pd.DataFrame, layout: Layout, cut: Cut = "smart") -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return whether the clip of each row is on disk, as a file or in a shard that it was downloaded into.
+
+    With cut `none`, whether its whole video is.
+    """
+    if cut == "none":
+        whole: NDArray[np.bool_] = frame["youtube_id"].isin(layout.wholes_on_disk()).to_numpy()
+        return whole
     return scan(frame, layout)[0] | in_shards(frame, layout)
 
 

@@ -22,7 +22,7 @@ from kinetics.errors import Fatal
 from kinetics.humanize import without_numbers
 from kinetics.planning.estimate import estimate
 from kinetics.planning.plan import on_disk, scan
-from kinetics.records import KEY, MAY_WORK_LATER, SPLIT_OF, Category, Cut, PackedClip, Subset
+from kinetics.records import GONE_VIDEO, KEY, MAY_WORK_LATER, SPLIT_OF, Category, Cut, PackedClip, Subset
 from kinetics.report.model import (
     NO_LABEL,
     Completeness,
@@ -300,7 +300,7 @@ def _player_calls(tried: pd.DataFrame) -> PlayerCalls:
         attempts=len(counted),
         uncounted=len(own) - len(counted),
         clips=int((counted["status"] == "done").sum()),
-        for_gone=int(counted["calls"][counted["category"].isin(attempts.GONE_VIDEO)].sum()),
+        for_gone=int(counted["calls"][counted["category"].isin(GONE_VIDEO)].sum()),
         refused=int(counted["calls"][counted["status"] == "postponed"].sum()),
     )
 

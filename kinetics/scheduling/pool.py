@@ -137,7 +137,7 @@ class ProcessPool:
             return
         with bare_start():
             ours, theirs = multiprocessing.Pipe()
-            process = PROCESSES.Process(target=serve, args=(theirs, self._timeout_s), daemon=True)
+            process = PROCESSES.Process(target=serve, args=(theirs, self._timeout_s, {**os.environ}), daemon=True)
             try:
                 process.start()
                 ours.send(self._job)

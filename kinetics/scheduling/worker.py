@@ -11,7 +11,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -188,8 +188,13 @@ class Watchdog:
                 os.kill(os.getpid(), signal.SIGALRM)
 
 
-def serve(pipe: Connection, timeout_s: float) -> None:
-    """Run a worker process: receive a job through the pipe, then items, and send messages and results back."""
+def serve(pipe: Connection, timeout_s: float, environment: Mapping[str, str]) -> None:
+    """Run a worker process: receive a job through the pipe, then items, and send messages and results back.
+
+    `environment` is that of the parent now: the fork server has that of the time when it was started.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
     with suppress(EOFError, OSError):  # the parent is gone, so nobody waits for this
         try:
             work = pipe.recv().open()

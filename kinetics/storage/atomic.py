@@ -154,7 +154,21 @@ def copy_part(source: Path, offset: int, size: int, target: Path) -> None:
         while size and (block := whole.read(min(size, COPY_BLOCK))):
             size -= part.write(block)
     if size:
-        raise OSError(errno.EIO, "it is shorter than the index of its folder says", str(source))
+        raise _too_short(source)
+
+
+def read_part(source: Path, offset: int, size: int) -> bytes:
+    """Return `size` bytes of a file, from `offset` on. Raises OSError if the file has fewer."""
+    with open(source, "rb") as whole:
+        whole.seek(offset)
+        content = whole.read(size)
+    if len(content) < size:
+        raise _too_short(source)
+    return content
+
+
+def _too_short(source: Path) -> OSError:
+    return OSError(errno.EIO, "it is shorter than the index of its folder says", str(source))
 
 
 def discard(path: Path, partial: Path) -> None:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import NamedTuple, Self, TextIO
 
 from kinetics.errors import Fatal
 from kinetics.humanize import safe_cell, seconds_text
@@ -41,6 +41,15 @@ _ROWS = re.compile(
 _CATEGORIES = {category.value: category for category in Category}
 LINE_LIMIT = 1 << 16
 """Bytes; a longer line is no row of ours. Files are examined in blocks of this size."""
+
+
+class MissingClip(NamedTuple):
+    """Why a clip is missing: a line of the error log."""
+
+    category: Category
+    reason: str
+    time: str
+    """When the attempt ended, as the log says it."""
 
 
 def outlook(category: Category) -> str:
@@ -98,14 +107,22 @@ class Ledger:
         """The clips that were missing after their last attempt, whichever run made it."""
         return self._missing.keys() | self._newer_elsewhere.keys()
 
+    def missing_clip(self, key: ClipKey) -> MissingClip | None:
+        """Return why a clip was missing after its last attempt, whichever run made it; None if it was not missing."""
+        line = self._newer_elsewhere.get(key) or self._missing.get(key)
+        if not line:
+            return None
+        category, reason, time = line.split("\t")[3:]
+        return MissingClip(_CATEGORIES[category], reason, time)
+
     def failures(self) -> Mapping[ClipKey, str]:
-        """Return why each clip was missing after its last attempt, whichever run made it: a line of an error log."""
+        """Return the line of the error log of each clip that was missing after its last attempt, in whichever run."""
         return self._missing | self._newer_elsewhere
 
     def category(self, key: ClipKey) -> Category | None:
-        """Return why a clip was missing after its last attempt, whichever run made it; None if it was not missing."""
-        line = self._newer_elsewhere.get(key) or self._missing.get(key)
-        return _CATEGORIES[line.split("\t")[3]] if line else None
+        """Return the category alone of a missing clip; None if it was not missing."""
+        missing = self.missing_clip(key)
+        return missing.category if missing else None
 
     def take_over(self, keys: Iterable[ClipKey]) -> None:
         """Copy clips' lines from other runs' logs into ours: they are clips of ours and still missing."""

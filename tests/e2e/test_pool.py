@@ -240,6 +240,10 @@ def the_parent(wanted: Clip, answered: Callable[[], None]) -> Outcome:
     return Outcome(wanted, "done", reason=f"{os.getppid()} {IMPORTED_BY}")
 
 
+def the_proxy(wanted: Clip, answered: Callable[[], None]) -> Outcome:
+    return Outcome(wanted, "done", reason=os.environ.get("HTTPS_PROXY", "none"))
+
+
 @dataclass(frozen=True)
 class InParts:
     """A job that takes archives of clips: each has as many as it has names; one whose URL is `stuck` hangs then."""
@@ -425,6 +429,17 @@ def test_sixty_workers_killed_at_random_cost_no_more_than_sixty_clips_a_try() ->
     assert set(verdicts) == set(range(len(verdicts)))
     assert 0 < len(lost) <= kills
     assert {outcome.category for outcome in lost} == {Category.LOST_WORKER}
+
+
+def test_workers_have_the_environment_of_their_run_and_not_that_of_the_first_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Several runs in one process share a fork server, and each may have another proxy, or none."""
+    seen = list[str]()
+    for proxy in ("http://one:3128", "http://two:3128", ""):
+        monkeypatch.setenv("HTTPS_PROXY", proxy) if proxy else monkeypatch.delenv("HTTPS_PROXY")
+        seen += [one.reason for one in outcomes(go(Each(the_proxy), clips(1)))]
+    assert seen == ["http://one:3128", "http://two:3128", "none"]
 
 
 def test_the_exit_code_of_a_lost_worker_is_told() -> None:

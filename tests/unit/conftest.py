@@ -1,4 +1,4 @@
-"""The rule of these tests: no other process."""
+"""The rule of these tests: no other process. And the clock of a run, which several of them set."""
 
 from __future__ import annotations
 
@@ -23,3 +23,19 @@ def no_other_process() -> Iterator[None]:
         for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system"):
             patch.setattr(os, name, refuse)
         yield
+
+
+class FakeTime:
+    """The clock of a run's progress, which a test sets."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def run_clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    fake = FakeTime()
+    monkeypatch.setattr("kinetics.run.progress.time", fake)
+    return fake

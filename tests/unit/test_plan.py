@@ -13,8 +13,20 @@ import pytest
 from kinetics.annotations.table import Annotations
 from kinetics.planning import gone_clips
 from kinetics.planning.gone_clips import CONFIRMED_DAYS, PLAYER_AGAIN_DAYS, THUMBNAIL_VANISHES
-from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, Retry, SourceChoice, make_plan
-from kinetics.records import SPLIT_OF, Category, Clip, ClipState, Cut, Outcome, Split, Thumbnail, Video
+from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, make_plan
+from kinetics.records import (
+    SPLIT_OF,
+    Category,
+    Clip,
+    ClipState,
+    Cut,
+    Outcome,
+    Retry,
+    SourceChoice,
+    Split,
+    Thumbnail,
+    Video,
+)
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger
 from kinetics.storage.thumbnail_log import THUMBNAILS, ThumbnailLog

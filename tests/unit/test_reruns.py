@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 from kinetics.annotations.table import Annotations
-from kinetics.planning.plan import Plan, Retry, make_plan
-from kinetics.records import Category, Clip, ClipKey, ClipState, Outcome
+from kinetics.planning.plan import Plan, make_plan
+from kinetics.records import Category, Clip, ClipKey, ClipState, Outcome, Retry
 from kinetics.storage.layout import Layout, clip_name
 from kinetics.storage.ledger import Ledger
 from tests.support.sweeps import soak_unless

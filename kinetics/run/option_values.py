@@ -8,15 +8,18 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast, get_args
 from urllib.parse import unquote
 
+from kinetics.annotations.headers import FORMATS
 from kinetics.errors import Fatal
 from kinetics.humanize import quoted, without_password
 from kinetics.net.proxy import parse_proxy
-from kinetics.records import Shard
+from kinetics.records import Cut, ListChoice, Retry, Shard, SourceChoice, Subset, Version
+from kinetics.run.options import Options, conflicts
+from kinetics.storage.layout import local_folder
 from kinetics.storage.parquet import SUFFIX as PARQUET
 from kinetics.storage.user_files import MAX_SMALL_FILE, read_limited
 from kinetics.youtube.engines import ENGINE_NAMES
@@ -173,3 +176,76 @@ def proxy(text: str) -> str:
             f"{quoted(without_password(text))} is not the address of an HTTP proxy such as http://host:3128"
         ) from None
     return text if "://" in text else f"http://{text}"
+
+
+CONVERTERS: Mapping[str, Callable[[str], object]] = {
+    "subset": subset,
+    "annotations": path,
+    "only": path,
+    "limit": positive(int),
+    "sample": positive(int),
+    "seed": whole,
+    "shard": shard,
+    "max_height": positive(int),
+    "short_side": positive(int, least=2, most=MAX_SHORT_SIDE),
+    "fps": positive(float, most=MAX_FPS),
+    "keyframes": positive(int, most=MAX_KEYFRAME_DISTANCE),
+    "output": output,
+    "into_shards": positive(int),
+    "workers": positive(int, most=MAX_WORKERS),
+    "scheduler": scheduler,
+    "engine": engines,
+    "timeout": positive(float),
+    "rate": clip_rate,
+    "limit_rate": rate,
+    "adopt": path,
+    "cookies": path,
+    "proxy": proxy,
+}
+"""What turns the text of each option of a download into its value, by the field of `Options`."""
+CHOICES: Mapping[str, Sequence[str]] = {
+    "version": get_args(Version),
+    "subset": (*get_args(Subset), "all"),
+    "format": sorted(FORMATS),
+    "clip_list": get_args(ListChoice),
+    "cut": get_args(Cut),
+    "source": get_args(SourceChoice),
+    "retry": get_args(Retry),
+}
+"""The values that each option with a few has."""
+
+
+def with_output(values: Mapping[str, Any]) -> Options:
+    """Return the options with these values; that of `output` is a folder or a URL."""
+    output = values.get("output", Options().output)
+    url = output if isinstance(output, str) else ""
+    return Options(**{**values, "output": local_folder(url) if url else output, "url": url})
+
+
+def options_from(given: Mapping[str, object]) -> Options:
+    """Return the options for values that a program gives: those of `Options`, or texts as the command takes them.
+
+    None stands for the default. Raises Fatal for a value that the command would not take, and TypeError for a name that
+    is no option of a download.
+    """
+    values = {name: _value(name, value) for name, value in given.items() if value is not None}
+    options = with_output(values)
+    for conflict in conflicts(options):
+        raise Fatal(f"{conflict}.")
+    return options
+
+
+def _value(name: str, given: object) -> object:
+    if name == "classes":
+        return [given] if isinstance(given, str) else [*map(str, cast("Iterable[object]", given))]
+    if isinstance(given, bool):
+        return given
+    text = given if isinstance(given, str) or not isinstance(given, Sequence) else ",".join(map(str, given))
+    try:
+        value = CONVERTERS[name](str(text)) if name in CONVERTERS else text
+    except argparse.ArgumentTypeError as error:
+        raise Fatal(f"{name}: {error}.") from None
+    choices = CHOICES.get(name)
+    if choices and value not in choices:
+        raise Fatal(f"{name}: {quoted(str(given))} is none of {', '.join(choices)}.")
+    return value
