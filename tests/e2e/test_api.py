@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,14 +20,16 @@ from tests.youtube.world import FAILURES, Scenario
 
 DOWNLOADED = (*ROWS[:3], ROWS[4])
 GONE = ROWS[5]
-BEGIN = """
+COUNT = """
+    with open("begun.txt", "a") as file:
+        file.write("once\\n")
+"""
+BEGIN = f"""{COUNT}
     import json, os, signal, sys, threading
     from pathlib import Path
     from kinetics.api import Fatal, clips, download, load
 
-    with open("begun.txt", "a") as file:
-        file.write("once\\n")
-    ROWS, told = "rows.csv", {}
+    ROWS, told = "rows.csv", {{}}
 """
 """What each script begins with; it has no `if __name__ == "__main__"`, and counts how often it is run."""
 END = """
@@ -88,7 +89,8 @@ def test_a_script_without_a_guard_downloads_in_silence_and_again_in_another_thre
 
         def again():
             told["again"] = download(wanted, Path("data"), workers=1, cut="keyframe").new
-            shards = download(load("700", "train", annotations=ROWS), "shards", cut="keyframe", into_shards=2)
+            train = load("700", "train", annotations=ROWS)
+            shards = download(train, "shards", workers=1, cut="keyframe", into_shards=2)
             told["shards"] = [shards.new, Path(shards.folder).name]
 
         thread = threading.Thread(target=again)
@@ -138,7 +140,7 @@ def test_ctrl_c_and_an_error_of_the_callback_end_the_run_in_order_and_it_goes_on
             except (KeyboardInterrupt, ValueError) as error:
                 told.setdefault("raised", []).append(type(error).__name__)
                 told.setdefault("there", []).append(len([*clips(wanted, "data")]))
-        told["rest"] = download(wanted, "data", cut="keyframe").on_disk
+        told["rest"] = download(wanted, "data", workers=1, cut="keyframe").on_disk
         """,
     )
     assert told["raised"] == ["KeyboardInterrupt", "ValueError"]
@@ -164,7 +166,7 @@ def test_what_ends_a_run_is_a_fatal(sandbox: Sandbox, youtube: LoopbackYouTube) 
                 return str(error)
 
         told["busy"] = []
-        download(wanted, "data", cut="keyframe", progress=lambda now: told["busy"].append(failing("data")))
+        download(wanted, "data", workers=1, cut="keyframe", progress=lambda now: told["busy"].append(failing("data")))
         told["obstacle"] = failing("file")
         told["cookies"] = failing("data", cookies="missing.txt")
         told["proxy"] = [failing("data", proxy="http://nowhere.invalid:1"), download(wanted, "data").on_disk]
@@ -182,9 +184,7 @@ def test_what_ends_a_run_is_a_fatal(sandbox: Sandbox, youtube: LoopbackYouTube) 
 
 def test_the_script_of_these_tests_would_be_seen_if_it_ran_twice(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text(
-        dedent(BEGIN) + "import multiprocessing\nmultiprocessing.get_context('spawn').Process().start()\n"
-    )
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=env, capture_output=True, timeout=60, check=False)
+    spawns = "import multiprocessing\nmultiprocessing.get_context('spawn').Process().start()\n"
+    script.write_text(dedent(COUNT) + spawns)
+    subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, timeout=60, check=False)
     assert (tmp_path / "begun.txt").read_text() == "once\n" * 2
