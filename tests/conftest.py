@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,10 @@ from tests.support.sandbox import Sandbox
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 """Nothing here multiplies matrices, and the threads for it cost each of some 200 processes a tenth of a second."""
+
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Without bytecode each worker of pytest compiles all tests, and each of some 500 processes the program."""
 
 settings.register_profile("ordinary", max_examples=25, deadline=None)
 settings.register_profile("soak", max_examples=1000, deadline=None)

@@ -146,7 +146,7 @@ def test_what_is_not_offered_at_the_beginning_of_a_list_is_told_from_a_block_too
     assert len(sandbox.files()) == 170
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(400, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", first_of([ALIKE_LIMIT + 5, 60, 400]))
 def test_dead_videos_in_a_row_that_their_thumbnails_confirm_pause_nobody(make_sandbox: MakeSandbox, count: int) -> None:
     rows = many_rows(count + 8)
     sandbox = make_sandbox(rows, among(rows, DEAD, range(6, count + 6)))
@@ -156,12 +156,12 @@ def test_dead_videos_in_a_row_that_their_thumbnails_confirm_pause_nobody(make_sa
     assert {reason for _, reason in sandbox.errors().values()} == {"Video unavailable"}
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(600, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", first_of([30, 600]))
 def test_a_dead_video_whose_thumbnail_stays_is_gone_all_the_same_and_pauses_nobody(
     make_sandbox: MakeSandbox, count: int
 ) -> None:
     rows = many_rows(count)
-    odd = among(rows, TERMINATED, range(50, count, 100))
+    odd = among(rows, TERMINATED, range(20, count, 100))
     sandbox = make_sandbox(rows, odd)
     run = sandbox.run(*COPY)
     assert (run.code, {*sandbox.errors()}) == (0, {*odd})
@@ -187,6 +187,7 @@ def test_a_thumbnail_host_that_misleads_or_does_not_answer_changes_no_verdict(
     assert run.out.count("thumbnail host") == (0 if mode == "all 200" else 1)
 
 
+@pytest.mark.soak
 def test_no_thumbnails_asks_nobody_for_them(make_sandbox: MakeSandbox) -> None:
     rows = many_rows(6)
     sandbox = make_sandbox(rows, among(rows, DEAD, [2]))

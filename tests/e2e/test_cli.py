@@ -259,6 +259,7 @@ class TestFailures:
         assert (second.code, sandbox.errors()) == (0, {})
         sandbox.assert_complete()
 
+    @pytest.mark.soak
     def test_a_clip_past_the_end_of_its_video_is_gone(self, make_sandbox: Callable[..., Sandbox]) -> None:
         sandbox = make_sandbox([Row("tai chi", "past_the-en", 20, 30)])
         assert sandbox.run("-w", "1").code == 0
@@ -314,6 +315,7 @@ class TestFailures:
         assert (sandbox.run("-w", "1").code, sandbox.errors()) == (0, {})
         sandbox.assert_complete()
 
+    @pytest.mark.soak
     def test_the_second_engine_is_asked_when_the_first_fails_but_not_after_an_answer(
         self, make_sandbox: Callable[..., Sandbox]
     ) -> None:
@@ -510,6 +512,7 @@ class TestFace:
         assert (run.code, run.err.count("\n"), run.requests) == (2, 1, []), run.err
         assert words in run.err
 
+    @pytest.mark.soak
     def test_cookies_are_sent_and_the_users_file_stays_as_it_is(self, make_sandbox: Callable[..., Sandbox]) -> None:
         sandbox = make_sandbox(ROWS[:2])
         cookies = sandbox.folder / "cookies.txt"
@@ -520,6 +523,7 @@ class TestFace:
         assert all("MY_COOKIE" in request.cookies for request in run.requests if request.kind == "player")
         assert cookies.read_text() == text
 
+    @pytest.mark.soak
     def test_the_proxy_option_is_used_by_engines_and_media(self, make_sandbox: Callable[..., Sandbox]) -> None:
         sandbox = make_sandbox(ROWS[:1])
         with LoopbackYouTube(sandbox.world) as youtube:

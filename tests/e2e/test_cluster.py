@@ -203,6 +203,7 @@ def test_one_throttled_host_pauses_alone(make_sandbox: MakeSandbox, tmp_path: Pa
     assert "all workers" not in told.stderr
 
 
+@pytest.mark.soak
 def test_ctrl_c_ends_a_run_and_what_its_workers_are_at(make_sandbox: MakeSandbox) -> None:
     sandbox = make_sandbox(many_rows(24))
     with on_cluster(sandbox, *COPY) as (dask, process):

@@ -28,6 +28,7 @@ from kinetics.net.range_file import RangeFile
 from kinetics.net.responses import MediaRefused
 from kinetics.records import Category
 from tests.support.cutting import (
+    LONG,
     SMALL,
     USUAL,
     VARIANTS,
@@ -47,7 +48,6 @@ from tests.youtube.encoder import pitch_at
 from tests.youtube.picture import draw
 from tests.youtube.videos import Video
 
-LONG = Video(duration_s=240, shortest_gop_s=3.0)
 SOURCES: list[tuple[str, Shape]] = [
     (name, shape) for name in VARIANTS for shape in ("progressive", "dash") if (name, shape) != ("vp9", "progressive")
 ]

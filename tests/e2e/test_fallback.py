@@ -84,7 +84,7 @@ def test_where_a_client_is_closed_altogether_the_next_one_is_asked_first(
     assert calls(run).count("VISIONOS") <= (14 if twice else 8)
 
 
-@pytest.mark.parametrize("closed", [("VISIONOS",), ("VISIONOS", "ANDROID")])
+@pytest.mark.parametrize("closed", first_of([("VISIONOS", "ANDROID"), ("VISIONOS",)]))
 def test_a_video_made_for_kids_comes_from_android_or_else_from_the_client_that_runs_javascript(
     make_sandbox: MakeSandbox, closed: tuple[str, ...]
 ) -> None:
@@ -118,6 +118,7 @@ def test_an_expired_address_is_asked_for_anew_once(make_sandbox: MakeSandbox) ->
     assert {request.refused for request in run.requests if request.kind == "media"} == {"expired", ""}
 
 
+@pytest.mark.soak
 def test_an_address_that_is_refused_after_it_was_served_is_asked_for_anew_once(make_sandbox: MakeSandbox) -> None:
     fault = MediaFault("status", 403, skip=1, times=1, itag=134)
     sandbox = make_sandbox(many_rows(1), replace(USUAL, media_faults=(fault,)))

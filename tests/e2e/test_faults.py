@@ -44,7 +44,7 @@ TIMEOUT_S = 300.0
 SHORT_TIMEOUT_S = 50.0
 """For what would never end. A wait on a socket takes 20 s: a clip can get over one of them, but hardly over two."""
 WORKERS = {"slow": 12, "failing": 4, "passing": 4, "gone": 2}
-"""Worker processes of the runs with many faults: each costs a second of the processor, so only waits get many."""
+"""Worker processes of the runs with many faults, at most: each costs the processor, so only waits get many."""
 BESIDES = 10
 """Healthy videos that stand between the faulty ones, beside one for each worker at the beginning."""
 RUNS_AT_ONCE = 4
@@ -296,7 +296,12 @@ class Group:
 
 BOTH = "pytubefix,yt-dlp"
 SIDE_BY_SIDE = {"slow": SLOW, "failing": FAILING, "passing": PASSING, "gone": GONE}
-ORDINARY_ONES = {name: [fault for fault in faults if fault.ordinary] for name, faults in SIDE_BY_SIDE.items()}
+MORE_OF_A_KIND = ("status 404", "status 410", "location https://127", "location http://", ": zeros", "file 140: noise")
+"""In the names of faults beside which the ordinary run has another one of their kind."""
+ORDINARY_ONES = {
+    name: [fault for fault in faults if fault.ordinary and not any(words in fault.name for words in MORE_OF_A_KIND)]
+    for name, faults in SIDE_BY_SIDE.items()
+}
 REFUSALS = {fault.name: [fault] for fault in STOPPING}
 A_FEW = ("player: 429, once", "player: try again later, as subreason, once", "player: bot check, always")
 ORDINARY = "as a rule"
@@ -337,7 +342,7 @@ def timeout_s(run: str) -> float:
 
 def meet(run: str, faults: Sequence[Fault], engines: str, folder: Path) -> Ended:
     """Let the program meet these faults, among healthy videos: many failures in a row would mean something else."""
-    workers = 2 if len(faults) == 1 else WORKERS[run]
+    workers = 2 if len(faults) == 1 else min(WORKERS[run], len(faults) + 2)
     scenarios = {row_of(number, fault).youtube_id: fault.scenario for number, fault in enumerate(faults)}
     rows = [row_of(number, fault) for number, fault in enumerate(faults)]
     healthy = [Row("tai chi", f"healthy-{number:03d}", 5, 7) for number in range(workers + BESIDES)]

@@ -177,6 +177,7 @@ def test_a_clip_that_verify_rejects_is_missing_and_comes_anew_in_a_later_shard(m
     assert "4 clips checked, 4 as they should be" in checked.out, checked.out
 
 
+@pytest.mark.soak
 def test_two_machines_with_the_same_manifest_and_seed_repack_to_the_same_bytes(
     make_sandbox: MakeSandbox, tmp_path: Path
 ) -> None:
@@ -213,7 +214,7 @@ def killed_run(sandbox: Sandbox, chance: random.Random, *options: str, env: dict
         process.communicate()
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(2400)])])
+@pytest.mark.parametrize("kills", [2, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(2400)])])
 def test_kills_at_random_leave_whole_shards_and_the_last_run_completes_them(
     make_sandbox: MakeSandbox, kills: int
 ) -> None:

@@ -207,10 +207,10 @@ class TestOutputFolder:
         "spoil",
         first_of(
             [
-                *(a_file_for_the_output, a_folder_for_the_table, read_only_folder, a_file_for_a_label),
+                *(read_only_folder, a_file_for_a_label, a_folder_for_the_table, a_file_for_the_output),
                 *(a_file_for_unfinished_clips, a_folder_for_the_log, read_only_table, read_only_log, unreadable_label),
             ],
-            4,
+            2,
         ),
     )
     def test_what_cannot_be_written_is_named_with_what_to_do(
@@ -421,6 +421,7 @@ def test_a_damaged_archive_in_the_cache_is_fetched_anew(make_sandbox: MakeSandbo
         assert archive.read_bytes()[10:] == whole[10:], "behind the time in the header"
 
 
+@pytest.mark.soak
 def test_a_folder_in_the_archives_place_is_named(make_sandbox: MakeSandbox, tmp_path: Path) -> None:
     sandbox = make_sandbox(many_rows(1), official=True)
     archive = tmp_path / "cache" / ARCHIVE

@@ -51,7 +51,7 @@ def through(
     [
         ("HTTPS_PROXY with a login", "pytubefix"),
         ("--proxy with a login", "yt-dlp"),
-        ("HTTPS_PROXY without a scheme", "yt-dlp"),
+        pytest.param("HTTPS_PROXY without a scheme", "yt-dlp", marks=pytest.mark.soak),
         pytest.param("HTTPS_PROXY with a login", "yt-dlp", marks=pytest.mark.soak),
         pytest.param("--proxy with a login", "pytubefix", marks=pytest.mark.soak),
         pytest.param("HTTPS_PROXY without a scheme", "pytubefix", marks=pytest.mark.soak),

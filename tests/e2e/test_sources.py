@@ -227,7 +227,7 @@ class TestBoth:
 
     def test_the_report_tells_of_each_source_and_of_what_neither_has(self, both: Ended) -> None:
         sandbox = both.sandbox
-        said = sandbox.run("--report", *COPY).out
+        said = sandbox.run_here("--report", *COPY).out
         count = Counter(source for told in both.told.values() for status, _, source in told if status == "done")
         neither = len(sandbox.rows) - len(sandbox.on_mirror | sandbox.on_youtube)
         assert f"source mirror: {count['mirror']} done" in said
@@ -235,7 +235,7 @@ class TestBoth:
         assert re.search(rf"{neither}  of these are gone from YouTube, and the mirror has no complete copy", said)
 
     def test_the_manifest_tells_where_each_came_from(self, both: Ended) -> None:
-        assert both.sandbox.run("--manifest").code == 0
+        assert both.sandbox.run_here("--manifest").code == 0
         with open(both.sandbox.folder / "Kinetics400_validate_manifest.csv", newline="") as file:
             listed = [*csv.DictReader(file)]
         assert [*listed[0]][-4:] == ["source", "named_in", "fps", "keyframes"]

@@ -28,6 +28,8 @@ Cutter = Callable[[list[RemoteMedia], float, float, Path], CutResult]
 
 
 USUAL = Video(duration_s=20)
+LONG = Video(duration_s=240, shortest_gop_s=3.0, seed=8, repeats=8)
+"""Half a minute eight times over, so that no more is to be encoded; with this seed a fragment ends with each."""
 VARIANTS = {
     "usual": USUAL,
     "29.97": Video(duration_s=20, fps=Fraction(30_000, 1001)),

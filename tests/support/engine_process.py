@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from tests.support.commands import ROOT
+from tests.support.forks import Forks
+
+ANSWERS_TIMEOUT_S = 1800.0
+"""For thousands of videos."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,9 @@ class Answer:
     """What was learnt of the video, as a VideoFacts has it, dates as texts."""
 
 
-SCRIPT = dedent("""
-    import dataclasses, json, os, sys, traceback
+CODE = dedent("""
+    import dataclasses, json, sys
     from pathlib import Path
-    import pytubefix, yt_dlp
     from kinetics.errors import ClipError
     from kinetics.youtube import engines
     from kinetics.youtube.fallback import Resolver
@@ -54,31 +52,11 @@ SCRIPT = dedent("""
                        "retry_after_s": getattr(error, "retry_after_s", None)}
             yield answer | {"facts": search.facts and dataclasses.asdict(search.facts)}
 
-    for line in sys.stdin:
-        out, err, env, question = json.loads(line)
-        if not (child := os.fork()):
-            try:
-                sys.stdin.close()
-                os.environ.clear()
-                os.environ.update(env)
-                for number, path in ((1, out), (2, err)):
-                    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-                for answer in answers(**question):
-                    print(json.dumps(answer, default=str), flush=True)
-                os._exit(0)
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    for answer in answers(**json.loads(sys.argv[1])):
+        print(json.dumps(answer, default=str), flush=True)
 """)
-"""Imports the engines once, which takes a second; a fork that has asked nothing yet answers each question."""
-
-
-@cache
-def _importer() -> subprocess.Popen[str]:
-    """The process that forks; it ends with this one, whose end closes its input."""
-    pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
+"""What a process answers, a line for each video."""
+ENGINES = Forks("pytubefix", "yt_dlp", "kinetics.youtube.engines", "kinetics.youtube.fallback")
 
 
 def ask(
@@ -98,14 +76,8 @@ def ask(
         "timeout_s": timeout_s,
         "max_height": max_height,
     }
-    importer = _importer()
-    assert importer.stdin and importer.stdout
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
-        importer.stdin.write(json.dumps([str(out), str(err), dict(env), question]) + "\n")
-        importer.stdin.flush()
-        code = importer.stdout.readline()
-        assert (code, err.read_text()) == ("0\n", "")
-        answers = [Answer(**json.loads(line)) for line in out.read_text().splitlines()]
+    ended = ENGINES.run(CODE, "engines", json.dumps(question), env=env, timeout=ANSWERS_TIMEOUT_S)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    answers = [Answer(**json.loads(line)) for line in ended.stdout.splitlines()]
     assert len(answers) == len(video_ids)
     return answers

@@ -1195,7 +1195,7 @@ def test_a_damaged_archive_in_the_cache_is_fetched_anew_once(
     assert clips(load("400", "validate", clip_list="official")) == [JAVELIN, SAXOPHONE]
     assert clips(load("400", "validate", clip_list="official")) == [JAVELIN, SAXOPHONE]
     assert len(asked(youtube)) == 2
-    assert archive.read_bytes() == good
+    assert archive.read_bytes()[10:] == good[10:], "behind the time in the header"
     assert len(cached(youtube)) == 2
 
 

@@ -23,6 +23,7 @@ from kinetics.net.range_file import RangeFile
 from kinetics.net.rate_limit import RateLimiter
 from kinetics.net.responses import BROKEN_TRIES, TRIES, MediaRefused
 from kinetics.records import Category
+from tests.support.cutting import LONG
 from tests.support.network import PROXIES, go_through, media_url
 from tests.youtube.log import Request
 from tests.youtube.replies import MEDIA_HOST
@@ -100,17 +101,16 @@ def test_the_end_of_the_file_is_the_end_of_reading(youtube: LoopbackYouTube) -> 
 
 
 def test_reading_from_end_to_end_takes_ever_longer_strides_and_little_memory(youtube: LoopbackYouTube) -> None:
-    long = Video(duration_s=240)
-    youtube.world.scenarios[ID] = Scenario(long, ("progressive",))
+    youtube.world.scenarios[ID] = Scenario(LONG, ("progressive",))
     file = RangeFile(HttpSession(), URL, streaming=True)
     most = 0
-    with open(long.progressive.path, "rb") as content:
+    with open(LONG.progressive.path, "rb") as content:
         while piece := file.read(100_000):
             most = max(most, sum(len(span[1]) for span in file._spans))
             assert piece == content.read(len(piece))
         assert content.read() == b""
     assert len(media(youtube)) <= 8
-    assert sum(one.bytes_sent for one in media(youtube)) == long.progressive.size
+    assert sum(one.bytes_sent for one in media(youtube)) == LONG.progressive.size
     assert most <= 2 * range_file.READ_AHEAD_LIMIT
 
 

@@ -20,6 +20,7 @@ from kinetics.scheduling.call_pace import CallPace
 from kinetics.scheduling.events import GaveUp, Pause, SpacingChanged
 from kinetics.scheduling.refusals import BROKEN_CONNECTION_LIMIT, ITEM_BROKEN_LIMIT, ITEM_REFUSAL_LIMIT
 from kinetics.scheduling.throttle import MAX_PLAYER_CALLS, Decision, Throttle
+from tests.support.sweeps import first_of
 
 HOUR = 3600.0
 Answer = Callable[[Clip, float], Outcome]
@@ -586,12 +587,13 @@ class FakeLimit:
 
 DAY = 24 * HOUR
 LIMITS = [
-    (FakeLimit(300, HOUR, HOUR), 7 * DAY),
+    (FakeLimit(300, HOUR, HOUR), 3 * DAY),
     (FakeLimit(20, 10.0, 5.0), 2 * HOUR),
     (FakeLimit(20, 10.0, 5.0, "from ban to ban"), 2 * HOUR),
     *(
         pytest.param(throttle, seconds, marks=pytest.mark.soak)
         for throttle, seconds in [
+            (FakeLimit(300, HOUR, HOUR), 7 * DAY),
             (FakeLimit(300, HOUR, HOUR, "from ban to ban"), 7 * DAY),
             (FakeLimit(300, HOUR, 5.0), 3 * DAY),
             (FakeLimit(300, HOUR, HOUR, "by the clock"), 7 * DAY),
@@ -642,21 +644,23 @@ def test_a_tight_limit_slows_the_run_down_and_costs_no_clip(limit: FakeLimit, cl
     assert run.now <= 1.3 * clips * limit.window_s / limit.calls + 60
 
 
-def test_where_bans_last_for_longer_than_an_hour_few_calls_meet_them_too() -> None:
+@pytest.mark.parametrize("days", first_of([4, 14]))
+def test_where_bans_last_for_longer_than_an_hour_few_calls_meet_them_too(days: int) -> None:
     limit = FakeLimit(2000, DAY, 4 * HOUR)
-    run = simulate(Throttle(16), new_clips(), limit, until=14 * DAY)
-    assert len(run.outcomes) >= 0.85 * limit.best * 14 * DAY
+    run = simulate(Throttle(16), new_clips(), limit, until=days * DAY)
+    assert len(run.outcomes) >= 0.85 * limit.best * days * DAY
     assert max(limit.calls_in_ban) <= len(BAN_PAUSES_S)
     assert sum(limit.calls_in_ban) <= 3 * len(limit.calls_in_ban)
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "after", "days"),
     [
-        (FakeLimit(300, HOUR, HOUR), FakeLimit(100, HOUR, HOUR)),
+        (FakeLimit(300, HOUR, HOUR), FakeLimit(100, HOUR, HOUR), 2),
         *(
-            pytest.param(*change, marks=pytest.mark.soak)
+            pytest.param(*change, 7, marks=pytest.mark.soak)
             for change in (
+                (FakeLimit(300, HOUR, HOUR), FakeLimit(100, HOUR, HOUR)),
                 (FakeLimit(300, HOUR, HOUR), FakeLimit(900, HOUR, HOUR)),
                 (FakeLimit(300, HOUR, HOUR), FakeLimit(300, 0.0, 600.0, "from ban to ban")),
                 (FakeLimit(300, 0.0, 600.0, "from ban to ban"), FakeLimit(300, HOUR, HOUR)),
@@ -666,8 +670,8 @@ def test_where_bans_last_for_longer_than_an_hour_few_calls_meet_them_too() -> No
     ],
     ids=named,
 )
-def test_a_limit_that_changes_is_found_again(before: FakeLimit, after: FakeLimit) -> None:
-    change, end = 7 * DAY, 14 * DAY
+def test_a_limit_that_changes_is_found_again(before: FakeLimit, after: FakeLimit, days: int) -> None:
+    change, end = days * DAY, (days + max(days, 4)) * DAY
     limit = replace(before, calls_in_ban=[], counted=deque())
 
     def answer(wanted: Clip, now: float) -> Outcome:
