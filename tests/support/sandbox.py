@@ -42,7 +42,7 @@ ROWS = (
 )
 """Odd ids and labels, two segments of one video, a short clip, and one that the end of its 20 s video cuts short."""
 
-PROGRAM = Forks("kinetics.cli.main", "kinetics.cli.download", "kinetics.cli.commands", "pandas")
+PROGRAM = Forks("kinetics.cli.main", "kinetics.run.download", "kinetics.cli.commands", "pandas")
 """Whoever runs the whole program and waits for it: most of what its own process does is to import these."""
 RUN_SCRIPT = "import runpy, sys; runpy.run_path(sys.argv[0], run_name='__main__')"
 
