@@ -47,6 +47,8 @@ class Report:
     timeline: Timeline
     space: Space
     calls: PlayerCalls
+    videos_to_fetch: int
+    """Videos that the `clips_to_fetch` are sections of."""
     estimate: Estimate
     """For the `clips_to_fetch`."""
     origins: tuple[OriginCounts, ...]
