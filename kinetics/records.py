@@ -77,6 +77,9 @@ MAY_WORK_LATER = frozenset(
         Category.LOST_WORKER,
     }
 )
+GONE_VIDEO = frozenset(one for one in Category if one.gone) - {Category.NOT_FOUND, Category.PAST_END}
+"""The categories that say of a whole video that it is gone: not that the mirror lacks a clip, nor that a video ends
+before it."""
 
 
 class ClipState(IntEnum):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
 
 from kinetics.annotations.archives import MAX_ARCHIVE
 from kinetics.annotations.select import comparable_name, given_classes
-from kinetics.cli.context import Context
-from kinetics.cli.options import Options
 from kinetics.cli.terminal import tell
 from kinetics.humanize import counted
 from kinetics.records import Category, Outcome, Subset
+from kinetics.run.context import Context
+from kinetics.run.listener import shown
+from kinetics.run.options import Options
+from kinetics.scheduling.dispatch import Event
 from kinetics.storage.user_files import read_limited
-
-if TYPE_CHECKING:
-    pass
 
 
 def choice_name(options: Options) -> str:
@@ -64,3 +62,10 @@ def tell_unread(count: int) -> None:
 def progress_title(context: Context, subset: Subset) -> str:
     """Return the text in front of a progress bar."""
     return f"{context.layout.short_name} {subset}"
+
+
+def shown_of(
+    context: Context, subset: Subset, total: int, events: Iterable[Event], *, done: str = "done"
+) -> Iterator[Outcome]:
+    """Yield the outcomes of a subset's clips, as `shown` does."""
+    return shown(context.listener, progress_title(context, subset), total, events, done=done)

@@ -8,15 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kinetics.annotations.classes import classes_of
-from kinetics.cli.clip_commands import choice_name, count_unfit, exit_code_of, progress_title, tell_unread
-from kinetics.cli.context import Context
+from kinetics.cli.clip_commands import choice_name, count_unfit, exit_code_of, shown_of, tell_unread
 from kinetics.cli.conversions import frames, lists, repack, resize, shards, sound
-from kinetics.cli.messages import how_they_differ
-from kinetics.cli.options import Command, Options
-from kinetics.cli.progress import MAX_SHOWN, shown
 from kinetics.cli.terminal import tell
 from kinetics.dataset.compare import VERDICTS
 from kinetics.dataset.compare import compare as compare_manifests
@@ -34,14 +29,15 @@ from kinetics.planning.plan import on_disk
 from kinetics.records import Clip, ClipKey, Facts, Outcome, PackedClip, Subset
 from kinetics.report.collect import collect
 from kinetics.report.text import report_lines
+from kinetics.run.context import Context
+from kinetics.run.listener import MAX_NAMED
+from kinetics.run.messages import how_they_differ
+from kinetics.run.options import Command, Options
 from kinetics.storage.card_file import CardFile
 from kinetics.storage.layout import Layout
 from kinetics.storage.locks import hold_subsets, lock
 from kinetics.storage.parquet import SUFFIX as PARQUET
 from kinetics.storage.table_sync import readable_tables
-
-if TYPE_CHECKING:
-    pass
 
 DERIVED = ("frames", "sound", "shards", "lists")
 """The kinds of files made from the clips; each is the name of its option as well."""
@@ -81,7 +77,7 @@ def verify(options: Options, context: Context) -> int:
             tell(f"of another kind than {asked}: {how_they_differ(found, wanted)}")
         for subset, frame in clips.items():
             checks = verify_clips(context.run_on_files, layout, subset, frame, quick=options.quick, cut=options.cut)
-            outcomes = shown(progress_title(context, subset), len(frame), checks, done="fit")
+            outcomes = shown_of(context, subset, len(frame), checks, done="fit")
             unfit = [one for one in outcomes if one.status == "failed"]
             fit = len(frame) - len(unfit)
             tell(f"{layout.title(subset)}: {counted(len(frame), 'clip')} checked, {fit:,} as they should be")
@@ -108,10 +104,10 @@ def _name_gone(lost: Sequence[Outcome], layout: Layout, subset: Subset) -> None:
     if not lost:
         return
     tell(f"YouTube has called the video of {counted(len(lost), 'moved clip')} gone, so it may not come again:")
-    for one in lost[:MAX_SHOWN]:
+    for one in lost[:MAX_NAMED]:
         tell(f"  {one.clip} ({one.reason.rpartition(VIDEO_IS_GONE)[2]})")
-    if len(lost) > MAX_SHOWN:
-        more, log = len(lost) - MAX_SHOWN, layout.display_path(layout.errors_log(subset))
+    if len(lost) > MAX_NAMED:
+        more, log = len(lost) - MAX_NAMED, layout.display_path(layout.errors_log(subset))
         tell(f"  and {more:,} more: see the reasons in {log}")
     copy = shlex.join(["cp", "-an", f"{layout.rejected_folder}/.", f"{layout.folder}/"])
     tell(f"to bring back what was moved and is not there again: {copy}")
@@ -168,7 +164,7 @@ def _measured(
     """
     frame, read, facts = context.clips_on_disk[subset], set[ClipKey](), dict[ClipKey, Facts]()
     measured = measure_clips(_noting(context.run_on_files, read), context.layout, subset, frame)
-    for one in shown(progress_title(context, subset), len(frame), measured):
+    for one in shown_of(context, subset, len(frame), measured):
         if one.facts:
             facts[one.clip.key] = one.facts
         else:

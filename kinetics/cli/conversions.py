@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 from kinetics.annotations.classes import classes_of
 from kinetics.annotations.select import in_random_order
-from kinetics.cli.clip_commands import choice_name, exit_code_of, progress_title
-from kinetics.cli.context import Context
-from kinetics.cli.options import Options
-from kinetics.cli.progress import make_bar, shown
+from kinetics.cli.clip_commands import choice_name, exit_code_of, progress_title, shown_of
+from kinetics.cli.progress import make_bar
 from kinetics.cli.terminal import tell
 from kinetics.dataset.clip_jobs import ExtractFrames, ExtractSound, ResizeClip
 from kinetics.dataset.inventory import (
@@ -28,6 +26,8 @@ from kinetics.dataset.shards import WebDatasetShards, shard_samples
 from kinetics.errors import Fatal
 from kinetics.humanize import counted, size
 from kinetics.records import KEY, SPLIT_OF, Clip, Outcome, Subset
+from kinetics.run.context import Context
+from kinetics.run.options import Options
 from kinetics.scheduling.worker import PortableJob
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.locks import hold_subsets, lock
@@ -102,7 +102,7 @@ def repack(options: Options, context: Context) -> int:
             wanted = rows_to_pack(options.only or layout.table(subset, "manifest.csv"), subset)
             stack.enter_context(lock(layout, subset, "manifest.lock", tell))
             measured = measure_clips(context.run_on_files, layout, subset, frame)
-            chosen = with_same_content(frame, wanted, shown(progress_title(context, subset), len(frame), measured))
+            chosen = with_same_content(frame, wanted, shown_of(context, subset, len(frame), measured))
             lacking += len(wanted) - len(chosen)
             samples = shard_samples(
                 layout, chosen.iloc[in_random_order(chosen, options.seed)], classes, with_videos=False
@@ -169,7 +169,10 @@ def _converted(
                 anew = f" ({stale:,} of them again: their clips have changed)" if stale else ""
                 tell(f"{target.folder}: {int(current.sum()):,} there, {len(left):,} to do{anew}")
                 with closing(context.run_on_files(job, stored_clips(left, context.layout))) as events:
-                    yield subset, table.noting(shown(progress_title(context, subset), len(left), events), suffix)
+                    yield (
+                        subset,
+                        table.noting(shown_of(context, subset, len(left), events), suffix),
+                    )
 
 
 def _remove_orphans(table: ResultTable, target: Layout, subset: Subset) -> None:
@@ -203,7 +206,7 @@ def _with_header(context: Context, subset: Subset, frame: pd.DataFrame, failed: 
     layout = context.layout
     with lock(layout, subset, "headers.lock", tell):
         events = read_headers(context.run_on_files, layout, subset, frame)
-        outcomes = shown(progress_title(context, subset), len(frame), events, done="fit")
+        outcomes = shown_of(context, subset, len(frame), events, done="fit")
         without = [one for one in outcomes if one.status == "failed"]
     failed += without
     unfit = {one.clip.key for one in without}

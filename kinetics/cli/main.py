@@ -8,14 +8,16 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from kinetics.cli.context import Context
-from kinetics.cli.jobs import prepare
-from kinetics.cli.options import Command, Options
-from kinetics.cli.packages import check_packages
 from kinetics.cli.parser import parse
+from kinetics.cli.progress import Terminal
 from kinetics.cli.terminal import StopSignals, keep_stdio_alive, tell
 from kinetics.errors import Fatal
 from kinetics.net.proxy import use_proxy
+from kinetics.run.context import Context
+from kinetics.run.jobs import prepare
+from kinetics.run.messages import why_stopped
+from kinetics.run.options import Command, Options
+from kinetics.run.packages import check_packages
 from kinetics.scheduling.machine import check_memory, machine_fault, no_more_memory
 from kinetics.storage.object_store import open_store
 
@@ -44,9 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         use_proxy(options.proxy)
         if options.url:
             open_store(options.url)
+        terminal = Terminal(options)
         if options.command is Command.DOWNLOAD:
-            prepare(options)
-        context = Context(options)
+            prepare(options, terminal)
+        context = Context(options, terminal)
         context.check_folder()
         return _run(options, context)
     except Fatal as error:
@@ -70,9 +73,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: Options, context: Context) -> int:
     """Run the command; its module is imported now, since most of them bring pandas, which takes a while."""
     if options.command is Command.DOWNLOAD:
-        from kinetics.cli.download import download  # noqa: PLC0415
+        from kinetics.run.download import download  # noqa: PLC0415
 
-        return download(options, context)
+        result = download(context)
+        if result.gave_up:
+            tell(why_stopped(result.gave_up), sys.stderr)
+        return 0 if options.dry_run else result.exit_code
     from kinetics.cli.commands import COMMANDS  # noqa: PLC0415
 
     return COMMANDS[options.command](options, context)

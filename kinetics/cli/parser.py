@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from kinetics import __version__
 from kinetics.annotations.headers import FORMATS
-from kinetics.cli import option_values as values
-from kinetics.cli.options import ON_ALL_CLIPS, ON_CLIPS, Command, Options
+from kinetics.run import option_values as values
+from kinetics.run.options import ON_ALL_CLIPS, ON_CLIPS, Command, Options
 from kinetics.storage.layout import local_folder
 from kinetics.storage.ledger import PICTURE_FIELDS
 from kinetics.youtube.engines import engine_versions

@@ -10,7 +10,7 @@ from textwrap import TextWrapper
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
-from kinetics.cli.messages import split_command
+from kinetics.cli.summary import split_command
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

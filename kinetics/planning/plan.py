@@ -73,6 +73,11 @@ class Plan:
         return len(self.frame)
 
     @property
+    def there(self) -> int:
+        """How many clips are on disk, or were just brought there from elsewhere."""
+        return int((self.states >= ClipState.ON_DISK).sum())
+
+    @property
     def todo(self) -> int:
         """How many clips will be tried."""
         return int(self._chosen().sum())

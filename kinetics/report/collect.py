@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from kinetics.annotations.table import Annotations
 from kinetics.planning.estimate import Estimate, estimate
-from kinetics.records import MAY_WORK_LATER, SPLIT_OF, Category, Cut, PackedClip, Split, Subset
+from kinetics.records import GONE_VIDEO, MAY_WORK_LATER, SPLIT_OF, Category, Cut, PackedClip, Split, Subset
 from kinetics.report.attempts_so_far import (
     CATEGORIES,
     DONE,
@@ -47,7 +47,6 @@ from kinetics.report.model import (
     Space,
 )
 from kinetics.report.timeline import build_timeline
-from kinetics.storage import attempts
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.shards import packed_clips, with_places
 
@@ -322,7 +321,7 @@ def _player_calls(tried: AttemptColumns, names: AttemptNames) -> PlayerCalls:
     """Return the player calls of the attempts at YouTube."""
     own = tried.take(tried.source == names.source.find("youtube"))
     counted = own.take(~np.isnan(own.calls))
-    gone_video = [code for code, category in enumerate(CATEGORIES) if category in attempts.GONE_VIDEO]
+    gone_video = [code for code, category in enumerate(CATEGORIES) if category in GONE_VIDEO]
     return PlayerCalls(
         calls=int(counted.calls.sum()),
         attempts=len(counted),

@@ -13,14 +13,11 @@ import pandas as pd
 
 from kinetics.errors import Fatal
 from kinetics.humanize import error_words
-from kinetics.records import KEY, Category, Subset
+from kinetics.records import GONE_VIDEO, KEY, Category, Subset
 from kinetics.storage.atomic import cannot_read
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import LINE_LIMIT, STATS_DEFAULTS, Ledger
 
-GONE_VIDEO = frozenset(one for one in Category if one.gone) - {Category.NOT_FOUND, Category.PAST_END}
-"""The categories that say of a whole video that it is gone: not that the mirror lacks a clip, nor that a video ends
-before it."""
 BLOCK_BYTES = 1 << 22
 """Bytes of a table that are parsed at once where it is read in blocks; they take about ten times as much memory."""
 

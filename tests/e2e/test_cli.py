@@ -19,9 +19,9 @@ from pathlib import Path
 import av
 import pytest
 
-from kinetics.cli.context import Context
 from kinetics.cli.parser import parse
 from kinetics.records import Category
+from kinetics.run.context import Context
 from kinetics.youtube.engines import engine_versions
 from tests.support.commands import ROOT
 from tests.support.sandbox import ROWS, Run, Sandbox, frames, many_rows, session, wait_until, workers

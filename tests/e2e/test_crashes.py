@@ -292,16 +292,16 @@ class TestStops:
     def test_ctrl_c_that_compiled_code_makes_an_import_error_of_is_one_all_the_same(self, sent: str, code: int) -> None:
         script = f"""
 import os, signal, sys
-import kinetics.cli.download
+import kinetics.run.download
 from kinetics.cli.main import main
 
-def importing(options, context):
+def importing(context):
     try:
         {sent}
     finally:
         raise ImportError("numpy._core.multiarray failed to import")
 
-kinetics.cli.download.download = importing
+kinetics.run.download.download = importing
 sys.exit(main([]))
 """
         ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)

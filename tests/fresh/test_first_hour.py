@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.cli.options import Command, Options
 from kinetics.cli.parser import parse
 from kinetics.records import SPLIT_OF
+from kinetics.run.options import Command, Options
 from kinetics.storage.layout import label_folder
 from tests.support.commands import ROOT
 from tests.support.documents import fenced_blocks

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.cli.context import Context
 from kinetics.cli.main import main
 from kinetics.dataset.inventory import MAX_UNREAD, VIDEO_IS_GONE, measure_clips, verify_clips
 from kinetics.dataset.manifest import manifest_rows, write_manifest
@@ -25,6 +24,7 @@ from kinetics.media.check import ANNOTATED_LEEWAY_S, LEEWAY_S, Expected, decode_
 from kinetics.media.clip_header import read_header
 from kinetics.planning.reuse import link_clip
 from kinetics.records import Category, Clip, Cut, Facts, Outcome
+from kinetics.run.context import Context
 from kinetics.storage.atomic import atomic_write, remove_empty_folders
 from kinetics.storage.journal import Journal
 from kinetics.storage.layout import clip_name

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from kinetics.annotations.load import load
-from kinetics.cli import jobs
 from kinetics.cli.main import main
 from kinetics.errors import Fatal
 from kinetics.planning import data_set
 from kinetics.planning.plan import make_plan
 from kinetics.planning.reuse import search
+from kinetics.run import jobs
 from kinetics.storage.layout import Layout
 
 ONE, TWO = "-_abcDEF012", "--zyxwvut98"

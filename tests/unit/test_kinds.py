@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kinetics.cli.messages import another_kind, how_to_mix
 from kinetics.planning import kinds
 from kinetics.planning.kinds import ClipKind, OtherKind, other_kinds
 from kinetics.planning.plan import on_disk
 from kinetics.records import AS_IN_SOURCE, Category, Clip, Cut, Outcome, PictureSettings, Source, Subset
+from kinetics.run.messages import another_kind, how_to_mix
 from kinetics.storage import attempts
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import PICTURE_FIELDS, STATS_FIELDS, Ledger

@@ -13,18 +13,22 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pytest
+from tqdm import tqdm
 
-from kinetics.cli.download import exit_code
-from kinetics.cli.messages import announcement, explanation, forecast, pause_in_short, summary
 from kinetics.cli.parser import parse
 from kinetics.cli.progress import ProgressBar, make_bar
-from kinetics.cli.run_counts import RunCounts
+from kinetics.cli.summary import summary
 from kinetics.cli.terminal import wrapped
 from kinetics.planning.estimate import Estimate
 from kinetics.planning.gone_clips import LookedFor
+from kinetics.planning.gone_videos import RunEvent, StillGone
 from kinetics.planning.plan import ASK_AGAIN_DAYS, Plan, Retry
 from kinetics.planning.reuse import FoundFiles
 from kinetics.records import Category, Clip, ClipState, Outcome, Source
+from kinetics.run.counts import RunCounts
+from kinetics.run.messages import announcement, explanation, forecast, pause_in_short
+from kinetics.run.progress import ProgressTracker
+from kinetics.run.result import exit_code
 from kinetics.scheduling.events import Pause, SpacingChanged
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
@@ -109,13 +113,11 @@ def test_a_run_whose_only_open_clips_are_confirmed_dead_is_exit_code_0() -> None
 
 
 def test_the_summary_counts_what_is_still_gone_without_having_been_asked_for(tmp_path: Path) -> None:
-    counts = RunCounts()
-    progress = ProgressBar(make_bar("clips", 3), counts)
-    for number in range(2):
-        one = Clip(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train")
-        progress.show_still_gone(one.failed(Category.PRIVATE, ""))
+    tracker = ProgressTracker(3)
+    for clip in itertools.islice(clips(), 2):
+        tracker.take(StillGone(clip.failed(Category.PRIVATE, "")))
     plan = plan_of({ClipState.WAS_GONE: 3}, looked_for=3)
-    text = summary(parse([]), Layout(tmp_path, "700"), plan, counts, [])
+    text = summary(parse([]), Layout(tmp_path, "700"), plan, tracker.counts, [])
     assert (
         "         2  private         gone\n         2  of them not asked for: their thumbnails are still missing"
         in text
@@ -262,8 +264,21 @@ class FakeTime:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     fake = FakeTime()
-    monkeypatch.setattr("kinetics.cli.progress.time", fake)
+    monkeypatch.setattr("kinetics.run.progress.time", fake)
     return fake
+
+
+class ShownRun:
+    """A run of some clips whose progress a bar shows."""
+
+    def __init__(self, bar: tqdm[None], tracker: ProgressTracker | None = None) -> None:
+        self.tracker = tracker or ProgressTracker(bar.total)
+        self._bar = ProgressBar(bar)
+
+    def take(self, *events: RunEvent) -> None:
+        for event in events:
+            self.tracker.take(event)
+            self._bar.show(self.tracker.progress)
 
 
 def test_what_a_run_keeps_to_without_having_been_refused_is_told_and_how_to_lift_it() -> None:
@@ -283,12 +298,10 @@ def test_a_pause_that_another_run_met_is_told_as_such() -> None:
 
 def test_while_clips_are_spread_the_bar_says_so() -> None:
     with make_bar("700 train", 9) as bar:
-        progress = ProgressBar(bar, RunCounts())
-        progress.spread(SpacingChanged(12.0, published=True))
-        progress.show(Outcome(next(clips()), "done"))
+        run, each = ShownRun(bar), clips()
+        run.take(SpacingChanged(12.0, published=True), Outcome(next(each), "done"))
         assert "about 300 an hour" in bar.postfix
-        progress.spread(SpacingChanged(0.0))
-        progress.show(Outcome(next(clips()), "done"))
+        run.take(SpacingChanged(0.0), Outcome(next(each), "done"))
         assert "an hour" not in bar.postfix
 
 
@@ -303,9 +316,9 @@ def test_while_clips_are_spread_the_bar_says_so() -> None:
 def test_the_bar_names_what_there_is(categories: list[Category], shown: str) -> None:
     each = clips()
     with make_bar("700 train", 2 + len(categories)) as bar:
-        progress = ProgressBar(bar, RunCounts())
+        run = ShownRun(bar)
         for category in (None, None, *categories):
-            progress.show(Outcome(next(each), "failed" if category else "done", category))
+            run.take(Outcome(next(each), "failed" if category else "done", category))
         assert bar.postfix == shown
         assert bar.n == 2 + len(categories)
 
@@ -314,8 +327,8 @@ def test_what_only_the_mirror_was_asked_for_and_lacks_completes_the_bar() -> Non
     """Clips that the mirror lacks count once YouTube was asked, but these it is not asked for."""
     clip = next(clips())
     with make_bar("700 train", 1) as bar:
-        progress = ProgressBar(bar, RunCounts(not_offered={clip.key}), provisional=True)
-        progress.show(Outcome(clip, "failed", Category.NOT_FOUND, source="mirror"))
+        run = ShownRun(bar, ProgressTracker(1, RunCounts(not_offered={clip.key}), provisional=True))
+        run.take(Outcome(clip, "failed", Category.NOT_FOUND, source="mirror"))
         assert (bar.postfix, bar.n) == ("0 done, 1 not offered", 1)
 
 
@@ -323,20 +336,19 @@ def test_time_left_and_speed_hold_under_a_pause(clock: FakeTime) -> None:
     """Ten of a hundred clips in ten minutes, then a pause of an hour: ten clips in 70 minutes from then on."""
     each = clips()
     with make_bar("700 train", 100) as bar:
-        progress = ProgressBar(bar, RunCounts())
+        run = ShownRun(bar)
 
         def left() -> str:
-            progress.refresh()
-            progress._set_postfix()
+            run._bar._set_postfix(run.tracker.progress)
             return str(bar.postfix)
 
         for _ in range(10):
             clock.now += 60
-            progress.show(Outcome(next(each), "done", bytes_received=60_000_000))
+            run.take(Outcome(next(each), "done", bytes_received=60_000_000))
         assert left() == "10 done, 90.0 minutes left, 1.0 MB/s"
         clock.now += 30
         assert left() == "10 done, 89.5 minutes left, 1.0 MB/s", "it counts down between clips"
-        progress.pause(Pause(Category.THROTTLED, "HTTP 429", 3570.0))
+        run.take(Pause(Category.THROTTLED, "HTTP 429", 3570.0))
         assert left().startswith("59:30 paused by YouTube until ")
         assert left().endswith(" (rate limit; normal)")
         clock.now += 3569
@@ -344,17 +356,17 @@ def test_time_left_and_speed_hold_under_a_pause(clock: FakeTime) -> None:
         clock.now += 1
         assert left() == "10 done, 10.5 hours left, 1.0 MB/s", "70 minutes for ten clips, and the speed of before"
         clock.now += 60
-        progress.show(Outcome(next(each), "done", bytes_received=60_000_000))
+        run.take(Outcome(next(each), "done", bytes_received=60_000_000))
         assert left() == "11 done, 9.6 hours left, 1.0 MB/s"
 
 
 def test_a_pause_of_one_host_among_several_is_no_pause_of_the_bar(clock: FakeTime) -> None:
     with make_bar("700 train", 100) as bar:
-        progress = ProgressBar(bar, RunCounts())
-        progress.show(Outcome(next(clips()), "done"))
-        progress.pause(Pause(Category.THROTTLED, "HTTP 429", 60.0, host="10.0.0.7"))
-        progress._set_postfix()
+        run, each = ShownRun(bar), clips()
+        run.take(Outcome(next(each), "done"), Pause(Category.THROTTLED, "HTTP 429", 60.0, host="10.0.0.7"))
+        run.take(Outcome(next(each), "done"))
         assert "paused" not in bar.postfix
+        assert run.tracker.progress.pause is None
 
 
 @pytest.mark.parametrize(

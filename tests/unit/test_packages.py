@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kinetics.cli.packages import check_packages
 from kinetics.cli.parser import parse
 from kinetics.errors import Fatal, check_installed
+from kinetics.run.packages import check_packages
 from kinetics.youtube.engines import open_engines
 from tests.support.commands import ROOT
 

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from kinetics.annotations.clip_list import read_clip_list
-from kinetics.cli.packages import check_packages
 from kinetics.cli.parser import parse
 from kinetics.dataset import manifest
 from kinetics.dataset.compare import ONLY_A, SAME, compare
@@ -26,6 +25,7 @@ from kinetics.dataset.manifest import (
 )
 from kinetics.errors import Fatal
 from kinetics.records import Category, Clip, Facts, Outcome
+from kinetics.run.packages import check_packages
 from kinetics.storage.ledger import STATS_FIELDS, Ledger
 from kinetics.storage.parquet import (
     BLOCKS_PER_GROUP,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kinetics.cli.run_counts import RunCounts
 from kinetics.records import Category, Clip, Outcome
+from kinetics.run.counts import RunCounts
 
 CLIP, OTHER = (Clip(f"-clip-{number:05}", 0.0, 10.0, "tai chi", "train") for number in range(2))
 DONE, PRIVATE = Outcome(CLIP, "done"), Outcome(CLIP, "failed", Category.PRIVATE)

@@ -31,7 +31,8 @@ PACKAGES = {
     "planning": "records errors humanize os_errors net storage media annotations scheduling mirror",
     "dataset": "records errors humanize os_errors storage media annotations scheduling",
     "report": "records errors humanize storage media annotations planning",
-    "cli": "records errors humanize net storage annotations scheduling youtube mirror planning dataset report",
+    "run": "records errors humanize net storage annotations scheduling youtube mirror planning",
+    "cli": "records errors humanize net storage annotations scheduling youtube mirror planning dataset report run",
 }
 """What each package may import, all of it above its own line: so imports run one way, and there is no cycle."""
 MODULES = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container
 
-from kinetics.records import Category, Clip, ClipKey, Outcome
-from kinetics.storage.attempts import GONE_VIDEO
+from kinetics.records import GONE_VIDEO, Category, Clip, ClipKey, Outcome
 
 
 class RunCounts:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kinetics.cli.options import Command, Options
 from kinetics.errors import check_installed
+from kinetics.run.options import Command, Options
 from kinetics.storage.parquet import SUFFIX as PARQUET
 from kinetics.youtube.engines import check_engines
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import errno
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from kinetics.cli.context import Context
-from kinetics.cli.options import Options
-from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal
 from kinetics.humanize import error_words
 from kinetics.mirror.extract_job import ExtractArchive
 from kinetics.net.proxy import check_proxy
 from kinetics.planning.adopt_job import AdoptClip
+from kinetics.run.context import Context
+from kinetics.run.listener import Listener
+from kinetics.run.options import Options
 from kinetics.scheduling.processes import warm_up
 from kinetics.storage.user_files import MAX_SMALL_FILE, read_limited
 from kinetics.youtube.download_job import DownloadClip
@@ -24,12 +23,12 @@ FIRST_HOST: Mapping[str, str] = {"youtube": "www.youtube.com", "mirror": "s3.ama
 """The host that the proxy is asked for at the start, by source."""
 
 
-def prepare(options: Options) -> None:
+def prepare(options: Options, listener: Listener) -> None:
     """Check the proxy, and let the workers' modules be imported while this process loads the annotations."""
     if options.dry_run:
         return
     if problem := check_proxy(FIRST_HOST[options.source]):
-        tell(f"warning: {problem}. The run waits until it does", sys.stderr)
+        listener.warn(f"{problem}. The run waits until it does")
     if not options.scheduler:
         # The folder of a list of one's own is known when that is loaded, and the modules depend only on the URL.
         warm_up(modules(options, Context(replace(options, annotations=None))))

@@ -6,9 +6,6 @@ import platform
 from collections.abc import Generator, Iterable, Mapping
 from functools import partial
 
-from kinetics.cli.context import Context
-from kinetics.cli.jobs import FIRST_HOST, download_job, extract_job
-from kinetics.cli.options import Options
 from kinetics.net.proxy import proxy_for
 from kinetics.planning.gone_videos import GoneVideos, RunEvent
 from kinetics.planning.living_first import LivingFirst
@@ -16,6 +13,9 @@ from kinetics.planning.plan import Plan
 from kinetics.planning.sources import MIRROR_PATIENCE_S, Mirror, SourceRunner
 from kinetics.planning.thumbnail_lookup import ThumbnailLookup
 from kinetics.records import SPLIT_OF, Clip, ClipState, Source, Split, Subset, Video
+from kinetics.run.context import Context
+from kinetics.run.jobs import FIRST_HOST, download_job, extract_job
+from kinetics.run.options import Options
 from kinetics.scheduling.call_pace import CallPace
 from kinetics.scheduling.control_calls import CONTROLS
 from kinetics.scheduling.dispatch import Event

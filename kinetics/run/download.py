@@ -5,37 +5,15 @@ Heavy modules are imported here at once: by now those that the workers need are 
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
-from kinetics.cli.context import Context
-from kinetics.cli.found_clips import look_for_clips, name_other_files, take_found
-from kinetics.cli.jobs import engines_with_cookies
-from kinetics.cli.messages import (
-    announcement,
-    another_kind,
-    explanation,
-    forecast,
-    how_to_mix,
-    mirror_hint,
-    mirror_offer,
-    source_order,
-    summary,
-    why_stopped,
-)
-from kinetics.cli.options import Options
-from kinetics.cli.packing import pack_into_shards
-from kinetics.cli.progress import ProgressBar, make_bar
-from kinetics.cli.run_counts import RunCounts
-from kinetics.cli.source_runners import source_runners, thumbnail_logs
-from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal
 from kinetics.humanize import one_line, size
 from kinetics.mirror.catalog import Unreachable
 from kinetics.planning.estimate import Estimate, estimate
-from kinetics.planning.gone_videos import RunEvent, StillGone
+from kinetics.planning.gone_videos import RunEvent
 from kinetics.planning.kinds import ClipKind, other_kinds
 from kinetics.planning.plan import Plan, make_plan
 from kinetics.planning.sources import (
@@ -44,7 +22,27 @@ from kinetics.planning.sources import (
     run_sources,
     usual_offer,
 )
-from kinetics.records import SPLIT_OF, ArchiveProgress, Category, ClipState, Outcome, Source, Split
+from kinetics.records import SPLIT_OF, ClipState, Outcome, Source, Split
+from kinetics.run.context import Context
+from kinetics.run.counts import RunCounts
+from kinetics.run.found_clips import look_for_clips, name_other_files, take_found
+from kinetics.run.jobs import engines_with_cookies
+from kinetics.run.listener import Listener, ShowProgress
+from kinetics.run.messages import (
+    announcement,
+    another_kind,
+    explanation,
+    forecast,
+    how_to_mix,
+    mirror_hint,
+    mirror_offer,
+    source_order,
+)
+from kinetics.run.options import Options
+from kinetics.run.packing import pack_into_shards
+from kinetics.run.progress import ProgressTracker
+from kinetics.run.result import RunResult
+from kinetics.run.source_runners import source_runners, thumbnail_logs
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import Ledger
@@ -57,15 +55,15 @@ WORTH_A_HINT, WORTH_A_HINT_S = 2.0, 3600.0
 """How many times quicker the mirror has to be for a run without it to mention it, and how long that run has to be."""
 
 
-def download(options: Options, context: Context) -> int:
-    """Load clips, leave out what is on disk, try the rest; returns the exit code."""
-    annotations, layout = context.annotations, context.layout
+def download(context: Context) -> RunResult:
+    """Load clips, leave out what is on disk, try the rest; returns what has come of it."""
+    options, listener, annotations, layout = context.options, context.listener, context.annotations, context.layout
     with ExitStack() as stack:
         tables = TableSync(layout, context.subsets)
         if options.dry_run:
             layout = stack.enter_context(readable_tables(layout, context.subsets))
         else:
-            stack.enter_context(hold_subsets(layout, context.subsets, tell))
+            stack.enter_context(hold_subsets(layout, context.subsets, listener.tell))
             stack.enter_context(tables)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in context.subsets}
         thumbnails = thumbnail_logs(options, layout, context.subsets)
@@ -79,14 +77,15 @@ def download(options: Options, context: Context) -> int:
             engines=engine_versions(engines_with_cookies(options.engine, options.cookies)),
             thumbnails=thumbnails,
         )
-        check_kinds(options, context, layout, plan)
+        check_kinds(context, layout, plan)
         found = look_for_clips(options, plan, layout)
-        tell(announcement(options, layout, plan, found))
-        name_other_files(options, layout, plan, found)
+        listener.tell(announcement(options, layout, plan, found))
+        name_other_files(context, layout, plan, found)
         mirror = Mirror(options.version, context.subsets) if options.source != "youtube" and plan.todo else None
-        order = print_forecast(options, context, layout, plan, mirror)
+        expected = tell_forecast(context, layout, plan, mirror)
+        result = RunResult(layout, plan, RunCounts(), [*ledgers.values()])
         if options.dry_run:
-            return 0
+            return result
         for ledger in ledgers.values():
             stack.enter_context(ledger) if plan.todo or found.any_clip else ledger.compact()
         for log in thumbnails.values():
@@ -96,27 +95,26 @@ def download(options: Options, context: Context) -> int:
         packing = stack.enter_context(pack_into_shards(context))
         packing.take_waiting(plan)
         runners = source_runners(options, context, mirror, thumbnails)
-        events = run_sources(plan, order, runners)
+        events = run_sources(plan, expected.order, runners)
         stack.callback(events.close)
-        mirror_only = {clip.key for clip in plan.clips_in(plan.not_due_rows)} if mirror else ()
-        counts, to_read = RunCounts(not_offered=mirror_only), mirror.size if mirror else 0
+        tracker = track(options, plan, expected, mirror)
+        result = replace(result, plan=plan, counts=tracker.counts)
         try:
-            with make_bar(f"{layout.short_name} {options.subset}", plan.todo) as bar:
-                progress = ProgressBar(bar, counts, provisional=options.source == "both", to_read=to_read)
-                gave_up = record_and_show(tables.syncing(packing.packing(events)), ledgers, videos, progress)
+            with listener.showing(f"{layout.short_name} {options.subset}", plan.todo) as show:
+                packed = tables.syncing(packing.packing(events))
+                gave_up = record_and_show(packed, ledgers, videos, tracker=tracker, listener=listener, show=show)
         finally:
-            tell_if_videos_wait(videos.values())
-            tell(summary(options, layout, plan, counts, ledgers.values()))
-    if gave_up:
-        tell(why_stopped(gave_up), file=sys.stderr)
-    return exit_code(plan, counts.counts, gave_up, all_read=not (mirror and mirror.unread))
+            tell_if_videos_wait(videos.values(), listener)
+            listener.ended(result)
+    return replace(result, gave_up=gave_up, all_read=not (mirror and mirror.unread))
 
 
-def check_kinds(options: Options, context: Context, layout: Layout, plan: Plan) -> None:
+def check_kinds(context: Context, layout: Layout, plan: Plan) -> None:
     """Raise Fatal if the run would add another kind of clips to those on disk; with --mix, only say so.
 
     Clips of the mirror are another source, not another kind, unless their pictures were to be like others.
     """
+    options = context.options
     if not plan.todo:
         return
     wanted = ClipKind(options.cut, options.max_height, options.picture)
@@ -126,107 +124,114 @@ def check_kinds(options: Options, context: Context, layout: Layout, plan: Plan) 
     if found and not options.mix:
         raise Fatal(f"{another_kind(found, wanted)}. {how_to_mix(found)}")
     if found:
-        tell(f"warning: {another_kind(found, wanted)}", sys.stderr)
+        context.listener.warn(another_kind(found, wanted))
+
+
+def track(options: Options, plan: Plan, expected: Forecast, mirror: Mirror | None) -> ProgressTracker:
+    """Return what takes in the events of the run, and knows its progress."""
+    mirror_only = {clip.key for clip in plan.clips_in(plan.not_due_rows)} if mirror else ()
+    return ProgressTracker(
+        plan.todo,
+        RunCounts(not_offered=mirror_only),
+        wanted=plan.wanted,
+        on_disk=plan.there,
+        expected_s=expected.seconds,
+        basis=expected.basis,
+        provisional=options.source == "both",
+        to_read=mirror.size if mirror else 0,
+    )
 
 
 def record_and_show(
     events: Iterable[RunEvent],
     ledgers: Mapping[Split, Ledger],
     videos: Mapping[Split, VideoTable],
-    progress: ProgressBar,
+    *,
+    tracker: ProgressTracker,
+    listener: Listener,
+    show: ShowProgress,
 ) -> GaveUp | None:
     """Record and show what becomes of the clips; returns why the run gave up, if it did."""
     gave_up: GaveUp | None = None
     said = {""}
     for event in events:
+        if isinstance(event, Outcome):
+            ledgers[event.clip.split].record(event)
+            videos[event.clip.split].record(event)
+        tracker.take(event)
+        show(tracker.progress)
         match event:
             case Outcome():
-                ledgers[event.clip.split].record(event)
-                videos[event.clip.split].record(event)
-                progress.show(event)
                 if event.notice not in said:
                     said.add(event.notice)
-                    progress.say(one_line(event.notice))
-            case StillGone():
-                progress.show_still_gone(event.outcome)
-            case ArchiveProgress():
-                progress.show_archive(event)
-            case Pause():
-                progress.say(explanation(event))
-                progress.pause(event)
-            case SpacingChanged():
-                progress.say(explanation(event))
-                progress.spread(event)
+                    listener.notice(one_line(event.notice))
+            case Pause() | SpacingChanged():
+                listener.notice(explanation(event))
             case Notice():
-                progress.say(one_line(event.text))
+                listener.notice(one_line(event.text))
             case GaveUp():
                 gave_up = event
-            case _:
-                progress.refresh()
     return gave_up
 
 
-def tell_if_videos_wait(videos: Iterable[VideoTable]) -> None:
+def tell_if_videos_wait(videos: Iterable[VideoTable], listener: Listener) -> None:
     """Say what is to be installed where what YouTube says of the videos cannot be written to their tables."""
     if waiting := [one.display_path for one in videos if one.lacks_package]:
-        tell(
+        listener.tell(
             f"pyarrow is not installed, so {' and '.join(waiting)} cannot be written: pip install pyarrow. "
             "What YouTube says of the videos is kept until a run can write it"
         )
 
 
-def exit_code(plan: Plan, counts: Counter[Category | None], gave_up: GaveUp | None, *, all_read: bool) -> int:
-    """Return 1 if a re-run may get more clips, else 0: clips that are gone or not offered are settled.
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is expected of a run before it begins."""
 
-    `all_read`: every archive of the mirror that may hold a missing clip was read to its end. Else a clip without a
-    result may be in one of the others, though it has failed.
-    """
-    may_work_later = any(category and not category.settled for category in +counts)
-    tried = counts.total() if all_read else counts[None]
-    return int(bool(gave_up or may_work_later or tried < plan.todo or plan.may_work_left_out))
+    order: Sequence[Source] = ()
+    """The sources to ask, in order."""
+    seconds: float = 0.0
+    basis: str = ""
+    """What the seconds are based on, for a person."""
 
 
-def print_forecast(
-    options: Options, context: Context, layout: Layout, plan: Plan, mirror: Mirror | None
-) -> Sequence[Source]:
-    """Say how much is to come and whether there is room for it; returns the sources to ask, in order."""
-
+def tell_forecast(context: Context, layout: Layout, plan: Plan, mirror: Mirror | None) -> Forecast:
+    """Say how much is to come and whether there is room for it; returns what is expected."""
     if not plan.todo:
-        return ()
+        return Forecast()
+    options, listener = context.options, context.listener
     tables = [part.stats(subset) for subset in context.subsets for part in layout.shard_layouts(subset)]
     whole = options.cut == "none"
     to_ask = plan.todo - len(plan.to_look_for)
     to_come = estimate(to_ask, tables, videos=plan.videos, whole=whole, per_hour=options.per_hour)
     order, seconds, share = (
-        choose_source_order(options, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds, 1.0)
+        choose_source_order(context, plan, mirror, to_come) if mirror else (("youtube",), to_come.seconds, 1.0)
     )
+    expected = Forecast(order, seconds, to_come.basis)
     if not (share and to_ask):
-        return order
+        return expected
     text = "  " + forecast(to_come, seconds=seconds, share=share)
     if layout.url:
-        tell(text)
+        listener.tell(text)
     else:
         free = free_space(layout.folder)
-        tell(f"{text}; {size(free)} free")
+        listener.tell(f"{text}; {size(free)} free")
         if share * to_come.size > free:
-            lack = f"{layout.root} has {size(free)} free, less than the {size(share * to_come.size)} to come"
-            tell(f"warning: {lack}", file=sys.stderr)
+            listener.warn(f"{layout.root} has {size(free)} free, less than the {size(share * to_come.size)} to come")
     if not mirror and options.whole_subset and seconds >= WORTH_A_HINT_S:
         offer = usual_offer(plan)
         if offer.seconds < seconds / WORTH_A_HINT:
-            tell("  " + mirror_hint(offer))
-    return order
+            listener.tell("  " + mirror_hint(offer))
+    return expected
 
 
 def choose_source_order(
-    options: Options, plan: Plan, mirror: Mirror, youtube: Estimate
+    context: Context, plan: Plan, mirror: Mirror, youtube: Estimate
 ) -> tuple[Sequence[Source], float, float]:
     """Say what the mirror would bring, and at what cost.
 
     Returns the sources to ask, in order, the seconds that this may take, and the share of the clips that may come.
     """
-
-    alone = options.source == "mirror"
+    alone, tell = context.options.source == "mirror", context.listener.tell
     try:
         offer = mirror.offer(plan, beside_youtube=not alone)
     except Unreachable as error:

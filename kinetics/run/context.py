@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from kinetics.cli.messages import by_list, why_stopped
-from kinetics.cli.options import ON_CLIPS, Command, Options
-from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal
 from kinetics.humanize import counted, one_line
 from kinetics.records import SPLIT_OF, Clip, Item, Subset
+from kinetics.run.listener import Listener
+from kinetics.run.messages import by_list, why_stopped
+from kinetics.run.options import ON_CLIPS, Command, Options
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.events import GaveUp, Notice
 from kinetics.scheduling.pool import run
@@ -45,6 +42,7 @@ class Context:
     """What is derived from the options, each value once."""
 
     options: Options
+    listener: Listener = field(default_factory=Listener)
 
     @cached_property
     def layout(self) -> Layout:
@@ -70,7 +68,8 @@ class Context:
         if own == layout or not is_kept_in(layout, own, *the_list):
             return own
         here, instead = (one.display_path(one.folder) for one in (layout, own))
-        tell(f"{here} has clips of this list of {own.name}, so it stays there unless {instead} exists", sys.stderr)
+        has = f"{here} has clips of this list of {own.name}"
+        self.listener.notice(f"{has}, so it stays there unless {instead} exists")
         return layout
 
     def check_folder(self) -> None:
@@ -110,22 +109,12 @@ class Context:
 
     @cached_property
     def annotations(self) -> Annotations:
-        """The chosen clips. Prints how many come from which list, and a warning for each kind of row left out."""
+        """The chosen clips. Says how many come from which list, and warns of each kind of row left out."""
         from kinetics.annotations.load import load  # noqa: PLC0415 - pandas takes a while
         from kinetics.annotations.select import select  # noqa: PLC0415
 
-        options = self.options
-        with tqdm(desc="annotations", unit="B", unit_scale=True, delay=0.5, leave=False) as bar:
-
-            def progress(done: int, total: int | None) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
-            def notify(text: str) -> None:
-                if sys.stderr.isatty():
-                    bar.clear()
-                tell(text, sys.stderr)
-
+        options, listener = self.options, self.listener
+        with listener.loading() as progress:
             loaded = load(
                 options.version,
                 options.subset,
@@ -134,10 +123,10 @@ class Context:
                 clip_list=options.clip_list,
                 refresh=options.refresh,
                 progress=progress,
-                notify=notify,
+                notify=listener.notice,
             )
         if "named_in" in loaded.frame and loaded.frame["named_in"].cat.categories.size > 1:
-            tell(by_list(Counter(loaded.frame["named_in"])))
+            listener.tell(by_list(Counter(loaded.frame["named_in"])))
         chosen = select(
             loaded,
             classes=options.classes,
@@ -148,18 +137,19 @@ class Context:
             shard=options.shard,
         )
         for warning in chosen.warnings:
-            tell(f"warning: {warning}", sys.stderr)
+            listener.warn(warning)
         return chosen
 
     @cached_property
     def clips_on_disk(self) -> dict[Subset, pd.DataFrame]:
-        """The chosen clips that are on disk, by subset, and where those in shards are. Prints their number."""
+        """The chosen clips that are on disk, by subset, and where those in shards are. Says how many."""
         from kinetics.planning.plan import scan  # noqa: PLC0415
         from kinetics.storage.shards import with_places  # noqa: PLC0415
 
         frame = self.annotations.frame
         found = with_places(frame, self.layout, scan(frame, self.layout)[0])
-        tell(f"{self.layout.title(self.options.subset)}: {len(found):,} of {counted(len(frame), 'clip')} on disk")
+        title, all_clips = self.layout.title(self.options.subset), counted(len(frame), "clip")
+        self.listener.tell(f"{title}: {len(found):,} of {all_clips} on disk")
         return {subset: found[found["split"] == SPLIT_OF[subset]] for subset in self.subsets}
 
     def run(
@@ -205,5 +195,5 @@ class Context:
                 if isinstance(event, GaveUp):
                     raise Fatal(why_stopped(event))
                 if isinstance(event, Notice):
-                    tell(one_line(event.text), sys.stderr)
+                    self.listener.notice(one_line(event.text))
                 yield event

@@ -7,16 +7,15 @@ from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 
-from kinetics.cli.context import Context
-from kinetics.cli.options import Options
-from kinetics.cli.progress import make_bar, shown
-from kinetics.cli.terminal import tell
 from kinetics.errors import Fatal, MayWorkLater
 from kinetics.humanize import counted
 from kinetics.planning.adopt_job import AdoptClip, taken_over
 from kinetics.planning.plan import Plan
 from kinetics.planning.reuse import FoundFiles, found_clips, link_clip, move_clip, search, why_unnamed
 from kinetics.records import SPLIT_OF, Clip, ClipKey, ClipState, FoundClip, Outcome, Split, Subset
+from kinetics.run.context import Context
+from kinetics.run.listener import shown
+from kinetics.run.options import Options
 from kinetics.storage import attempts
 from kinetics.storage.atomic import cannot_write, remove_emptied, write_csv
 from kinetics.storage.layout import Layout
@@ -65,7 +64,7 @@ def take_found(context: Context, plan: Plan, found: FoundFiles, ledgers: Mapping
             tables = ", ".join(_moves(context.layout, SPLIT_OF[subset]).name for subset in subsets)
             said[-1] += f" (listed in {tables})"
     if said:
-        tell(f"{', '.join(said)}; {plan.todo:,} to do")
+        context.listener.tell(f"{', '.join(said)}; {plan.todo:,} to do")
     return plan
 
 
@@ -87,7 +86,8 @@ def _move(context: Context, clips: list[FoundClip]) -> Iterator[Outcome]:
                 left.add(path.parent)
                 yield taken_over(clip, facts) if recorded_s(clip) is None else Outcome(clip, "done")
 
-    yield from (one for one in shown("move", len(clips), outcomes(), failed="unfit") if one.status == "done")
+    moved = shown(context.listener, "move", len(clips), outcomes(), failed="unfit")
+    yield from (one for one in moved if one.status == "done")
     remove_emptied(left, layout.folder)
 
 
@@ -111,30 +111,33 @@ def _recorded_durations(layout: Layout, subset: Subset) -> Mapping[ClipKey, floa
 def _link(context: Context, clips: list[FoundClip]) -> Iterator[Outcome]:
     """Link the clips that other versions have as this run wants them, and yield those."""
     layout, options = context.layout, context.options
-    with make_bar("link", len(clips)) as bar:
+
+    def outcomes() -> Iterator[Outcome | None]:
         for clip in clips:
             try:
-                if link_clip(clip, layout, options.cut, options.max_height, options.picture):
-                    yield Outcome(clip, "done")
+                linked = link_clip(clip, layout, options.cut, options.max_height, options.picture)
             except OSError as error:
                 raise cannot_write(error, layout.folder) from error
-            bar.update()
+            yield Outcome(clip, "done") if linked else None
+
+    yield from shown(context.listener, "link", len(clips), outcomes(), done="linked")
 
 
 def _adopt(context: Context, clips: list[FoundClip]) -> Iterator[Outcome]:
     """Adopt the clips whose files are whole; yields those, and names the others."""
     if clips:
         with closing(context.run_on_files(AdoptClip(context.layout, context.options.picture), clips)) as events:
-            outcomes = shown("adopt", len(clips), events, done="adopted", failed="unfit")
+            outcomes = shown(context.listener, "adopt", len(clips), events, done="adopted", failed="unfit")
             yield from (one for one in outcomes if one.status == "done")
 
 
-def name_other_files(options: Options, layout: Layout, plan: Plan, found: FoundFiles) -> None:
+def name_other_files(context: Context, layout: Layout, plan: Plan, found: FoundFiles) -> None:
     """Say how many files in the folders of the clips are no clips of the annotations, and list them in a table."""
+    options, listener = context.options, context.listener
     if found.ids_alone:
         count = counted(len(found.ids_alone), "file")
         what = f"{count} named by a video's id alone, such as {found.ids_alone[0]}"
-        tell(f"  {what}: left as it is, because the segment cannot be told without times")
+        listener.tell(f"  {what}: left as it is, because the segment cannot be told without times")
     others = () if options.narrowed else [path for path in found.others() if options.dry_run or path.exists()]
     folder, table = layout.folder, layout.table(options.subset, "other_files.csv")
     if not others:
@@ -142,7 +145,7 @@ def name_other_files(options: Options, layout: Layout, plan: Plan, found: FoundF
             table.unlink(missing_ok=True)
         return
     what = f"{counted(len(others), 'other file')} in the folders of the clips, such as {others[0].relative_to(folder)}"
-    tell(f"  {what}: not deleted{'' if options.dry_run else f', listed in {table}'}")
+    listener.tell(f"  {what}: not deleted{'' if options.dry_run else f', listed in {table}'}")
     if not options.dry_run:
         rows = ((path.relative_to(folder), why) for path, why in why_unnamed(others, plan))
         write_csv(table, ("file", "why"), rows)

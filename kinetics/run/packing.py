@@ -8,11 +8,10 @@ from functools import cache, partial
 from typing import TypeVar
 
 from kinetics.annotations.classes import classes_of
-from kinetics.cli.context import Context
-from kinetics.cli.terminal import tell
 from kinetics.humanize import counted
 from kinetics.planning.plan import Plan
 from kinetics.records import SPLIT_OF, Outcome, Split, StableFacts
+from kinetics.run.context import Context
 from kinetics.storage.locks import hold_subsets
 from kinetics.storage.shard_writer import ShardWriter
 from kinetics.storage.shards import ShardFolder
@@ -66,10 +65,10 @@ def pack_into_shards(context: Context) -> Iterator[Packing]:
         for subset in context.subsets
     }
     with ExitStack() as stack:
-        stack.enter_context(hold_subsets(shards, context.subsets, tell))
+        stack.enter_context(hold_subsets(shards, context.subsets, context.listener.tell))
         for writer in writers.values():
             stack.enter_context(writer)
         yield Packing(writers)
     written = sum(len(writer.finished) for writer in writers.values())
     if written:
-        tell(f"{layout.display_path(shards.folder)}: {counted(written, 'new shard')}")
+        context.listener.tell(f"{layout.display_path(shards.folder)}: {counted(written, 'new shard')}")
