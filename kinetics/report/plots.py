@@ -6,6 +6,7 @@ A plot contains numbers and the program's own words, never text from outside.
 from __future__ import annotations
 
 import io
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from kinetics.humanize import counted
 from kinetics.report.model import Duration
-from kinetics.report.timeline import PauseCause, Session, Timeline
+from kinetics.report.timeline import PauseCause, Timeline
 
 Colour = Literal[
     "ink", "rule", "card", "done", "gone", "notoffered", "later", "never", "throttled", "network", "stopped",
@@ -136,22 +137,31 @@ def curve(timeline: Timeline, *, wide: bool) -> str:
         return _svg(figure, name, "Attempts an hour over time", description)
 
 
-def session_sizes(sessions: Sequence[Session]) -> str:
+def session_sizes(counts: Sequence[float], *, goes_on: bool) -> str:
     """Return the attempts of each session, in order of time; the last one is grey if no refusal has ended it."""
     with _plot_style("sessions"):
         figure, axes = _new_axes(SMALL_SIZE)
-        counts = [session.attempts for session in sessions]
         numbers = [number + 0.5 for number in range(len(counts) + 1)]
         axes.stairs(counts, numbers, fill=True, color=_PLACEHOLDERS["done"])
-        if not sessions[-1].throttled:
+        if goes_on:
             axes.stairs(counts[-1:], numbers[-2:], fill=True, color=_PLACEHOLDERS["never"])
         axes.set_xlim(0.5, len(counts) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         axes.set_xlabel("session")
         axes.set_ylabel("attempts")
-        least = "" if min(counts) == max(counts) else f"{min(counts):,} to "
-        description = f"{counted(len(counts), 'session')} of {least}{counted(max(counts), 'attempt')}."
+        least = "" if min(counts) == max(counts) else f"{min(counts):,.0f} to "
+        description = f"{counted(len(counts), 'session')} of {least}{counted(round(max(counts)), 'attempt')}."
         return _svg(figure, "sessions", "Attempts in each session, in order of time", description)
+
+
+def as_seen(values: Sequence[float]) -> tuple[float, ...]:
+    """Return values to the precision that can be seen in a plot: at least 1/200 of the largest.
+
+    Plots are drawn from these, so that one that would look the same need not be drawn again.
+    """
+    top = max(map(abs, values), default=0.0)
+    digits = -math.floor(math.log10(top / 200)) if top else 0
+    return tuple(round(value, digits) for value in values)
 
 
 def _plot_style(name: str) -> AbstractContextManager[None]:

@@ -77,7 +77,7 @@ def test_a_lease_that_a_killed_run_left_is_not_held_for_good(
     else:
         with hold_subsets(layout, ["train"], silent):
             assert path.read_text() != content
-    assert {one.name for one in path.parent.iterdir()} <= {"train.lock", "train.lock.held"}
+    assert {one.name for one in path.parent.iterdir()} <= {"train.lock", "train.lock.held", "train.at_work.lock"}
 
 
 def test_runs_on_shards_share_a_subset(layout: Layout) -> None:
