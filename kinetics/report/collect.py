@@ -131,9 +131,9 @@ class LiveReport:
         self, tables: Mapping[Subset, Sequence[Path]], tried: AttemptColumns, logs: Mapping[Split, Sequence[Path]]
     ) -> Report:
         layout, subsets, present = self._layout, self._subsets, self._on_disk.present
-        done = tried.take(tried.status == DONE)
+        done = tried.status == DONE
         got = np.full(len(present), np.nan)
-        got[done.row[done.row != UNKNOWN]] = done.ended[done.row != UNKNOWN]
+        got[_rows(tried, done)] = tried.ended[done & (tried.row != UNKNOWN)]
         failures = self._failures.last_of_each_clip(logs, ~present, got)
         states = np.where(present, _ON_DISK, _NEVER_TRIED)
         states[failures.row] = _STATE_AFTER[failures.category]
@@ -155,7 +155,7 @@ class LiveReport:
             reasons=self._reasons(failures),
             gone_everywhere=_count_gone_everywhere(failures, tried, self._names),
             attempts=len(tried),
-            durations=_durations(done),
+            durations=_durations(tried, done),
             timeline=build_timeline(tried.take(tried.category != _NOT_FOUND), self._names),
             space=self._space(present, tried),
             calls=_player_calls(tried, self._names),
@@ -284,10 +284,11 @@ def _count_gone_everywhere(failures: FailureColumns, tried: AttemptColumns, name
     return len(np.intersect1d(failures.row[np.isin(failures.category, gone)], lacking))
 
 
-def _durations(done: AttemptColumns) -> tuple[Duration, ...]:
+def _durations(tried: AttemptColumns, done: NDArray[np.bool_]) -> tuple[Duration, ...]:
     """Return the durations of each step, and of all steps together, over the clips that have a time for every step."""
-    table = np.stack([getattr(done, f"{step}_s") for step in STEPS], axis=1)
-    table = table[~np.isnan(table).any(axis=1)]
+    columns = [getattr(tried, f"{step}_s") for step in STEPS]
+    timed = done & ~np.isnan(columns).any(axis=0)
+    table = np.stack([column[timed] for column in columns], axis=1)
     if not len(table):
         return ()
     longest = np.bincount(table.argmax(axis=1), minlength=len(STEPS)).tolist()
