@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from kinetics.cli.terminal import tell
@@ -33,12 +34,12 @@ def report(options: Options, context: Context) -> int:
     with readable_tables(layout, subsets, at_work=at_work) as tables:
         live = LiveReport(tables, subsets, frame, options.cut)
         page = _LivePage(context, live.refresh())
-        paths = page.write_at_work(began) if at_work else page.write_once(tables)
-        tell("\n".join([*report_lines(page.report), *map(str, paths)]))
         if not at_work:
+            _tell(page.report, page.write_once(tables))
             return 0
-        tell("a run is at work: this page is kept fresh, and reloads itself, until the run ends; Ctrl-C stops that")
         try:
+            _tell(page.report, page.write_at_work(began))
+            tell("a run is at work: this page is kept fresh, and reloads itself, until the run ends; Ctrl-C stops that")
             while page.wait_while_at_work():
                 began = time.monotonic()
                 page.report = live.refresh()
@@ -54,6 +55,10 @@ def report(options: Options, context: Context) -> int:
     page.write_ended()
     tell(f"the run has ended: {next(report_lines(page.report))}")
     return 0
+
+
+def _tell(found: Report, paths: Sequence[Path]) -> None:
+    tell("\n".join([*report_lines(found), *map(str, paths)]))
 
 
 class _LivePage:

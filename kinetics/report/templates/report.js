@@ -51,7 +51,8 @@ const restore = () => {
   boxes().forEach((box, place) => box.scrollTo(...(look.boxes[place] ?? [0, 0])));
   focusable()[look.focus]?.focus({ preventScroll: true });
   scrollTo(...look.page);
-  history.scrollRestoration = "auto";
+  // Not before all is loaded, or the browser would restore what it takes for the position.
+  addEventListener("load", () => setTimeout(() => { history.scrollRestoration = "auto"; }));
 };
 // Where the browser keeps nothing for a page that is a file, it still restores the scroll position by itself.
 const attempt = (work) => { try { work(); } catch { history.scrollRestoration = "auto"; } };
