@@ -230,6 +230,22 @@ def test_a_growing_file_gives_each_whole_line_once(tmp_path: Path) -> None:
     assert read(file) == (True, b"")
 
 
+@pytest.mark.parametrize("content", [b"one\nTWO\n", b"one\nTWO\nthree\n"], ids=["as long", "longer"])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_file_that_was_written_anew_is_read_anew(tmp_path: Path, content: bytes, in_place: bool) -> None:
+    path = tmp_path / "table"
+    path.write_bytes(b"one\ntwo\n")
+    file = GrowingFile(path)
+    assert read(file) == (False, b"one\ntwo\n")
+    if in_place:
+        path.write_bytes(content)
+        os.utime(path, (1, 1))  # faster than the clock of the disk
+    else:
+        path.with_name("new").write_bytes(content)
+        path.with_name("new").rename(path)
+    assert read(file) == (True, content)
+
+
 def test_a_line_longer_than_a_block_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_bytes(b"one\n" + b"x" * (2 * BLOCK_BYTES + 7) + b"\ntwo\n")
