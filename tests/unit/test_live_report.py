@@ -18,7 +18,7 @@ from kinetics.report import clips_on_disk
 from kinetics.report.attempts_so_far import AttemptsSoFar
 from kinetics.report.collect import LiveReport, collect
 from kinetics.report.model import Report
-from kinetics.storage.growing_file import BLOCK_BYTES, GrowingFile
+from kinetics.storage.growing_file import BLOCK_BYTES, COMPARED_BYTES, GrowingFile
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import Ledger
 from tests.support import small_run
@@ -244,6 +244,21 @@ def test_a_file_that_was_written_anew_is_read_anew(tmp_path: Path, content: byte
         path.with_name("new").write_bytes(content)
         path.with_name("new").rename(path)
     assert read(file) == (True, content)
+
+
+@pytest.mark.parametrize(("more", "in_place"), [(b"", True), (b"", False), (b"three\n", False)])
+def test_so_is_one_that_differs_far_from_where_reading_would_go_on(tmp_path: Path, more: bytes, in_place: bool) -> None:
+    path, same = tmp_path / "table", b"same\n" * COMPARED_BYTES
+    path.write_bytes(b"one\n" + same)
+    file = GrowingFile(path)
+    assert read(file) == (False, b"one\n" + same)
+    if in_place:
+        path.write_bytes(b"ONE\n" + same)
+        os.utime(path, (1, 1))
+    else:
+        path.with_name("new").write_bytes(b"ONE\n" + same + more)
+        path.with_name("new").rename(path)
+    assert read(file) == (True, b"ONE\n" + same + more)
 
 
 def test_a_line_longer_than_a_block_is_passed_over(tmp_path: Path) -> None:
