@@ -12,6 +12,7 @@ from pathlib import Path
 from kinetics.annotations.classes import classes_of
 from kinetics.cli.clip_commands import choice_name, count_unfit, exit_code_of, shown_of, tell_unread
 from kinetics.cli.conversions import frames, lists, repack, resize, shards, sound
+from kinetics.cli.reports import report
 from kinetics.cli.terminal import tell
 from kinetics.dataset.compare import VERDICTS
 from kinetics.dataset.compare import compare as compare_manifests
@@ -27,8 +28,6 @@ from kinetics.humanize import counted, without_numbers
 from kinetics.planning.kinds import ClipKind, other_kinds
 from kinetics.planning.plan import on_disk
 from kinetics.records import Clip, ClipKey, Facts, Outcome, PackedClip, Subset
-from kinetics.report.collect import collect
-from kinetics.report.text import report_lines
 from kinetics.run.context import Context
 from kinetics.run.listener import MAX_NAMED
 from kinetics.run.messages import how_they_differ
@@ -37,21 +36,9 @@ from kinetics.storage.card_file import CardFile
 from kinetics.storage.layout import Layout
 from kinetics.storage.locks import hold_subsets, lock
 from kinetics.storage.parquet import SUFFIX as PARQUET
-from kinetics.storage.table_sync import readable_tables
 
 DERIVED = ("frames", "sound", "shards", "lists")
 """The kinds of files made from the clips; each is the name of its option as well."""
-
-
-def report(options: Options, context: Context) -> int:
-    """Tell how the download has gone so far, in figures and as a page."""
-    from kinetics.report import page  # noqa: PLC0415 - brings matplotlib and jinja2, which only this command needs
-
-    frame = context.annotations.frame
-    with readable_tables(context.layout, context.subsets) as layout:
-        found = collect(layout, context.subsets, frame, options.cut)
-    tell("\n".join([*report_lines(found), *map(str, page.write(found, context.layout))]))
-    return 0
 
 
 def list_classes(options: Options, context: Context) -> int:

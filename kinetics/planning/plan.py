@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
@@ -329,24 +329,43 @@ def on_disk(frame: pd.DataFrame, layout: Layout, cut: Cut = "smart") -> np.ndarr
 
 
 def scan(frame: pd.DataFrame, layout: Layout) -> tuple[NDArray[np.bool_], dict[Path, set[str]]]:
-    """Return whether the clip of each row is on disk; and by each folder of clips, the names there that no row has.
-
-    Folders are listed, since looking for 650,000 files one by one would take minutes.
-    """
+    """Return whether the clip of each row is on disk; and by each folder of clips, the names there that no row has."""
     found, unnamed = np.zeros(len(frame), bool), dict[Path, set[str]]()
-    fields = [frame[column].to_numpy(object) for column in KEY]
-    folders = _by_folder(frame)
-    for (split, label), there in zip(folders, layout.clips_on_disk(folders), strict=True):
-        rows, folder = folders[split, label], layout.folder / split / label_folder(label)
-        unnamed[folder] = unnamed.get(folder, there)  # two labels may have one folder
-        if there:
-            ids, starts, ends = (column[rows].tolist() for column in fields)
-            names = [*clip_names(ids, starts, ends)]
-            found[rows] = [name in there for name in names]
-            unnamed[folder] = unnamed[folder].difference(names)
+    folders = ClipFolders(frame, layout)
+    for key, there, names in folders.look(folders.rows, found):
+        folder = folders.path(key)
+        unnamed[folder] = unnamed.get(folder, there).difference(names)  # two labels may have one folder
     return found, unnamed
 
 
-def _by_folder(frame: pd.DataFrame) -> dict[tuple[Split, str], np.ndarray[tuple[int], np.dtype[np.intp]]]:
-    """Return the positions of the rows of each split and label."""
-    return frame.groupby(["split", "label"], observed=True).indices  # type: ignore[return-value]
+class ClipFolders:
+    """The folders of the clips of a frame.
+
+    Folders are listed, since looking for 650,000 files one by one would take minutes.
+    """
+
+    def __init__(self, frame: pd.DataFrame, layout: Layout) -> None:
+        self.rows: dict[tuple[Split, str], NDArray[np.intp]] = frame.groupby(["split", "label"], observed=True).indices  # type: ignore[assignment]
+        """The positions of the rows of each split and label."""
+        self._fields = [frame[column].to_numpy(object) for column in KEY]
+        self._layout = layout
+
+    def path(self, key: tuple[Split, str]) -> Path:
+        """Return the folder of a split and label."""
+        split, label = key
+        return self._layout.folder / split / label_folder(label)
+
+    def look(
+        self, keys: Collection[tuple[Split, str]], found: NDArray[np.bool_]
+    ) -> Iterator[tuple[tuple[Split, str], set[str], list[str]]]:
+        """List some folders, and note in `found` whether the clip of each row of theirs is there.
+
+        Yields the key of each, the names that are there, and those of its rows' files, unless nothing is there.
+        """
+        for key, there in zip(keys, self._layout.clips_on_disk(keys), strict=True):
+            rows, names = self.rows[key], list[str]()
+            if there:
+                ids, starts, ends = (column[rows].tolist() for column in self._fields)
+                names = [*clip_names(ids, starts, ends)]
+            found[rows] = [name in there for name in names] if there else False
+            yield key, there, names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +12,13 @@ from kinetics.humanize import counted, player_calls
 from kinetics.planning.estimate import Estimate
 from kinetics.records import Category, Clip, Subset
 from kinetics.report.timeline import Session, Timeline
+from kinetics.storage.status_file import RunStatus
 
 NO_LABEL = "(no label)"
 """The name of the class that stands for all clips without a label."""
 
+PageState = Literal["at work", "left", "ended"]
+"""Of the run beside a page: it is at work; it was, but nobody keeps the page fresh any more; it has ended."""
 OriginKind = Literal["source", "machine", "engine", "format (itag)"]
 """What attempts are counted by; also the word that the reader sees."""
 
@@ -47,6 +51,8 @@ class Report:
     timeline: Timeline
     space: Space
     calls: PlayerCalls
+    videos_to_fetch: int
+    """Videos that the `clips_to_fetch` are sections of."""
     estimate: Estimate
     """For the `clips_to_fetch`."""
     origins: tuple[OriginCounts, ...]
@@ -213,3 +219,14 @@ class Sample:
     clip: Clip
     path: Path
     """Its file, or the shard that it is in."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveState:
+    """What a page says of the run that is at work beside it."""
+
+    state: PageState
+    statuses: Sequence[RunStatus] = ()
+    """What the runs' status files say."""
+    reload_s: int | None = None
+    """Seconds after which the page is written again, and reloads itself; None if it is not."""

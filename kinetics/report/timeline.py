@@ -12,11 +12,20 @@ from datetime import datetime
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from kinetics.planning.estimate import busiest_hour
 from kinetics.records import Category
+from kinetics.report.attempts_so_far import (
+    CATEGORIES,
+    DONE,
+    FAILED,
+    NO_CODE,
+    POSTPONED,
+    AttemptColumns,
+    AttemptNames,
+    Names,
+)
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
@@ -144,38 +153,38 @@ class Timeline:
         return sum(hour.calls for hour in self.hours) / max(self.ran_s, HOUR_S) * HOUR_S
 
 
-def build_timeline(attempts: pd.DataFrame) -> Timeline:
-    """Return the timeline of a table of attempts.
-
-    Its columns: ended (seconds since 1970), spent_s, status, category, host, bytes_received, calls and source.
-    """
-    attempts = attempts.sort_values("ended", kind="stable")
-    answers = attempts[attempts["status"] != "postponed"]
-    begin_s, end_s = (attempts["ended"] - attempts["spent_s"]).min(), attempts["ended"].max()
-    refused = attempts[attempts["status"] == "postponed"]
-    if attempts.empty:
+def build_timeline(attempts: AttemptColumns, names: AttemptNames) -> Timeline:
+    """Return the timeline of attempts."""
+    if not len(attempts):
         return Timeline((), (), (), Curve(HOUR_S, (), (), ()))
+    if (np.diff(attempts.ended) < 0).any():
+        attempts = attempts.take(np.argsort(attempts.ended, kind="stable"))
+    postponed = attempts.status == POSTPONED
+    answers, refused = attempts.take(~postponed), attempts.take(postponed)
     return Timeline(
         hours=_hours(attempts),
-        pauses=_pauses(np.append(answers["ended"], end_s), refused),
-        sessions=_sessions(answers[answers["source"] == "youtube"], refused),
+        pauses=_pauses(np.append(answers.ended, attempts.ended[-1]), refused),
+        sessions=_sessions(answers.take(answers.source == names.source.find("youtube")), refused, names.host),
         curve=_curve(answers),
-        begin=_local(begin_s),
-        end=_local(end_s),
-        done=int((answers["status"] == "done").sum()),
-        most_calls=busiest_hour(attempts["ended"].to_numpy(), attempts["calls"].fillna(0).to_numpy()),
+        begin=_local((attempts.ended - attempts.spent_s).min()),
+        end=_local(attempts.ended[-1]),
+        done=int((answers.status == DONE).sum()),
+        most_calls=busiest_hour(attempts.ended, np.nan_to_num(attempts.calls)),
     )
 
 
-def _hours(attempts: pd.DataFrame) -> tuple[Hour, ...]:
-    begins = attempts["ended"] // HOUR_S * HOUR_S
-    counts = pd.crosstab(begins, attempts["status"]).reindex(columns=["done", "failed", "postponed"], fill_value=0)
-    sums = attempts.groupby(begins)[["bytes_received", "calls"]].sum().astype(int)
-    columns = (table[column].tolist() for table in (counts, sums) for column in table)
-    return tuple(Hour(_local(begin), *figures) for begin, *figures in zip(counts.index, *columns, strict=True))
+def _hours(attempts: AttemptColumns) -> tuple[Hour, ...]:
+    numbers = attempts.ended // HOUR_S
+    starts = np.flatnonzero(np.diff(numbers, prepend=-np.inf))
+    counts = [np.add.reduceat((attempts.status == status).astype(int), starts) for status in (DONE, FAILED, POSTPONED)]
+    sums = [np.add.reduceat(np.nan_to_num(sizes), starts) for sizes in (attempts.bytes_received, attempts.calls)]
+    columns = (column.astype(int).tolist() for column in (*counts, *sums))
+    return tuple(
+        Hour(_local(number * HOUR_S), *figures) for number, *figures in zip(numbers[starts], *columns, strict=True)
+    )
 
 
-def _pauses(ended: NDArray[np.float64], refused: pd.DataFrame) -> tuple[PausePeriod, ...]:
+def _pauses(ended: NDArray[np.float64], refused: AttemptColumns) -> tuple[PausePeriod, ...]:
     """Return the unusually long gaps between answers; the cause of each is the kind of refusal that falls into it."""
     gaps = np.diff(ended)
     if not len(gaps):
@@ -183,45 +192,48 @@ def _pauses(ended: NDArray[np.float64], refused: pd.DataFrame) -> tuple[PausePer
     pauses = np.flatnonzero(gaps >= max(MIN_PAUSE_S, MIN_PAUSE_GAPS * float(np.median(gaps))))
     begins, ends = ended[pauses], ended[pauses + 1]
     causes = np.full(len(pauses), "stopped", object)
-    no_connection = refused["category"] == Category.NETWORK
+    no_connection = refused.category == CATEGORIES.index(Category.NETWORK)
     for cause, chosen in (("network", no_connection), ("throttled", ~no_connection)):  # a block has many categories
-        times = refused["ended"][chosen].to_numpy()
+        times = refused.ended[chosen]
         causes[np.searchsorted(times, begins) < np.searchsorted(times, ends, "right")] = cause
     return tuple(map(PausePeriod, map(_local, begins), map(_local, ends), causes))
 
 
-def _sessions(answers: pd.DataFrame, refused: pd.DataFrame) -> tuple[Session, ...]:
+def _sessions(answers: AttemptColumns, refused: AttemptColumns, hosts: Names) -> tuple[Session, ...]:
     """Return the sessions of all hosts: YouTube refuses each host separately."""
-    by_host = [_sessions_of_host(own, refused[refused["host"] == host]) for host, own in answers.groupby("host")]
+    codes = sorted((code for code in np.unique(answers.host) if code != NO_CODE), key=lambda code: hosts.texts[code])
+    by_host = [
+        _sessions_of_host(answers.take(answers.host == code), refused.take(refused.host == code)) for code in codes
+    ]
     return tuple(sorted(itertools.chain.from_iterable(by_host), key=lambda session: session.begin))
 
 
-def _sessions_of_host(answers: pd.DataFrame, refused: pd.DataFrame) -> tuple[Session, ...]:
+def _sessions_of_host(answers: AttemptColumns, refused: AttemptColumns) -> tuple[Session, ...]:
     """Return the sessions of one host.
 
     An answer belongs to the session in which its attempt began, as several attempts are in progress at a refusal.
     """
-    throttles = refused["ended"][refused["category"] == Category.THROTTLED].to_numpy()
-    began = answers["ended"] - answers["spent_s"]
+    throttles = refused.ended[refused.category == CATEGORIES.index(Category.THROTTLED)]
+    began = answers.ended - answers.spent_s
     number = np.searchsorted(throttles, began)  # of refusals before it
-    sessions = (
-        pd.DataFrame({"number": number, "began": began, "ended": answers["ended"], "done": answers["status"] == "done"})
-        .groupby("number")
-        .agg(begin=("began", "min"), end=("ended", "max"), done=("done", "sum"), attempts=("done", "size"))
-    )
+    attempts = np.bincount(number, minlength=len(throttles) + 1)
+    done = np.bincount(number[answers.status == DONE], minlength=len(attempts))
+    begins, ends = np.full(len(attempts), np.inf), np.full(len(attempts), -np.inf)
+    np.minimum.at(begins, number, began)
+    np.maximum.at(ends, number, answers.ended)
     return tuple(
-        Session(_local(begin), _local(end), done, attempts - done, throttled)
-        for begin, end, done, attempts, throttled in zip(
-            *(sessions[column].tolist() for column in sessions), (sessions.index < len(throttles)).tolist(), strict=True
+        Session(
+            _local(begins[one]), _local(ends[one]), int(done[one]), int(attempts[one] - done[one]), one < len(throttles)
         )
+        for one in np.flatnonzero(attempts).tolist()
     )
 
 
-def _curve(answers: pd.DataFrame) -> Curve:
+def _curve(answers: AttemptColumns) -> Curve:
     """Return the attempts an hour in the narrowest of `STEP_WIDTHS_S`, or days, of which `MAX_STEPS` are enough."""
-    if answers.empty:
+    if not len(answers):
         return Curve(HOUR_S, (), (), ())
-    ended = answers["ended"].to_numpy()
+    ended = answers.ended
     span_s = ended[-1] - ended[0]
     width_s = next(
         (width_s for width_s in STEP_WIDTHS_S if span_s / width_s <= MAX_STEPS),
@@ -229,7 +241,7 @@ def _curve(answers: pd.DataFrame) -> Curve:
     )
     steps = (ended // width_s).astype(int)
     first, count = steps[0], steps[-1] - steps[0] + 1
-    done = (answers["status"] == "done").to_numpy()
+    done = answers.status == DONE
     rates = (np.bincount(steps[chosen] - first, minlength=count) * HOUR_S / width_s for chosen in (done, ~done))
     begins = tuple(_local((first + step) * width_s) for step in range(count))
     return Curve(width_s, begins, *map(tuple, (rate.tolist() for rate in rates)))

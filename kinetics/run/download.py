@@ -43,6 +43,8 @@ from kinetics.run.packing import pack_into_shards
 from kinetics.run.progress import ProgressTracker
 from kinetics.run.result import RunResult
 from kinetics.run.source_runners import source_runners, thumbnail_logs
+from kinetics.run.status import StatusWriter
+from kinetics.scheduling.call_pace import Pacing
 from kinetics.scheduling.events import GaveUp, Notice, Pause, SpacingChanged
 from kinetics.storage.layout import Layout, free_space
 from kinetics.storage.ledger import Ledger
@@ -59,12 +61,15 @@ def download(context: Context) -> RunResult:
     """Load clips, leave out what is on disk, try the rest; returns what has come of it."""
     options, listener, annotations, layout = context.options, context.listener, context.annotations, context.layout
     with ExitStack() as stack:
-        tables = TableSync(layout, context.subsets)
+        status = StatusWriter(context)
+        tables = TableSync(layout, context.subsets, status.path)
         if options.dry_run:
             layout = stack.enter_context(readable_tables(layout, context.subsets))
         else:
             stack.enter_context(hold_subsets(layout, context.subsets, listener.tell))
+            stack.push(status.ended)  # what goes wrong at the end changes what it says
             stack.enter_context(tables)
+            stack.push(status.ended)
         ledgers = {SPLIT_OF[subset]: Ledger(layout, subset) for subset in context.subsets}
         thumbnails = thumbnail_logs(options, layout, context.subsets)
         plan = make_plan(
@@ -94,19 +99,23 @@ def download(context: Context) -> RunResult:
         plan = take_found(context, plan, found, ledgers)
         packing = stack.enter_context(pack_into_shards(context))
         packing.take_waiting(plan)
-        runners = source_runners(options, context, mirror, thumbnails)
+        paces = dict[str, Pacing]()
+        runners = source_runners(options, context, mirror, thumbnails, paces)
         events = run_sources(plan, expected.order, runners)
         stack.callback(events.close)
         tracker = track(options, plan, expected, mirror)
         result = replace(result, plan=plan, counts=tracker.counts)
+        status.begin(tracker, paces)
         try:
             with listener.showing(f"{layout.short_name} {options.subset}", plan.todo) as show:
                 packed = tables.syncing(packing.packing(events))
-                gave_up = record_and_show(packed, ledgers, videos, tracker=tracker, listener=listener, show=show)
+                recorder = Recorder(ledgers, videos, tracker, status)
+                gave_up = record_and_show(packed, recorder, listener, show)
         finally:
             tell_if_videos_wait(videos.values(), listener)
             listener.ended(result)
-    return replace(result, gave_up=gave_up, all_read=not (mirror and mirror.unread))
+        result = status.result = replace(result, gave_up=gave_up, all_read=not (mirror and mirror.unread))
+    return result
 
 
 def check_kinds(context: Context, layout: Layout, plan: Plan) -> None:
@@ -142,24 +151,36 @@ def track(options: Options, plan: Plan, expected: Forecast, mirror: Mirror | Non
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Everything that takes down what becomes of the clips."""
+
+    ledgers: Mapping[Split, Ledger]
+    videos: Mapping[Split, VideoTable]
+    tracker: ProgressTracker
+    status: StatusWriter
+
+    def record(self, event: RunEvent) -> None:
+        """Take down an event."""
+        if isinstance(event, Outcome):
+            self.ledgers[event.clip.split].record(event)
+            self.videos[event.clip.split].record(event)
+        self.tracker.take(event)
+        if isinstance(event, Pause):
+            self.status.write()
+        else:
+            self.status.write_if_due()
+
+
 def record_and_show(
-    events: Iterable[RunEvent],
-    ledgers: Mapping[Split, Ledger],
-    videos: Mapping[Split, VideoTable],
-    *,
-    tracker: ProgressTracker,
-    listener: Listener,
-    show: ShowProgress,
+    events: Iterable[RunEvent], recorder: Recorder, listener: Listener, show: ShowProgress
 ) -> GaveUp | None:
     """Record and show what becomes of the clips; returns why the run gave up, if it did."""
     gave_up: GaveUp | None = None
     said = {""}
     for event in events:
-        if isinstance(event, Outcome):
-            ledgers[event.clip.split].record(event)
-            videos[event.clip.split].record(event)
-        tracker.take(event)
-        show(tracker.progress)
+        recorder.record(event)
+        show(recorder.tracker.progress)
         match event:
             case Outcome():
                 if event.notice not in said:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, MutableMapping
 from functools import partial
 
 from kinetics.net.proxy import proxy_for
@@ -16,7 +16,7 @@ from kinetics.records import SPLIT_OF, Clip, ClipState, Source, Split, Subset, V
 from kinetics.run.context import Context
 from kinetics.run.jobs import FIRST_HOST, download_job, extract_job
 from kinetics.run.options import Options
-from kinetics.scheduling.call_pace import CallPace
+from kinetics.scheduling.call_pace import CallPace, Pacing
 from kinetics.scheduling.control_calls import CONTROLS
 from kinetics.scheduling.dispatch import Event
 from kinetics.scheduling.pool import run
@@ -57,9 +57,16 @@ def in_order_of_thumbnails(plan: Plan, logs: Mapping[Split, ThumbnailLog]) -> Li
 
 
 def source_runners(
-    options: Options, context: Context, mirror: Mirror | None, thumbnails: Mapping[Split, ThumbnailLog]
+    options: Options,
+    context: Context,
+    mirror: Mirror | None,
+    thumbnails: Mapping[Split, ThumbnailLog],
+    paces: MutableMapping[str, Pacing],
 ) -> Mapping[Source, SourceRunner]:
-    """Return how each source is asked for clips. Archives are read by this machine, also where a cluster is used."""
+    """Return how each source is asked for clips. Archives are read by this machine, also where a cluster is used.
+
+    While YouTube is asked, `paces` has what is known of the player calls of each address.
+    """
     workers, timeout_s = context.workers, context.timeout_s
     youtube_job, mirror_job = download_job(options, context), extract_job(options, context)
 
@@ -76,7 +83,7 @@ def source_runners(
         def throttle(workers: int, host: str) -> Throttle:
             proxy = proxy_for("https", FIRST_HOST["youtube"])  # of this machine; a cluster's hosts may have others
             address = host or (proxy.url if proxy else platform.node())
-            pace = SharedPace(pace_file(), address, limited=not options.rate)
+            pace = paces[address] = SharedPace(pace_file(), address, limited=not options.rate)
             return new_throttle(workers, pace=pace)
 
         def run_on(items: Iterable[Clip | Video]) -> Generator[Event, None, None]:

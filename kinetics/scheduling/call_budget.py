@@ -94,6 +94,14 @@ class CallBudget:
             return frees_at - now
         return last_call_at + max(HOUR_S / self.per_hour, (frees_at - last_call_at) / left) - now
 
+    def in_last_hour(self, now: float) -> int:
+        """Return how many calls have gone out in the last hour, counted from the end of their slots."""
+        return int(sum(calls for begin, calls in self.calls if begin + SLOT_S + HOUR_S > now))
+
+    def left(self, now: float) -> int | None:
+        """Return how many calls may still go out within the hour; None where this budget limits nothing any more."""
+        return None if self.handed_over else max(0, int(self.per_hour) - self.in_last_hour(now))
+
     def spend(self, calls: int, now: float) -> None:
         """Take in that this many player calls have gone out."""
         self._forget(now)

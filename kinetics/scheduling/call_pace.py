@@ -6,7 +6,7 @@ Pure state and decisions, of plain fields, so that several runs can share them t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kinetics.scheduling.ban_learner import BAN_PAUSES_S, HOUR_S, PACED_PAUSES_S, BanBackoff, SpacingLearner
 from kinetics.scheduling.call_budget import BanMeaning, CallBudget
@@ -14,6 +14,15 @@ from kinetics.scheduling.events import SpacingChanged
 
 PROBE_S = 20.0
 """Seconds for which other runs wait while one finds out whether a ban is over. The answer ends it sooner."""
+
+
+class CallCount(NamedTuple):
+    """The player calls of an address."""
+
+    spent: int
+    """In the last hour."""
+    left: int | None
+    """Those that may still go out within the hour; None where no number of calls an hour is kept to."""
 
 
 class Pacing(Protocol):
@@ -26,6 +35,8 @@ class Pacing(Protocol):
     def published(self) -> bool: ...
 
     def pause(self, now: float) -> tuple[float, str]: ...
+
+    def calls(self, now: float) -> CallCount: ...
 
     def wait(self, now: float) -> float: ...
 
@@ -68,6 +79,10 @@ class CallPace(Pacing):
     def pause(self, now: float) -> tuple[float, str]:
         """Return for how many seconds all runs wait after a refusal, and YouTube's words for it."""
         return (max(0.0, self.paused_until - now), self.pause_reason) if self.pause_reason else (0.0, "")
+
+    def calls(self, now: float) -> CallCount:
+        """Return the calls of the last hour, and those that are left."""
+        return CallCount(self.budget.in_last_hour(now), self.budget.left(now) if self.limited else None)
 
     def wait(self, now: float) -> float:
         """Return the seconds until the next clip may go out."""

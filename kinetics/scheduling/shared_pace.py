@@ -22,7 +22,7 @@ import platformdirs
 
 from kinetics.errors import Fatal
 from kinetics.scheduling.ban_learner import HOUR_S
-from kinetics.scheduling.call_pace import CallPace, Pacing
+from kinetics.scheduling.call_pace import CallCount, CallPace, Pacing
 from kinetics.scheduling.events import SpacingChanged
 from kinetics.storage.atomic import atomic_write
 from kinetics.storage.user_files import read_limited
@@ -92,6 +92,12 @@ class SharedPace(Pacing):
             return 0.0, ""
         self._refresh(now)
         return self._shared.pause(now)
+
+    def calls(self, now: float) -> CallCount:
+        """Return the calls of the last hour, those of other runs included, and those that are left for all of them."""
+        self._refresh(now)
+        counted = self._shared.calls(now)
+        return counted._replace(left=None) if self._own else counted
 
     def wait(self, now: float) -> float:
         """Return the seconds until the next clip may go out; 0 once this run has claimed its turn."""

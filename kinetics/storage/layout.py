@@ -112,7 +112,7 @@ class Layout:
         """The layout of a run on the whole subset."""
         return replace(self, shard="")
 
-    def shard_layouts(self, subset: Subset) -> list[Layout]:
+    def shard_layouts(self, subset: Subset | Literal["all"]) -> list[Layout]:
         """Return the layouts of the runs whose tables cover our clips: our own, and of a whole subset every shard's."""
         pattern = re.compile(rf"{re.escape(self.name)}_{subset}_shard(\d+of\d+)_")
         found = () if self.shard else filter(None, map(pattern.match, names_in(self.root)))

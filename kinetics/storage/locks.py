@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from kinetics.errors import Fatal
@@ -15,6 +16,11 @@ from kinetics.storage.atomic import cannot_write
 from kinetics.storage.layout import Layout
 from kinetics.storage.lease import LEASE_S, Held, hold_lease, other_holder
 
+AT_WORK = "at_work.lock"
+"""The name of the lock that shows that a run is at work."""
+LOOK_TRIES, LOOK_S = 20, 0.01
+"""How often a run tries to take that lock, and the seconds in between. Who looks holds it for some microseconds; with
+fewer tries, a run that begins at that moment could stay unseen."""
 Tell = Callable[[str], object]
 """Says something to the person at the terminal."""
 
@@ -30,6 +36,8 @@ def hold_subsets(layout: Layout, subsets: Sequence[Subset], tell: Tell) -> Itera
             stack.enter_context(lock(layout, subset, "lock", tell if subset == subsets[0] else _say_nothing))
             if layout.shard:
                 stack.enter_context(share_subset(layout.without_shard, subset))
+                stack.enter_context(_seen_at_work(layout.without_shard, subset))
+            stack.enter_context(_seen_at_work(layout, subset))
             layout.discard_partial(subset)
             stack.callback(layout.discard_partial, subset)
         yield
@@ -74,6 +82,50 @@ def share_subset(layout: Layout, subset: Subset) -> Iterator[None]:
             raise _busy(layout, subset, str(error) if isinstance(error, Held) else "") from None
         except OSError as error:
             raise cannot_write(error, layout.folder) from error
+        yield
+
+
+def is_at_work(layout: Layout, subsets: Sequence[Subset]) -> bool:
+    """Return whether a run has one of these subsets, or a shard of one; False where that cannot be seen.
+
+    The locks that runs hold against each other are not touched, so a run that starts meanwhile is never turned away.
+    """
+    return any(_is_at_work(layout, subset) for subset in subsets)
+
+
+def _is_at_work(layout: Layout, subset: Subset) -> bool:
+    """Return whether the lock that shows a run at work is held; on a file system without locks, a lease."""
+    path = layout.state_file(subset, AT_WORK)
+    try:
+        file = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
+    except OSError:
+        return False  # no run has been here
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            return isinstance(error, BlockingIOError)
+        leases = [_lease(layout.state_file(subset, "lock"))]
+        leases += [] if layout.shard else [*path.parent.glob(f"shard*/{subset}.lock.held")]
+        return any(map(other_holder, leases))
+    finally:
+        os.close(file)
+    return False
+
+
+@contextmanager
+def _seen_at_work(layout: Layout, subset: Subset) -> Iterator[None]:
+    """Hold the lock that shows others a run at work; it keeps nobody away, so runs on shards share that of the subset.
+
+    Where it is not to be had, nobody sees the run, which goes on nevertheless.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):  # somebody may be looking at this moment
+            for _ in range(LOOK_TRIES):
+                with suppress(BlockingIOError):
+                    stack.enter_context(_flock(layout.state_file(subset, AT_WORK), fcntl.LOCK_SH))
+                    break
+                time.sleep(LOOK_S)
         yield
 
 

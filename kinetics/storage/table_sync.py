@@ -21,6 +21,7 @@ from kinetics.storage.atomic import atomic_write, cannot_write
 from kinetics.storage.layout import Layout, names_in
 from kinetics.storage.object_store import ObjectStore
 from kinetics.storage.shards import ShardFolder
+from kinetics.storage.status_file import ALL_SUBSETS, STATUS
 from kinetics.storage.thumbnail_log import THUMBNAILS
 
 SYNC_INTERVAL_S = 600.0
@@ -33,15 +34,24 @@ EventT = TypeVar("EventT")
 
 
 @contextmanager
-def readable_tables(layout: Layout, subsets: Sequence[Subset]) -> Iterator[Layout]:
-    """Yield a layout whose tables can be read: if they are at a URL, with temporary copies of them."""
+def readable_tables(layout: Layout, subsets: Sequence[Subset], *, at_work: bool = False) -> Iterator[Layout]:
+    """Yield a layout whose tables can be read: if they are at a URL, with temporary copies of them.
+
+    With a run `at_work` on this machine, they are links to the tables that it writes here, which have all rows.
+    """
     if not layout.store:
         yield layout
         return
     with TemporaryDirectory() as folder:
-        prefixes = tuple(layout.without_shard.table(subset, "").name for subset in subsets)
+        prefixes = tuple(layout.without_shard.table(one, "").name for one in (*subsets, ALL_SUBSETS))
         for name in {*layout.store.names_in(""), *names_in(layout.root)}:
-            if name.startswith(prefixes) and name.endswith(("errors.log", "stats.csv", THUMBNAILS)):  # of every shard
+            local = layout.root / name
+            if name.startswith(prefixes) and name.endswith(STATUS):
+                _write(Path(folder, name), _content(local) or layout.store.read(name) or b"", Path(folder))
+            elif name.startswith(prefixes) and name.endswith(("errors.log", "stats.csv", THUMBNAILS)):  # of every shard
+                if at_work and local.exists():
+                    Path(folder, name).symlink_to(local)
+                    continue
                 content = merge_tables(layout.store.read(name) or b"", _content(layout.root / name))
                 _write(Path(folder, name), content, Path(folder))
         yield replace(layout, root=Path(folder))
@@ -50,12 +60,14 @@ def readable_tables(layout: Layout, subsets: Sequence[Subset]) -> Iterator[Layou
 class TableSync:
     """Fetches a run's tables from the URL, and uploads them during the run and at its end; does nothing in a folder.
 
-    Use it with `with` around whatever writes the tables, and hold the subsets' locks. Raises Fatal if the tables cannot
+    Use it with `with` around whatever writes the tables, and hold the subsets' locks. The `status` file of the run is
+    uploaded with them, and never fetched. Raises Fatal if the tables cannot
     be downloaded or uploaded.
     """
 
-    def __init__(self, layout: Layout, subsets: Sequence[Subset]) -> None:
+    def __init__(self, layout: Layout, subsets: Sequence[Subset], status: Path | None = None) -> None:
         self._store = layout.store
+        self._status = {status: layout.object_name(status)} if status else {}
         self._names = {path: layout.object_name(path) for path in _tables(layout, subsets)}
         self._partial = layout.partial(SPLIT_OF[subsets[0]])
         self._uploaded = dict[Path, tuple[int, int]]()
@@ -83,7 +95,7 @@ class TableSync:
             if not error:
                 raise
             return  # the first error matters more, and the next run merges the copies
-        for path in self._names:
+        for path in (*self._names, *self._status):
             path.unlink(missing_ok=True)
 
     def syncing(self, events: Iterable[EventT]) -> Iterator[EventT]:
@@ -103,7 +115,7 @@ class TableSync:
     def _upload(self, store: ObjectStore, timeout_s: float | None = None) -> float:
         """Upload the tables that have changed; return when to do so again (monotonic seconds)."""
         begin = time.monotonic()
-        for path, name in self._names.items():
+        for path, name in (self._names | self._status).items():
             if path.exists() and (state := _state(path)) != self._uploaded.get(path):
                 store.put(path, name, timeout_s)
                 self._uploaded[path] = state

@@ -16,7 +16,7 @@ from kinetics.net.rate_limit import RateLimiter
 from kinetics.os_errors import NO_LOCKS
 from kinetics.storage.layout import Layout
 from kinetics.storage.lease import LEASE_S, _host, _start_of
-from kinetics.storage.locks import hold_subsets, share_subset
+from kinetics.storage.locks import hold_subsets, is_at_work, share_subset
 
 
 def silent(_: str) -> None:
@@ -77,7 +77,7 @@ def test_a_lease_that_a_killed_run_left_is_not_held_for_good(
     else:
         with hold_subsets(layout, ["train"], silent):
             assert path.read_text() != content
-    assert {one.name for one in path.parent.iterdir()} <= {"train.lock", "train.lock.held"}
+    assert {one.name for one in path.parent.iterdir()} <= {"train.lock", "train.lock.held", "train.at_work.lock"}
 
 
 def test_runs_on_shards_share_a_subset(layout: Layout) -> None:
@@ -106,3 +106,51 @@ def test_a_limit_that_cannot_be_kept_is_no_fault_of_a_connection(
     with pytest.raises(Fatal, match=r"--limit-rate cannot use .*rate: Input/output error"):
         limit.acquire(1)
     assert errno.EIO not in NO_LOCKS
+
+
+@pytest.fixture
+def with_locks(tmp_path: Path) -> Layout:
+    return Layout(tmp_path, "700")
+
+
+@pytest.fixture(params=["locks", "leases"])
+def any_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Layout:
+    def flock(file: int, kind: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    if request.param == "leases":
+        monkeypatch.setattr(fcntl, "flock", flock)
+    return Layout(tmp_path, "700")
+
+
+def test_a_run_is_seen_at_work_while_it_is(any_layout: Layout) -> None:
+    layout = any_layout
+    assert not is_at_work(layout, ["train"])
+    assert not layout.folder.exists(), "nothing is made by looking"
+    with hold_subsets(layout, ["train", "test"], silent):
+        assert is_at_work(layout, ["train"])
+        assert is_at_work(layout, ["validate", "test"])
+        assert not is_at_work(layout, ["validate"])
+    assert not is_at_work(layout, ["train"])
+
+
+def test_the_run_on_a_shard_is_one_on_its_subset_and_on_no_other_shard(any_layout: Layout) -> None:
+    layout = any_layout
+    one, two = (replace(layout, shard=shard) for shard in ("1of2", "2of2"))
+    with hold_subsets(one, ["train"], silent):
+        assert is_at_work(layout, ["train"])
+        assert is_at_work(one, ["train"])
+        assert not is_at_work(two, ["train"])
+
+
+def test_looking_turns_no_run_away(with_locks: Layout) -> None:
+    """Whoever looks touches no lock that runs hold against each other, and a run waits for a look that it meets."""
+    with hold_subsets(with_locks, ["train"], silent):
+        pass
+    with open(with_locks.state_file("train", "at_work.lock")) as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_EX)  # as a look would, if it took for ever
+        with hold_subsets(with_locks, ["train"], silent):
+            pass
+    with open(with_locks.state_file("train", "lock")) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert not is_at_work(with_locks, ["train"])

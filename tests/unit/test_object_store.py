@@ -288,6 +288,33 @@ class TestTables:
     def test_no_whole_line_of_either_is_lost(self, theirs: bytes, ours: bytes, both: bytes) -> None:
         assert merge_tables(theirs, ours) == both
 
+    def test_the_status_goes_along_and_is_never_fetched_nor_merged(self, layout: Layout) -> None:
+        name, status = "Kinetics700_train_status.json", layout.table("train", "status.json")
+        store = ObjectStore(layout.url)
+        store.write(name, b"{another run's}\n")
+        with TableSync(layout, ["train"], status) as tables:
+            assert not status.exists()
+            layout.root.mkdir(exist_ok=True)
+            status.write_bytes(b"{begun}\n")
+            for _ in tables.syncing(range(1)):
+                assert store.read(name) == b"{begun}\n"
+            status.write_bytes(b"{ended}\n")
+            with readable_tables(layout, ["train"]) as found:
+                assert found.table("train", "status.json").read_bytes() == b"{ended}\n", "what is here is newer"
+        assert store.read(name) == b"{ended}\n"
+        assert not status.exists()
+        with readable_tables(layout, ["train"]) as found:
+            assert found.table("train", "status.json").read_bytes() == b"{ended}\n"
+
+    def test_beside_a_run_its_own_tables_are_read_as_they_grow(self, layout: Layout) -> None:
+        ObjectStore(layout.url).write("Kinetics700_train_shard1of2_stats.csv", b"a\n")
+        layout.root.mkdir(exist_ok=True)
+        layout.stats("train").write_bytes(b"a\n")
+        with readable_tables(layout, ["train"], at_work=True) as found:
+            layout.stats("train").write_bytes(b"a\nb\n")
+            assert found.stats("train").read_bytes() == b"a\nb\n"
+            assert replace(found, shard="1of2").stats("train").read_bytes() == b"a\n"
+
     def test_in_a_folder_they_are_written_where_they_stay(self, tmp_path: Path) -> None:
         layout = Layout(tmp_path, "700")
         with TableSync(layout, ["train"]) as tables, readable_tables(layout, ["train"]) as found:
