@@ -251,14 +251,14 @@ def local_folder(url: str) -> Path:
 
 def clip_name(youtube_id: str, time_start: float, time_end: float, suffix: str = ".mp4") -> str:
     """Return `<id>_<start>_<end>.mp4`, as MMAction2 names clips."""
-    return f"{youtube_id}_{_stamp(time_start)}_{_stamp(time_end)}{suffix}"
+    return f"{youtube_id}_{time_stamp(time_start)}_{time_stamp(time_end)}{suffix}"
 
 
 def clip_names(
     ids: Iterable[str], starts: Sequence[float], ends: Sequence[float], suffix: str = ".mp4"
 ) -> Iterator[str]:
     """Yield `clip_name` of many clips, faster: few of their times differ."""
-    stamps = {seconds: _stamp(seconds) for seconds in {*starts, *ends}}
+    stamps = {seconds: time_stamp(seconds) for seconds in {*starts, *ends}}
     return (f"{one}_{stamps[start]}_{stamps[end]}{suffix}" for one, start, end in zip(ids, starts, ends, strict=True))
 
 
@@ -277,7 +277,7 @@ def label_folder(label: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _stamp(seconds: float) -> str:
+def time_stamp(seconds: float) -> str:
     """Return a time as six digits; a fractional time keeps its milliseconds, so that no two clips share a name."""
     return f"{int(seconds):06d}" if float(seconds).is_integer() else f"{seconds:010.3f}"
 
