@@ -121,6 +121,8 @@ def write_status(path: Path, status: RunStatus, partial: Path) -> None:
 def read_status(path: Path) -> RunStatus | None:
     """Return what a status file says; None if there is none, or if it is damaged, or of another version."""
     try:
+        if not path.is_file():
+            return None  # a pipe would be waited for
         found = json.loads(read_limited(path, MAX_BYTES))
         status: RunStatus = _restored(RunStatus, found)
     except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError, Fatal):

@@ -187,7 +187,6 @@ def test_a_thumbnail_host_that_misleads_or_does_not_answer_changes_no_verdict(
     assert run.out.count("thumbnail host") == (0 if mode == "all 200" else 1)
 
 
-@pytest.mark.soak
 def test_no_thumbnails_asks_nobody_for_them(make_sandbox: MakeSandbox) -> None:
     rows = many_rows(6)
     sandbox = make_sandbox(rows, among(rows, DEAD, [2]))

@@ -259,7 +259,6 @@ class TestFailures:
         assert (second.code, sandbox.errors()) == (0, {})
         sandbox.assert_complete()
 
-    @pytest.mark.soak
     def test_a_clip_past_the_end_of_its_video_is_gone(self, make_sandbox: Callable[..., Sandbox]) -> None:
         sandbox = make_sandbox([Row("tai chi", "past_the-en", 20, 30)])
         assert sandbox.run("-w", "1").code == 0
@@ -512,7 +511,6 @@ class TestFace:
         assert (run.code, run.err.count("\n"), run.requests) == (2, 1, []), run.err
         assert words in run.err
 
-    @pytest.mark.soak
     def test_cookies_are_sent_and_the_users_file_stays_as_it_is(self, make_sandbox: Callable[..., Sandbox]) -> None:
         sandbox = make_sandbox(ROWS[:2])
         cookies = sandbox.folder / "cookies.txt"

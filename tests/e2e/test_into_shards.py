@@ -177,7 +177,6 @@ def test_a_clip_that_verify_rejects_is_missing_and_comes_anew_in_a_later_shard(m
     assert "4 clips checked, 4 as they should be" in checked.out, checked.out
 
 
-@pytest.mark.soak
 def test_two_machines_with_the_same_manifest_and_seed_repack_to_the_same_bytes(
     make_sandbox: MakeSandbox, tmp_path: Path
 ) -> None:

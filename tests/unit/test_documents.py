@@ -209,6 +209,20 @@ def assigned(node: ast.Assign) -> Iterator[tuple[str, float]]:
                 yield name.id, float(value.value)
 
 
+def test_what_is_to_be_changed_is_in_the_file_that_the_page_names() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    rows = page.partition("## Where to change what")[2].partition("\n## ")[0].strip().split("\n\n")[0].splitlines()[2:]
+    assert len(rows) > 50
+    elsewhere = []
+    for row in rows:
+        question, names, files = row.strip("| ").split(" | ")
+        text = "\n".join((ROOT / file).read_text() for file in re.findall("`([^`]+)`", files))
+        for name in re.findall(r"`(?:\w+\.)*(\w+)`", names):
+            defined = rf"^ *(?:(?:async )?def |class |(?:\w+, )*){name}\b(?:[(\[:]|(?:, \w+)* =)"
+            elsewhere += [] if re.search(defined, text, re.MULTILINE) else [(question, name)]
+    assert elsewhere == []
+
+
 def test_the_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= MOST_LINES
 
