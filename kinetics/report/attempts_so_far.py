@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kinetics.records import KEY, Category, Split
 from kinetics.report.clip_rows import ClipRows
-from kinetics.storage.attempts import errors_of, parse_lines
+from kinetics.storage.attempts import errors_of, parse_lines, seconds_since_1970
 from kinetics.storage.growing_file import GrowingFile
 
 STEPS = ("resolve", "download", "cut")
@@ -29,7 +29,6 @@ _NUMBERS = (*(f"{step}_s" for step in STEPS), "bytes_received", "requests", "cal
 _COLUMNS = ("time", *KEY, "status", "category", *NAMED, *_NUMBERS)
 _REPEATED = tuple(column for column in _COLUMNS if column not in ("time", "youtube_id"))
 """Columns in which a text is in many rows."""
-_EPOCH = pd.Timestamp(0, tz="UTC")
 
 
 class Names:
@@ -191,9 +190,7 @@ def _numbers(column: pd.Series) -> NDArray[np.float64]:
 
 def seconds_of(times: pd.Series) -> NDArray[np.float64]:
     """Return times as seconds since 1970, NaN for a text that is no time."""
-    times = pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce")
-    seconds: NDArray[np.float64] = (times - _EPOCH).dt.total_seconds().to_numpy(float)  # type: ignore[assignment]
-    return seconds
+    return np.asarray(seconds_since_1970(times), np.float64)
 
 
 def in_order_of_time(parts: Sequence[AttemptColumns]) -> AttemptColumns:

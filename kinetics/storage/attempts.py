@@ -18,6 +18,9 @@ from kinetics.storage.atomic import cannot_read
 from kinetics.storage.layout import Layout
 from kinetics.storage.ledger import LINE_LIMIT, STATS_DEFAULTS, Ledger
 
+LAST_S = 2**33
+"""The last time that counts, in seconds since 1970: in the year 2242. A clock that is wrong may say the year 9999, and
+a report would draw all the hours until then."""
 BLOCK_BYTES = 1 << 22
 """Bytes of a table that are parsed at once where it is read in blocks; they take about ten times as much memory."""
 
@@ -46,9 +49,10 @@ def sort_by_time(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def seconds_since_1970(times: pd.Series[str]) -> pd.Series[float]:
-    """Return the times of a table in seconds since 1970, NaN for a text that is no time."""
+    """Return the times of a table in seconds since 1970, NaN for a text that is no time, or one of another age."""
     read = pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce")
-    return (read - pd.Timestamp(0, tz="UTC").as_unit("s")).dt.total_seconds()
+    seconds: pd.Series[float] = (read - pd.Timestamp(0, tz="UTC").as_unit("s")).dt.total_seconds()
+    return seconds.where(seconds.between(0, LAST_S))
 
 
 def read_in_blocks(path: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:

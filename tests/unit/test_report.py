@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -549,6 +550,17 @@ def test_rows_that_make_no_sense_are_passed_over(layout: Layout) -> None:
     assert found.attempts == 8
     assert found.total == Completeness("train", on_disk=5, gone=2, may_work=1, never_tried=2)
     assert [one.clips for one in found.durations] == [2, 2, 2, 2], "those whose times are times"
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00+00:00"])
+def test_a_time_of_another_age_is_none(layout: Layout, time: str) -> None:
+    for table in (layout.stats("train"), layout.errors_log("train")):
+        lines = table.read_text().splitlines()
+        when = re.search(r"2026-[0-9T:.+-]{10,}", lines[-1])
+        assert when
+        table.write_text("".join(f"{line}\n" for line in (*lines[:-1], lines[-1].replace(when[0], time))))
+    found = collected(layout)
+    assert (found.attempts, found.total.wanted) == (9, 10)
 
 
 def test_the_terminal_is_told_the_same_numbers(layout: Layout) -> None:
