@@ -51,7 +51,7 @@ def lock(layout: Layout, subset: Subset, name: str, tell: Tell) -> Iterator[None
     """
     path = layout.state_file(subset, name)
     with ExitStack() as stack:
-        try:
+        with _acquiring(layout, subset):
             path.parent.mkdir(parents=True, exist_ok=True)
             if not stack.enter_context(_flock(path, fcntl.LOCK_EX)):
                 stack.enter_context(hold_lease(_lease(path)))
@@ -59,10 +59,6 @@ def lock(layout: Layout, subset: Subset, name: str, tell: Tell) -> Iterator[None
                     f"{layout.folder}: this file system has no locks, so a file keeps other runs away. If this run is "
                     f"killed, one on another machine can go on after {LEASE_S / 60:g} minutes."
                 )
-        except (BlockingIOError, Held) as error:
-            raise _busy(layout, subset, str(error) if isinstance(error, Held) else "") from None
-        except OSError as error:
-            raise cannot_write(error, layout.folder) from error
         yield
 
 
@@ -75,14 +71,21 @@ def share_subset(layout: Layout, subset: Subset) -> Iterator[None]:
     """
     path = layout.state_file(subset, "lock")
     with ExitStack() as stack:
-        try:
+        with _acquiring(layout, subset):
             if not stack.enter_context(_flock(path, fcntl.LOCK_SH)) and (holder := other_holder(_lease(path))):
                 raise Held(holder)
-        except (BlockingIOError, Held) as error:
-            raise _busy(layout, subset, str(error) if isinstance(error, Held) else "") from None
-        except OSError as error:
-            raise cannot_write(error, layout.folder) from error
         yield
+
+
+@contextmanager
+def _acquiring(layout: Layout, subset: Subset) -> Iterator[None]:
+    """Turn what keeps a run from a lock into Fatal: another run holds it, or its file cannot be made."""
+    try:
+        yield
+    except (BlockingIOError, Held) as error:
+        raise _busy(layout, subset, str(error) if isinstance(error, Held) else "") from None
+    except OSError as error:
+        raise cannot_write(error, layout.folder) from error
 
 
 def is_at_work(layout: Layout, subsets: Sequence[Subset]) -> bool:
