@@ -424,7 +424,7 @@ def test_the_exit_code_says_whether_a_re_run_may_help_and_nothing_but_clips_and_
     got = {end.sandbox.path(row) for row in end.sandbox.rows if ends.get(row, GOT) is GOT}
     left = {path for path in end.sandbox.folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
     tables = {end.sandbox.stats, end.sandbox.errors_log, *end.sandbox.folder.glob("*_thumbnails.csv")}
-    tables |= {*end.sandbox.folder.glob("*_videos.parquet")}
+    tables |= {*end.sandbox.folder.glob("*_videos.parquet"), *end.sandbox.folder.glob("*_status.json")}
     assert left == {*got, end.sandbox.csv, *tables}
 
 

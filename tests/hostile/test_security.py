@@ -55,7 +55,7 @@ def test_nothing_is_written_outside_the_output_folder(tmp_path: Path) -> None:
     sandbox.write_csv([*ROWS[:1], *rows, Row("tai chi", "../../../id", 0, 3), Row("tai chi", "/etc/passwd", 0, 3)])
     ran = sandbox.run("--cut", "keyframe")
     assert ran.code in (0, 1)
-    tables = {f"Kinetics700_validate_{name}" for name in ("errors.log", "stats.csv", "videos.parquet")}
+    tables = {f"Kinetics700_validate_{name}" for name in ("errors.log", "stats.csv", "status.json", "videos.parquet")}
     allowed = {"rows.csv", "Kinetics700", *tables}
     assert {path.name for path in sandbox.folder.iterdir()} == allowed
     assert [*tmp_path.iterdir()] == [tmp_path / "outer"]
