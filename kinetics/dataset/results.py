@@ -20,9 +20,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kinetics.media.convert import SOUND_CODECS
-from kinetics.records import KEY, SPLIT_OF, Clip, Outcome, Subset
+from kinetics.records import SPLIT_OF, Clip, Outcome, Subset
 from kinetics.storage.atomic import cannot_write, discard, remove_empty_folders, write_text
-from kinetics.storage.layout import Layout, clip_names, label_folder, names_in
+from kinetics.storage.clip_names import clip_names
+from kinetics.storage.layout import Layout, label_folder, names_in
 from kinetics.storage.shards import ShardFolder
 
 MADE, FOUND = "made", "found"
@@ -79,15 +80,13 @@ class ResultTable:
         taken for one of the present file if it is newer than that file and than its arrival at its place.
         """
         there, current = np.zeros(len(frame), bool), np.zeros(len(frame), bool)
-        fields = [frame[column].to_numpy(object) for column in KEY]
+        stems = clip_names(frame, "")
         for label, rows in frame.groupby("label", observed=True).indices.items():
             folder = f"{self._split}/{label_folder(str(label))}"
             names = {*names_in(self._results.folder / folder)}
             if not names:
                 continue
-            ids, starts, ends = (field[rows].tolist() for field in fields)
-            stems = clip_names(ids, starts, ends, "")
-            for row, stem in zip(np.asarray(rows).tolist(), stems, strict=True):
+            for row, stem in zip(np.asarray(rows).tolist(), stems[rows].tolist(), strict=True):
                 if stem + suffix in names:
                     there[row] = True
                     current[row] = self._is_current(f"{folder}/{stem}", suffix)

@@ -102,9 +102,10 @@ class GoneVideos:
         self._host = HostRecord()
         self._living = set[str]()
         if first := next(self._looked_for, None):
-            self._living |= {*living}
+            sample = [*living]
+            self._living |= {*sample}
             self._open[first.youtube_id] = [first]
-            self._lookup.request([*self._living, first.youtube_id], soon=True)
+            self._lookup.request([*sample, first.youtube_id], soon=True)
         self._pull()
 
     @property

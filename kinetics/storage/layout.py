@@ -254,14 +254,6 @@ def clip_name(youtube_id: str, time_start: float, time_end: float, suffix: str =
     return f"{youtube_id}_{time_stamp(time_start)}_{time_stamp(time_end)}{suffix}"
 
 
-def clip_names(
-    ids: Iterable[str], starts: Sequence[float], ends: Sequence[float], suffix: str = ".mp4"
-) -> Iterator[str]:
-    """Yield `clip_name` of many clips, faster: few of their times differ."""
-    stamps = {seconds: time_stamp(seconds) for seconds in {*starts, *ends}}
-    return (f"{one}_{stamps[start]}_{stamps[end]}{suffix}" for one, start, end in zip(ids, starts, ends, strict=True))
-
-
 @lru_cache(maxsize=1024)  # some hundred labels, but a path is built for each of 650,000 clips
 def label_folder(label: str) -> str:
     """Return the folder name of a label: spaces become underscores, since list files are split at spaces."""

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from kinetics.records import NO_CLASS, SPLIT_OF, Clip, PackedClip, Split, Subset
 from kinetics.storage.atomic import cannot_read, cannot_write, write_csv
-from kinetics.storage.layout import Layout, clip_names, names_in
+from kinetics.storage.clip_names import clip_names
+from kinetics.storage.layout import Layout, names_in
 from kinetics.storage.tar_samples import SAMPLE_OVERHEAD, PackedSample, in_blocks, read_samples, sample_key, tar_size
 
 INDEX_FIELDS = (
@@ -306,8 +307,7 @@ def _have_keys(frame: pd.DataFrame, keys: Container[str]) -> list[bool]:
 
 def keys_of(frame: pd.DataFrame) -> Iterator[str]:
     """Yield the keys of the clips of a table."""
-    ids, starts, ends = (frame[column].tolist() for column in ("youtube_id", "time_start", "time_end"))
-    return (name.replace(".", "_") for name in clip_names(ids, starts, ends, ""))
+    return (name.replace(".", "_") for name in clip_names(frame, ""))
 
 
 def _is_torn(path: Path) -> bool:

@@ -360,6 +360,13 @@ def test_one_living_video_in_three_may_lack_its_thumbnail() -> None:
     assert not any(isinstance(event, StillGone) for event in World([], looked_for=[dead(0)], on_disk=on_disk).events())
 
 
+def test_the_whole_sample_counts_in_whatever_order_the_answers_come() -> None:
+    """Answers about gone videos come between them, and the first ones of the sample speak for the host."""
+    on_disk = [*PROOF, "dead-disk-0", "dead-disk-1"]
+    world = World([], looked_for=[dead(number) for number in range(30)], on_disk=on_disk)
+    assert not any(isinstance(event, StillGone) for event in world.events())
+
+
 def test_a_short_outage_of_a_host_that_was_believed_costs_no_player_call() -> None:
     fails = iter([False] * 20 + [True] * (GIVE_UP_FAILURES - 1))
 
